@@ -1,0 +1,4 @@
+.PHONY: demo test build
+
+build:
+	swift build -c release --static-swift-stdlib --product peftfile

@@ -1,0 +1,65 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings that every Swift target shares: the Swift 6 language mode with the upcoming features that make imports
+/// and existentials explicit.
+let house: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// The floors of the house, lowest first. `Sources/README.md` draws them, and `Tests/FloorPlanTests` holds the imports
+/// to this table.
+let package = Package(
+    name: "peftfile",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "Peftfile", targets: ["Peftfile"]),
+        .executable(name: "peftfile", targets: ["PeftfileTool"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // C floors.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+        .target(name: "CKernels"),
+
+        // Swift floors, lowest first.
+        .target(name: "ByteAccess", swiftSettings: house),
+        .target(name: "Tensors", dependencies: ["ByteAccess", "CKernels"], swiftSettings: house),
+        .target(name: "LinearAlgebra", dependencies: ["ByteAccess", "Tensors", "COpenBLAS"], swiftSettings: house),
+        .target(name: "Containers", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
+        .target(name: "Checkpoints", dependencies: ["ByteAccess", "Tensors", "Containers"], swiftSettings: house),
+        .target(
+            name: "Adapters",
+            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints"],
+            swiftSettings: house),
+        .target(
+            name: "Rewriting",
+            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
+            swiftSettings: house),
+        .target(
+            name: "Verification",
+            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
+            swiftSettings: house),
+        .target(
+            name: "Peftfile",
+            dependencies: [
+                "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Rewriting",
+                "Verification",
+            ],
+            swiftSettings: house),
+        .target(
+            name: "PeftfileCommands",
+            dependencies: [
+                "Peftfile", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: house),
+        .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
+    ],
+    swiftLanguageModes: [.v6]
+)
