@@ -27,9 +27,10 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "CKernels"),
+        .target(name: "CPlatform"),
 
         // Swift floors, lowest first.
-        .target(name: "ByteAccess", swiftSettings: house),
+        .target(name: "ByteAccess", dependencies: ["CPlatform"], swiftSettings: house),
         .target(name: "Tensors", dependencies: ["ByteAccess", "CKernels"], swiftSettings: house),
         .target(name: "LinearAlgebra", dependencies: ["ByteAccess", "Tensors", "COpenBLAS"], swiftSettings: house),
         .target(name: "Containers", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),

@@ -1,0 +1,90 @@
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+
+/// A regular file opened for reading at any position.
+///
+/// The file is read with pread and never mapped: a mapped file that somebody truncates kills the process with SIGBUS,
+/// where pread lets us say what happened. The size is taken once, at opening. Reads from several threads do not
+/// disturb each other.
+public final class FileReader: Sendable {
+    public let path: String
+    /// Bytes of the file when it was opened.
+    public let size: UInt64
+    let descriptor: Int32
+
+    /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
+    public init(path: String) throws {
+        guard !path.utf8.contains(0) else {
+            throw PeftfileError(.notFound, "the path holds a NUL character", file: path)
+        }
+        // Without O_NONBLOCK, opening a FIFO would wait for somebody to write to it. It has no effect on regular files.
+        let descriptor = SystemError.retrying { open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
+        guard descriptor >= 0 else { throw SystemError.last("cannot open", file: path) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            let error = SystemError.last("cannot open", file: path)
+            close(descriptor)
+            throw error
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            throw PeftfileError(
+                .refused, isDirectory ? "is a directory, not a file" : "is not a regular file", file: path)
+        }
+        self.path = path
+        self.size = UInt64(max(0, status.st_size))
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    /// Fills `buffer` with the bytes from `offset` on. Throws where the file ends before the buffer is full.
+    public func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        guard let base = buffer.baseAddress else { return }
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(buffer.count))
+        guard !overflow, end <= size, let start = off_t(exactly: offset) else {
+            throw PeftfileError(
+                .io, "cannot read \(buffer.count) bytes: the file has \(size)", file: path, offset: offset)
+        }
+        var done = 0
+        while done < buffer.count {
+            let count = SystemError.retrying {
+                pread(descriptor, base + done, buffer.count - done, start + off_t(done))
+            }
+            if count < 0 { throw SystemError.last("cannot read", file: path) }
+            if count == 0 {
+                throw PeftfileError(
+                    .io, "the file shrank while it was read: it had \(size) bytes", file: path,
+                    offset: offset + UInt64(done))
+            }
+            done += count
+        }
+    }
+
+    /// The `count` bytes from `offset` on.
+    public func bytes(at offset: UInt64, count: Int) throws -> [UInt8] {
+        // Held against the size before anything is allocated: the count may come from the file itself.
+        guard count >= 0, UInt64(count) <= size, offset <= size - UInt64(count) else {
+            throw PeftfileError(.io, "cannot read \(count) bytes: the file has \(size)", file: path, offset: offset)
+        }
+        return try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            try read(
+                at: offset, into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: buffer[..<count])))
+            initialized = count
+        }
+    }
+
+    /// All bytes of the file, which may have at most `limit`.
+    public func allBytes(limit: UInt64) throws -> [UInt8] {
+        guard size <= limit else {
+            throw PeftfileError(.refused, "the file has \(size) bytes; at most \(limit) are read", file: path)
+        }
+        return try bytes(at: 0, count: Int(size))
+    }
+}

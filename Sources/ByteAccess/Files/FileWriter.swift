@@ -1,0 +1,194 @@
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+import CPlatform
+import Synchronization
+
+/// A file that appears whole or not at all.
+///
+/// The bytes go to a temporary file beside the target; `commit` makes them durable (fsync), gives the file its name
+/// (rename) and makes the name durable (fsync of the directory). Until then the target is as it was. The temporary is
+/// opened with O_EXCL and O_NOFOLLOW, so a symbolic link planted at its name is refused and never followed. Where the
+/// target itself is a symbolic link, replacing it replaces the link, not what it points to.
+///
+/// Order of the steps: the crash study "All File Systems Are Not Created Equal" (OSDI 2014).
+public final class FileWriter: Sendable {
+    private enum Phase { case writing, committed, discarded }
+
+    /// The target.
+    public let path: String
+    /// Where the bytes are until `commit`.
+    public let temporaryPath: String
+    private let replacing: Bool
+    private let descriptor: Int32
+    private let phase = Mutex(Phase.writing)
+
+    /// Begins a file that is to be at `path`.
+    ///
+    /// - Parameters:
+    ///   - replacing: whether a file at `path` may be replaced; without it, one that is there or comes to be there
+    ///     before `commit` is refused with code `exists`.
+    ///   - id: ends the temporary's name, `.NAME.peftfile-ID`; by default different for each writer of each process.
+    public init(path: String, replacing: Bool = false, id: String? = nil) throws {
+        let name = FileSystem.fileName(of: path)
+        guard !name.isEmpty, name != ".", name != ".." else {
+            throw PeftfileError(.usage, "the output's path names no file", file: path)
+        }
+        switch FileSystem.kind(of: path, followingLinks: false) {
+        case nil: break
+        case .directory: throw PeftfileError(.exists, "a directory is in the place of the output file", file: path)
+        case _? where !replacing: throw FileSystem.existsError(path)
+        case .regularFile, .symbolicLink: break
+        case .other: throw PeftfileError(.refused, "is not a regular file and is not replaced", file: path)
+        }
+        self.path = path
+        self.replacing = replacing
+        let temporary = FileSystem.temporaryPath(for: path, id: id ?? FileSystem.uniqueID())
+        let opened = SystemError.retrying {
+            open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666)
+        }
+        // Thrown while the object is incomplete, so that `deinit` does not remove what somebody else has put there.
+        guard opened >= 0 else { throw SystemError.last("cannot create the temporary file", file: temporary) }
+        temporaryPath = temporary
+        descriptor = opened
+    }
+
+    deinit { discard() }
+
+    /// Reserves room for `size` bytes and makes the file that long, so that a full disk shows before the work starts.
+    public func allocate(_ size: UInt64) throws {
+        guard let length = off_t(exactly: size) else {
+            throw PeftfileError(.noSpace, "no file system holds a file of \(size) bytes", file: path)
+        }
+        if length > 0 {
+            var status = peftfile_reserve(descriptor, Int64(length))
+            while status == -EINTR { status = peftfile_reserve(descriptor, Int64(length)) }
+            switch -status {
+            case 0, ENOSYS, EOPNOTSUPP, EINVAL: break
+            default: throw SystemError.make(-status, "cannot reserve \(size) bytes", file: path)
+            }
+        }
+        guard SystemError.retrying({ ftruncate(descriptor, length) }) == 0 else {
+            throw SystemError.last("cannot reserve \(size) bytes", file: path)
+        }
+    }
+
+    /// Writes all of `buffer` at `offset`. Writes from several threads to ranges that do not overlap are independent.
+    public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        guard let base = buffer.baseAddress else { return }
+        guard let start = off_t(exactly: offset), off_t.max - start >= buffer.count else {
+            throw PeftfileError(.io, "an offset that no file has", file: path, offset: offset)
+        }
+        var done = 0
+        while done < buffer.count {
+            let count = SystemError.retrying {
+                pwrite(descriptor, base + done, buffer.count - done, start + off_t(done))
+            }
+            guard count > 0 else {
+                throw count < 0
+                    ? SystemError.last("cannot write", file: path)
+                    : PeftfileError(.io, "cannot write: the system accepts no more bytes", file: path)
+            }
+            done += count
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    public func write(_ bytes: [UInt8], at offset: UInt64) throws {
+        try bytes.withUnsafeBytes { try write($0, at: offset) }
+    }
+
+    /// Copies bytes from another file, inside the kernel where it can (file systems with reflinks then share blocks).
+    public func copy(from source: FileReader, range: Range<UInt64>, to offset: UInt64) throws {
+        guard range.upperBound <= source.size else {
+            throw PeftfileError(
+                .io, "cannot read up to byte \(range.upperBound): the file has \(source.size)", file: source.path)
+        }
+        let total = UInt64(range.count)
+        guard let start = Int64(exactly: offset), Int64.max - start >= total else {
+            throw PeftfileError(.io, "an offset that no file has", file: path, offset: offset)
+        }
+        var done: UInt64 = 0
+        while done < total {
+            // At most 1 GiB a call, which the kernel's own limit of 2^31 - 4096 allows.
+            let step = min(total - done, 1 << 30)
+            let copied = peftfile_copy_range(
+                source.descriptor, Int64(range.lowerBound + done), descriptor, Int64(offset + done), step)
+            if copied == -Int64(EINTR) { continue }
+            if copied == -Int64(ENOSPC) || copied == -Int64(EDQUOT) {
+                throw SystemError.make(ENOSPC, "cannot write", file: path)
+            }
+            // Not possible here (two file systems, an old kernel, a file system without it), or nothing copied, which
+            // some virtual file systems answer for files with content: plain reads and writes say what is wrong.
+            if copied <= 0 { break }
+            done += UInt64(copied)
+        }
+        try copyThroughMemory(from: source, range: (range.lowerBound + done)..<range.upperBound, to: offset + done)
+    }
+
+    private func copyThroughMemory(from source: FileReader, range: Range<UInt64>, to offset: UInt64) throws {
+        guard !range.isEmpty else { return }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: Int(min(UInt64(range.count), 1 << 20)), alignment: 4096)
+        defer { buffer.deallocate() }
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let count = Int(min(UInt64(buffer.count), range.upperBound - position))
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+            try source.read(at: position, into: part)
+            try write(UnsafeRawBufferPointer(part), at: offset + (position - range.lowerBound))
+            position += UInt64(count)
+        }
+    }
+
+    /// Makes the bytes durable and gives the file its name. After this, or after it threw, the writer takes no more.
+    public func commit() throws {
+        let isFirst = phase.withLock { phase in
+            defer { phase = .committed }
+            return phase == .writing
+        }
+        guard isFirst else { throw PeftfileError(.io, "the output was committed or discarded before", file: path) }
+        do {
+            let synced = FileSystem.synchronise(descriptor)
+            let status = synced == 0 ? 0 : errno
+            // The descriptor is gone even where close fails, so it is not closed twice.
+            guard close(descriptor) == 0 || errno == EINTR || status != 0 else {
+                throw SystemError.last("cannot close", file: path)
+            }
+            guard status == 0 else { throw SystemError.make(status, "cannot make the bytes durable", file: path) }
+            try FileSystem.rename(temporaryPath, to: path, replacing: replacing)
+        } catch {
+            unlink(temporaryPath)
+            throw error
+        }
+        try FileSystem.synchroniseDirectory(FileSystem.directory(of: path))
+    }
+
+    /// Drops the file; the target is as it was. Does nothing after `commit`.
+    public func discard() {
+        let isFirst = phase.withLock { phase in
+            guard phase == .writing else { return false }
+            phase = .discarded
+            return true
+        }
+        guard isFirst else { return }
+        close(descriptor)
+        unlink(temporaryPath)
+    }
+
+    /// Writes a whole small file at once.
+    public static func write(_ bytes: [UInt8], to path: String, replacing: Bool = false) throws {
+        let writer = try FileWriter(path: path, replacing: replacing)
+        do {
+            try writer.write(bytes, at: 0)
+            try writer.commit()
+        } catch {
+            writer.discard()
+            throw error
+        }
+    }
+}

@@ -1,0 +1,107 @@
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+import CPlatform
+
+/// A directory that appears whole or not at all.
+///
+/// It is built as `.NAME.peftfile-ID` beside its target and given its name in one step by `publish`. Files are put into
+/// it with `FileWriter`, which makes their bytes durable.
+public final class StagedDirectory {
+    /// The path the directory is to have.
+    public let target: String
+    /// The path it has until it is published.
+    public let path: String
+    /// Whether `path` is ours to remove; false until it is made, so that a refused `init` removes nothing.
+    private var isOpen = false
+
+    /// Makes the directory.
+    ///
+    /// - Parameters:
+    ///   - id: ends the name; the same plan gives the same id, so that a later run finds what an earlier one left.
+    ///   - resuming: whether a directory that an earlier run left at `path` is taken up; without it, it is refused with
+    ///     code `exists`.
+    public init(target: String, id: String, resuming: Bool = false) throws {
+        let name = FileSystem.fileName(of: target)
+        guard !name.isEmpty, name != ".", name != ".." else {
+            throw PeftfileError(.usage, "the output's path names no directory that can be made", file: target)
+        }
+        self.target = target
+        path = FileSystem.temporaryPath(for: target, id: id)
+        // lstat, so that a symbolic link planted at this name is refused and not written through.
+        switch FileSystem.kind(of: path, followingLinks: false) {
+        case nil: try FileSystem.makeDirectory(path)
+        case .directory where resuming: break
+        default:
+            throw PeftfileError(
+                .exists, "an earlier or another run has left its unfinished output here", file: path,
+                help: "remove it: rm -r '\(path)'")
+        }
+        isOpen = true
+    }
+
+    deinit { discard() }
+
+    /// The path inside the staged directory of what will be `name` in the target.
+    public func path(of name: String) -> String { FileSystem.join(path, name) }
+
+    /// Gives the directory its name.
+    ///
+    /// A target that exists and is not an empty directory is refused with code `exists`, unless `replacing`: then the
+    /// two are exchanged in one step and what was there is removed. After this the object does nothing more; where it
+    /// throws, the target is as it was and the staged directory is still there.
+    public func publish(replacing: Bool = false) throws {
+        guard isOpen else { throw PeftfileError(.io, "the output was published or discarded before", file: target) }
+        try FileSystem.synchroniseTree(path)
+        let parent = FileSystem.directory(of: target)
+        switch FileSystem.kind(of: target, followingLinks: false) {
+        case nil:
+            try FileSystem.rename(path, to: target, replacing: false)
+            isOpen = false
+        case .directory where !FileSystem.isNonEmptyDirectory(target):
+            // rename(2) puts a directory in the place of an empty one, and fails where it came to be filled.
+            try FileSystem.rename(path, to: target, replacing: true)
+            isOpen = false
+        case _? where !replacing: throw FileSystem.existsError(target)
+        default: try replaceTarget()
+        }
+        try FileSystem.synchroniseDirectory(parent)
+    }
+
+    private func replaceTarget() throws {
+        let status = -peftfile_rename_exchange(path, target)
+        switch status {
+        case 0:
+            isOpen = false
+            try FileSystem.remove(path)
+        case EINVAL, ENOSYS, EOPNOTSUPP:
+            // The file system cannot exchange: for a moment nothing is at the target, and a failure puts the old back.
+            let old = path + ".old"
+            try FileSystem.rename(target, to: old, replacing: false)
+            do {
+                try FileSystem.rename(path, to: target, replacing: false)
+            } catch {
+                try FileSystem.rename(old, to: target, replacing: false)
+                throw error
+            }
+            isOpen = false
+            try FileSystem.remove(old)
+        default: throw SystemError.make(status, "cannot replace", file: target)
+        }
+    }
+
+    /// Removes the staged directory with all that is in it; the target is as it was. Does nothing after `publish`.
+    public func discard() {
+        guard isOpen else { return }
+        isOpen = false
+        // What cannot be removed stays under a name that says whose it is; there is nobody left to tell.
+        try? FileSystem.remove(path)
+    }
+
+    /// Leaves the staged directory where it is, for a later run to take up with `resuming`.
+    public func keep() { isOpen = false }
+}

@@ -1,0 +1,21 @@
+// The system calls that Glibc declares only under _GNU_SOURCE, which Swift's Glibc module is built without. Each
+// function returns 0 or a non-negative count on success and a negated errno on failure; on systems that lack the call
+// it returns -ENOSYS, and the Swift side takes its portable path. Only ByteAccess imports this module.
+#pragma once
+
+#include <stdint.h>
+
+/// rename(2) that fails with -EEXIST where `to` exists (renameat2 RENAME_NOREPLACE, renamex_np RENAME_EXCL).
+int peftfile_rename_exclusive(const char *from, const char *to);
+
+/// Exchanges two existing paths atomically (renameat2 RENAME_EXCHANGE, renamex_np RENAME_SWAP).
+int peftfile_rename_exchange(const char *left, const char *right);
+
+/// Reserves `size` bytes of disk for the file and sets its length (fallocate).
+int peftfile_reserve(int descriptor, int64_t size);
+
+/// Copies up to `count` bytes between two files inside the kernel (copy_file_range); may copy fewer.
+int64_t peftfile_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, uint64_t count);
+
+/// The number of processors this process may run on (sched_getaffinity).
+int peftfile_affinity_count(void);

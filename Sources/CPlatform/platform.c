@@ -1,0 +1,85 @@
+#define _GNU_SOURCE
+#include "CPlatform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#endif
+
+#ifdef __linux__
+// From linux/fs.h; older C libraries have neither the function nor the flags, so the system call is made directly.
+#define PEFTFILE_RENAME_NOREPLACE 1u
+#define PEFTFILE_RENAME_EXCHANGE 2u
+
+static int rename_with_flags(const char *from, const char *to, unsigned flags) {
+    long status = syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags);
+    return status == 0 ? 0 : -errno;
+}
+#endif
+
+int peftfile_rename_exclusive(const char *from, const char *to) {
+#if defined(__linux__)
+    return rename_with_flags(from, to, PEFTFILE_RENAME_NOREPLACE);
+#elif defined(__APPLE__)
+    return renamex_np(from, to, RENAME_EXCL) == 0 ? 0 : -errno;
+#else
+    (void)from, (void)to;
+    return -ENOSYS;
+#endif
+}
+
+int peftfile_rename_exchange(const char *left, const char *right) {
+#if defined(__linux__)
+    return rename_with_flags(left, right, PEFTFILE_RENAME_EXCHANGE);
+#elif defined(__APPLE__)
+    return renamex_np(left, right, RENAME_SWAP) == 0 ? 0 : -errno;
+#else
+    (void)left, (void)right;
+    return -ENOSYS;
+#endif
+}
+
+int peftfile_reserve(int descriptor, int64_t size) {
+#ifdef __linux__
+    return fallocate(descriptor, 0, 0, size) == 0 ? 0 : -errno;
+#else
+    (void)descriptor, (void)size;
+    return -ENOSYS;
+#endif
+}
+
+int64_t peftfile_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, uint64_t count) {
+#ifdef __linux__
+    loff_t in = from_offset, out = to_offset;
+    ssize_t copied = copy_file_range(from, &in, to, &out, count, 0);
+    return copied >= 0 ? copied : -errno;
+#else
+    (void)from, (void)from_offset, (void)to, (void)to_offset, (void)count;
+    return -ENOSYS;
+#endif
+}
+
+int peftfile_affinity_count(void) {
+#ifdef __linux__
+    // cpu_set_t holds 1024 processors; the kernel answers EINVAL while the set is smaller than its own.
+    for (int processors = 1024; processors <= 1 << 20; processors *= 2) {
+        cpu_set_t *set = CPU_ALLOC(processors);
+        if (set == NULL) return -ENOMEM;
+        size_t size = CPU_ALLOC_SIZE(processors);
+        int status = sched_getaffinity(0, size, set) == 0 ? 0 : errno;
+        int count = status == 0 ? CPU_COUNT_S(size, set) : 0;
+        CPU_FREE(set);
+        if (status == 0) return count;
+        if (status != EINVAL) return -status;
+    }
+    return -EINVAL;
+#else
+    return -ENOSYS;
+#endif
+}

@@ -1,0 +1,82 @@
+public import ByteAccess
+
+/// A file that is not the container it was taken for, and what it is instead, told by its first bytes.
+public enum ForeignFile: Sendable, Hashable {
+    /// The text that stands in a Git checkout for a file that was not fetched.
+    case gitLFSPointer(oid: String?, size: String?)
+    case htmlPage
+    /// A torch checkpoint: a zip archive around a pickle, or torch's form before version 1.6.
+    case torch
+    case pickle
+    case gguf
+    case npz
+    case numpyArray
+    case zip
+    case gzip
+    case zstandard
+    case tar
+    case hdf5
+    /// A shard index or a config under the name of a checkpoint.
+    case json
+
+    /// The `rule` of the refusal.
+    public var rule: String {
+        switch self {
+        case .gitLFSPointer: "GitLFSPointer"
+        case .htmlPage: "HTMLPage"
+        case .torch: "TorchCheckpoint"
+        case .pickle: "Pickle"
+        case .gguf: "GGUF"
+        case .npz: "NPZ"
+        case .numpyArray: "NumPyArray"
+        case .zip: "ZipArchive"
+        case .gzip: "GzipFile"
+        case .zstandard: "ZstandardFile"
+        case .tar: "TarArchive"
+        case .hdf5: "HDF5"
+        case .json: "JSONText"
+        }
+    }
+
+    /// The error that says what the file is and what to do.
+    public func refusal(file: String) -> PeftfileError {
+        let directory = FileSystem.directory(of: file)
+        let name = FileSystem.fileName(of: file)
+        let (message, help): (String, String) =
+            switch self {
+            case .gitLFSPointer(let oid, let size):
+                (
+                    "is a Git LFS pointer, not the file itself"
+                        + (size.map { "; the file has \($0) bytes" } ?? "") + (oid.map { ", oid \($0)" } ?? ""),
+                    "git -C '\(directory)' lfs pull --include '\(name)'"
+                )
+            case .htmlPage:
+                ("is an HTML page, not a checkpoint", "the download was answered with a page, such as a login or an error: fetch it again")
+            case .torch:
+                (
+                    "is a torch checkpoint, which is not read",
+                    "save it as safetensors, for example with save_pretrained(..., safe_serialization=True)"
+                )
+            case .pickle:
+                (
+                    "is a Python pickle, which can run code when it is loaded and is not read",
+                    "save the tensors as safetensors where you trust the file's origin"
+                )
+            case .gguf: ("is a GGUF file, which is not read", "use the safetensors checkpoint that it was made from")
+            case .npz: ("is an NPZ archive of NumPy, which is not read", "save the arrays as safetensors")
+            case .numpyArray: ("is a NumPy array, which is not read", "save the array as safetensors")
+            case .zip: ("is a zip archive", "unpack it first: unzip '\(file)'")
+            case .gzip: ("is compressed with gzip", "unpack it first: gunzip -k '\(file)'")
+            case .zstandard: ("is compressed with Zstandard", "unpack it first: zstd -d '\(file)'")
+            case .tar: ("is a tar archive", "unpack it first: tar -xf '\(file)'")
+            case .hdf5: ("is an HDF5 file, which is not read", "save the tensors as safetensors")
+            case .json: ("is a JSON text, not a checkpoint", "name the checkpoint's directory or one of its .safetensors files")
+            }
+        let code: PeftfileError.Code =
+            switch self {
+            case .torch, .gguf, .npz: .unsupported
+            default: .refused
+            }
+        return PeftfileError(code, message, file: file, rule: rule, help: help)
+    }
+}

@@ -1,0 +1,85 @@
+public import ByteAccess
+public import Tensors
+
+/// A safetensors file, opened: its header is read and checked, its tensors are not.
+///
+/// Memory is the header's bytes while it is parsed, and after that about 200 bytes a tensor.
+public struct SafetensorsFile: Sendable {
+    public let reader: FileReader
+    public let header: SafetensorsHeader
+    /// Where the header's JSON with its padding stands in the file.
+    public let headerBytes: Range<UInt64>
+
+    public var path: String { reader.path }
+    /// The `__metadata__` map in file order; nil where the header has none.
+    public var metadata: [(key: ExactString, value: String)]? { header.metadata }
+    /// The tensors, sorted by (begin, end, name); offsets count from the start of the file.
+    public var tensors: [TensorInfo] { header.tensors }
+    /// The tensor called `name`.
+    public subscript(name: ExactString) -> TensorInfo? { header[name] }
+
+    /// Opens a file and checks every rule of the format.
+    ///
+    /// Throws a `PeftfileError` whose `rule` is a `SafetensorsRule`, or a `ForeignFile` where the file is known to be
+    /// something else: a Git LFS pointer, an HTML page, a torch checkpoint and so on.
+    public static func open(_ path: String) throws -> SafetensorsFile { try open(FileReader(path: path)) }
+
+    /// The same for a file that is open already.
+    public static func open(_ reader: FileReader) throws -> SafetensorsFile {
+        do {
+            return try SafetensorsFile(reader)
+        } catch let error as PeftfileError where error.code == .malformed {
+            // Only a file without the outline of a safetensors file is looked at for what else it may be: the length of
+            // a header, 640 for example, can also be the first bytes of a pickle.
+            if try !ContainerKind.hasSafetensorsOutline(reader), let foreign = try ForeignFile.identify(reader) {
+                throw foreign.refusal(file: reader.path)
+            }
+            throw error
+        }
+    }
+
+    private init(_ reader: FileReader) throws {
+        let path = reader.path
+        // Rule 1.
+        guard reader.size >= 8 else {
+            let message =
+                reader.size == 0 ? "the file is empty" : "the file has \(reader.size) bytes, fewer than a header's length"
+            throw SafetensorsRule.headerTooSmall.broken(
+                message, file: path, help: "it was not written or not downloaded to its end: fetch it again")
+        }
+        let length = try reader.bytes(at: 0, count: 8).reversed().reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+        // Rule 2.
+        guard length <= SafetensorsHeader.sizeLimit else {
+            throw SafetensorsRule.headerTooLarge.broken(
+                "the header's length is given as \(length); at most \(SafetensorsHeader.sizeLimit) is allowed",
+                file: path, offset: 0)
+        }
+        // Rule 3.
+        guard length <= reader.size - 8 else {
+            throw SafetensorsRule.invalidHeaderLength.broken(
+                "the header's length is given as \(length), and the file has \(reader.size) bytes", file: path,
+                offset: 0, help: "the file is cut short or no safetensors file: fetch it again")
+        }
+        self.reader = reader
+        headerBytes = 8..<(8 + length)
+        // Rules 4 to 9.
+        header = try reader.bytes(at: 8, count: Int(length)).withUnsafeBytes {
+            try SafetensorsHeader(json: $0, file: path)
+        }
+        // Rule 10.
+        let end = header.tensors.last?.end ?? headerBytes.upperBound
+        guard end == reader.size else {
+            let problem =
+                end > reader.size ? "\(end - reader.size) bytes are missing" : "\(reader.size - end) bytes follow that no tensor has"
+            throw SafetensorsRule.metadataIncompleteBuffer.broken(
+                "the tensors end at byte \(end), and the file has \(reader.size) bytes: \(problem)", file: path,
+                offset: min(end, reader.size),
+                help: end > reader.size ? "the file is cut short: fetch it again" : nil)
+        }
+    }
+
+    /// The bytes of the header's JSON with its padding, as they stand in the file.
+    public func readHeaderBytes() throws -> [UInt8] {
+        try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
+    }
+}
