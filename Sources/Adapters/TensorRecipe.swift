@@ -85,14 +85,10 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// The length of a matrix row: the last dimension of a stack of expert matrices, all but the first dimension of
     /// anything else.
-    public var columns: Int {
-        guard shape.count > 1 else { return shape.elementCount ?? 0 }
-        return isExpertStack ? shape[2] : shape.dropFirst().reduce(1, *)
-    }
+    public var columns: Int { isExpertStack && shape.count == 3 ? (shape.matrix.rows > 0 ? shape[2] : 0) : shape.matrix.columns }
     /// The number of matrix rows.
     public var rows: Int {
-        guard shape.count > 1 else { return 1 }
-        return isExpertStack ? shape[0] * shape[1] : shape[0]
+        isExpertStack && shape.count == 3 ? (shape.matrix.rows > 0 ? shape[0] * shape[1] : 0) : shape.matrix.rows
     }
     /// Set for 3-D stacks (experts, out, in), whose matrices lie below each other.
     public var isExpertStack = false

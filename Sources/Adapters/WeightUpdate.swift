@@ -1,5 +1,6 @@
 public import ByteAccess
 import LinearAlgebra
+import Tensors
 
 /// One term of the change to a parameter, in the orientation that it is applied in.
 ///
@@ -76,7 +77,8 @@ public enum BaseDecomposition: Sendable, Hashable {
         case .orthonormalFactors(let rank, let scale):
             try requireFinite(weight)
             let kept = min(rank, smaller)
-            let (q, r) = try LAPACK.qr(weight, rows: rows, columns: columns)
+            let decomposition = try LAPACK.qr(weight, rows: rows, columns: columns)
+            let (q, r) = (decomposition.q, decomposition.r)
             var left = [Double](repeating: 0, count: rows * kept)
             for i in 0..<rows {
                 for k in 0..<kept { left[i * kept + k] = -scale * q[i * smaller + k] }
@@ -85,11 +87,34 @@ public enum BaseDecomposition: Sendable, Hashable {
         }
     }
 
+    /// The factors for a matrix as stored, which may be the transpose of what the decomposition reads.
+    public func factors(ofStored weight: [Double], rows: Int, columns: Int, transposed: Bool) throws -> (
+        left: [Double], right: [Double], rank: Int
+    ) {
+        guard transposed else { return try factors(of: weight, rows: rows, columns: columns) }
+        // W = X·Y for the transpose means Wᵀ = Yᵀ·Xᵀ for what is stored.
+        let turned = BaseDecomposition.transpose(weight, rows: rows, columns: columns)
+        let (left, right, rank) = try factors(of: turned, rows: columns, columns: rows)
+        return (
+            BaseDecomposition.transpose(right, rows: rank, columns: rows),
+            BaseDecomposition.transpose(left, rows: columns, columns: rank), rank
+        )
+    }
+
+    private static func transpose(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
+        var result = [Double](repeating: 0, count: matrix.count)
+        matrix.withUnsafeBufferPointer { source in
+            result.withUnsafeMutableBufferPointer { Kernels.transpose(source, rows: rows, columns: columns, into: $0) }
+        }
+        return result
+    }
+
     private func triplets(of weight: [Double], rows: Int, columns: Int, range: Range<Int>) throws -> (
         left: [Double], right: [Double], rank: Int
     ) {
         let smaller = min(rows, columns)
-        let (u, s, vt) = try LAPACK.svd(weight, rows: rows, columns: columns)
+        let decomposition = try LAPACK.svd(weight, rows: rows, columns: columns)
+        let (u, s, vt) = (decomposition.u, decomposition.s, decomposition.vt)
         let rank = range.count
         var left = [Double](repeating: 0, count: rows * rank)
         for i in 0..<rows {

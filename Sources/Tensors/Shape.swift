@@ -13,3 +13,12 @@ extension Shape {
         return product
     }
 }
+
+extension Shape {
+    /// The tensor read as a matrix: its first dimension by the product of the others; scalars and vectors are one row.
+    /// A tensor without elements is 0 × 0, whatever its other dimensions claim.
+    public var matrix: (rows: Int, columns: Int) {
+        guard let count = elementCount, count > 0 else { return (0, 0) }
+        return self.count < 2 ? (1, count) : (self[0], count / self[0])
+    }
+}

@@ -23,8 +23,8 @@ public struct TensorInfo: Sendable, Hashable {
     public var byteCount: UInt64 { end - begin }
     /// The number of elements; containers check on reading that it fits.
     public var elementCount: Int { shape.elementCount ?? 0 }
-    /// Rows when the tensor is read as a matrix: the first dimension, or 1 for scalars and vectors.
-    public var rowCount: Int { shape.count < 2 ? 1 : shape[0] }
+    /// Rows when the tensor is read as a matrix: the first dimension, or 1 for scalars and vectors; 0 without elements.
+    public var rowCount: Int { shape.matrix.rows }
     /// Columns when the tensor is read as a matrix: the product of all dimensions but the first, or the vector's length.
-    public var columnCount: Int { shape.count < 2 ? elementCount : shape.dropFirst().reduce(1, *) }
+    public var columnCount: Int { shape.matrix.columns }
 }

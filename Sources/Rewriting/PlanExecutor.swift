@@ -1,0 +1,267 @@
+public import Adapters
+public import ByteAccess
+import Checkpoints
+import Synchronization
+import Tensors
+
+/// Carries out a plan: reads panels, computes, writes, hashes, and gives the output its name when all is done.
+public struct PlanExecutor: Sendable {
+    /// How to run; nothing here changes a byte of the output.
+    public struct Settings: Sendable {
+        /// Worker threads.
+        public var jobs: Int
+        /// Whether an existing target may be replaced.
+        public var replacing: Bool
+        /// Whether the SHA-256 of every output is taken while it is written.
+        public var hashing: Bool
+        /// Called with the bytes written so far, from any thread.
+        public var progress: (@Sendable (UInt64) -> Void)?
+
+        public init(
+            jobs: Int = Machine.availableCores, replacing: Bool = false, hashing: Bool = true,
+            progress: (@Sendable (UInt64) -> Void)? = nil
+        ) {
+            self.jobs = jobs
+            self.replacing = replacing
+            self.hashing = hashing
+            self.progress = progress
+        }
+    }
+
+    public let plan: RewritePlan
+    public let target: String
+    public let settings: Settings
+
+    public init(plan: RewritePlan, target: String, settings: Settings = Settings()) {
+        self.plan = plan
+        self.target = target
+        self.settings = settings
+    }
+
+    /// Refuses a target that cannot be written before any work is done.
+    public func checkTarget() throws {
+        if plan.isSingleFile {
+            if FileSystem.isDirectory(target) {
+                throw PeftfileError(
+                    .exists, "is a directory, and the base is one file, which gives one file", file: target,
+                    help: "name the output file: -o \(FileSystem.join(target, "merged.safetensors"))")
+            }
+            for path in [target, target + ".receipt.json"] where FileSystem.exists(path) && !settings.replacing {
+                throw PeftfileError(.exists, "exists already", file: path, help: "choose another output or give --force")
+            }
+        } else if FileSystem.exists(target), !FileSystem.isDirectory(target) {
+            throw PeftfileError(
+                .exists, "is a file, and the output is a directory", file: target, help: "choose another output")
+        } else if FileSystem.isNonEmptyDirectory(target), !settings.replacing {
+            throw PeftfileError(
+                .exists, "exists and is not empty", file: target, help: "choose another output or give --force")
+        }
+        try refuseInputAsTarget()
+        let parent = FileSystem.directory(of: target)
+        if FileSystem.isDirectory(parent) {
+            let free = try FileSystem.availableBytes(at: parent)
+            guard free >= plan.bytesWritten else {
+                throw PeftfileError(
+                    .noSpace, "needs \(plan.bytesWritten) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
+                    help: "free \(plan.bytesWritten - free) bytes or choose another disk")
+            }
+        }
+    }
+
+    /// An output that replaces one of its own inputs would leave nothing to prove the result against.
+    private func refuseInputAsTarget() throws {
+        guard FileSystem.exists(target) else { return }
+        let output = try FileSystem.resolved(target)
+        for input in [plan.binding.base.path] + plan.binding.adapters.map(\.path) {
+            let resolved = try FileSystem.resolved(input)
+            guard resolved == output || resolved.hasPrefix(output + "/") else { continue }
+            throw PeftfileError(
+                .refused, "is an input of this merge and is never written over", file: target, rule: "OutputIsInput",
+                help: "choose another output")
+        }
+    }
+
+    /// Writes everything and publishes it in one step.
+    ///
+    /// - Returns: the receipt, which is also written beside or into the output.
+    /// - Throws: any failure; the target is then as it was, and what was begun is removed.
+    public func run() throws -> Receipt {
+        try checkTarget()
+        return plan.isSingleFile ? try runFile() : try runDirectory()
+    }
+
+    private func runDirectory() throws -> Receipt {
+        let staged = try StagedDirectory(target: target, id: plan.id)
+        do {
+            var receipt = Receipt(plan: plan)
+            let counter = ByteCounter(settings.progress)
+            for file in plan.files {
+                let writer = try FileWriter(path: staged.path(of: file.name))
+                let written = try write(file, to: writer, counter: counter)
+                try writer.commit()
+                receipt.add(file: file, digest: written.digest, statistics: written.statistics)
+            }
+            for sidecar in plan.sidecars {
+                let digest = try write(sidecar, to: staged.path(of: sidecar.name))
+                receipt.add(sidecar: sidecar, digest: digest)
+            }
+            let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
+            try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
+            try staged.publish(replacing: settings.replacing)
+            return receipt
+        } catch {
+            staged.discard()
+            throw error
+        }
+    }
+
+    private func runFile() throws -> Receipt {
+        guard let file = plan.files.first else {
+            throw PeftfileError(.malformed, "holds no tensors", file: plan.binding.base.path)
+        }
+        let writer = try FileWriter(path: target, replacing: settings.replacing)
+        do {
+            var receipt = Receipt(plan: plan)
+            let written = try write(file, to: writer, counter: ByteCounter(settings.progress))
+            receipt.add(file: file, digest: written.digest, statistics: written.statistics)
+            // The receipt comes last: where it stands, the file it speaks of is whole.
+            if settings.replacing, FileSystem.exists(target + ".receipt.json") {
+                try FileSystem.remove(target + ".receipt.json")
+            }
+            try writer.commit()
+            try FileWriter.write(
+                Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8), to: target + ".receipt.json", replacing: settings.replacing)
+            return receipt
+        } catch {
+            writer.discard()
+            throw error
+        }
+    }
+
+    // MARK: One file
+
+    private struct Piece {
+        let tensor: Int
+        let rows: Range<Int>
+    }
+
+    private func write(_ file: RewritePlan.File, to writer: FileWriter, counter: ByteCounter) throws -> (
+        digest: String?, statistics: [UpdateStatistics]
+    ) {
+        try writer.allocate(file.byteCount)
+        try writer.write(file.header, at: 0)
+        let numbers = AdapterNumbers(adapters: plan.binding.adapters)
+        let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
+        var pieces: [Piece] = []
+        for (index, tensor) in file.tensors.enumerated() {
+            let step = Panels.rows(of: tensor.recipe)
+            let rows = tensor.recipe.rows
+            var first = 0
+            while first < rows {
+                pieces.append(Piece(tensor: index, rows: first..<min(rows, first + step)))
+                first += step
+            }
+        }
+        let state = Mutex((hash: SHA256(), statistics: [UpdateStatistics](repeating: .init(), count: file.tensors.count)))
+        if settings.hashing { state.withLock { $0.hash.update(file.header) } }
+        counter.add(UInt64(file.header.count))
+        let turnstile = Turnstile()
+        let order = pieces
+        try parallelForEach(count: order.count, jobs: settings.jobs) { index in
+            let piece = order[index]
+            let tensor = file.tensors[piece.tensor]
+            do {
+                let panel = try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
+                let total = UInt64(tensor.recipe.rows)
+                let offset = tensor.info.byteCount / max(1, total) * UInt64(piece.rows.lowerBound)
+                try writer.write(panel.bytes, at: tensor.info.begin + offset)
+                try turnstile.pass(index) {
+                    state.withLock {
+                        if settings.hashing { $0.hash.update(panel.bytes) }
+                        $0.statistics[piece.tensor].add(panel.statistics)
+                    }
+                    if piece.rows.upperBound == tensor.recipe.rows { evaluators.release(piece.tensor) }
+                    counter.add(UInt64(panel.bytes.count))
+                }
+            } catch {
+                turnstile.cancel()
+                throw (error as? PeftfileError).map { named($0, tensor.info.name) } ?? error
+            }
+        }
+        return state.withLock { (settings.hashing ? SHA256.hex($0.hash.finalize()) : nil, $0.statistics) }
+    }
+
+    private func named(_ error: PeftfileError, _ tensor: ExactString) -> PeftfileError {
+        var copy = error
+        if copy.tensor == nil { copy.tensor = tensor }
+        return copy
+    }
+
+    private func write(_ sidecar: RewritePlan.Sidecar, to path: String) throws -> String? {
+        switch sidecar.content {
+        case .bytes(let bytes):
+            try FileWriter.write(bytes, to: path)
+            return settings.hashing ? SHA256.hex(SHA256.hash(bytes)) : nil
+        case .copy(let source):
+            let parent = FileSystem.directory(of: path)
+            if !FileSystem.exists(parent) { try FileSystem.makeDirectory(parent, withParents: true) }
+            let reader = try FileReader(path: source)
+            let writer = try FileWriter(path: path)
+            do {
+                var hash = SHA256()
+                var offset: UInt64 = 0
+                while offset < reader.size {
+                    let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
+                    if settings.hashing { hash.update(bytes) }
+                    try writer.write(bytes, at: offset)
+                    offset += UInt64(bytes.count)
+                }
+                try writer.commit()
+                return settings.hashing ? SHA256.hex(hash.finalize()) : nil
+            } catch {
+                writer.discard()
+                throw error
+            }
+        }
+    }
+}
+
+/// The evaluators of a file's tensors, made when first wanted and let go when their tensor is done.
+private final class EvaluatorPool: Sendable {
+    private let plan: RewritePlan
+    private let file: RewritePlan.File
+    private let numbers: AdapterNumbers
+    private let evaluators = Mutex<[Int: RecipeEvaluator]>([:])
+
+    init(plan: RewritePlan, file: RewritePlan.File, numbers: AdapterNumbers) {
+        self.plan = plan
+        self.file = file
+        self.numbers = numbers
+    }
+
+    func evaluator(_ tensor: Int) -> RecipeEvaluator {
+        evaluators.withLock { known in
+            if let evaluator = known[tensor] { return evaluator }
+            let evaluator = RecipeEvaluator(
+                recipe: file.tensors[tensor].recipe, base: plan.binding.base, adapters: plan.binding.adapters,
+                numbers: numbers)
+            known[tensor] = evaluator
+            return evaluator
+        }
+    }
+
+    func release(_ tensor: Int) { evaluators.withLock { $0[tensor] = nil } }
+}
+
+/// Adds up written bytes across threads for the progress line.
+private final class ByteCounter: Sendable {
+    private let count = Atomic<UInt64>(0)
+    private let report: (@Sendable (UInt64) -> Void)?
+
+    init(_ report: (@Sendable (UInt64) -> Void)?) { self.report = report }
+
+    func add(_ bytes: UInt64) {
+        let total = count.add(bytes, ordering: .relaxed).newValue
+        report?(total)
+    }
+}

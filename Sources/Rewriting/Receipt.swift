@@ -1,0 +1,157 @@
+public import Adapters
+public import ByteAccess
+import Checkpoints
+import Tensors
+
+/// What a merge leaves behind as proof of what it did: an in-toto Statement v1.
+///
+/// Subjects are the output files with the SHA-256 that was taken while they were written. The predicate names the
+/// inputs by size and SHA-256 of their headers, the options, the targets, and what rounding left of each update.
+/// `Formats/receipt.md` describes every key. Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
+public struct Receipt: Sendable {
+    /// The file's name in an output directory.
+    public static let fileName = "peftfile-receipt.json"
+    public static let predicateType = "https://peftfile.dev/receipt/v1"
+    public static let toolVersion = "0.1.0"
+
+    private let plan: RewritePlan
+    private var subjects: [JSONValue] = []
+    private var tensors: [JSONValue] = []
+    /// Sums over all tensors.
+    public private(set) var total = UpdateStatistics()
+    /// Warnings of the plan and of what the numbers showed.
+    public private(set) var warnings: [String]
+
+    init(plan: RewritePlan) {
+        self.plan = plan
+        warnings = plan.warnings
+    }
+
+    mutating func add(file: RewritePlan.File, digest: String?, statistics: [UpdateStatistics]) {
+        subjects.append(Receipt.subject(plan.isSingleFile ? "" : file.name, digest))
+        for (tensor, statistics) in zip(file.tensors, statistics) where !tensor.recipe.isCopy {
+            total.add(statistics)
+            tensors.append(
+                .object([
+                    "name": .string(tensor.info.name.text),
+                    "dtype": .string(tensor.info.dtype.rawValue),
+                    "elements": .number(JSONNumber(tensor.info.elementCount)),
+                    "updated": .number(JSONNumber(statistics.updated)),
+                    "unchanged": .number(JSONNumber(statistics.unchanged)),
+                    "update_norm": Receipt.number(statistics.norm),
+                    "update_survival": statistics.survival.map(Receipt.number) ?? .null,
+                    "nonfinite": .number(JSONNumber(statistics.nonfinite)),
+                ]))
+            if statistics.nonfinite > 0 {
+                warnings.append(
+                    "\(tensor.info.name.text.printable): \(statistics.nonfinite) results are NaN or infinite")
+            }
+            if !tensor.recipe.updates.isEmpty, statistics.updated == 0 {
+                warnings.append("\(tensor.info.name.text.printable): the update is zero everywhere")
+            }
+        }
+    }
+
+    mutating func add(sidecar: RewritePlan.Sidecar, digest: String?) {
+        subjects.append(Receipt.subject(sidecar.name, digest))
+    }
+
+    private static func subject(_ name: String, _ digest: String?) -> JSONValue {
+        .object([
+            "name": .string(name), "digest": digest.map { .object(["sha256": .string($0)]) } ?? .object([:]),
+        ])
+    }
+
+    /// NaN and infinities have no JSON; they become null.
+    static func number(_ value: Double) -> JSONValue { value.isFinite ? .number(JSONNumber(value)) : .null }
+
+    /// The document.
+    public func document(target: String) -> JSONValue {
+        let binding = plan.binding
+        var subjects = subjects
+        if plan.isSingleFile, let first = subjects.first?.objectValue {
+            var named = first
+            named["name"] = .string(FileSystem.fileName(of: target))
+            subjects[0] = .object(named)
+        }
+        let predicate: JSONObject = [
+            "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
+            "operation": .string(plan.operation),
+            "plan": .string(plan.id),
+            "base": Receipt.input(binding.base),
+            "adapters": .array(binding.adapters.map { Receipt.adapter($0) }),
+            "options": .object(plan.options),
+            "targets": .array(binding.targets.map(Receipt.target)),
+            "set_aside": .array(
+                binding.setAside.map {
+                    .object(["tensor": .string($0.tensor.text), "reason": .string($0.reason)])
+                }),
+            "config_changes": .array(
+                binding.configChanges.map {
+                    .object(["key": .string($0.path.map(\.text).joined(separator: ".")), "value": $0.value])
+                }),
+            "decompositions": .array(decompositions.map { .string($0) }),
+            "tensors": .array(tensors),
+            "total": .object([
+                "updated": .number(JSONNumber(total.updated)),
+                "unchanged": .number(JSONNumber(total.unchanged)),
+                "update_norm": Receipt.number(total.norm),
+                "update_survival": total.survival.map(Receipt.number) ?? .null,
+                "nonfinite": .number(JSONNumber(total.nonfinite)),
+            ]),
+        ]
+        return .object([
+            "_type": "https://in-toto.io/Statement/v1",
+            "schema": .string("peftfile.\(plan.operation)/1"),
+            "warnings": .array(warnings.map { .string($0) }),
+            "subject": .array(subjects),
+            "predicateType": .string(Receipt.predicateType),
+            "predicate": .object(predicate),
+        ])
+    }
+
+    /// Methods whose output bytes depend on LAPACK: the one exception to reproducibility, so it is named.
+    private var decompositions: [String] {
+        var names: [String] = []
+        for placed in plan.binding.outputs.flatMap(\.recipe.updates) {
+            if case .decomposed(let decomposition, _, _) = placed.update, !names.contains(decomposition.name) {
+                names.append(decomposition.name)
+            }
+        }
+        return names
+    }
+
+    private static func input(_ checkpoint: Checkpoint) -> JSONValue {
+        .object([
+            "path": .string(checkpoint.path),
+            "files": .array(
+                checkpoint.shards.map { shard in
+                    .object([
+                        "name": .string(shard.fileName),
+                        "bytes": .number(JSONNumber(shard.file.reader.size)),
+                        "header_sha256": .string(shard.file.headerSHA256),
+                    ])
+                }),
+        ])
+    }
+
+    private static func adapter(_ adapter: Adapter) -> JSONValue {
+        guard case .object(var object) = input(adapter.checkpoint) else { return .null }
+        object["path"] = .string(adapter.path)
+        object["peft_type"] = adapter.config?.peftType.map { .string($0) } ?? .null
+        object["base_model"] = adapter.config?.baseModel.map { .string($0) } ?? .null
+        return .object(object)
+    }
+
+    private static func target(_ target: Binding.Target) -> JSONValue {
+        .object([
+            "adapter": .number(JSONNumber(target.adapter)),
+            "module": .string(target.target.module.text),
+            "tensors": .array(target.tensors.map { .string($0.text) }),
+            "method": .string(target.target.method),
+            "rank": target.target.rank.map { .number(JSONNumber($0)) } ?? .null,
+            "alpha": target.target.alpha.map(number) ?? .null,
+            "scale": target.target.scale.map(number) ?? .null,
+        ])
+    }
+}

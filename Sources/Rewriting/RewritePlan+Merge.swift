@@ -1,0 +1,192 @@
+public import Adapters
+public import ByteAccess
+public import Checkpoints
+public import Containers
+public import Tensors
+
+/// What a merge may be told beyond its inputs; the defaults keep the base's layout and dtypes.
+public struct MergeSettings: Sendable {
+    /// The dtype to convert the weights to; nil keeps each tensor's own.
+    public var dtype: DType?
+    /// Whether `dtype` also reaches tensors that the base keeps in another floating-point dtype than most.
+    public var convertsAllDTypes: Bool
+    /// The largest shard in bytes; nil keeps the base's shards.
+    public var maximumShardSize: UInt64?
+
+    public init(dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil) {
+        self.dtype = dtype
+        self.convertsAllDTypes = convertsAllDTypes
+        self.maximumShardSize = maximumShardSize
+    }
+}
+
+extension RewritePlan {
+    /// Plans a merge: the base's tensors in their order and shards, with the binding's updates.
+    ///
+    /// - Throws: `.refused` where the binding changes nothing or the settings do not fit the base.
+    public static func merge(_ binding: Binding, settings: MergeSettings = MergeSettings()) throws -> RewritePlan {
+        let base = binding.base
+        var outputs = binding.outputs
+        var warnings = binding.warnings
+        var configChanges = binding.configChanges
+        if let dtype = settings.dtype {
+            try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
+            for key: ExactString in ["dtype", "torch_dtype"] where base.config?[key] != nil {
+                configChanges.append(.init(path: [key], value: .string(dtype.torchName)))
+            }
+        }
+        guard outputs.contains(where: { !$0.recipe.isCopy || $0.isAdded }) || binding.changesSource else {
+            throw PeftfileError(
+                .refused, "the adapter changes no tensor of the base", file: binding.adapters.first?.path,
+                rule: "NothingToMerge")
+        }
+        let isSingleFile = base.directory == nil
+        let shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
+        var files: [File] = []
+        for shard in shards {
+            let tensors = shard.outputs.map { outputs[$0] }
+            let layout = try SafetensorsLayout(
+                metadata: shard.metadata,
+                tensors: tensors.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) })
+            files.append(
+                File(
+                    name: shard.name, header: layout.headerBytes,
+                    tensors: zip(tensors, layout.tensors).map { Tensor(recipe: $0.recipe, info: $1, isAdded: $0.isAdded) },
+                    byteCount: layout.totalBytes))
+        }
+        var sidecars: [Sidecar] = []
+        if let directory = base.directory {
+            sidecars = try mergeSidecars(
+                binding, directory: directory, files: files, configChanges: configChanges, warnings: &warnings)
+        } else if !configChanges.isEmpty {
+            warnings.append(
+                "the base is a bare file: its config.json needs "
+                    + configChanges.map { "\($0.path.map(\.text).joined(separator: ".")) = \($0.value.serialized())" }
+                    .joined(separator: ", "))
+        }
+        var plan = RewritePlan(
+            operation: "merge", binding: binding, files: files, sidecars: sidecars, isSingleFile: isSingleFile,
+            options: optionsObject(binding, settings), warnings: warnings, id: "")
+        plan.id = plan.identity()
+        return plan
+    }
+
+    private static func convert(
+        _ outputs: inout [Binding.Output], to dtype: DType, all: Bool, base: Checkpoint
+    ) throws {
+        guard dtype.isMergeable else {
+            throw PeftfileError(
+                .usage, "--dtype \(dtype.rawValue): a merge writes F64, F32, F16 or BF16", rule: "OutputDType")
+        }
+        // Tensors in another floating-point dtype than most of the base were kept there on purpose (routers, norms).
+        let main = base.mainDType
+        for index in outputs.indices {
+            let own = outputs[index].recipe.dtype
+            guard own.isMergeable, all || own == main else { continue }
+            outputs[index].recipe.dtype = dtype
+        }
+    }
+
+    private struct ShardOutputs {
+        var name: String
+        var metadata: [(key: ExactString, value: String)]?
+        var outputs: [Int]
+    }
+
+    private static func shardNames(
+        _ outputs: [Binding.Output], base: Checkpoint, settings: MergeSettings, isSingleFile: Bool
+    ) throws -> [ShardOutputs] {
+        if let limit = settings.maximumShardSize {
+            guard !isSingleFile else {
+                throw PeftfileError(
+                    .usage, "--max-shard-size needs a base directory; a base given as one file gives one file",
+                    rule: "ShardSize")
+            }
+            let tensors = try outputs.map { output in
+                (name: output.recipe.name, byteCount: try output.recipe.byteCount)
+            }
+            let metadata = base.shards.first?.file.metadata
+            return ShardPlanner.plan(tensors.map(\.byteCount), limit: limit, stem: base.stem).map {
+                ShardOutputs(name: $0.fileName, metadata: metadata, outputs: Array($0.tensors))
+            }
+        }
+        var result = base.shards.map { ShardOutputs(name: $0.fileName, metadata: $0.file.metadata, outputs: []) }
+        for (index, output) in outputs.enumerated() { result[output.shard].outputs.append(index) }
+        return result
+    }
+
+    private static func optionsObject(_ binding: Binding, _ settings: MergeSettings) -> JSONObject {
+        var options = JSONObject()
+        options["rounding"] = .string("exact")
+        options["tie"] = .string(binding.options.tie.rawValue)
+        options["base_as"] = .string(binding.options.baseRole.rawValue)
+        options["weights"] = .array(
+            (binding.options.weights.isEmpty ? binding.adapters.map { _ in 1 } : binding.options.weights)
+                .map { .number(JSONNumber($0)) })
+        options["dtype"] = settings.dtype.map { .string($0.rawValue) } ?? .null
+        options["dtype_all"] = .bool(settings.convertsAllDTypes)
+        options["max_shard_size"] = settings.maximumShardSize.map { .number(JSONNumber($0)) } ?? .null
+        options["scale"] = binding.options.scale.map { .number(JSONNumber($0)) } ?? .null
+        options["orientation"] = .string(binding.options.orientation.rawValue)
+        return options
+    }
+
+    /// 16 hex digits of the SHA-256 over what decides the output: the inputs' headers and sizes, configs and options.
+    private func identity() -> String {
+        var hash = SHA256()
+        func add(_ text: String) { hash.update(Array((text + "\n").utf8)) }
+        add(operation)
+        add(JSONValue.object(options).serialized())
+        for checkpoint in [binding.base] + binding.adapters.map(\.checkpoint) {
+            for shard in checkpoint.shards {
+                add("\(shard.fileName) \(shard.file.reader.size) \(shard.file.headerSHA256)")
+            }
+        }
+        for adapter in binding.adapters { add(adapter.config.map { JSONValue.object($0.json).serialized() } ?? "") }
+        for file in files { add("\(file.name) \(file.byteCount)") }
+        return String(SHA256.hex(hash.finalize()).prefix(16))
+    }
+}
+
+extension Binding {
+    /// Whether a tensor is replaced by an adapter's, which may be of the same dtype and so looks like a copy.
+    var changesSource: Bool {
+        outputs.contains { if case .adapter = $0.recipe.source { true } else { false } }
+    }
+}
+
+extension TensorRecipe {
+    /// Bytes of the output tensor.
+    var byteCount: UInt64 {
+        get throws {
+            guard let count = shape.elementCount, let bytes = dtype.byteCount(elements: count) else {
+                throw PeftfileError(.malformed, "the size of shape \(shape) does not fit 64 bits", tensor: name)
+            }
+            return UInt64(bytes)
+        }
+    }
+}
+
+extension DType {
+    /// The name that torch and transformers' configs use.
+    public var torchName: String {
+        switch self {
+        case .f64: "float64"
+        case .f32: "float32"
+        case .f16: "float16"
+        case .bf16: "bfloat16"
+        default: rawValue
+        }
+    }
+
+    /// Reads a dtype as people write it: `bfloat16`, `bf16`, `BF16`, `float16`, `fp16`, `half`…
+    public init?(spelling: String) {
+        switch spelling.lowercased() {
+        case "f64", "float64", "fp64", "double": self = .f64
+        case "f32", "float32", "fp32", "float": self = .f32
+        case "f16", "float16", "fp16", "half": self = .f16
+        case "bf16", "bfloat16": self = .bf16
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,103 @@
+public import Adapters
+public import ByteAccess
+public import Checkpoints
+public import Tensors
+
+/// A rewrite before it happens: every output file with every byte range, and what is computed for each.
+///
+/// A plan is a value that can be printed, tested and refused. All offsets are known before the first byte is written,
+/// so tensors can be written in any order and any part of an output can be computed alone.
+public struct RewritePlan: Sendable {
+    /// One output tensor and the bytes it has in its file.
+    public struct Tensor: Sendable {
+        public var recipe: TensorRecipe
+        public var info: TensorInfo
+        public var isAdded: Bool
+    }
+
+    /// One output file that holds tensors.
+    public struct File: Sendable {
+        /// The file's name in the output directory; for a single-file output that of the target.
+        public var name: String
+        /// The first bytes: length, JSON, padding.
+        public var header: [UInt8]
+        public var tensors: [Tensor]
+        public var byteCount: UInt64
+    }
+
+    /// A file beside the tensors: tokenizer, config, index.
+    public struct Sidecar: Sendable {
+        public enum Content: Sendable {
+            case copy(path: String)
+            case bytes([UInt8])
+        }
+        public var name: String
+        public var content: Content
+        /// Where it comes from: `base`, `adapter` or `peftfile`.
+        public var origin: String
+        public var byteCount: UInt64
+    }
+
+    /// What the plan does: `merge`.
+    public var operation: String
+    public var binding: Binding
+    public var files: [File]
+    public var sidecars: [Sidecar]
+    /// Whether the output is one file at the target's own path, and not a directory.
+    public var isSingleFile: Bool
+    /// The options that entered the result, for the receipt.
+    public var options: JSONObject
+    public var warnings: [String]
+    /// The same inputs and options give the same 16 hex digits.
+    public var id: String
+
+    /// Bytes read from the inputs: every source tensor once, and the adapters' tensors once.
+    public var bytesRead: UInt64 {
+        let sources = files.flatMap(\.tensors).reduce(UInt64(0)) { $0 + $1.info.byteCount }
+        return sources + binding.adapters.reduce(0) { $0 + $1.checkpoint.tensors.reduce(0) { $0 + $1.info.byteCount } }
+    }
+    /// Bytes written, headers and sidecar files included.
+    public var bytesWritten: UInt64 {
+        files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
+    }
+    /// Tensors whose bytes are computed; all others are copied.
+    public var computedCount: Int { files.flatMap(\.tensors).filter { !$0.recipe.isCopy }.count }
+
+    /// An upper estimate of the memory that execution takes for numbers, in bytes: for each worker one panel in float64
+    /// four times over, and the widened factors of the largest tensor; whole matrices where the base is decomposed.
+    public func peakMemory(jobs: Int) -> UInt64 {
+        var largest: UInt64 = 0
+        for tensor in files.flatMap(\.tensors) where !tensor.recipe.isCopy {
+            let recipe = tensor.recipe
+            let panel = UInt64(Panels.rows(of: recipe)) * UInt64(recipe.columns) * 8 * 4
+            var factors: UInt64 = 0
+            for placed in recipe.updates {
+                switch placed.update {
+                case .lowRank(let left, let right, _):
+                    factors += 2 * 8 * UInt64(left.rows * left.columns + right.rows * right.columns)
+                case .dense(let values, _): factors += 2 * 8 * UInt64(values.rows * values.columns)
+                case .decomposed: factors += 6 * 8 * UInt64(recipe.rows) * UInt64(recipe.columns)
+                }
+            }
+            largest = max(largest, UInt64(max(1, jobs)) * panel + factors)
+        }
+        return largest + (64 << 20)
+    }
+}
+
+/// How tensors are cut into row panels.
+///
+/// The cut depends on the tensor alone and not on the number of workers, so that sums over panels (update survival)
+/// are the same for every `--jobs`. Output bytes do not depend on the cut at all.
+enum Panels {
+    /// Elements of a panel: 2^18 float64 numbers are 2 MiB, which stays in a core's share of the cache while it is
+    /// widened, updated and narrowed.
+    static let elements = 1 << 18
+
+    static func rows(of recipe: TensorRecipe) -> Int {
+        guard recipe.rows > 0, recipe.columns > 0 else { return 1 }
+        // Sub-byte elements are only ever copied; whole tensors keep their rows on byte boundaries.
+        guard recipe.columns * recipe.sourceDType.bits % 8 == 0 else { return recipe.rows }
+        return min(recipe.rows, max(1, elements / recipe.columns))
+    }
+}

@@ -1,0 +1,50 @@
+/// What rounding left of an update, over the elements that it touches.
+///
+/// An update can be smaller than half the spacing of the output's dtype; such an element is stored unchanged and the
+/// update is lost there. Survival is `‖stored update‖₂ / ‖update‖₂`, where the update is the exact result minus the
+/// base and the stored update is the rounded result minus the base: 1 means that nothing was lost on the whole, and
+/// rounding can push it a little above 1.
+public struct UpdateStatistics: Sendable, Hashable {
+    /// Elements whose exact result differs from the base.
+    public var updated = 0
+    /// Those of them that are stored with the base's value.
+    public var unchanged = 0
+    /// Results that are NaN or infinite where the base was not.
+    public var nonfinite = 0
+    var exactSquares = 0.0
+    var storedSquares = 0.0
+
+    public init() {}
+
+    /// `‖stored update‖ / ‖update‖`; nil where nothing was updated.
+    public var survival: Double? {
+        guard exactSquares > 0, exactSquares.isFinite, storedSquares.isFinite else { return nil }
+        return (storedSquares / exactSquares).squareRoot()
+    }
+
+    /// `‖update‖₂`, the Frobenius norm of the exact update.
+    public var norm: Double { exactSquares.squareRoot() }
+
+    mutating func add(original: [Double], exact: [Double], stored: [Double], range: Range<Int>) {
+        for index in range {
+            if !stored[index].isFinite && original[index].isFinite { nonfinite += 1 }
+            let update = exact[index] - original[index]
+            guard update != 0 else { continue }
+            updated += 1
+            let kept = stored[index] - original[index]
+            if kept == 0 { unchanged += 1 }
+            if update.isFinite && kept.isFinite {
+                exactSquares += update * update
+                storedSquares += kept * kept
+            }
+        }
+    }
+
+    mutating func add(_ other: UpdateStatistics) {
+        updated += other.updated
+        unchanged += other.unchanged
+        nonfinite += other.nonfinite
+        exactSquares += other.exactSquares
+        storedSquares += other.storedSquares
+    }
+}
