@@ -61,6 +61,11 @@ let package = Package(
             ],
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
+
+        .testTarget(
+            name: "TensorsTests", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
+        .testTarget(
+            name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )
