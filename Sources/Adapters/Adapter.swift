@@ -1,0 +1,102 @@
+public import ByteAccess
+public import Checkpoints
+public import Tensors
+
+/// An adapter: its tensors under canonical keys, and its config.
+public struct Adapter: Sendable {
+    /// The path given by the caller.
+    public let path: String
+    /// The directory that holds the config, where there is one.
+    public let directory: String?
+    /// The tensors as stored.
+    public let checkpoint: Checkpoint
+    /// `adapter_config.json`; nil for a bare file.
+    public let config: AdapterConfig?
+    /// The stored tensors, in file order, each with its key taken apart.
+    public let keys: [AdapterKey]
+    /// What the reader had to overlook or undo, in words.
+    public let warnings: [String]
+
+    /// Opens an adapter directory, or a safetensors file with or without a config beside it.
+    ///
+    /// A directory without a config of its own but with a single subdirectory that has one is an adapter saved under a
+    /// name other than `default`.
+    public init(path: String) throws {
+        self.path = path
+        var warnings: [String] = []
+        if FileSystem.isDirectory(path) {
+            let directory = try Adapter.adapterDirectory(in: path)
+            if directory != path {
+                warnings.append("the adapter is read from its subdirectory \(FileSystem.fileName(of: directory))")
+            }
+            self.directory = directory
+            // The config comes first: without it a directory is no adapter, whatever lies in it.
+            config = try AdapterConfig(path: FileSystem.join(directory, "adapter_config.json"))
+            checkpoint = try Adapter.openTensors(in: directory)
+        } else {
+            checkpoint = try Checkpoint.open(path)
+            let parent = FileSystem.directory(of: path)
+            let configPath = FileSystem.join(parent, "adapter_config.json")
+            let hasConfig = FileSystem.exists(configPath)
+            directory = hasConfig ? parent : nil
+            config = hasConfig ? try AdapterConfig(path: configPath) : nil
+        }
+        keys = checkpoint.tensors.map { AdapterKey($0.info.name) }
+        var seen: [ExactString: ExactString] = [:]
+        for key in keys {
+            if let other = seen.updateValue(key.stored, forKey: key.canonical) {
+                throw PeftfileError(
+                    .refused, "means the same as \"\(other.text.printable)\"", file: path, tensor: key.stored,
+                    rule: "AmbiguousKey", help: "keep one of the two")
+            }
+        }
+        if !keys.isEmpty, keys.allSatisfy({ !$0.hadPrefix }), config?.peftType != nil, !keys.contains(where: \.isPrompt) {
+            warnings.append(
+                "no key starts with base_model.model.: PEFT itself loads none of these tensors")
+        }
+        self.warnings = warnings
+    }
+
+    /// Whether `path` looks like an adapter: a directory with `adapter_config.json`, or a file beside one whose keys
+    /// carry an adapter's suffixes.
+    public static func isAdapter(_ path: String) -> Bool {
+        if FileSystem.isDirectory(path) { return (try? adapterDirectory(in: path)) != nil }
+        guard let checkpoint = try? Checkpoint.open(path) else { return false }
+        return checkpoint.tensors.contains { AdapterKey($0.info.name).component != nil }
+    }
+
+    /// The tensor stored under `name`.
+    public func tensor(_ name: ExactString) -> TensorInfo? { checkpoint[name]?.info }
+
+    private static func adapterDirectory(in path: String) throws -> String {
+        if FileSystem.exists(FileSystem.join(path, "adapter_config.json")) { return path }
+        let inner = try FileSystem.list(path).filter {
+            FileSystem.exists(FileSystem.join(FileSystem.join(path, $0), "adapter_config.json"))
+        }
+        if inner.count == 1 { return FileSystem.join(path, inner[0]) }
+        if inner.count > 1 {
+            throw PeftfileError(
+                .refused, "holds \(inner.count) adapters: \(inner.joined(separator: ", "))", file: path,
+                rule: "SeveralAdapters", help: "name one: \(FileSystem.join(path, inner[0]))")
+        }
+        throw PeftfileError(
+            .refused, "has no adapter_config.json", file: path, rule: "ConfigMissing",
+            help: "copy the config that PEFT wrote beside the weights, or give the .safetensors file itself with --scale")
+    }
+
+    private static func openTensors(in directory: String) throws -> Checkpoint {
+        for name in ["adapter_model.safetensors", "adapter_model.safetensors.index.json"] {
+            let path = FileSystem.join(directory, name)
+            if FileSystem.exists(path) { return try Checkpoint.open(path) }
+        }
+        let pickle = FileSystem.join(directory, "adapter_model.bin")
+        if FileSystem.exists(pickle) {
+            throw PeftfileError(
+                .unsupported, "is a torch pickle, which peftfile does not read", file: pickle, rule: "TorchPickle",
+                help: "save the adapter again with safe_serialization=True")
+        }
+        throw PeftfileError(
+            .notFound, "has no adapter_model.safetensors", file: directory, rule: "AdapterWeightsMissing",
+            help: "give the directory that PEFT's save_pretrained wrote")
+    }
+}

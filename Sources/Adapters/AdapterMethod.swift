@@ -1,0 +1,162 @@
+public import ByteAccess
+public import Tensors
+
+/// A fine-tuning method as adapter files store it: which keys it has, and what they do to the base's parameters.
+///
+/// A method is one file in `Methods/` and one line in ``MethodRegistry``; nothing else in the house knows its name.
+public protocol AdapterMethod: Sendable {
+    /// The values of `peft_type` that mean this method.
+    var peftTypes: [String] { get }
+
+    /// Config keys whose values the method uses. Keys that cannot change a merge are listed once, in
+    /// ``AdapterConfig/keysWithoutEffect``.
+    var configKeys: Set<String> { get }
+
+    /// The modules that the adapter changes, for a page about the adapter alone; no base is needed.
+    func targets(of adapter: Adapter) throws -> [AdapterTarget]
+
+    /// What the adapter does to the parameters of the base.
+    ///
+    /// - Throws: `.refused` with the reason where the method, or this use of it, has no merged form.
+    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates
+}
+
+/// All that an adapter does to a base, with every one of its tensors accounted for.
+public struct MethodUpdates: Sendable {
+    public var changes: [ParameterUpdate]
+    /// Tensors for modules that the base does not have: new heads, stored under their in-memory name.
+    public var additions: [(name: ExactString, tensor: ExactString)]
+    /// Tensors that have no part in the merged weights, each with the reason: samplers and training state.
+    public var setAside: [(tensor: ExactString, reason: String)]
+    public var warnings: [String]
+
+    public init(
+        changes: [ParameterUpdate] = [], additions: [(name: ExactString, tensor: ExactString)] = [],
+        setAside: [(tensor: ExactString, reason: String)] = [],
+        warnings: [String] = []
+    ) {
+        self.changes = changes
+        self.additions = additions
+        self.setAside = setAside
+        self.warnings = warnings
+    }
+}
+
+/// One module that an adapter changes, as far as the adapter alone tells.
+public struct AdapterTarget: Sendable, Hashable {
+    /// The in-memory path of the module.
+    public var module: ExactString
+    /// The method's name with its variant: `LoRA`, `DoRA`, `rsLoRA`.
+    public var method: String
+    public var rank: Int?
+    public var alpha: Double?
+    /// The factor that the update is multiplied with.
+    public var scale: Double?
+
+    public init(module: ExactString, method: String, rank: Int? = nil, alpha: Double? = nil, scale: Double? = nil) {
+        self.module = module
+        self.method = method
+        self.rank = rank
+        self.alpha = alpha
+        self.scale = scale
+    }
+}
+
+/// What a method is told when it binds an adapter to a base.
+public struct BindingContext: Sendable {
+    /// The position of the adapter among those being merged.
+    public var adapterIndex: Int
+    /// The weight given to this adapter, 1 unless `--weights` says otherwise.
+    public var weight: Double
+    /// How the caller answered the questions that the files leave open.
+    public var options: BindingOptions
+    /// Finds in-memory parameters in the base's files; called once with all requests of an adapter, since all of its
+    /// modules share one prefix form. A request in the second list may stay without a place: a head that the base
+    /// lacks. Every other one that is missing or ambiguous throws.
+    public var resolve: @Sendable ([ParameterRequest], [ParameterRequest]) throws -> [ParameterRequest: ParameterPlace]
+
+    public init(
+        adapterIndex: Int, weight: Double, options: BindingOptions,
+        resolve: @escaping @Sendable ([ParameterRequest], [ParameterRequest]) throws -> [ParameterRequest: ParameterPlace]
+    ) {
+        self.adapterIndex = adapterIndex
+        self.weight = weight
+        self.options = options
+        self.resolve = resolve
+    }
+}
+
+/// Answers to what the files leave open; the defaults are what PEFT does.
+public struct BindingOptions: Sendable, Hashable {
+    /// What is done when an update reaches one side of a tied pair of embeddings.
+    public enum Tie: String, Sendable, Hashable, CaseIterable {
+        /// Write both sides and set `tie_word_embeddings` to false: the merged model answers as the unmerged one.
+        case `break`
+        /// Keep one tensor and apply every update to it, as PEFT's own merge does.
+        case keep
+    }
+    /// What the base given is, for adapters whose initialisation changed the base.
+    public enum BaseRole: String, Sendable, Hashable, CaseIterable {
+        /// The original model.
+        case original
+        /// The residual model that the initialisation left.
+        case residual
+    }
+    /// How the two factors of a bare file without a config are laid out.
+    public enum Orientation: String, Sendable, Hashable, CaseIterable {
+        /// PEFT: W (out, in), A (r, in), B (out, r), update B·A.
+        case outIn = "out-in"
+        /// Textbooks: W (in, out), A (in, r), B (r, out), update A·B.
+        case inOut = "in-out"
+    }
+
+    public var tie: Tie
+    public var baseRole: BaseRole
+    public var orientation: Orientation
+    /// The whole factor of the update, for adapters without a config.
+    public var scale: Double?
+    /// One weight for each adapter; empty means 1 for all.
+    public var weights: [Double]
+
+    public init(
+        tie: Tie = .break, baseRole: BaseRole = .original, orientation: Orientation = .outIn, scale: Double? = nil,
+        weights: [Double] = []
+    ) {
+        self.tie = tie
+        self.baseRole = baseRole
+        self.orientation = orientation
+        self.scale = scale
+        self.weights = weights
+    }
+}
+
+/// A change to one parameter of the base, in the orientation that the parameter has in memory.
+public struct ParameterUpdate: Sendable {
+    public enum Change: Sendable {
+        /// A low-rank term B·A on the matrix, or on the matrix of one expert. `left` is (out, r), `right` (r, in);
+        /// ``Binding`` turns it where the parameter is held the other way round.
+        case lowRank(expert: Int?, left: Factor, right: Factor, scale: Double, region: Region?)
+        /// `scale · values`, for vectors (`lora_bias`).
+        case add(values: Factor, scale: Double)
+        /// The adapter's tensor takes the place of the parameter. `shared` says that it is the tied parameter itself,
+        /// so that every module tied to it sees the new values; a copy trained by one module is not shared.
+        case replace(tensor: ExactString, shared: Bool)
+        /// Rows of an embedding are replaced, on all sides of a tie.
+        case replaceRows(indices: [Int], values: Factor)
+        /// DoRA's magnitude: one value for each row of `left`, or for each column of `right`.
+        case magnitude(values: Factor, perColumn: Bool)
+        /// What the method's initialisation took out of the base, with the adapter's weight.
+        case decomposition(BaseDecomposition, scale: Double)
+    }
+
+    public var place: ParameterPlace
+    public var change: Change
+    /// What `inspect` and the receipt say of it.
+    public var target: AdapterTarget?
+
+    public init(place: ParameterPlace, change: Change, target: AdapterTarget? = nil) {
+        self.place = place
+        self.change = change
+        self.target = target
+    }
+}

@@ -1,0 +1,55 @@
+public import ByteAccess
+public import Checkpoints
+import Synchronization
+import Tensors
+
+/// The numbers of adapter tensors, widened to float64 once and kept while there is room.
+///
+/// A merge walks the base tensor by tensor, so an adapter tensor is wanted by all panels of one base tensor and then
+/// not again; the cache holds a bounded number of bytes and drops what was read first.
+public final class AdapterNumbers: FactorSource, Sendable {
+    private struct Key: Hashable {
+        let adapter: Int
+        let tensor: ExactString
+    }
+    private struct Cache {
+        var elements: [Key: [Double]] = [:]
+        var order: [Key] = []
+        var bytes = 0
+    }
+
+    private let adapters: [Adapter]
+    private let limit: Int
+    private let cache = Mutex(Cache())
+
+    /// - Parameter limit: bytes of widened numbers to keep.
+    public init(adapters: [Adapter], limit: Int = 128 << 20) {
+        self.adapters = adapters
+        self.limit = limit
+    }
+
+    public func elements(of tensor: ExactString, adapter: Int) throws -> [Double] {
+        let key = Key(adapter: adapter, tensor: tensor)
+        // Reading under the lock keeps two workers from reading one tensor twice.
+        return try cache.withLock { cache in
+            if let known = cache.elements[key] { return known }
+            let elements = try read(tensor, adapter)
+            cache.elements[key] = elements
+            cache.order.append(key)
+            cache.bytes += elements.count * 8
+            while cache.bytes > limit, cache.order.count > 1 {
+                let oldest = cache.order.removeFirst()
+                cache.bytes -= (cache.elements.removeValue(forKey: oldest)?.count ?? 0) * 8
+            }
+            return elements
+        }
+    }
+
+    private func read(_ name: ExactString, _ adapter: Int) throws -> [Double] {
+        guard adapters.indices.contains(adapter), let tensor = adapters[adapter].checkpoint[name] else {
+            throw PeftfileError(.malformed, "is not in the adapter", tensor: name, rule: "TensorMissing")
+        }
+        let bytes = try adapters[adapter].checkpoint.read(tensor)
+        return try Conversion.widened(bytes, as: tensor.info.dtype, count: tensor.info.elementCount)
+    }
+}

@@ -1,0 +1,144 @@
+public import ByteAccess
+public import Checkpoints
+public import Tensors
+
+/// Adapters held against a base: which tensor each update changes, what is new, and that nothing is left over.
+///
+/// One binding serves many verbs: a merge plans from it, verification recomputes from it, checks judge it.
+public struct Binding: Sendable {
+    /// A target of an adapter with the stored tensor it found.
+    public struct Target: Sendable, Hashable {
+        public var adapter: Int
+        public var target: AdapterTarget
+        public var tensors: [ExactString]
+    }
+
+    /// One tensor of the output, in output order.
+    public struct Output: Sendable {
+        public var recipe: TensorRecipe
+        /// The base's shard that the tensor belongs to.
+        public var shard: Int
+        /// Whether the base has no tensor of this name.
+        public var isAdded: Bool
+    }
+
+    public let base: Checkpoint
+    public let adapters: [Adapter]
+    public let options: BindingOptions
+    /// Every tensor of the output: the base's in their order, then the added ones by name.
+    public internal(set) var outputs: [Output] = []
+    public internal(set) var targets: [Target] = []
+    /// Keys of config.json that must change with the weights; a path names nested objects.
+    public internal(set) var configChanges: [ConfigChange] = []
+    /// Adapter tensors without a part in the merged weights, each with its reason.
+    public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
+    public internal(set) var warnings: [String] = []
+
+    /// A value to be set in config.json.
+    public struct ConfigChange: Sendable {
+        public var path: [ExactString]
+        public var value: JSONValue
+
+        public init(path: [ExactString], value: JSONValue) {
+            self.path = path
+            self.value = value
+        }
+    }
+
+    /// Binds adapters to a base.
+    ///
+    /// - Throws: `.refused` where an adapter tensor or config key has no use, a target no place, or shapes disagree.
+    public init(base: Checkpoint, adapters: [Adapter], options: BindingOptions = BindingOptions()) throws {
+        self.base = base
+        self.adapters = adapters
+        self.options = options
+        guard options.weights.isEmpty || options.weights.count == adapters.count else {
+            throw PeftfileError(
+                .usage, "--weights has \(options.weights.count) values for \(adapters.count) adapters", rule: "Weights")
+        }
+        let view = try BaseView(base: base, adapters: adapters)
+        configChanges += view.configChanges
+        var assembly = RecipeAssembly(base: base, view: view, adapters: adapters)
+        for (index, adapter) in adapters.enumerated() {
+            warnings += adapter.warnings
+            do {
+                let bound = try bind(adapter, index: index, view: view)
+                try requireAllClaimed(of: adapter, index: index, by: bound)
+                try assembly.add(bound, adapter: index)
+                targets += Binding.targets(bound, adapter: index)
+                setAside += bound.setAside
+                warnings += bound.warnings
+            } catch let error as PeftfileError {
+                throw error.inFile(adapter.path)
+            }
+        }
+        let names = try NameResolver(base: view.directory, peftVersion: nil, targetParameters: [])
+        try assembly.resolveTies(names: names, tie: options.tie)
+        outputs = assembly.outputs()
+        configChanges += assembly.configChanges
+        warnings += assembly.warnings
+    }
+
+    private func bind(_ adapter: Adapter, index: Int, view: BaseView) throws -> MethodUpdates {
+        let method = try MethodRegistry.method(of: adapter)
+        let resolver = try NameResolver(
+            base: view.directory, peftVersion: adapter.config?.peftVersion,
+            targetParameters: try adapter.config?.strings("target_parameters") ?? [])
+        let context = BindingContext(
+            adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options
+        ) { required, optional in
+            try resolver.resolve(required, optional: optional)
+        }
+        return try method.updates(of: adapter, in: context)
+    }
+
+    /// Every tensor of the adapter must have been used or set aside by name.
+    private func requireAllClaimed(of adapter: Adapter, index: Int, by bound: MethodUpdates) throws {
+        var claimed = Set(bound.setAside.map(\.tensor))
+        claimed.formUnion(bound.additions.map(\.tensor))
+        for change in bound.changes { claimed.formUnion(change.tensors) }
+        let left = adapter.keys.map(\.stored).filter { !claimed.contains($0) }
+        guard let first = left.first else { return }
+        throw PeftfileError(
+            .refused,
+            "\(left.count) of \(adapter.keys.count) adapter tensors have no part in this method"
+                + (left.count > 1 ? ", the first is this" : ""),
+            tensor: first, rule: "UnclaimedTensor",
+            help: "nothing is skipped silently: remove the tensor or correct peft_type in adapter_config.json")
+    }
+
+    private static func targets(_ bound: MethodUpdates, adapter: Int) -> [Target] {
+        var result: [Target] = []
+        var positions: [AdapterTarget: Int] = [:]
+        for change in bound.changes {
+            guard let target = change.target else { continue }
+            var tensors: [ExactString] = []
+            for piece in change.place.pieces {
+                let name = change.place.untiedName ?? piece.tensor
+                if !tensors.contains(name) { tensors.append(name) }
+            }
+            if let position = positions[target] {
+                for name in tensors where !result[position].tensors.contains(name) {
+                    result[position].tensors.append(name)
+                }
+            } else {
+                positions[target] = result.count
+                result.append(Target(adapter: adapter, target: target, tensors: tensors))
+            }
+        }
+        return result
+    }
+}
+
+extension ParameterUpdate {
+    /// The adapter tensors that the change reads.
+    var tensors: [ExactString] {
+        switch change {
+        case .lowRank(_, let left, let right, _, _):
+            [left.tensor, right.tensor] + [left.diagonal, right.diagonal].compactMap { $0 }
+        case .add(let values, _), .replaceRows(_, let values), .magnitude(let values, _): [values.tensor]
+        case .replace(let tensor, _): [tensor]
+        case .decomposition: []
+        }
+    }
+}

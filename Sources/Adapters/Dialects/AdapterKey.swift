@@ -1,0 +1,102 @@
+public import ByteAccess
+
+/// A tensor name of an adapter file, taken apart: the module it belongs to and what it is of that module.
+///
+/// PEFT writes `base_model.model.<module>.<component>[.<leaf>]`, for example
+/// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. Raw state dicts of trainers add wrappers
+/// (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`) and the adapter's name (`lora_A.default.weight`); both are
+/// undone here. Source: `_remove_adapter_name_from_state_dict_key` in peft/tuners/tuners_utils.py, and
+/// `Formats/peft-adapter.md`.
+public struct AdapterKey: Sendable, Hashable {
+    /// The name in the file.
+    public let stored: ExactString
+    /// The in-memory path of the module, without prefix, wrappers and trailing `.base_layer`s.
+    public let module: ExactString
+    /// How many `.base_layer` infixes stood between the module and the component.
+    public let depth: Int
+    /// `lora_A`, `lora_embedding_B`, `lora_magnitude_vector`, `trainable_tokens_delta`...; nil for a plain parameter.
+    public let component: String?
+    /// What is left after the component: `weight`, `bias`, a sampler's own name; for a plain parameter its name.
+    public let leaf: String
+    /// Whether the name began with `base_model.`.
+    public let hadPrefix: Bool
+    /// Whether the tensor belongs to the model as a whole and not to a module (`prompt_embeddings`).
+    public let isPrompt: Bool
+
+    /// A spelling that is equal for two names that mean the same tensor.
+    public var canonical: ExactString {
+        let infix = String(repeating: ".base_layer", count: depth)
+        return ExactString("\(module)\(infix).\(component ?? "").\(leaf)")
+    }
+
+    /// Components that PEFT registers on a module, by the prefix of their name.
+    static let componentPrefixes = [
+        "lora_", "trainable_tokens_", "ia3_", "hada_", "lokr_", "oft_", "boft_", "vera_", "pvera_", "randlora_",
+        "vblora_", "unilora_", "tinylora_", "gralora_", "hira_", "delora_", "psoft_", "poly_", "lily_", "peanut_",
+        "deft_", "glora_", "adamss_", "frod_", "osf_", "ln_tuning_", "beft_", "hra_", "miss_", "bone_", "road_",
+        "shira_", "supertuning_", "c3a_", "fourierft_", "waveft_", "adaption_", "internal_xlora_",
+    ]
+
+    static let wrappers: Set<String> = ["module", "_orig_mod", "_fsdp_wrapped_module"]
+
+    public init(_ name: ExactString) {
+        stored = name
+        var parts = name.text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+            .map { String(Substring($0)) }
+        while parts.count > 1, parts[0] == "module" || parts[0] == "_orig_mod" || parts[0] == "_fsdp_wrapped_module" {
+            parts.removeFirst()
+        }
+        parts.removeAll { $0 == "_orig_mod" || $0 == "_fsdp_wrapped_module" }
+        isPrompt = parts == ["prompt_embeddings"] || parts.first == "prompt_encoder" || parts.first == "word_embeddings"
+            || parts.first?.hasPrefix("prefix_task_") == true
+        hadPrefix = parts.first == "base_model"
+        if parts.starts(with: ["base_model", "model"]), parts.count > 2 {
+            parts.removeFirst(2)
+        } else if parts.first == "base_model", parts.count > 1 {
+            parts.removeFirst()
+        }
+
+        let found = parts.lastIndex { part in AdapterKey.componentPrefixes.contains { part.hasPrefix($0) } }
+        if parts.contains("original_module") {
+            // A raw dump's copy of the parameter that modules_to_save stands in for.
+            component = "original_module"
+            leaf = parts.last ?? ""
+        } else if let found {
+            component = parts[found]
+            var rest = Array(parts[(found + 1)...])
+            // `lora_A.<adapter>.weight` of a module, `lora_embedding_A.<adapter>` of a parameter.
+            if let last = rest.last, last == "weight" || last == "bias" {
+                rest = rest.count == 2 ? [last] : rest
+            } else if rest.count == 1, AdapterKey.isParameter(parts[found]) {
+                rest = []
+            }
+            leaf = rest.joined(separator: ".")
+            parts.removeSubrange(found...)
+            if parts.last == "token_adapter" { parts.removeLast() }
+        } else {
+            component = nil
+            // Older files and raw dumps: `<module>.modules_to_save.<adapter>.weight`.
+            if let saved = parts.lastIndex(of: "modules_to_save"), saved + 2 < parts.count {
+                parts.removeSubrange(saved...(saved + 1))
+            }
+            leaf = parts.count > 1 ? parts.removeLast() : ""
+        }
+        var depth = 0
+        while parts.last == "base_layer" {
+            parts.removeLast()
+            depth += 1
+        }
+        self.depth = depth
+        module = ExactString(parts.joined(separator: "."))
+    }
+
+    /// Components that are parameters themselves and so end a stripped key.
+    private static func isParameter(_ component: String) -> Bool {
+        switch component {
+        case "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag", "lora_velora_embed",
+            "trainable_tokens_delta":
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,109 @@
+public import ByteAccess
+public import Tensors
+
+/// A matrix read from one adapter tensor: a strided view, so that transposes, expert slices, convolution kernels and
+/// row ranges of a factor need no copy of the tensor.
+///
+/// Element (i, j) is `tensor[offset + i·rowStride + (j / columnRepeat)·columnStride]`, times `diagonal[j]` where a
+/// diagonal is set. Offsets and strides count elements.
+public struct Factor: Sendable, Hashable {
+    /// Which of the adapters being bound holds the tensor.
+    public var adapter: Int
+    /// The adapter tensor as its file names it.
+    public var tensor: ExactString
+    public var rows: Int
+    public var columns: Int
+    public var offset: Int
+    public var rowStride: Int
+    public var columnStride: Int
+    /// How many neighbouring columns share one stored column (QALoRA's input groups); 1 for all else.
+    public var columnRepeat: Int
+    /// A vector of `columns` elements, in the same adapter, that multiplies the columns (KaSA's `lora_diag`).
+    public var diagonal: ExactString?
+
+    /// A whole tensor read as a matrix: the first dimension by the product of the others; a vector is one row.
+    public init(adapter: Int, info: TensorInfo) {
+        self.adapter = adapter
+        tensor = info.name
+        rows = info.rowCount
+        columns = info.columnCount
+        offset = 0
+        rowStride = info.columnCount
+        columnStride = 1
+        columnRepeat = 1
+        diagonal = nil
+    }
+
+    /// The same elements with rows and columns exchanged. Only for views without repeat and diagonal; the caller
+    /// transposes before it sets either, or expands first.
+    public var transposed: Factor {
+        var result = self
+        (result.rows, result.columns) = (columns, rows)
+        (result.rowStride, result.columnStride) = (columnStride, rowStride)
+        return result
+    }
+
+    /// The rows `range` alone.
+    public func rows(_ range: Range<Int>) -> Factor {
+        var result = self
+        result.rows = range.count
+        result.offset += range.lowerBound * rowStride
+        return result
+    }
+
+    /// The columns `range` alone; not for views with repeat or diagonal.
+    public func columns(_ range: Range<Int>) -> Factor {
+        var result = self
+        result.columns = range.count
+        result.offset += range.lowerBound * columnStride
+        return result
+    }
+
+    /// Whether `transposed` and `columns(_:)` may be used.
+    public var isPlain: Bool { columnRepeat == 1 && diagonal == nil }
+}
+
+/// Where factors get their numbers: adapter tensors widened to float64, each read once and kept while it is in use.
+public protocol FactorSource: Sendable {
+    /// All elements of an adapter tensor, widened to float64 without error.
+    func elements(of tensor: ExactString, adapter: Int) throws -> [Double]
+}
+
+extension Factor {
+    /// The view as a dense row-major matrix of `rows` × `columns` float64 numbers.
+    ///
+    /// A diagonal multiplies with one rounding per element; everything else is exact.
+    public func matrix(from source: any FactorSource) throws -> [Double] {
+        let elements = try source.elements(of: tensor, adapter: adapter)
+        let last = offset + max(0, rows - 1) * rowStride + max(0, (columns - 1) / columnRepeat) * columnStride
+        guard rows == 0 || columns == 0 || (offset >= 0 && last < elements.count) else {
+            throw PeftfileError(
+                .malformed, "holds \(elements.count) elements, \(last + 1) are needed", tensor: tensor,
+                rule: "FactorShape")
+        }
+        let scales = try diagonal.map { try source.elements(of: $0, adapter: adapter) }
+        if let scales, scales.count != columns {
+            throw PeftfileError(
+                .malformed, "holds \(scales.count) elements, \(columns) are needed", tensor: diagonal,
+                rule: "FactorShape")
+        }
+        if isPlain, columnStride == 1, rowStride == columns, offset == 0, elements.count == rows * columns {
+            return elements
+        }
+        return [Double](unsafeUninitializedCapacity: rows * columns) { buffer, count in
+            elements.withUnsafeBufferPointer { elements in
+                for i in 0..<rows {
+                    let row = offset + i * rowStride
+                    // `last` above bounds every index formed here.
+                    for j in 0..<columns {
+                        buffer[i * columns + j] = elements[row + (j / columnRepeat) * columnStride]
+                    }
+                    if let scales {
+                        for j in 0..<columns { buffer[i * columns + j] *= scales[j] }
+                    }
+                }
+            }
+            count = rows * columns
+        }
+    }
+}

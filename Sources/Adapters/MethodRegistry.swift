@@ -1,0 +1,43 @@
+import ByteAccess
+
+/// The methods that the house knows, one line each.
+public enum MethodRegistry {
+    /// All methods with a `peft_type`.
+    public static let methods: [any AdapterMethod] = [
+        LoRA(),
+        TrainableTokens(),
+        UnmergeableMethod.softPrompts,
+        UnmergeableMethod.adaptionPrompt,
+        UnmergeableMethod.poly,
+        UnmergeableMethod.xLoRA,
+        UnmergeableMethod.lily,
+        UnbuiltMethod(peftTypes: [
+            "ADALORA", "ADAMSS", "BEFT", "BOFT", "BONE", "C3A", "DEFT", "DELORA", "FOURIERFT", "FROD", "GLORA", "GRALORA",
+            "HIRA", "HRA", "IA3", "LN_TUNING", "LOHA", "LOKR", "MISS", "OFT", "OSF", "PEANUT", "PSOFT", "PVERA",
+            "RANDLORA", "ROAD", "SHADOW", "SHIRA", "SUPERTUNING", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
+        ]),
+    ]
+
+    /// The method that a `peft_type` names, or nil.
+    public static func method(named peftType: String) -> (any AdapterMethod)? {
+        methods.first { $0.peftTypes.contains(peftType) }
+    }
+
+    /// The method of an adapter.
+    ///
+    /// - Throws: `.refused` where the config names no type or one that does not exist.
+    public static func method(of adapter: Adapter) throws -> any AdapterMethod {
+        guard let config = adapter.config else { return BareFactors() }
+        guard let peftType = config.peftType else {
+            throw PeftfileError(
+                .refused, "has no peft_type, so the method is unknown", file: config.path, rule: "PeftTypeMissing",
+                help: "add the method's name, for example \"peft_type\": \"LORA\"")
+        }
+        guard let method = method(named: peftType) else {
+            throw PeftfileError(
+                .refused, "peft_type \"\(peftType.printable)\" is no method that PEFT has", file: config.path,
+                rule: "PeftTypeUnknown", help: "correct peft_type in adapter_config.json")
+        }
+        return method
+    }
+}

@@ -1,0 +1,82 @@
+import ByteAccess
+import Tensors
+
+/// A bare file of low-rank factors without a config: `<module>.lora_A` and `<module>.lora_B`, with or without
+/// `.weight` and `base_model.model.`.
+///
+/// The file does not tell the scale, so the caller gives the whole factor (`--scale`), and the orientation where it is
+/// not PEFT's:
+///
+///     out-in (PEFT)       W (out, in), A (r, in), B (out, r):   W' = W + scale·B·A
+///     in-out (textbooks)  W (in, out), A (in, r), B (r, out):   W' = W + scale·A·B
+///
+/// It has no `peft_type`; ``MethodRegistry`` picks it for adapters without a config.
+struct BareFactors: AdapterMethod {
+    let peftTypes: [String] = []
+    let configKeys: Set<String> = []
+
+    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+        try LoRAModule.collect(from: adapter).map { AdapterTarget(module: $0.path, method: "LoRA factors") }
+    }
+
+    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
+        guard let scale = context.options.scale else {
+            throw PeftfileError(
+                .refused, "has no adapter_config.json, so the scale of the update is unknown", file: adapter.path,
+                rule: "ConfigMissing", help: "give the whole factor with --scale (lora_alpha / r for a LoRA)")
+        }
+        let modules = try LoRAModule.collect(from: adapter)
+        var requests: [ParameterRequest] = []
+        for module in modules {
+            guard !module.isEmbedding, !module.isConvolution, module.bias == nil, module.magnitude == nil,
+                module.diagonal == nil
+            else {
+                throw PeftfileError(
+                    .refused, "module \"\(module.path)\" is more than two matrices, and there is no config to explain it",
+                    tensor: module.a.name, rule: "ConfigMissing", help: "put adapter_config.json beside the file")
+            }
+            let (left, right) = try factors(of: module, context)
+            requests.append(
+                ParameterRequest(
+                    module: module.path, parameter: .weight, update: (rows: left.rows, columns: right.columns)))
+        }
+        let places = try context.resolve(requests, [])
+        var result = MethodUpdates()
+        for (module, request) in zip(modules, requests) {
+            guard let place = places[request] else { continue }
+            let (left, right) = try factors(of: module, context)
+            // The caller has said how W lies; the base's shape must agree, and is not used to turn the update.
+            guard place.shape == [left.rows, right.columns] else {
+                throw PeftfileError(
+                    .refused,
+                    "has shape \(place.shape), and with --orientation \(context.options.orientation.rawValue) the update "
+                        + "is \([left.rows, right.columns])", tensor: place.pieces.first?.tensor,
+                    rule: "ShapeMismatch", help: "give the other --orientation")
+            }
+            var plain = place
+            plain.updateTransposed = false
+            result.changes.append(
+                ParameterUpdate(
+                    place: plain,
+                    change: .lowRank(
+                        expert: nil, left: left, right: right,
+                        scale: scale * context.weight * Double(place.multiplicity), region: nil),
+                    target: AdapterTarget(module: module.path, method: "LoRA", rank: left.columns, scale: scale)))
+        }
+        return result
+    }
+
+    private func factors(of module: LoRAModule, _ context: BindingContext) throws -> (left: Factor, right: Factor) {
+        let a = Factor(adapter: context.adapterIndex, info: module.a)
+        let b = Factor(adapter: context.adapterIndex, info: module.b)
+        let (left, right) = context.options.orientation == .outIn ? (b, a) : (a, b)
+        guard left.columns == right.rows else {
+            throw PeftfileError(
+                .refused,
+                "with --orientation \(context.options.orientation.rawValue) the ranks are \(left.columns) and "
+                    + "\(right.rows): shapes \(module.a.shape) and \(module.b.shape)", tensor: module.a.name,
+                rule: "RankMismatch", help: "give the other --orientation")
+        }
+        return (left, right)
+    }
+}

@@ -1,0 +1,109 @@
+public import ByteAccess
+public import Tensors
+
+/// LoRA, low-rank adaptation (arXiv:2106.09685), with every variant that PEFT saves under `peft_type` LORA.
+///
+///     W' = W + s·B·A                          s = lora_alpha / r, or lora_alpha / √r with use_rslora
+///
+/// | module | keys (shape) | update of the stored parameter |
+/// |---|---|---|
+/// | Linear | `lora_A.weight` (r, in), `lora_B.weight` (out, r) | W (out, in) += s·B·A; a Conv1D layer's W (in, out) its transpose |
+/// | Embedding | `lora_embedding_A` (r, vocab), `lora_embedding_B` (dim, r) | W (vocab, dim) += s·(B·A)ᵀ |
+/// | Conv1d, 2d, 3d | `lora_A.weight` (r, in, k…), `lora_B.weight` (out, r, 1…) | W (out, in·k…) += s·B·A |
+/// | stacked experts | `lora_A.weight` (E·r, in), `lora_B.weight` (out, r·E) | W[e] += s·B[:, k·E+e]·A[e·r+k, :] |
+/// | `lora_bias` | `lora_B.bias` (out) | bias += s·lora_B.bias |
+///
+/// Order of evaluation: k = 0…r−1 by fused multiply-add from +0, then the scale, then the sum of all terms of the
+/// element, then W, then one rounding.
+///
+/// Variants: DoRA (`lora_magnitude_vector`, W' = m·V/‖V‖ with V = W + s·B·A), QALoRA (A sees the means of input
+/// groups), BD-LoRA (block-diagonal A or B), KaSA (s·B·diag(d)·A on a base without its smallest components), PiSSA and
+/// OLoRA (factors relative to a base that lost its largest components), MonteCLoRA and VeLoRA (extra training state
+/// without effect on the merge). Activated LoRA and Arrow have no merged form and are refused.
+///
+/// Source: peft/tuners/lora/layer.py (`get_delta_weight` of Linear, Embedding, _ConvNd, ParamWrapper), variants.py.
+struct LoRA: AdapterMethod {
+    let peftTypes = ["LORA"]
+
+    let configKeys: Set<String> = [
+        "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out", "bias",
+        "lora_bias", "init_lora_weights", "target_parameters", "layer_replication", "trainable_token_indices",
+        "use_qalora", "qalora_group_size", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config",
+        "ensure_weight_tying",
+        // Training-time settings: dropout, data-driven initialisations (what they did to the base is told by
+        // init_lora_weights), samplers, memory savers, and the parallel layers that Megatron trains in.
+        "lora_dropout", "monteclora_config", "velora_config", "loftq_config", "eva_config", "corda_config",
+        "lora_ga_config", "megatron_config", "megatron_core", "ephemeral_gpu_offload",
+    ]
+
+    /// Training state that PEFT stores beside the factors and ignores when it merges.
+    private static let trainingState: [(prefix: String, reason: String)] = [
+        ("lora_monteclora_sampler", "MonteCLoRA's sampler acts in training only"),
+        ("lora_velora_embed", "VeLoRA's projection saves memory in training only"),
+    ]
+
+    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+        let config = try adapter.config.map { try LoRAConfig($0, options: BindingOptions(baseRole: .residual)) }
+        return try LoRAModule.collect(from: adapter).map { module in
+            guard let config else {
+                return AdapterTarget(module: module.path, method: "LoRA", rank: module.storedRank)
+            }
+            let key = module.path.text
+            return AdapterTarget(
+                module: module.path, method: config.name, rank: config.rank(for: key), alpha: config.alpha(for: key),
+                scale: config.scale(for: key))
+        }
+    }
+
+    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
+        guard let file = adapter.config else {
+            throw PeftfileError(
+                .refused, "has no adapter_config.json, so the scale of the update is unknown", file: adapter.path,
+                rule: "ConfigMissing", help: "give the whole factor with --scale")
+        }
+        try file.requireKnownKeys(configKeys)
+        let config = try LoRAConfig(file, options: context.options)
+        let modules = try LoRAModule.collect(from: adapter)
+        let saved = try SavedParameters(
+            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: file["bias"]?.stringValue != "none")
+        var result = MethodUpdates()
+        for key in adapter.keys {
+            guard let component = key.component else { continue }
+            if let state = LoRA.trainingState.first(where: { component == $0.prefix }) {
+                result.setAside.append((key.stored, state.reason))
+            }
+        }
+
+        var requests: [ParameterRequest] = []
+        var planned: [(module: LoRAModule, weight: ParameterRequest, bias: ParameterRequest?)] = []
+        for module in modules {
+            let shape = try module.updateShape(config)
+            let isWrapped = module.depth > 0 || module.isTargetParameter(config.targetParameters)
+            let levels = modules.filter { $0.path == module.path }.count
+            let weight = ParameterRequest(
+                module: module.path,
+                parameter: isWrapped ? .wrapped(level: module.depth, levels: levels) : .weight, update: shape,
+                isEmbedding: module.isEmbedding)
+            let bias = module.bias.map { _ in ParameterRequest(module: module.path, parameter: .bias) }
+            requests.append(weight)
+            if let bias { requests.append(bias) }
+            planned.append((module, weight, bias))
+        }
+        let places = try context.resolve(requests + saved.required, saved.optional)
+        func place(_ request: ParameterRequest) throws -> ParameterPlace {
+            guard let place = places[request] else {
+                throw PeftfileError(
+                    .refused, "module \"\(request.module)\" has no place in the base", file: adapter.path,
+                    rule: "TargetMissing", help: "merge onto the base that the adapter was trained on")
+            }
+            return place
+        }
+
+        for (module, weight, bias) in planned {
+            result.changes += try module.changes(
+                at: try place(weight), biasAt: try bias.map(place), config: config, context: context)
+        }
+        try saved.appendChanges(to: &result, places: places, context: context)
+        return result
+    }
+}

@@ -1,0 +1,153 @@
+import ByteAccess
+
+/// The numbers of a LoRA config that enter the merge, with PEFT's rules for looking them up.
+///
+/// Scaling is `lora_alpha / r`, or `lora_alpha / √r` with `use_rslora` (arXiv:2312.03732), with the module's own r and
+/// alpha where a pattern names them. Source: `LoraModel._create_and_replace` and `LoraLayer.update_layer` in peft.
+struct LoRAConfig {
+    /// What the initialisation did to the base.
+    enum Initialisation {
+        case none
+        /// PiSSA: the largest singular triplets left the base.
+        case principalComponents
+        /// OLoRA: the first columns of Q and rows of R left the base.
+        case orthonormalFactors
+    }
+
+    let usesRankStabilisedScale: Bool
+    let usesDoRA: Bool
+    let usesKaSA: Bool
+    /// The group size of QALoRA, or nil.
+    let groupSize: Int?
+    let blockDiagonal: BlockDiagonal?
+    let hasBias: Bool
+    let initialisation: Initialisation
+    let targetParameters: [String]
+    private let rank: Int
+    private let alpha: Double
+    private let rankPattern: (match: PatternMatch, values: [String: Double])
+    private let alphaPattern: (match: PatternMatch, values: [String: Double])
+
+    /// BD-LoRA: block-diagonal factors (`use_bdlora`).
+    struct BlockDiagonal {
+        let inA: [String]
+        let inB: [String]
+        let blocks: Int
+    }
+
+    init(_ config: AdapterConfig, options: BindingOptions) throws {
+        func refuse(_ message: String, _ rule: String, _ help: String? = nil) -> PeftfileError {
+            PeftfileError(.refused, message, file: config.path, rule: rule, help: help)
+        }
+        if config["alora_invocation_tokens"] != nil {
+            throw refuse(
+                "activated LoRA (alora_invocation_tokens) cannot be merged: its update acts only on the tokens after "
+                    + "the invocation, so no single weight stands for it", "ActivatedLoRA",
+                "serve it unmerged")
+        }
+        if config["arrow_config"] != nil {
+            throw refuse(
+                "Arrow (arrow_config) cannot be merged: a router picks experts for each token, so no single weight "
+                    + "stands for it", "ArrowRouter", "serve it unmerged")
+        }
+        guard let alpha = try config.number("lora_alpha") else {
+            throw refuse(
+                "has no lora_alpha, and the scale of the update depends on it", "AlphaMissing",
+                "add the lora_alpha of the training run (PEFT would silently assume 8)")
+        }
+        self.alpha = alpha
+        // PEFT's default for `r` is 8; the tensors are held against it module by module.
+        rank = try config.count("r") ?? 8
+        usesRankStabilisedScale = try config.flag("use_rslora")
+        usesDoRA = try config.flag("use_dora")
+        usesKaSA = config["kasa_config"] != nil
+        hasBias = try config.flag("lora_bias")
+        groupSize = try config.flag("use_qalora") ? try config.count("qalora_group_size") ?? 16 : nil
+        targetParameters = try config.strings("target_parameters")
+        blockDiagonal = try LoRAConfig.blockDiagonal(config)
+        let ranks = try config.pattern("rank_pattern")
+        let alphas = try config.pattern("alpha_pattern")
+        rankPattern = (
+            try PatternMatch(keys: ranks.map(\.key)), Dictionary(ranks.map { ($0.key, $0.value) }) { first, _ in first }
+        )
+        alphaPattern = (
+            try PatternMatch(keys: alphas.map(\.key)),
+            Dictionary(alphas.map { ($0.key, $0.value) }) { first, _ in first }
+        )
+        if let bias = config["bias"], !["none", "all", "lora_only"].contains(bias.stringValue ?? "") {
+            throw config.wrong("bias", "\"none\", \"all\" or \"lora_only\"")
+        }
+        initialisation = try LoRAConfig.initialisation(config, options: options)
+    }
+
+    /// The rank that the config gives a module; `key` is the module's path, with the parameter's name after it for
+    /// `target_parameters`.
+    func rank(for key: String) -> Int {
+        guard let hit = rankPattern.match.firstKey(matching: key), let value = rankPattern.values[hit] else { return rank }
+        return Int(exactly: value) ?? 0
+    }
+
+    /// The alpha that the config gives a module.
+    func alpha(for key: String) -> Double {
+        guard let hit = alphaPattern.match.firstKey(matching: key) else { return alpha }
+        return alphaPattern.values[hit] ?? alpha
+    }
+
+    /// The module's scaling.
+    func scale(for key: String) -> Double {
+        let rank = Double(rank(for: key))
+        return alpha(for: key) / (usesRankStabilisedScale ? rank.squareRoot() : rank)
+    }
+
+    /// What a page calls the variant.
+    var name: String {
+        if usesDoRA { return usesRankStabilisedScale ? "DoRA, rsLoRA" : "DoRA" }
+        if usesKaSA { return "KaSA" }
+        if groupSize != nil { return "QALoRA" }
+        if blockDiagonal != nil { return "BD-LoRA" }
+        switch initialisation {
+        case .principalComponents: return "PiSSA"
+        case .orthonormalFactors: return "OLoRA"
+        case .none: return usesRankStabilisedScale ? "rsLoRA" : "LoRA"
+        }
+    }
+
+    private static func blockDiagonal(_ config: AdapterConfig) throws -> BlockDiagonal? {
+        guard let value = config["use_bdlora"], value.boolValue != false else { return nil }
+        guard let object = value.objectValue else { throw config.wrong("use_bdlora", "a map") }
+        let inner = try AdapterConfig(json: object, path: config.path)
+        try inner.requireKnownKeys(["target_modules_bd_a", "target_modules_bd_b", "nblocks", "match_strict"])
+        return BlockDiagonal(
+            inA: try inner.strings("target_modules_bd_a"), inB: try inner.strings("target_modules_bd_b"),
+            blocks: try inner.count("nblocks") ?? 1)
+    }
+
+    /// Initialisations that leave the base as it was: random draws, EVA, MiCA; PEFT converts the others back when it is
+    /// asked to (`path_initial_model_for_weight_conversion`) and then writes `true`.
+    private static let harmlessInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
+
+    private static func initialisation(_ config: AdapterConfig, options: BindingOptions) throws -> Initialisation {
+        guard let value = config["init_lora_weights"], value.boolValue == nil else { return .none }
+        guard let text = value.stringValue else { throw config.wrong("init_lora_weights", "true, false or a name") }
+        let name = text.lowercased()
+        if harmlessInitialisations.contains(name) || options.baseRole == .residual { return .none }
+        switch name {
+        case "pissa": return .principalComponents
+        case "olora": return .orthonormalFactors
+        default: break
+        }
+        let reason: String
+        switch name {
+        case "corda": reason = "CorDA took a part out of the base that depends on training data"
+        case "loftq": reason = "LoftQ replaced the base by a quantised one"
+        case "lora_ga": reason = "LoRA-GA took a part out of the base that depends on gradients"
+        case _ where name.hasPrefix("pissa_niter_"):
+            reason = "PiSSA with a randomised SVD took a part out of the base that cannot be recomputed exactly"
+        default: reason = "this initialisation is unknown"
+        }
+        throw PeftfileError(
+            .refused, "init_lora_weights is \"\(text.printable)\": \(reason), and these factors are relative to what was left",
+            file: config.path, rule: "ResidualBase",
+            help: "give the residual base that training started from, with --base-as residual")
+    }
+}

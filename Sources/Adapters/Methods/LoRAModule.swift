@@ -1,0 +1,145 @@
+import ByteAccess
+import Tensors
+
+/// The factors of one module, gathered from the adapter's tensors and checked against each other.
+struct LoRAModule {
+    let path: ExactString
+    /// `.base_layer` infixes: which wrapper of nested `target_parameters`.
+    let depth: Int
+    let isEmbedding: Bool
+    /// (r, in), (r, in, k…), (E·r, in); for embeddings (r, vocab).
+    let a: TensorInfo
+    /// (out, r), (out, r, 1…), (out, r·E); for embeddings (dim, r).
+    let b: TensorInfo
+    let bias: TensorInfo?
+    let magnitude: TensorInfo?
+    let diagonal: TensorInfo?
+
+    /// The first dimension of A.
+    var storedRank: Int { a.shape.first ?? 0 }
+    var isConvolution: Bool { a.shape.count > 2 }
+
+    private struct Parts {
+        var a: TensorInfo?
+        var b: TensorInfo?
+        var bias: TensorInfo?
+        var magnitude: TensorInfo?
+        var diagonal: TensorInfo?
+        var isEmbedding = false
+    }
+
+    private struct Slot: Hashable {
+        let module: ExactString
+        let depth: Int
+    }
+
+    /// Gathers all modules in file order.
+    ///
+    /// - Throws: `.refused` where a factor lacks its partner, has no usable dtype, or where ranks disagree.
+    static func collect(from adapter: Adapter) throws -> [LoRAModule] {
+        var order: [Slot] = []
+        var parts: [Slot: Parts] = [:]
+        for key in adapter.keys {
+            guard let component = key.component, let info = adapter.tensor(key.stored) else { continue }
+            let slot = Slot(module: key.module, depth: key.depth)
+            var part = parts[slot] ?? Parts()
+            switch (component, key.leaf) {
+            case ("lora_A", "weight"), ("lora_A", ""): part.a = info
+            case ("lora_B", "weight"), ("lora_B", ""): part.b = info
+            case ("lora_B", "bias"): part.bias = info
+            case ("lora_embedding_A", ""):
+                part.a = info
+                part.isEmbedding = true
+            case ("lora_embedding_B", ""):
+                part.b = info
+                part.isEmbedding = true
+            case ("lora_magnitude_vector", ""), ("lora_magnitude_vector", "weight"): part.magnitude = info
+            case ("lora_diag", ""): part.diagonal = info
+            default: continue
+            }
+            if parts.updateValue(part, forKey: slot) == nil { order.append(slot) }
+        }
+        return try order.map { try LoRAModule($0, parts[$0] ?? Parts()) }
+    }
+
+    private init(_ slot: Slot, _ parts: Parts) throws {
+        path = slot.module
+        depth = slot.depth
+        isEmbedding = parts.isEmbedding
+        guard let a = parts.a, let b = parts.b else {
+            let missing = parts.a == nil ? "lora_A" : "lora_B"
+            throw PeftfileError(
+                .refused, "module \"\(slot.module)\" has no \(missing)",
+                tensor: (parts.a ?? parts.b ?? parts.bias ?? parts.magnitude ?? parts.diagonal)?.name,
+                rule: "MissingPair", help: "save the adapter again; half of a pair is no update")
+        }
+        self.a = a
+        self.b = b
+        bias = parts.bias
+        magnitude = parts.magnitude
+        diagonal = parts.diagonal
+        for info in [a, b] + [bias, magnitude, diagonal].compactMap({ $0 }) where !info.dtype.isMergeable {
+            throw PeftfileError(
+                .refused, "has dtype \(info.dtype.rawValue), and a factor must be F64, F32, F16 or BF16",
+                tensor: info.name, rule: "FactorDType")
+        }
+        for info in [a, b] where info.shape.count < 2 || info.elementCount == 0 {
+            throw PeftfileError(
+                .refused, "has shape \(info.shape), and a factor is a matrix that is not empty", tensor: info.name,
+                rule: "FactorShape", help: "gather the shards before saving (ZeRO-3, FSDP)")
+        }
+        try checkRanks()
+    }
+
+    private func checkRanks() throws {
+        guard isConvolution else { return }
+        guard b.shape.count == a.shape.count, b.shape.dropFirst(2).allSatisfy({ $0 == 1 }) else {
+            throw PeftfileError(
+                .refused, "has shape \(b.shape) beside lora_A's \(a.shape)", tensor: b.name, rule: "FactorShape")
+        }
+        if b.shape[1] != a.shape[0], b.shape[1] > 0, a.shape[0] % b.shape[1] == 0 {
+            throw PeftfileError(
+                .refused,
+                "has rank \(b.shape[1]) beside lora_A's \(a.shape[0]): a grouped convolution, which has no merged form in "
+                    + "PEFT", tensor: b.name, rule: "GroupedConvolution", help: "serve it unmerged")
+        }
+    }
+
+    /// Whether the module holds a parameter that `target_parameters` names: `experts.gate_up_proj` names a parameter of
+    /// every module whose path ends in `experts`, and a bare `gate_up_proj` one of any module. A module of which the
+    /// adapter stores a bare-name parameter cannot be told from a plain layer, so there the resolver decides.
+    func isTargetParameter(_ names: [String]) -> Bool {
+        names.contains { name in
+            guard let dot = name.lastIndex(of: ".") else { return false }
+            let parent = String(name[..<dot])
+            return path.text == parent || path.text.hasSuffix("." + parent)
+        }
+    }
+
+    /// The shape of one B·A: rows and columns of the parameter, or of the matrix of one expert. Embeddings are given
+    /// as they lie in the parameter, (vocab, dim).
+    func updateShape(_ config: LoRAConfig) throws -> (rows: Int, columns: Int) {
+        if isEmbedding { return (a.columnCount, b.rowCount) }
+        var rows = b.rowCount
+        var columns = a.columnCount
+        if let group = config.groupSize { columns *= group }
+        if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) == .inA { columns *= blocks.blocks }
+        if rows == 0 || columns == 0 { rows = 0; columns = 0 }
+        return (rows, columns)
+    }
+
+    enum BlockDiagonalFactor { case inA, inB, neither }
+
+    /// Which factor is block-diagonal: PEFT looks for the config's names as substrings of the module's last name.
+    func isBlockDiagonal(_ config: LoRAConfig.BlockDiagonal) throws -> BlockDiagonalFactor {
+        let last = path.text.split(separator: ".").last.map(String.init) ?? path.text
+        let inA = config.inA.contains(where: last.utf8Contains)
+        let inB = config.inB.contains(where: last.utf8Contains)
+        if inA && inB {
+            throw PeftfileError(
+                .refused, "module \"\(path)\" is block-diagonal in A and in B, which BD-LoRA forbids", tensor: a.name,
+                rule: "BlockDiagonal")
+        }
+        return inA ? .inA : inB ? .inB : .neither
+    }
+}

@@ -1,0 +1,174 @@
+import ByteAccess
+import Checkpoints
+import Tensors
+
+extension RecipeAssembly {
+    /// Decides, for every tied tensor that an adapter touches, whether one tensor still stands for all sides.
+    ///
+    /// The file of a tied model holds one tensor for the embedding and the output head. The sides stay tied where all
+    /// come out equal. Where they differ, `.break` writes each side on its own and sets `tie_word_embeddings` to false,
+    /// so that the merged model answers as the unmerged one; `.keep` applies every side's update to the one tensor, as
+    /// PEFT's in-place merge does.
+    mutating func resolveTies(names: NameResolver, tie: BindingOptions.Tie) throws {
+        var touched: [ExactString] = []
+        for name in recipes.keys.sorted() {
+            let stored = tiedSource[name] ?? name
+            if !touched.contains(stored), tiedSource[name] != nil || !names.tiedPartners(of: stored).isEmpty {
+                touched.append(stored)
+            }
+        }
+        for stored in touched { try resolveTie(of: stored, names: names, tie: tie) }
+    }
+
+    private mutating func resolveTie(of stored: ExactString, names: NameResolver, tie: BindingOptions.Tie) throws {
+        guard let entry = view[stored] else { return }
+        var partners = names.tiedPartners(of: stored)
+        for (name, source) in tiedSource where source == stored && !partners.contains(name) { partners.append(name) }
+        partners.sort()
+        let sides = try ([stored] + partners).map { try side($0, of: stored, entry: entry) }
+        let first = sides[0]
+        let comparison = RecipeComparison(base: base, adapters: adapters)
+        let allEqual = try sides.dropFirst().allSatisfy { try comparison.areEqual(first, $0) }
+        if allEqual {
+            for partner in partners { recipes[partner] = nil }
+            recipes[stored] = first.isCopy && !isReplaced(first) ? nil : first
+            return
+        }
+        switch tie {
+        case .break: try breakTie(stored, sides)
+        case .keep: try keepTie(stored, partners, sides)
+        }
+    }
+
+    /// The recipe of one side, with what was done to the tied parameter itself.
+    private func side(_ name: ExactString, of stored: ExactString, entry: BaseView.Entry) throws -> TensorRecipe {
+        var recipe = recipes[name] ?? copy(of: entry, as: name)
+        if !isReplaced(recipe), let shared = sharedReplacement[stored], let info = adapters[shared.adapter].tensor(shared.tensor) {
+            recipe.source = .adapter(shared.adapter, shared.tensor)
+            recipe.sourceDType = info.dtype
+            recipe.shape = info.shape
+        }
+        if recipe.rowReplacements.isEmpty { recipe.rowReplacements = sharedRows[stored] ?? [] }
+        return recipe
+    }
+
+    private func isReplaced(_ recipe: TensorRecipe) -> Bool {
+        if case .adapter = recipe.source { return true }
+        return false
+    }
+
+    private mutating func breakTie(_ stored: ExactString, _ sides: [TensorRecipe]) throws {
+        for recipe in sides {
+            recipes[recipe.name] = recipe
+            if recipe.name != stored { tiedSource[recipe.name] = stored }
+        }
+        guard let change = tieFlag(false) else {
+            throw PeftfileError(
+                .refused, "is tied to \(sides.dropFirst().map(\.name.text).joined(separator: ", ")), which the update leaves "
+                    + "different, and there is no config.json in which to untie them", file: base.path, tensor: stored,
+                rule: "TiedEmbeddings", help: "give the base as a directory with its config.json, or use --tie keep")
+        }
+        configChanges.append(change)
+        let partners = sides.dropFirst().map(\.name.text).joined(separator: ", ")
+        warnings.append(
+            "\(stored.text) and \(partners) were one tied tensor and now differ: both are written, and "
+                + "tie_word_embeddings is set to false")
+    }
+
+    private mutating func keepTie(_ stored: ExactString, _ partners: [ExactString], _ sides: [TensorRecipe]) throws {
+        var merged = sides[0]
+        for side in sides.dropFirst() {
+            guard side.source == merged.source, side.rowReplacements == merged.rowReplacements,
+                side.magnitudes.isEmpty || merged.updates.isEmpty
+            else {
+                throw PeftfileError(
+                    .refused, "is tied to \(side.name), and the adapter replaces only one of the two", file: base.path,
+                    tensor: stored, rule: "TiedEmbeddings", help: "use --tie break, which writes both")
+            }
+            let new = side.updates.filter { !merged.updates.contains($0) }
+            guard merged.magnitudes.isEmpty || new.isEmpty else {
+                throw PeftfileError(
+                    .refused, "is tied to \(side.name), and an adapter rescales one of the two (DoRA)", file: base.path,
+                    tensor: stored, rule: "TiedEmbeddings", help: "use --tie break, which writes both")
+            }
+            merged.updates += new
+            merged.magnitudes += side.magnitudes.filter { !merged.magnitudes.contains($0) }
+        }
+        for partner in partners { recipes[partner] = nil }
+        recipes[stored] = merged
+        warnings.append(
+            "\(stored.text) is tied to \(partners.map(\.text).joined(separator: ", ")): the update moves both, which the "
+                + "unmerged model does not do (--tie break writes them apart)")
+    }
+
+    /// The change that sets `tie_word_embeddings` where the config has it, else at the top.
+    private func tieFlag(_ value: Bool) -> Binding.ConfigChange? {
+        guard let config = base.config else { return nil }
+        let key: ExactString = "tie_word_embeddings"
+        if config[key] == nil, config["text_config"]?.objectValue?[key] != nil {
+            return .init(path: ["text_config", key], value: .bool(value))
+        }
+        return .init(path: [key], value: .bool(value))
+    }
+}
+
+/// Whether two recipes come to the same bytes, told from the numbers that go into them.
+///
+/// `ensure_weight_tying` stores one side's factors transposed under other names; products commute exactly, so equal
+/// factors in equal order give equal elements.
+struct RecipeComparison {
+    let base: Checkpoint
+    let adapters: [Adapter]
+    private let numbers: AdapterNumbers
+
+    init(base: Checkpoint, adapters: [Adapter]) {
+        self.base = base
+        self.adapters = adapters
+        numbers = AdapterNumbers(adapters: adapters)
+    }
+
+    func areEqual(_ left: TensorRecipe, _ right: TensorRecipe) throws -> Bool {
+        guard left.dtype == right.dtype, left.sourceDType == right.sourceDType, left.shape == right.shape,
+            left.updates.count == right.updates.count, left.magnitudes.count == right.magnitudes.count,
+            left.rowReplacements.count == right.rowReplacements.count
+        else { return false }
+        if left.source != right.source, try bytes(of: left) != bytes(of: right) { return false }
+        for (a, b) in zip(left.rowReplacements, right.rowReplacements) {
+            guard a.rows == b.rows, a.columns == b.columns, try areEqual(a.values, b.values) else { return false }
+        }
+        for (a, b) in zip(left.magnitudes, right.magnitudes) {
+            guard a.region == b.region, a.axis == b.axis, try areEqual(a.values, b.values) else { return false }
+        }
+        for (a, b) in zip(left.updates, right.updates) {
+            guard a.region == b.region else { return false }
+            switch (a.update, b.update) {
+            case (.lowRank(let al, let ar, let ascale), .lowRank(let bl, let br, let bscale)):
+                guard ascale == bscale, try areEqual(al, bl), try areEqual(ar, br) else { return false }
+            case (.dense(let av, let ascale), .dense(let bv, let bscale)):
+                guard ascale == bscale, try areEqual(av, bv) else { return false }
+            default:
+                guard a.update == b.update else { return false }
+            }
+        }
+        return true
+    }
+
+    private func areEqual(_ left: Factor, _ right: Factor) throws -> Bool {
+        if left == right { return true }
+        guard left.rows == right.rows, left.columns == right.columns else { return false }
+        let a = try left.matrix(from: numbers)
+        let b = try right.matrix(from: numbers)
+        return zip(a, b).allSatisfy { $0.bitPattern == $1.bitPattern }
+    }
+
+    private func bytes(of recipe: TensorRecipe) throws -> [UInt8] {
+        switch recipe.source {
+        case .base(let name):
+            guard let tensor = base[name] else { return [] }
+            return try base.read(tensor)
+        case .adapter(let index, let name):
+            guard let tensor = adapters[index].checkpoint[name] else { return [] }
+            return try adapters[index].checkpoint.read(tensor)
+        }
+    }
+}

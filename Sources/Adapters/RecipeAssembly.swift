@@ -1,0 +1,201 @@
+import ByteAccess
+import Checkpoints
+import Tensors
+
+/// Turns changes to in-memory parameters into recipes for stored tensors.
+struct RecipeAssembly {
+    let base: Checkpoint
+    let view: BaseView
+    let adapters: [Adapter]
+    /// Recipes by output name; a tied side that the file does not hold has the name it would be stored under.
+    var recipes: [ExactString: TensorRecipe] = [:]
+    /// The stored tensor behind a tied side.
+    var tiedSource: [ExactString: ExactString] = [:]
+    /// Changes to the tied parameter itself, by stored tensor: every side sees them.
+    var sharedReplacement: [ExactString: (adapter: Int, tensor: ExactString)] = [:]
+    var sharedRows: [ExactString: [TensorRecipe.RowReplacement]] = [:]
+    /// Which adapter replaced the source of a recipe.
+    private var replacedBy: [ExactString: Int] = [:]
+    /// Which adapters changed a recipe in a way that is not a sum.
+    private var nonAdditiveBy: [ExactString: Int] = [:]
+    private var changedBy: [ExactString: Set<Int>] = [:]
+    private var additions: [(name: ExactString, recipe: TensorRecipe)] = []
+    var configChanges: [Binding.ConfigChange] = []
+    var warnings: [String] = []
+
+    init(base: Checkpoint, view: BaseView, adapters: [Adapter]) {
+        self.base = base
+        self.view = view
+        self.adapters = adapters
+    }
+
+    mutating func add(_ bound: MethodUpdates, adapter: Int) throws {
+        for change in bound.changes {
+            for piece in change.place.pieces { try apply(change, piece, adapter: adapter) }
+        }
+        for addition in bound.additions {
+            guard let info = adapters[adapter].tensor(addition.tensor) else { continue }
+            if additions.contains(where: { $0.name == addition.name }) || view[addition.name] != nil {
+                throw twice(addition.name)
+            }
+            let dtype = mainDType ?? info.dtype
+            additions.append(
+                (
+                    addition.name,
+                    TensorRecipe(
+                        name: addition.name, source: .adapter(adapter, addition.tensor), sourceDType: info.dtype,
+                        dtype: dtype, shape: info.shape)
+                ))
+        }
+    }
+
+    /// The dtype that most bytes of the base have: what a new tensor is stored in.
+    private var mainDType: DType? {
+        var bytes: [DType: UInt64] = [:]
+        for tensor in base.tensors where tensor.info.dtype.isMergeable {
+            bytes[tensor.info.dtype, default: 0] += tensor.info.byteCount
+        }
+        return bytes.max { ($0.value, $1.key.rawValue) < ($1.value, $0.key.rawValue) }?.key
+    }
+
+    /// All outputs: the base's tensors in their order, then what was added.
+    func outputs() -> [Binding.Output] {
+        var result: [Binding.Output] = []
+        var written: Set<ExactString> = []
+        var added: [Binding.Output] = []
+        for entry in view.entries {
+            let recipe = recipes[entry.name] ?? copy(of: entry, as: entry.name)
+            written.insert(entry.name)
+            let output = Binding.Output(recipe: recipe, shard: entry.stored.shard, isAdded: entry.isAdded)
+            if entry.isAdded { added.append(output) } else { result.append(output) }
+        }
+        for (name, recipe) in recipes where !written.contains(name) {
+            let shard = tiedSource[name].flatMap { view[$0]?.stored.shard } ?? max(0, base.shards.count - 1)
+            added.append(.init(recipe: recipe, shard: shard, isAdded: true))
+        }
+        for addition in additions {
+            added.append(.init(recipe: addition.recipe, shard: max(0, base.shards.count - 1), isAdded: true))
+        }
+        return result + added.sorted { $0.recipe.name < $1.recipe.name }
+    }
+
+    func copy(of entry: BaseView.Entry, as name: ExactString) -> TensorRecipe {
+        TensorRecipe(
+            name: name, source: .base(entry.stored.info.name), sourceDType: entry.stored.info.dtype,
+            dtype: entry.stored.info.dtype, shape: entry.stored.info.shape)
+    }
+
+    // MARK: One change on one piece
+
+    private mutating func apply(_ update: ParameterUpdate, _ piece: ParameterPiece, adapter: Int) throws {
+        guard let entry = view[piece.tensor] else {
+            throw PeftfileError(.refused, "is not in the base", tensor: piece.tensor, rule: "TargetMissing")
+        }
+        let name = update.place.untiedName ?? piece.tensor
+        if update.place.untiedName != nil { tiedSource[name] = piece.tensor }
+        var recipe = recipes[name] ?? copy(of: entry, as: name)
+        if piece.storedExpert != nil { recipe.isExpertStack = true }
+        let place = PiecePlacement(place: update.place, piece: piece, recipe: recipe)
+
+        switch update.change {
+        case .lowRank(let expert, let left, let right, let scale, let region):
+            if let expert, let own = piece.expert, own != expert { return }
+            try requireMergeable(recipe)
+            guard let placed = try place.lowRank(left: left, right: right, region: region) else { return }
+            recipe.updates.append(
+                .init(region: placed.region, update: .lowRank(left: placed.left, right: placed.right, scale: scale)))
+        case .add(let values, let scale):
+            try requireMergeable(recipe)
+            let (region, part) = try place.vector(values)
+            recipe.updates.append(.init(region: region, update: .dense(values: part, scale: scale)))
+        case .decomposition(let decomposition, let scale):
+            try requireMergeable(recipe)
+            try place.requireWhole("a part of the base that is decomposed")
+            recipe.updates.append(
+                .init(
+                    region: Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns),
+                    update: .decomposed(
+                        decomposition, transposed: update.place.updateTransposed != piece.transposed, scale: scale)))
+        case .magnitude(let values, let perColumn):
+            recipe.magnitudes.append(try place.magnitude(values, perColumn: perColumn))
+            guard changedBy[name, default: []].subtracting([adapter]).isEmpty else { throw notAdditive(name) }
+            nonAdditiveBy[name] = adapter
+        case .replace(let tensor, let shared):
+            if let other = replacedBy.updateValue(adapter, forKey: name), other != adapter { throw twice(name) }
+            try replace(&recipe, with: tensor, adapter: adapter, place: place, entry: entry)
+            if shared, place.isWhole { sharedReplacement[piece.tensor] = (adapter, tensor) }
+        case .replaceRows(let indices, let values):
+            let replacement = try place.rowReplacement(indices: indices, values: values)
+            if let earlier = recipe.rowReplacements.first(where: { $0.values.adapter != adapter }),
+                !Set(earlier.rows).isDisjoint(with: replacement.rows)
+            {
+                throw twice(name)
+            }
+            recipe.rowReplacements.append(replacement)
+            sharedRows[piece.tensor, default: []].append(replacement)
+        }
+        if let other = nonAdditiveBy[name], other != adapter { throw notAdditive(name) }
+        changedBy[name, default: []].insert(adapter)
+        recipes[name] = recipe
+    }
+
+    private func requireMergeable(_ recipe: TensorRecipe) throws {
+        guard recipe.sourceDType.isMergeable else {
+            throw PeftfileError(
+                .unsupported, "has dtype \(recipe.sourceDType.rawValue), and an update needs F64, F32, F16 or BF16",
+                file: base.path, tensor: recipe.name, rule: "BaseDType",
+                help: "dequantise the base first; adding an update to raw codes would be wrong")
+        }
+    }
+
+    private mutating func replace(
+        _ recipe: inout TensorRecipe, with tensor: ExactString, adapter: Int, place: PiecePlacement, entry: BaseView.Entry
+    ) throws {
+        guard let info = adapters[adapter].tensor(tensor) else { return }
+        try requireMergeable(recipe)
+        guard place.isWhole else {
+            recipe.rowReplacements.append(try place.partReplacement(Factor(adapter: adapter, info: info)))
+            return
+        }
+        let stored = entry.stored.info
+        let isResized = info.shape != stored.shape
+        if isResized {
+            guard info.shape.count == 2, stored.shape.count == 2, info.shape[1] == stored.shape[1] else {
+                throw PeftfileError(
+                    .refused, "has shape \(info.shape), and the base's \(stored.name) has \(stored.shape)", tensor: tensor,
+                    rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")
+            }
+            try noteVocabulary(old: stored.shape[0], new: info.shape[0], tensor: tensor)
+        }
+        recipe.source = .adapter(adapter, tensor)
+        recipe.sourceDType = info.dtype
+        recipe.shape = info.shape
+    }
+
+    /// A tensor with another number of rows is an embedding whose vocabulary was resized; the config must follow.
+    private mutating func noteVocabulary(old: Int, new: Int, tensor: ExactString) throws {
+        guard let config = base.config else { return }
+        for parent: ExactString? in [nil, "text_config"] {
+            guard let object = parent.map({ config[$0]?.objectValue }) ?? config, object["vocab_size"]?.intValue == old
+            else { continue }
+            let path = (parent.map { [$0] } ?? []) + ["vocab_size"]
+            configChanges.removeAll { $0.path == path }
+            configChanges.append(.init(path: path, value: .number(JSONNumber(new))))
+            return
+        }
+        throw PeftfileError(
+            .refused, "has \(new) rows where the base has \(old), and that is not the config's vocab_size", tensor: tensor,
+            rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")
+    }
+
+    private func twice(_ name: ExactString) -> PeftfileError {
+        PeftfileError(
+            .refused, "two adapters replace it", tensor: name, rule: "ReplacedTwice", help: "merge one of them alone")
+    }
+
+    private func notAdditive(_ name: ExactString) -> PeftfileError {
+        PeftfileError(
+            .refused, "an adapter rescales it (DoRA) and another changes it too; the order would matter", tensor: name,
+            rule: "NotAdditive", help: "merge one adapter, then merge the other onto the result")
+    }
+}

@@ -1,0 +1,113 @@
+public import ByteAccess
+public import Tensors
+
+/// How one output tensor comes about, in terms of stored bytes and float64 arithmetic: the value that a plan executes
+/// and that verification recomputes by its own path.
+///
+/// The tensor is read as a matrix of `rows` × `columns` (for a stack of experts all matrices below each other). In
+/// order: the source's elements, widened; replaced rows; the sum of the updates; magnitudes; one rounding.
+public struct TensorRecipe: Sendable, Hashable {
+    /// Where the unchanged elements come from.
+    public enum Source: Sendable, Hashable {
+        /// A tensor of the base.
+        case base(ExactString)
+        /// A tensor of an adapter that takes the place of the base's (`modules_to_save`, `bias=all`, a resized
+        /// embedding).
+        case adapter(Int, ExactString)
+    }
+
+    /// Rows copied from an adapter tensor over the source (`trainable_token_indices`, parts of fused parameters).
+    public struct RowReplacement: Sendable, Hashable {
+        /// `rows[i]` is the matrix row that row i of `values` replaces.
+        public var rows: [Int]
+        /// The columns that are replaced; `values` has as many.
+        public var columns: Range<Int>
+        public var values: Factor
+
+        public init(rows: [Int], columns: Range<Int>, values: Factor) {
+            self.rows = rows
+            self.columns = columns
+            self.values = values
+        }
+    }
+
+    /// An additive term and the rectangle it covers.
+    public struct PlacedUpdate: Sendable, Hashable {
+        public var region: Region
+        public var update: WeightUpdate
+
+        public init(region: Region, update: WeightUpdate) {
+            self.region = region
+            self.update = update
+        }
+    }
+
+    /// DoRA's magnitude (arXiv:2402.09353): inside `region`, with V = W + Σ updates, each line of V along `axis` is
+    /// multiplied by m / ‖line‖₂. The norm sums squares by fused multiply-add in index order, in float64.
+    public struct Magnitude: Sendable, Hashable {
+        public enum Axis: Sendable, Hashable {
+            /// One magnitude for each row of the region.
+            case rows
+            /// One magnitude for each column of the region.
+            case columns
+        }
+        public var region: Region
+        public var axis: Axis
+        /// A single row of `region.rows.count` or `region.columns.count` elements.
+        public var values: Factor
+
+        public init(region: Region, axis: Axis, values: Factor) {
+            self.region = region
+            self.axis = axis
+            self.values = values
+        }
+    }
+
+    /// The output tensor's name.
+    public var name: ExactString
+    public var source: Source
+    /// The dtype of the source's stored elements.
+    public var sourceDType: DType
+    /// The dtype of the output.
+    public var dtype: DType
+    public var shape: Shape
+    public var rowReplacements: [RowReplacement] = []
+    public var updates: [PlacedUpdate] = []
+    public var magnitudes: [Magnitude] = []
+
+    public init(name: ExactString, source: Source, sourceDType: DType, dtype: DType, shape: Shape) {
+        self.name = name
+        self.source = source
+        self.sourceDType = sourceDType
+        self.dtype = dtype
+        self.shape = shape
+    }
+
+    /// The length of a matrix row: the last dimension of a stack of expert matrices, all but the first dimension of
+    /// anything else.
+    public var columns: Int {
+        guard shape.count > 1 else { return shape.elementCount ?? 0 }
+        return isExpertStack ? shape[2] : shape.dropFirst().reduce(1, *)
+    }
+    /// The number of matrix rows.
+    public var rows: Int {
+        guard shape.count > 1 else { return 1 }
+        return isExpertStack ? shape[0] * shape[1] : shape[0]
+    }
+    /// Set for 3-D stacks (experts, out, in), whose matrices lie below each other.
+    public var isExpertStack = false
+
+    /// Whether the output is the source, bit for bit.
+    public var isCopy: Bool {
+        rowReplacements.isEmpty && updates.isEmpty && magnitudes.isEmpty && sourceDType == dtype
+    }
+
+    /// The rectangles whose elements are computed; all others keep the source's bits.
+    public var changedRegions: [Region] {
+        var regions: [Region] = []
+        for region in updates.map(\.region) + magnitudes.map(\.region) where !regions.contains(region) {
+            regions.append(region)
+        }
+        return regions
+    }
+}

@@ -1,0 +1,109 @@
+public import ByteAccess
+import LinearAlgebra
+
+/// One term of the change to a parameter, in the orientation that it is applied in.
+///
+/// The merged element is `round(W + Σ terms)`: every term is evaluated in float64 against the original W, the terms
+/// are summed in order, then added to the widened W, then rounded once to the output's dtype.
+public enum WeightUpdate: Sendable, Hashable {
+    /// `scale · Σ_k left[i, k]·right[k, j]`: k ascending from 0, fused multiply-add starting from +0, then one
+    /// multiplication by the scale.
+    case lowRank(left: Factor, right: Factor, scale: Double)
+    /// `scale · values[i, j]`, one multiplication.
+    case dense(values: Factor, scale: Double)
+    /// A low-rank term whose factors are computed from the base matrix itself: `scale · Σ_k left[i, k]·right[k, j]`.
+    /// `transposed` says that the decomposition reads the transpose of the matrix that the term is applied to.
+    case decomposed(BaseDecomposition, transposed: Bool, scale: Double)
+}
+
+/// A rectangle of a matrix: the rows and columns that a term changes.
+public struct Region: Sendable, Hashable {
+    public var rows: Range<Int>
+    public var columns: Range<Int>
+
+    public init(rows: Range<Int>, columns: Range<Int>) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
+/// The part of a base matrix that an initialisation took out of it before training, recomputed from the base.
+///
+/// PiSSA, OLoRA and KaSA change the frozen weight when the adapter is made and again whenever it is loaded; their
+/// saved factors are relative to that changed weight. The merge therefore adds the taken part with a minus sign.
+/// Decompositions are LAPACK's, in float64 on one thread: the one place where output bytes depend on a library, which
+/// the receipt names.
+public enum BaseDecomposition: Sendable, Hashable {
+    /// PiSSA (arXiv:2404.02948): `−U_r S_r V_rᵀ`, the r largest singular triplets. PEFT: `LoraLayer.pissa_init`.
+    case principalComponents(rank: Int)
+    /// KaSA (arXiv:2412.06071): `−U S Vᵀ` over the r smallest of min(out, in) singular triplets.
+    /// PEFT: `KasaLinearVariant._truncate_base_weight`.
+    case minorComponents(rank: Int)
+    /// OLoRA (arXiv:2406.01775): `−scale · Q[:, :r] R[:r]`. PEFT: `LoraLayer.olora_init`.
+    case orthonormalFactors(rank: Int, scale: Double)
+
+    /// The name that receipts and plans show.
+    public var name: String {
+        switch self {
+        case .principalComponents: "SVD, largest components (PiSSA)"
+        case .minorComponents: "SVD, smallest components (KaSA)"
+        case .orthonormalFactors: "QR (OLoRA)"
+        }
+    }
+
+    /// Computes the term's factors from the base matrix.
+    ///
+    /// - Parameter weight: row-major `rows` × `columns`, in (out, in) orientation.
+    /// - Returns: `left` (rows × rank) and `right` (rank × columns), with the sign in `left`.
+    /// - Throws: `.refused` where the rank does not fit the matrix, `.library` where OpenBLAS is not installed.
+    public func factors(of weight: [Double], rows: Int, columns: Int) throws -> (
+        left: [Double], right: [Double], rank: Int
+    ) {
+        let smaller = min(rows, columns)
+        switch self {
+        case .principalComponents(let rank):
+            try requireFinite(weight)
+            let kept = min(rank, smaller)
+            return try triplets(of: weight, rows: rows, columns: columns, range: 0..<kept)
+        case .minorComponents(let rank):
+            try requireFinite(weight)
+            guard rank < smaller else {
+                throw PeftfileError(
+                    .refused, "KaSA needs a rank below min(out, in) = \(smaller), and this one has \(rank)",
+                    rule: "KaSARank")
+            }
+            return try triplets(of: weight, rows: rows, columns: columns, range: (smaller - rank)..<smaller)
+        case .orthonormalFactors(let rank, let scale):
+            try requireFinite(weight)
+            let kept = min(rank, smaller)
+            let (q, r) = try LAPACK.qr(weight, rows: rows, columns: columns)
+            var left = [Double](repeating: 0, count: rows * kept)
+            for i in 0..<rows {
+                for k in 0..<kept { left[i * kept + k] = -scale * q[i * smaller + k] }
+            }
+            return (left, Array(r[0..<(kept * columns)]), kept)
+        }
+    }
+
+    private func triplets(of weight: [Double], rows: Int, columns: Int, range: Range<Int>) throws -> (
+        left: [Double], right: [Double], rank: Int
+    ) {
+        let smaller = min(rows, columns)
+        let (u, s, vt) = try LAPACK.svd(weight, rows: rows, columns: columns)
+        let rank = range.count
+        var left = [Double](repeating: 0, count: rows * rank)
+        for i in 0..<rows {
+            for (k, component) in range.enumerated() {
+                left[i * rank + k] = -(u[i * smaller + component] * s[component])
+            }
+        }
+        return (left, Array(vt[(range.lowerBound * columns)..<(range.upperBound * columns)]), rank)
+    }
+
+    private func requireFinite(_ weight: [Double]) throws {
+        guard weight.allSatisfy(\.isFinite) else {
+            throw PeftfileError(
+                .refused, "the base matrix holds NaN or Inf and cannot be decomposed", rule: "DecompositionFinite")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// The arithmetic of the house in C: dtype conversion, the rank-r update, SHA-256.
+//
+// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, chosen when the
+// program runs. All forms of one function give the same bits, so the choice changes speed and nothing else.
+// Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
+// overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path found at first use.
+
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// MARK: Paths
+
+/// The forms that a kernel can have, slowest first.
+typedef enum ck_path {
+    CK_PATH_GENERIC = 0,   ///< portable C; fma() of the C library where the target has no instruction for it
+    CK_PATH_AVX2 = 1,      ///< x86-64 with AVX2, FMA and F16C
+    CK_PATH_AVX2_SHA = 2,  ///< the same, and the SHA extensions
+    CK_PATH_COUNT = 3
+} ck_path;
+
+/// Whether this machine (processor and operating system) can run `path`.
+bool ck_path_available(ck_path path);
+
+/// The path that ordinary calls take: the last one available, unless the environment variable PEFTFILE_CPU names
+/// another ("generic", "avx2", "avx2sha"). A name that this machine cannot run, or that nobody knows, means generic:
+/// the bits are the same. Found once, at the first call; any thread may make that call.
+ck_path ck_path_active(void);
+
+/// The name that PEFTFILE_CPU uses for `path`.
+const char *ck_path_name(ck_path path);
+
+// MARK: Conversion
+
+/// The real-valued element types of safetensors; the layout of each is described where it is decoded, in widen.c.
+typedef enum ck_format {
+    CK_BOOL, CK_F4, CK_F6_E2M3, CK_F6_E3M2, CK_U8, CK_I8, CK_F8_E5M2, CK_F8_E4M3, CK_F8_E8M0, CK_F8_E4M3FNUZ,
+    CK_F8_E5M2FNUZ, CK_I16, CK_U16, CK_F16, CK_BF16, CK_I32, CK_U32, CK_F32, CK_F64, CK_I64, CK_U64
+} ck_format;
+
+/// Widens `count` elements of `format`, little-endian and packed, to double. Exact for every format except I64 and U64,
+/// which round to nearest, ties to even, beyond 2^53.
+void ck_widen(ck_path path, ck_format format, const void *source, size_t count, double *result);
+
+/// Rounds `count` doubles to `format` (CK_F64, CK_F32, CK_F16 or CK_BF16; nothing is done for another), once, to
+/// nearest, ties to even, straight from double. NaN becomes the canonical quiet NaN, without sign.
+void ck_narrow(ck_path path, ck_format format, const double *source, size_t count, void *result);
+
+/// The bit pattern that `ck_narrow` writes for one value.
+uint64_t ck_code(ck_format format, double value);
+
+/// Distance of two values in steps of `format` (CK_F64, CK_F32, CK_F16, CK_BF16), after rounding both to it: the
+/// difference of their places in the ordered list -Inf ... -0 = +0 ... +Inf. Two NaN: 0. One NaN: UINT64_MAX.
+uint64_t ck_ulp_distance(ck_format format, double left, double right);
+
+/// The largest `ck_ulp_distance` over `count` pairs (0 for none); `*differing` is the number of pairs that are not at
+/// distance 0.
+uint64_t ck_ulp_compare(
+    ck_format format, const double *left, const double *right, size_t count, size_t *differing);
+
+// MARK: Matrices, row-major
+
+/// The rank-r update in the order that defines a merge. For each i < rows, j < columns:
+///
+///     acc = +0;  for k = 0 ... rank - 1:  acc = fma(left[i, k], right[k, j], acc)
+///     result[i, j] = result[i, j] + (scale * acc)
+///
+/// with one rounding in each fma, one in the product with scale and one in the sum. A NaN result is the canonical quiet
+/// NaN, since hardware and library disagree about which operand's payload survives. `left` is rows x rank, `right` is
+/// rank x columns, both dense; row i of `result` starts at i * row_stride.
+void ck_add_low_rank(
+    ck_path path, const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale,
+    double *result, size_t row_stride);
+
+/// result[j, i] = source[i, j] for a dense rows x columns source.
+void ck_transpose(const double *source, size_t rows, size_t columns, double *result);
+
+/// Whether no element is NaN or infinite.
+bool ck_all_finite(const double *source, size_t count);
+
+// MARK: SHA-256 (FIPS 180-4)
+
+/// A running hash. Copying it forks the hash.
+typedef struct ck_sha256 {
+    uint32_t state[8];
+    uint64_t length;     ///< bytes hashed so far
+    uint8_t pending[64]; ///< the first length % 64 are the bytes of an unfinished block
+    ck_path path;
+} ck_sha256;
+
+void ck_sha256_start(ck_sha256 *hash, ck_path path);
+void ck_sha256_update(ck_sha256 *hash, const void *bytes, size_t count);
+/// Pads and writes the 32 bytes of the digest; the hash must be started again before another use.
+void ck_sha256_finish(ck_sha256 *hash, uint8_t digest[32]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,72 @@
+internal import CKernels
+
+/// Arithmetic on row-major float64 matrices that the bytes of a merge depend on.
+///
+/// Every function states its operations and roundings; all forms (`KernelPath`) give the same bits. Buffers that are too
+/// small for the stated shapes are a mistake of the caller and stop the program; shapes that come from a file are checked
+/// before they get here.
+public enum Kernels {
+    /// Adds a scaled product of rank r, the update of LoRA, in the order that defines it. For each i < m and j < n:
+    ///
+    ///     acc = +0;  for k in 0..<r { acc = fma(left[i, k], right[k, j], acc) }
+    ///     result[i, j] = result[i, j] + (scale * acc)
+    ///
+    /// One rounding in each fma, one in the product with `scale`, one in the sum: `W + scale * (left right)`. A NaN
+    /// result is the canonical quiet NaN. With r = 0 the sum is still made, so that -0 becomes +0 (for `scale` > 0).
+    ///
+    /// Source: the definition of a merged element; LoRA is E. Hu et al., arXiv:2106.09685, section 4.1.
+    ///
+    /// - Parameters:
+    ///   - left: m x r, dense.
+    ///   - right: r x n, dense.
+    ///   - rows: m.
+    ///   - rank: r.
+    ///   - columns: n.
+    ///   - scale: the factor of the product, `lora_alpha / r` for LoRA.
+    ///   - result: m x n, row i starting at `i * rowStride`; it overlaps neither factor.
+    ///   - rowStride: elements from one row of `result` to the next, at least n.
+    public static func addLowRank(
+        left: UnsafeBufferPointer<Double>, right: UnsafeBufferPointer<Double>, rows: Int, rank: Int, columns: Int,
+        scale: Double, into result: UnsafeMutableBufferPointer<Double>, rowStride: Int
+    ) {
+        addLowRank(
+            left: left, right: right, rows: rows, rank: rank, columns: columns, scale: scale, into: result,
+            rowStride: rowStride, by: .active)
+    }
+
+    /// `addLowRank` by a chosen form of the kernel.
+    static func addLowRank(
+        left: UnsafeBufferPointer<Double>, right: UnsafeBufferPointer<Double>, rows: Int, rank: Int, columns: Int,
+        scale: Double, into result: UnsafeMutableBufferPointer<Double>, rowStride: Int, by path: KernelPath
+    ) {
+        precondition(rows >= 0 && rank >= 0 && columns >= 0 && rowStride >= columns, "negative or overlapping rows")
+        guard rows > 0, columns > 0, let to = result.baseAddress else { return }
+        precondition(left.count >= rows * rank && right.count >= rank * columns, "a factor is smaller than its shape")
+        precondition(result.count >= (rows - 1) * rowStride + columns, "the result is smaller than its shape")
+        // With rank 0 the factors may be empty buffers without an address; the kernel then reads neither.
+        ck_add_low_rank(
+            path.path, left.baseAddress ?? UnsafePointer(to), right.baseAddress ?? UnsafePointer(to), rows, rank,
+            columns, scale, to, rowStride)
+    }
+
+    /// `result[j, i] = source[i, j]`.
+    ///
+    /// - Parameters:
+    ///   - source: rows x columns, dense.
+    ///   - result: columns x rows, dense; it does not overlap `source`.
+    public static func transpose(
+        _ source: UnsafeBufferPointer<Double>, rows: Int, columns: Int,
+        into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        precondition(rows >= 0 && columns >= 0, "negative shape")
+        precondition(source.count >= rows * columns && result.count >= rows * columns, "smaller than its shape")
+        guard let from = source.baseAddress, let to = result.baseAddress else { return }
+        ck_transpose(from, rows, columns, to)
+    }
+
+    /// Whether no element is NaN or infinite; true for an empty buffer.
+    public static func allFinite(_ values: UnsafeBufferPointer<Double>) -> Bool {
+        guard let from = values.baseAddress else { return true }
+        return ck_all_finite(from, values.count)
+    }
+}
