@@ -113,5 +113,10 @@ extension SafetensorsLayout {
         return leftRank != rightRank ? leftRank > rightRank : left.name < right.name
     }
 
+    /// The bytes that a tensor takes in a file; throws ValidationOverflow or MisalignedSlice.
+    public static func byteCount(of tensor: (name: ExactString, dtype: DType, shape: Shape)) throws -> UInt64 {
+        try SafetensorsHeader.byteCount(tensor.shape, tensor.dtype, name: tensor.name, file: nil)
+    }
+
     private static let rank = Dictionary(uniqueKeysWithValues: DType.allCases.enumerated().map { ($1, $0) })
 }

@@ -1,0 +1,126 @@
+public import ByteAccess
+import Containers
+import Tensors
+
+/// The tensors of a model, in one file or several, with the index and the config beside them.
+///
+/// Only headers, index and config are read until a tensor is asked for. Every tensor is accounted for: where there is an
+/// index, it and the shards agree in both directions.
+public struct Checkpoint: Sendable {
+    /// The path that was opened: a directory, a file or an index.
+    public let path: String
+    /// The directory that holds the checkpoint; nil where a bare file was given.
+    public let directory: String?
+    /// The files, sorted by their names.
+    public let shards: [Shard]
+    /// The index; nil where there is none.
+    public let index: ShardIndex?
+    /// The index's file name.
+    public let indexFileName: String?
+    /// All tensors, by shard and in a shard by offset.
+    public let tensors: [StoredTensor]
+    /// `config.json` beside the files; nil where there is none.
+    public let config: JSONObject?
+    private let names: NameIndex
+
+    /// Whether all tensors are in one file.
+    public var isSingleFile: Bool { shards.count == 1 }
+
+    /// The tensor called `name`.
+    public subscript(name: ExactString) -> StoredTensor? { position(of: name).map { tensors[$0] } }
+
+    /// The position in `tensors` of the tensor called `name`.
+    public func position(of name: ExactString) -> Int? { names.find(name) { tensors[$0].info.name } }
+
+    /// Elements of all tensors.
+    public var parameterCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.info.elementCount) } }
+    /// Bytes of all tensors, without the headers.
+    public var tensorBytes: UInt64 { tensors.reduce(0) { $0 + $1.byteCount } }
+
+    /// Puts a checkpoint together from files that are open.
+    ///
+    /// Throws `DuplicateTensor` where two shards hold a tensor of one name, and `MissingTensor` or `UnlistedTensor` where
+    /// index and shards disagree.
+    init(
+        path: String, directory: String?, shards: [Shard], index: ShardIndex?, indexFileName: String?,
+        config: JSONObject?
+    ) throws {
+        var tensors: [StoredTensor] = []
+        tensors.reserveCapacity(shards.reduce(0) { $0 + $1.file.tensors.count })
+        for (number, shard) in shards.enumerated() {
+            for info in shard.file.tensors { tensors.append(StoredTensor(info: info, shard: number)) }
+        }
+        var names = NameIndex(count: tensors.count)
+        for position in tensors.indices {
+            guard let first = names.insert(position, name: { tensors[$0].info.name }) else { continue }
+            throw IndexRule.duplicateTensor.broken(
+                "is in \(shards[tensors[first].shard].fileName) as well", file: shards[tensors[position].shard].file.path,
+                tensor: tensors[position].name)
+        }
+        self.path = path
+        self.directory = directory
+        self.shards = shards
+        self.index = index
+        self.indexFileName = indexFileName
+        self.tensors = tensors
+        self.config = config
+        self.names = names
+        if let index { try check(index) }
+    }
+
+    /// Holds the index against the shards, both ways.
+    private func check(_ index: ShardIndex) throws {
+        let file = indexFileName.map { FileSystem.join(directory ?? ".", $0) } ?? path
+        var listed = [Bool](repeating: false, count: tensors.count)
+        for entry in index.weightMap {
+            let shard = index.shardNames[entry.shard]
+            guard let position = position(of: entry.tensor) else {
+                throw IndexRule.missingTensor.broken(
+                    "weight_map says it is in \(shard), which does not hold it", file: file, tensor: entry.tensor)
+            }
+            guard tensors[position].shard == entry.shard else {
+                throw IndexRule.missingTensor.broken(
+                    "weight_map says it is in \(shard), and it is in \(shards[tensors[position].shard].fileName)",
+                    file: file, tensor: entry.tensor)
+            }
+            listed[position] = true
+        }
+        if let position = listed.firstIndex(of: false) {
+            throw IndexRule.unlistedTensor.broken(
+                "is in \(shards[tensors[position].shard].fileName) and not in weight_map", file: file,
+                tensor: tensors[position].name)
+        }
+    }
+}
+
+/// The bytes of tensors.
+extension Checkpoint {
+    /// All bytes of a tensor.
+    public func read(_ tensor: StoredTensor) throws -> [UInt8] { try read(tensor, bytes: 0..<tensor.byteCount) }
+
+    /// Some bytes of a tensor; `bytes` counts from the tensor's first.
+    public func read(_ tensor: StoredTensor, bytes: Range<UInt64>) throws -> [UInt8] {
+        let start = try offset(of: bytes, in: tensor)
+        return try reader(of: tensor).bytes(at: start, count: bytes.count)
+    }
+
+    /// Fills `buffer` with a tensor's bytes from `offset` on, counted from the tensor's first.
+    public func read(_ tensor: StoredTensor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(buffer.count))
+        let start = try self.offset(of: offset..<(overflow ? .max : end), in: tensor)
+        try reader(of: tensor).read(at: start, into: buffer)
+    }
+
+    /// The file that holds a tensor.
+    public func reader(of tensor: StoredTensor) -> FileReader { shards[tensor.shard].file.reader }
+
+    /// Where in its file a part of a tensor begins.
+    private func offset(of bytes: Range<UInt64>, in tensor: StoredTensor) throws -> UInt64 {
+        guard bytes.upperBound <= tensor.byteCount else {
+            throw PeftfileError(
+                .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
+                file: reader(of: tensor).path, tensor: tensor.name)
+        }
+        return tensor.info.begin + bytes.lowerBound
+    }
+}

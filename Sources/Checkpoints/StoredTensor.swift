@@ -1,0 +1,27 @@
+public import ByteAccess
+public import Containers
+public import Tensors
+
+/// A tensor of a checkpoint and the shard it is in.
+public struct StoredTensor: Sendable, Hashable {
+    public var info: TensorInfo
+    /// The shard, counted in `Checkpoint.shards`.
+    public var shard: Int
+
+    public var name: ExactString { info.name }
+    public var dtype: DType { info.dtype }
+    public var shape: Shape { info.shape }
+    public var byteCount: UInt64 { info.byteCount }
+
+    public init(info: TensorInfo, shard: Int) {
+        self.info = info
+        self.shard = shard
+    }
+}
+
+/// A file of a checkpoint.
+public struct Shard: Sendable {
+    /// The name in the checkpoint's directory.
+    public let fileName: String
+    public let file: SafetensorsFile
+}
