@@ -1,5 +1,5 @@
 public import ByteAccess
-public import Tensors
+import Tensors
 
 /// A fine-tuning method as adapter files store it: which keys it has, and what they do to the base's parameters.
 ///

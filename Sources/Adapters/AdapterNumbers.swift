@@ -1,5 +1,5 @@
 public import ByteAccess
-public import Checkpoints
+import Checkpoints
 import Synchronization
 import Tensors
 

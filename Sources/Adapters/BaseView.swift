@@ -36,7 +36,7 @@ struct BaseView {
         self.entries = entries
         configChanges = changes
         positions = Dictionary(entries.enumerated().map { ($1.name, $0) }) { first, _ in first }
-        directory = try BaseDirectory(
+        directory = BaseDirectory(
             tensors: entries.map { (name: $0.name, shape: $0.stored.info.shape) }, config: base.config)
     }
 

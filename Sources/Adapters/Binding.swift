@@ -1,6 +1,6 @@
 public import ByteAccess
 public import Checkpoints
-public import Tensors
+import Tensors
 
 /// Adapters held against a base: which tensor each update changes, what is new, and that nothing is left over.
 ///

@@ -38,7 +38,7 @@ struct RecipeAssembly {
             if additions.contains(where: { $0.name == addition.name }) || view[addition.name] != nil {
                 throw twice(addition.name)
             }
-            let dtype = mainDType ?? info.dtype
+            let dtype = base.mainDType ?? info.dtype
             additions.append(
                 (
                     addition.name,
@@ -47,15 +47,6 @@ struct RecipeAssembly {
                         dtype: dtype, shape: info.shape)
                 ))
         }
-    }
-
-    /// The dtype that most bytes of the base have: what a new tensor is stored in.
-    private var mainDType: DType? {
-        var bytes: [DType: UInt64] = [:]
-        for tensor in base.tensors where tensor.info.dtype.isMergeable {
-            bytes[tensor.info.dtype, default: 0] += tensor.info.byteCount
-        }
-        return bytes.max { ($0.value, $1.key.rawValue) < ($1.value, $0.key.rawValue) }?.key
     }
 
     /// All outputs: the base's tensors in their order, then what was added.

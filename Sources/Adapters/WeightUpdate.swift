@@ -1,4 +1,4 @@
-public import ByteAccess
+import ByteAccess
 import LinearAlgebra
 import Tensors
 

@@ -25,9 +25,13 @@ extension RewritePlan {
                 file: directory, rule: "ConfigMissing", help: "put the base's config.json beside its weights")
         }
         if files.count > 1 || base.index != nil {
-            let name = base.indexFileName
-            let tensors = files.flatMap { file in file.tensors.map { ($0.info, file.name) } }
-            write(name, ShardIndex.text(for: tensors.map { (info: $0.0, fileName: $0.1) }))
+            let tensors = files.flatMap { file in file.tensors.map { (info: $0.info, fileName: file.name) } }
+            write(
+                base.indexFileName ?? "model.safetensors.index.json",
+                ShardIndex.text(
+                    weightMap: tensors.map { (tensor: $0.info.name, fileName: $0.fileName) },
+                    totalSize: tensors.reduce(0) { $0 + $1.info.byteCount },
+                    totalParameters: tensors.reduce(0) { $0 + UInt64($1.info.elementCount) }))
         }
         let sidecars = try SidecarFiles(
             base: directory, adapter: binding.adapters.last(where: { $0.directory != nil })?.directory,

@@ -1,4 +1,4 @@
-public import Adapters
+import Adapters
 public import ByteAccess
 import Checkpoints
 import Synchronization

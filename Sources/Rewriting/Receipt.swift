@@ -1,6 +1,7 @@
-public import Adapters
+import Adapters
 public import ByteAccess
 import Checkpoints
+import Containers
 import Tensors
 
 /// What a merge leaves behind as proof of what it did: an in-toto Statement v1.
@@ -129,7 +130,7 @@ public struct Receipt: Sendable {
                     .object([
                         "name": .string(shard.fileName),
                         "bytes": .number(JSONNumber(shard.file.reader.size)),
-                        "header_sha256": .string(shard.file.headerSHA256),
+                        "header_sha256": (try? shard.file.headerSHA256()).map { .string($0) } ?? .null,
                     ])
                 }),
         ])

@@ -1,7 +1,7 @@
 public import Adapters
-public import ByteAccess
-public import Checkpoints
-public import Containers
+import ByteAccess
+import Checkpoints
+import Containers
 public import Tensors
 
 /// What a merge may be told beyond its inputs; the defaults keep the base's layout and dtypes.
@@ -67,7 +67,7 @@ extension RewritePlan {
         var plan = RewritePlan(
             operation: "merge", binding: binding, files: files, sidecars: sidecars, isSingleFile: isSingleFile,
             options: optionsObject(binding, settings), warnings: warnings, id: "")
-        plan.id = plan.identity()
+        plan.id = try plan.identity()
         return plan
     }
 
@@ -102,13 +102,11 @@ extension RewritePlan {
                     .usage, "--max-shard-size needs a base directory; a base given as one file gives one file",
                     rule: "ShardSize")
             }
-            let tensors = try outputs.map { output in
-                (name: output.recipe.name, byteCount: try output.recipe.byteCount)
-            }
+            let planner = try ShardPlanner(
+                tensors: outputs.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) },
+                maxShardBytes: limit)
             let metadata = base.shards.first?.file.metadata
-            return ShardPlanner.plan(tensors.map(\.byteCount), limit: limit, stem: base.stem).map {
-                ShardOutputs(name: $0.fileName, metadata: metadata, outputs: Array($0.tensors))
-            }
+            return planner.shards.map { ShardOutputs(name: $0.fileName, metadata: metadata, outputs: $0.tensors) }
         }
         var result = base.shards.map { ShardOutputs(name: $0.fileName, metadata: $0.file.metadata, outputs: []) }
         for (index, output) in outputs.enumerated() { result[output.shard].outputs.append(index) }
@@ -132,14 +130,14 @@ extension RewritePlan {
     }
 
     /// 16 hex digits of the SHA-256 over what decides the output: the inputs' headers and sizes, configs and options.
-    private func identity() -> String {
+    private func identity() throws -> String {
         var hash = SHA256()
         func add(_ text: String) { hash.update(Array((text + "\n").utf8)) }
         add(operation)
         add(JSONValue.object(options).serialized())
         for checkpoint in [binding.base] + binding.adapters.map(\.checkpoint) {
             for shard in checkpoint.shards {
-                add("\(shard.fileName) \(shard.file.reader.size) \(shard.file.headerSHA256)")
+                add("\(shard.fileName) \(shard.file.reader.size) \(try shard.file.headerSHA256())")
             }
         }
         for adapter in binding.adapters { add(adapter.config.map { JSONValue.object($0.json).serialized() } ?? "") }
@@ -152,18 +150,6 @@ extension Binding {
     /// Whether a tensor is replaced by an adapter's, which may be of the same dtype and so looks like a copy.
     var changesSource: Bool {
         outputs.contains { if case .adapter = $0.recipe.source { true } else { false } }
-    }
-}
-
-extension TensorRecipe {
-    /// Bytes of the output tensor.
-    var byteCount: UInt64 {
-        get throws {
-            guard let count = shape.elementCount, let bytes = dtype.byteCount(elements: count) else {
-                throw PeftfileError(.malformed, "the size of shape \(shape) does not fit 64 bits", tensor: name)
-            }
-            return UInt64(bytes)
-        }
     }
 }
 

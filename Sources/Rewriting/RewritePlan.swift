@@ -1,6 +1,6 @@
 public import Adapters
 public import ByteAccess
-public import Checkpoints
+import Checkpoints
 public import Tensors
 
 /// A rewrite before it happens: every output file with every byte range, and what is computed for each.

@@ -30,4 +30,9 @@ extension Conversion {
             initialized = size
         }
     }
+
+    /// `widened` for bytes in an array.
+    public static func widened(_ source: [UInt8], as dtype: DType, count: Int) throws -> [Double] {
+        try source.withUnsafeBytes { try widened($0, as: dtype, count: count) }
+    }
 }

@@ -1,5 +1,5 @@
-public import ByteAccess
-public import Tensors
+import ByteAccess
+import Tensors
 
 /// LoRA, low-rank adaptation (arXiv:2106.09685), with every variant that PEFT saves under `peft_type` LORA.
 ///

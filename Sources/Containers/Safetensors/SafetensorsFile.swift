@@ -82,4 +82,9 @@ public struct SafetensorsFile: Sendable {
     public func readHeaderBytes() throws -> [UInt8] {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
     }
+
+    /// SHA-256 of the whole header, length field included, in hexadecimal: what names the file's contents cheaply.
+    public func headerSHA256() throws -> String {
+        SHA256.hex(SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound))))
+    }
 }
