@@ -15,6 +15,9 @@ public protocol AdapterMethod: Sendable {
     /// The modules that the adapter changes, for a page about the adapter alone; no base is needed.
     func targets(of adapter: Adapter) throws -> [AdapterTarget]
 
+    /// Whether the method knows what a tensor of this key is for; the keys that it does not know are listed as unclaimed.
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool
+
     /// What the adapter does to the parameters of the base.
     ///
     /// - Throws: `.refused` with the reason where the method, or this use of it, has no merged form.

@@ -19,6 +19,8 @@ struct BareFactors: AdapterMethod {
         try LoRAModule.collect(from: adapter).map { AdapterTarget(module: $0.path, method: "LoRA factors") }
     }
 
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.component?.hasPrefix("lora_") == true }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         guard let scale = context.options.scale else {
             throw PeftfileError(

@@ -36,6 +36,10 @@ struct LoRA: AdapterMethod {
         "lora_ga_config", "megatron_config", "megatron_core", "ephemeral_gpu_offload",
     ]
 
+    private static let components: Set<String> = [
+        "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag",
+    ]
+
     /// Training state that PEFT stores beside the factors and ignores when it merges.
     private static let trainingState: [(prefix: String, reason: String)] = [
         ("lora_monteclora_sampler", "MonteCLoRA's sampler acts in training only"),
@@ -53,6 +57,14 @@ struct LoRA: AdapterMethod {
                 module: module.path, method: config.name, rank: config.rank(for: key), alpha: config.alpha(for: key),
                 scale: config.scale(for: key))
         }
+    }
+
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        if let component = key.component {
+            if LoRA.trainingState.contains(where: { $0.prefix == component }) { return true }
+            if LoRA.components.contains(component) { return true }
+        }
+        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config?["bias"]?.stringValue != "none")
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {

@@ -42,11 +42,10 @@ struct SavedParameters {
                 originals.append(key.stored)
                 continue
             }
-            guard key.component == nil, !key.leaf.isEmpty, !key.module.text.isEmpty else { continue }
-            let isSaved = modulesToSave.contains { SavedParameters.isPart(key.module.text, of: $0) }
-            let isEmbedding = SavedParameters.embeddingNames.contains { SavedParameters.endsWith(key.module.text, $0) }
-            let isBias = hasBiases && key.leaf == "bias"
-            guard isSaved || key.depth > 0 || isEmbedding || isBias else { continue }
+            guard let kind = SavedParameters.kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) else {
+                continue
+            }
+            let isSaved = kind == .module
             guard info.dtype.isMergeable else {
                 throw PeftfileError(
                     .refused, "has dtype \(info.dtype.rawValue), and a saved parameter must be F64, F32, F16 or BF16",
@@ -58,6 +57,26 @@ struct SavedParameters {
                     // A module in modules_to_save trains a copy of its own; everything else is the parameter itself.
                     shared: !isSaved, isOptional: isSaved, name: ExactString("\(key.module).\(key.leaf)")))
         }
+    }
+
+    /// Why a plain parameter is in an adapter.
+    private enum Kind { case module, embedding, bias, baseLayer }
+
+    private static func kind(of key: AdapterKey, modulesToSave: [String], hasBiases: Bool) -> Kind? {
+        guard key.component == nil, !key.leaf.isEmpty, !key.module.text.isEmpty else { return nil }
+        if modulesToSave.contains(where: { isPart(key.module.text, of: $0) }) { return .module }
+        if key.depth > 0 { return .baseLayer }
+        if embeddingNames.contains(where: { endsWith(key.module.text, $0) }) { return .embedding }
+        return hasBiases && key.leaf == "bias" ? .bias : nil
+    }
+
+    /// Whether a key is one of these parameters, as far as the adapter alone tells.
+    static func claims(_ key: AdapterKey, of adapter: Adapter, hasBiases: Bool) -> Bool {
+        if let component = key.component {
+            return ["trainable_tokens_delta", "trainable_tokens_original", "original_module"].contains(component)
+        }
+        let modulesToSave = (try? adapter.config?.strings("modules_to_save")) ?? []
+        return kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) != nil
     }
 
     /// Requests that must find a place.

@@ -16,6 +16,10 @@ struct TrainableTokens: AdapterMethod {
             .map { AdapterTarget(module: $0.module, method: "trainable tokens") }
     }
 
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        SavedParameters.claims(key, of: adapter, hasBiases: false)
+    }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         try adapter.config?.requireKnownKeys(configKeys)
         let saved = try SavedParameters(

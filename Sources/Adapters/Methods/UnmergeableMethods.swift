@@ -12,6 +12,8 @@ struct UnmergeableMethod: AdapterMethod {
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.isPrompt || key.component != nil }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(
             .refused, "\(adapter.config?.peftType ?? "this method") cannot be merged: \(reason)", file: adapter.path,
@@ -47,6 +49,8 @@ struct UnbuiltMethod: AdapterMethod {
     let configKeys: Set<String> = []
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
+
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.component != nil }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(

@@ -1,0 +1,95 @@
+import ArgumentParser
+import Peftfile
+
+/// Options that every command has.
+struct CommonOptions: ParsableArguments {
+    @Flag(help: "Print one JSON document on stdout.")
+    var json = false
+
+    @Flag(name: [.short, .long], help: "No progress and no warnings.")
+    var quiet = false
+
+    @Option(help: ArgumentHelp("Worker threads; by default as many as this process may use.", valueName: "n"))
+    var jobs: Int?
+
+    func workerCount() throws -> Int {
+        guard let jobs else { return Machine.availableCores }
+        guard (1...1024).contains(jobs) else {
+            throw PeftfileError(.usage, "--jobs \(jobs): a number from 1 to 1024", rule: "Jobs")
+        }
+        return jobs
+    }
+
+    /// Prints warnings to stderr; with `--json` they are in the document.
+    func warn(_ warnings: [String]) {
+        guard !quiet, !json else { return }
+        for warning in warnings { Console.message("peftfile: warning: \(warning.printable)") }
+    }
+}
+
+/// How adapters are bound to a base: what `merge` does and `verify` judges.
+struct BindingArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("One weight for each adapter: 0.7,0.3.", valueName: "w,w"))
+    var weights: String?
+
+    @Option(help: ArgumentHelp("Where an update reaches one side of tied embeddings: break or keep the tie.", valueName: "break|keep"))
+    var tie: String = "break"
+
+    @Option(help: ArgumentHelp("What BASE is, for adapters whose initialisation changed it.", valueName: "original|residual"))
+    var baseAs: String = "original"
+
+    @Option(help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
+    var scale: Double?
+
+    @Option(help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"))
+    var orientation: String = "out-in"
+
+    @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
+    var rounding: String = "exact"
+
+    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"))
+    var dtype: String?
+
+    @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
+    var dtypeAll = false
+
+    func options() throws -> BindingOptions {
+        guard let tie = BindingOptions.Tie(rawValue: tie) else {
+            throw PeftfileError(.usage, "--tie \(tie): break or keep", rule: "Tie")
+        }
+        guard let baseRole = BindingOptions.BaseRole(rawValue: baseAs) else {
+            throw PeftfileError(.usage, "--base-as \(baseAs): original or residual", rule: "BaseAs")
+        }
+        guard let orientation = BindingOptions.Orientation(rawValue: orientation) else {
+            throw PeftfileError(.usage, "--orientation \(orientation): out-in or in-out", rule: "Orientation")
+        }
+        guard rounding == "exact" else {
+            throw PeftfileError(
+                .unsupported, "--rounding \(rounding) is not built; results are rounded exactly, once", rule: "Rounding",
+                help: "leave --rounding out")
+        }
+        if let scale, !scale.isFinite { throw PeftfileError(.usage, "--scale \(scale): a finite number", rule: "Scale") }
+        return BindingOptions(
+            tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList())
+    }
+
+    func mergeSettings(maximumShardSize: UInt64? = nil) throws -> MergeSettings {
+        let target = try dtype.map { text in
+            guard let dtype = DType(spelling: text) else {
+                throw PeftfileError(.usage, "--dtype \(text): bf16, f16, f32 or f64", rule: "OutputDType")
+            }
+            return dtype
+        }
+        return MergeSettings(dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize)
+    }
+
+    private func weightList() throws -> [Double] {
+        guard let weights else { return [] }
+        return try weights.split(separator: ",", omittingEmptySubsequences: false).map { part in
+            guard let value = Double(String(part)), value.isFinite else {
+                throw PeftfileError(.usage, "--weights \(weights): numbers with commas between, as 0.7,0.3", rule: "Weights")
+            }
+            return value
+        }
+    }
+}

@@ -1,0 +1,71 @@
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+import Peftfile
+
+/// The two streams: what a person or a program reads goes to stdout, everything else to stderr.
+enum Console {
+    /// Writes a text to stdout as it is.
+    static func output(_ text: String) { write(text, to: STDOUT_FILENO) }
+
+    /// Writes one line to stderr.
+    static func message(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+
+    /// Writes all bytes; a reader that is gone ends the process by SIGPIPE, as for every filter, or is ignored.
+    static func write(_ text: String, to descriptor: Int32) {
+        var copy = text
+        copy.withUTF8 { buffer in
+            var offset = 0
+            while offset < buffer.count, let base = buffer.baseAddress {
+                #if canImport(Darwin)
+                let count = Darwin.write(descriptor, base + offset, buffer.count - offset)
+                #elseif canImport(Musl)
+                let count = Musl.write(descriptor, base + offset, buffer.count - offset)
+                #else
+                let count = Glibc.write(descriptor, base + offset, buffer.count - offset)
+                #endif
+                if count < 0 {
+                    if errno == EINTR { continue }
+                    return
+                }
+                offset += count
+            }
+        }
+    }
+
+    static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+    static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.
+    static var width: Int? {
+        guard outputIsTerminal else { return nil }
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    /// Reports an error as one line on stderr: for people, or with `--json` as one JSON object.
+    static func report(_ error: PeftfileError, json: Bool) {
+        guard json else {
+            message("peftfile: \(error)")
+            return
+        }
+        let object: JSONObject = [
+            "code": .string(error.code.rawValue),
+            "message": .string(error.message),
+            "file": error.file.map { .string($0) } ?? .null,
+            "tensor": error.tensor.map { .string($0.text) } ?? .null,
+            "offset": error.offset.map { .number(JSONNumber($0)) } ?? .null,
+            "rule": error.rule.map { .string($0) } ?? .null,
+            "help": error.help.map { .string($0) } ?? .null,
+        ]
+        message(JSONValue.object(["error": .object(object)]).serialized())
+    }
+
+    /// Prints a JSON document.
+    static func output(_ document: JSONValue) { output(document.serialized(indent: 2) + "\n") }
+}

@@ -1,0 +1,110 @@
+import ArgumentParser
+import Peftfile
+
+/// `peftfile merge`: an adapter's update added to the weights, once, exactly.
+struct MergeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge",
+        abstract: "Merge adapters into a base checkpoint.",
+        usage: "peftfile merge [BASE] ADAPTER... -o OUT [options]",
+        discussion: """
+            Every element of the result is the float64 value of W + update, rounded once. Every adapter tensor and config \
+            key is used, or the merge is refused and nothing is written. With one path, it is the adapter, and its config \
+            names the base.
+            """)
+
+    @Argument(help: ArgumentHelp("The base, then the adapters.", valueName: "path"))
+    var paths: [String]
+
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write; a file where BASE is a file.", valueName: "out"))
+    var output: String
+
+    @OptionGroup var arguments: BindingArguments
+
+    @Option(help: ArgumentHelp("Shard the output anew: 5GB, 500MB; by default the base's shards are kept.", valueName: "size"))
+    var maxShardSize: String?
+
+    @Flag(help: "Print the plan and write nothing.")
+    var dryRun = false
+
+    @Flag(name: [.short, .long], help: "Replace an existing output.")
+    var force = false
+
+    @Flag(inversion: .prefixedNo, help: "Take the SHA-256 of every output file for the receipt.")
+    var hash = true
+
+    @OptionGroup var common: CommonOptions
+
+    func run() throws {
+        let roles = try Roles(paths: paths)
+        let base = try Checkpoint.open(roles.base)
+        let adapters = try roles.adapters.map(Adapter.init(path:))
+        let binding = try Binding(base: base, adapters: adapters, options: try arguments.options())
+        let plan = try RewritePlan.merge(
+            binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes)))
+        if dryRun {
+            if common.json {
+                Console.output(plan.json(jobs: try common.workerCount()))
+            } else {
+                common.warn(plan.warnings)
+                Console.output(PlanPage(plan: plan, jobs: try common.workerCount()).text)
+            }
+            return
+        }
+        let progress = common.quiet || common.json ? nil : Progress(label: "merge", total: plan.bytesWritten)
+        let executor = PlanExecutor(
+            plan: plan, target: output,
+            settings: .init(
+                jobs: try common.workerCount(), replacing: force, hashing: hash, progress: progress.map { $0.update }))
+        defer { progress?.finish() }
+        let receipt = try executor.run()
+        progress?.finish()
+        if common.json {
+            Console.output(receipt.document(target: output))
+        } else {
+            common.warn(receipt.warnings)
+            Console.output(MergePage(plan: plan, receipt: receipt, target: output).text)
+        }
+    }
+}
+
+/// Which path is the base and which are adapters, checked by content.
+struct Roles {
+    let base: String
+    let adapters: [String]
+
+    init(paths: [String]) throws {
+        for path in paths where !FileSystem.exists(path) {
+            throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
+        }
+        guard let first = paths.first else {
+            throw PeftfileError(.usage, "no paths given", help: "peftfile merge BASE ADAPTER -o OUT")
+        }
+        if paths.count == 1 {
+            base = try Roles.namedBase(of: first)
+            adapters = [first]
+            return
+        }
+        base = first
+        adapters = Array(paths.dropFirst())
+        if FileSystem.exists(FileSystem.join(first, "adapter_config.json")) {
+            let hint = adapters.first.map { "peftfile merge \($0) \(first) -o OUT" }
+            throw PeftfileError(
+                .usage, "is an adapter, and the first path is the base", file: first, rule: "Roles", help: hint)
+        }
+    }
+
+    private static func namedBase(of path: String) throws -> String {
+        guard let name = try Adapter(path: path).config?.baseModel, !name.isEmpty else {
+            throw PeftfileError(
+                .usage, "names no base, so both must be given", file: path, rule: "Roles",
+                help: "peftfile merge BASE \(path) -o OUT")
+        }
+        guard FileSystem.exists(name) else {
+            throw PeftfileError(
+                .notFound, "the adapter's base \"\(name)\" is not at that path", file: path, rule: "BaseNotFound",
+                help: "peftfile merge BASE \(path) -o OUT")
+        }
+        return name
+    }
+}

@@ -1,0 +1,104 @@
+import Peftfile
+
+/// The page of `inspect`: what a path is, at a glance.
+struct InspectPage {
+    let inspection: Inspection
+    /// Whether every tensor is listed.
+    let listsTensors: Bool
+
+    var text: String {
+        let checkpoint = inspection.checkpoint
+        var result = "\(inspection.path.printable): \(title)\n"
+        func line(_ key: String, _ value: String) {
+            result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
+        }
+        let files = checkpoint.shards.count
+        line("container", "safetensors, \(files) file\(files == 1 ? "" : "s")")
+        if let base = inspection.adapter?.config?.baseModel { line("base model", base.printable) }
+        if let type = checkpoint.config?["model_type"]?.stringValue { line("model type", type.printable) }
+        line("tensors", Text.count(checkpoint.tensors.count))
+        line("parameters", Text.count(checkpoint.parameterCount))
+        line("bytes", "\(Text.count(checkpoint.tensorBytes)) (\(Text.bytes(checkpoint.tensorBytes)))")
+        line("dtypes", dtypes)
+        let metadata = checkpoint.shards.first?.file.metadata ?? []
+        if !metadata.isEmpty {
+            line("metadata", metadata.map { "\($0.key.text.printable)=\(short($0.value))" }.joined(separator: ", "))
+        }
+        if files > 1 {
+            result += "\n" + Text.table(
+                ["shard", "tensors", "bytes"],
+                checkpoint.shards.map {
+                    [$0.fileName.printable, Text.count($0.file.tensors.count), Text.count($0.file.reader.size)]
+                }, right: [1, 2])
+        }
+        if inspection.adapter != nil {
+            line("unclaimed", inspection.unclaimed.isEmpty ? "none" : "\(inspection.unclaimed.count)")
+            for name in inspection.unclaimed.prefix(20) { result += "    \(name.text.printable)\n" }
+            if inspection.unclaimed.count > 20 { result += "    and \(inspection.unclaimed.count - 20) more\n" }
+        }
+        if !inspection.targets.isEmpty {
+            result += "\n" + Text.table(
+                ["module", "method", "rank", "alpha", "scale"],
+                inspection.targets.map { target in
+                    [
+                        target.module.text.printable, target.method, target.rank.map(String.init) ?? "-",
+                        target.alpha.map(Text.number) ?? "-", target.scale.map(Text.number) ?? "-",
+                    ]
+                }, right: [2, 3, 4])
+        }
+        if listsTensors || inspection.statistics != nil { result += "\n" + tensorTable }
+        return result
+    }
+
+    private var title: String {
+        switch inspection.kind {
+        case .checkpoint: "checkpoint"
+        case .prompt: "prompt" + (inspection.peftType.map { ", PEFT \($0.printable)" } ?? "")
+        case .adapter: "adapter" + (inspection.peftType.map { ", PEFT \($0.printable)" } ?? ", no config")
+        }
+    }
+
+    /// A metadata value on one line, cut where it is long: trainers store whole configs there.
+    private func short(_ value: String) -> String {
+        let printable = value.printable
+        return printable.count <= 60 ? printable : "\(printable.prefix(57))..."
+    }
+
+    private var dtypes: String {
+        var counts: [(dtype: DType, tensors: Int, bytes: UInt64)] = []
+        for tensor in inspection.checkpoint.tensors {
+            if let index = counts.firstIndex(where: { $0.dtype == tensor.dtype }) {
+                counts[index].tensors += 1
+                counts[index].bytes += tensor.byteCount
+            } else {
+                counts.append((tensor.dtype, 1, tensor.byteCount))
+            }
+        }
+        if counts.isEmpty { return "none" }
+        return counts.sorted { ($1.bytes, $0.dtype.rawValue) < ($0.bytes, $1.dtype.rawValue) }
+            .map { "\($0.dtype.rawValue) \(Text.count($0.tensors)) (\(Text.bytes($0.bytes)))" }.joined(separator: ", ")
+    }
+
+    private var tensorTable: String {
+        var header = ["tensor", "dtype", "shape", "bytes"]
+        if inspection.statistics != nil { header += ["min", "max", "mean", "std", "NaN", "Inf", "zeros"] }
+        let rows = inspection.checkpoint.tensors.enumerated().map { index, tensor in
+            var row = [
+                tensor.name.text.printable, tensor.dtype.rawValue, Text.shape(tensor.shape), Text.count(tensor.byteCount),
+            ]
+            if let statistics = inspection.statistics {
+                if let figures = statistics[index] {
+                    let values = figures.count > 0
+                        ? [figures.minimum, figures.maximum, figures.mean, figures.standardDeviation].map(Text.number)
+                        : ["-", "-", "-", "-"]
+                    row += values
+                    row += [figures.nanCount, figures.infinityCount, figures.zeroCount].map { Text.count($0) }
+                } else {
+                    row += ["-", "-", "-", "-", "-", "-", "-"]
+                }
+            }
+            return row
+        }
+        return Text.table(header, rows, right: Set(3..<header.count))
+    }
+}

@@ -1,0 +1,73 @@
+import Peftfile
+
+/// What `merge` says when it is done.
+struct MergePage {
+    let plan: RewritePlan
+    let receipt: Receipt
+    let target: String
+
+    var text: String {
+        let binding = plan.binding
+        let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
+        let count = binding.adapters.count
+        var result = "merged \(count) adapter\(count == 1 ? "" : "s")\(methods.isEmpty ? "" : " (\(methods))") into "
+            + "\(target.printable)\n"
+        func line(_ key: String, _ value: String) {
+            result += "  \(key)\(String(repeating: " ", count: max(1, 10 - key.count)))\(value)\n"
+        }
+        let tensors = plan.files.flatMap(\.tensors)
+        let added = tensors.filter(\.isAdded).count
+        line(
+            "tensors", "\(Text.count(tensors.count)): \(Text.count(plan.computedCount)) computed, "
+                + "\(Text.count(tensors.count - plan.computedCount)) copied"
+                + (added > 0 ? ", \(Text.count(added)) of them new" : ""))
+        if !binding.targets.isEmpty { line("modules", Text.count(binding.targets.count)) }
+        let total = receipt.total
+        if let survival = total.survival {
+            line(
+                "survival", "\(Text.percent(survival)) of the update's norm is left after rounding; "
+                    + "\(Text.percent(Double(total.unchanged) / Double(max(1, total.updated)))) of its elements round away")
+        }
+        if !binding.setAside.isEmpty { line("set aside", "\(binding.setAside.count) adapter tensors without part in a merge") }
+        for change in binding.configChanges {
+            line("config", "\(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())")
+        }
+        line(
+            "written", "\(Text.count(plan.files.count + plan.sidecars.count)) files, \(Text.bytes(plan.bytesWritten))")
+        line("receipt", plan.isSingleFile ? "\(target.printable).receipt.json" : FileSystem.join(target.printable, Receipt.fileName))
+        return result
+    }
+}
+
+/// The plan that `--dry-run` prints.
+struct PlanPage {
+    let plan: RewritePlan
+    let jobs: Int
+
+    var text: String {
+        var result = "plan \(plan.id): merge \(plan.binding.adapters.count) adapter(s) into \(plan.binding.base.path.printable)\n"
+        result += "  reads    \(Text.bytes(plan.bytesRead))\n"
+        result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
+        result += "  memory   at most about \(Text.bytes(plan.peakMemory(jobs: jobs)))\n"
+        for change in plan.binding.configChanges {
+            result += "  config   \(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())\n"
+        }
+        for file in plan.files {
+            result += "\n\(file.name.isEmpty ? "output file" : file.name.printable), \(Text.count(file.byteCount)) bytes\n"
+            result += Text.table(
+                ["tensor", "dtype", "shape", "begin", "end", "what"],
+                file.tensors.map { tensor in
+                    [
+                        tensor.info.name.text.printable, tensor.info.dtype.rawValue, Text.shape(tensor.info.shape),
+                        String(tensor.info.begin), String(tensor.info.end), tensor.recipe.summary,
+                    ]
+                }, right: [3, 4])
+        }
+        if !plan.sidecars.isEmpty {
+            result += "\n" + Text.table(
+                ["file", "from", "bytes"],
+                plan.sidecars.map { [$0.name.printable, $0.origin, Text.count($0.byteCount)] }, right: [2])
+        }
+        return result
+    }
+}

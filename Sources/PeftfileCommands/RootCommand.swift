@@ -1,0 +1,42 @@
+import ArgumentParser
+import Peftfile
+
+/// `peftfile` itself: the list of verbs.
+struct RootCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "peftfile",
+        abstract: "Reads, merges and proves safetensors checkpoints and PEFT adapters.",
+        version: "peftfile \(Receipt.toolVersion)",
+        subcommands: [InspectCommand.self, MergeCommand.self, VerifyCommand.self])
+}
+
+/// The program: parse, run, report, status.
+public enum CommandLineTool {
+    /// Runs the program with the arguments after its name.
+    ///
+    /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it.
+    public static func run(_ arguments: [String]) -> Int32 {
+        let json = arguments.contains("--json")
+        do {
+            var command = try RootCommand.parseAsRoot(arguments)
+            try command.run()
+            return ExitStatus.clean.rawValue
+        } catch let status as ExitStatus {
+            return status.rawValue
+        } catch let error as PeftfileError {
+            Console.report(error, json: json)
+            return ExitStatus.failure.rawValue
+        } catch {
+            // Help and version are not errors, and ArgumentParser's own status for usage is 64.
+            if RootCommand.exitCode(for: error) == .success {
+                Console.output(RootCommand.fullMessage(for: error) + "\n")
+                return ExitStatus.clean.rawValue
+            }
+            let verb = arguments.first.map { ["inspect", "merge", "verify"].contains($0) ? " \($0)" : "" } ?? ""
+            let message = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
+            Console.report(
+                PeftfileError(.usage, message, help: "see peftfile\(verb) --help"), json: json)
+            return ExitStatus.failure.rawValue
+        }
+    }
+}

@@ -1,0 +1,50 @@
+public import Adapters
+public import ByteAccess
+import Tensors
+
+/// The inputs and options of an earlier merge, read back from its receipt.
+public struct MergeRecord: Sendable {
+    public let base: String
+    public let adapters: [String]
+    public let options: BindingOptions
+    public let settings: MergeSettings
+
+    /// Reads the receipt in a merged directory or beside a merged file.
+    ///
+    /// - Throws: `.notFound` where there is none, `.malformed` where it lacks what a merge writes.
+    public init(besides path: String) throws {
+        let file = FileSystem.isDirectory(path)
+            ? FileSystem.join(path, Receipt.fileName) : path + ".receipt.json"
+        guard FileSystem.exists(file) else {
+            throw PeftfileError(
+                .notFound, "has no receipt, so base and adapters must be named", file: path, rule: "ReceiptMissing",
+                help: "peftfile verify \(path) --base BASE --adapter ADAPTER")
+        }
+        let bytes = try FileReader(path: file).allBytes(limit: 1 << 28)
+        let document = try JSONValue.parse(bytes, file: file, allowing: .strict)
+        let predicate = document["predicate"]
+        func malformed(_ key: String) -> PeftfileError {
+            PeftfileError(
+                .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt",
+                help: "peftfile verify \(path) --base BASE --adapter ADAPTER")
+        }
+        guard let base = predicate?["base"]?["path"]?.stringValue else { throw malformed("base") }
+        guard let adapters = predicate?["adapters"]?.arrayValue?.map({ $0["path"]?.stringValue }), !adapters.isEmpty,
+            adapters.allSatisfy({ $0 != nil })
+        else { throw malformed("adapters") }
+        guard let options = predicate?["options"]?.objectValue,
+            let tie = options["tie"]?.stringValue.flatMap(BindingOptions.Tie.init(rawValue:)),
+            let role = options["base_as"]?.stringValue.flatMap(BindingOptions.BaseRole.init(rawValue:)),
+            let orientation = options["orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:)),
+            let weights = options["weights"]?.arrayValue?.map(\.doubleValue), weights.allSatisfy({ $0 != nil })
+        else { throw malformed("options") }
+        self.base = base
+        self.adapters = adapters.compactMap { $0 }
+        self.options = BindingOptions(
+            tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
+            weights: weights.compactMap { $0 })
+        settings = MergeSettings(
+            dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),
+            convertsAllDTypes: options["dtype_all"]?.boolValue ?? false)
+    }
+}
