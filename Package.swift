@@ -60,6 +60,9 @@ let package = Package(
             ],
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
+
+        // Tests mirror the floors.
+        .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )
