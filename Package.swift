@@ -66,6 +66,8 @@ let package = Package(
             name: "TensorsTests", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
         .testTarget(
             name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
+        // Tests mirror the floors.
+        .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,117 @@
+import ByteAccess
+import Tensors
+
+/// Experts: one 3-D parameter in memory (version 5), one matrix for each expert on disk, or the reverse.
+///
+/// In memory `<moe>.experts.gate_up_proj` is (E, 2m, h), gate rows first, up rows after, and `<moe>.experts.down_proj`
+/// (E, h, m); on disk `<moe>.experts.N.gate_proj.weight` (m, h) and so on. Which container name the file has
+/// (`block_sparse_moe` for `mlp`) is `RenameTable`'s affair; which of the two layouts a base has is read off its names.
+/// Source: conversion_mapping.py, MergeModulelist(dim=0) then Concatenate(dim=1), in the entries named at each line.
+enum ExpertLayouts {
+    /// The names of one expert's matrices on disk.
+    struct Leaves: Sendable {
+        let gate: String
+        let up: String
+        let down: String
+    }
+
+    static let leaves: [Leaves] = [
+        // Entries qwen2_moe and jamba, and every model type that maps to them.
+        Leaves(gate: "gate_proj", up: "up_proj", down: "down_proj"),
+        // Entries mixtral, phimoe, lfm2_moe.
+        Leaves(gate: "w1", up: "w3", down: "w2"),
+    ]
+
+    /// The parameters of an expert module in the order in which the modeling files register them. PEFT wraps them in
+    /// that order (`BaseTuner._inject_parameters` walks `named_parameters(recurse=False)`), so the last one is the
+    /// outermost wrapper.
+    static let registrationOrder = [
+        "weight", "gate_up_proj", "gate_up_proj_bias", "up_proj", "up_proj_bias", "w1", "v1", "w2", "down_proj",
+        "down_proj_bias", "bias",
+    ]
+
+    /// The 3-D parameters among them.
+    static let stackedParameters: Set<String> = ["gate_up_proj", "up_proj", "down_proj"]
+
+    /// The 3-D parameter `name` of memory, gathered from one matrix an expert; nil if the base has no such matrices.
+    static func gathered(_ name: String, in base: BaseDirectory) throws(PeftfileError) -> StoredParameter? {
+        guard let dot = name.lastIndex(of: ".") else { return nil }
+        let container = String(name[..<dot])
+        for layout in leaves {
+            let parts: [String]
+            switch name[name.index(after: dot)...] {
+            case "gate_up_proj": parts = [layout.gate, layout.up]
+            case "down_proj": parts = [layout.down]
+            // Without a gate (entry nemotron_h) the first matrix stands alone.
+            case "up_proj" where base.shape("\(container).0.\(layout.gate).weight") == nil: parts = [layout.up]
+            default: return nil
+            }
+            if let found = try gather(parts, of: container, in: base) { return found }
+        }
+        return nil
+    }
+
+    private static func gather(
+        _ parts: [String], of container: String, in base: BaseDirectory
+    ) throws(PeftfileError) -> StoredParameter? {
+        var pieces: [ParameterPiece] = []
+        var shape: Shape = []
+        for expert in 0... {
+            var row = 0
+            for part in parts {
+                let tensor = ExactString("\(container).\(expert).\(part).weight")
+                guard let stored = base.shapes[tensor], stored.count == 2 else {
+                    if row == 0 && part == parts[0] { break }
+                    throw PeftfileError(
+                        .refused, "expert \(expert) of \(container) has \(parts[0]) and no matrix \(part)",
+                        tensor: tensor, rule: "IncompleteExpert",
+                        help: "complete the base checkpoint: the adapter changes all experts at once")
+                }
+                pieces.append(ParameterPiece(expert: expert, rows: row..<row + stored[0], tensor: tensor))
+                row += stored[0]
+                let last = shape.last ?? stored[1]
+                if last != stored[1] { throw unequal(tensor) }
+                if shape.isEmpty { shape = [0, 0, stored[1]] }
+            }
+            if row == 0 { break }
+            if expert > 0 && row != shape[1] { throw unequal(pieces[pieces.count - 1].tensor) }
+            shape[0] = expert + 1
+            shape[1] = row
+        }
+        return pieces.isEmpty ? nil : StoredParameter(shape: shape, pieces: pieces)
+    }
+
+    private static func unequal(_ tensor: ExactString) -> PeftfileError {
+        PeftfileError(
+            .refused, "the experts differ in shape, so they are no 3-D parameter in memory", tensor: tensor,
+            rule: "UnequalExperts", help: "check the base checkpoint")
+    }
+
+    /// One expert's matrix of version 4's memory (`<moe>.experts.N.w1.weight`), inside the fused parameter of the base;
+    /// nil if the base holds no fused parameter in its place.
+    static func slice(_ name: String, in base: BaseDirectory) -> StoredParameter? {
+        let parts = name.dottedComponents
+        guard parts.count > 3, parts.last == "weight", parts[parts.count - 3].isDecimal,
+            let expert = Int(parts[parts.count - 3])
+        else { return nil }
+        let container = parts.dropLast(3).joined(separator: ".")
+        let leaf = parts[parts.count - 2]
+        for layout in leaves {
+            let gateUp = "\(container).gate_up_proj"
+            let candidates: [(tensor: String, half: Int?)] =
+                leaf == layout.gate ? [(gateUp, 0)]
+                : leaf == layout.up ? [(gateUp, 1), ("\(container).up_proj", nil)]
+                : leaf == layout.down ? [("\(container).down_proj", nil)] : []
+            for (tensor, half) in candidates {
+                guard let stack = base.shape(tensor), stack.count == 3, expert < stack[0] else { continue }
+                if half != nil && stack[1] % 2 != 0 { continue }
+                let rows = half == nil ? stack[1] : stack[1] / 2
+                let piece = ParameterPiece(
+                    rows: 0..<rows, tensor: ExactString(tensor), storedExpert: expert,
+                    storedOffset: (half ?? 0) * rows)
+                return StoredParameter(shape: [rows, stack[2]], pieces: [piece])
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,55 @@
+import ByteAccess
+import Tensors
+
+/// Matrices that version 5 holds apart and the file holds one below the other, or the reverse.
+struct FusedRows: Sendable {
+    let modelTypes: Set<String>
+    /// The modules in memory, top rows first; all have the same number of rows.
+    let memory: [DottedPattern]
+    /// The module on disk.
+    let file: DottedPattern
+
+    private init(_ modelTypes: Set<String>, _ memory: [String], _ file: String) {
+        self.modelTypes = modelTypes
+        self.memory = memory.map(DottedPattern.init)
+        self.file = DottedPattern(file)
+    }
+
+    /// Entries of conversion_mapping.py whose operation is Chunk(dim=0).
+    static let table: [FusedRows] = [
+        // Entry Dinov2Model: the SwiGLU feed-forward of the giant sizes.
+        FusedRows(["dinov2", "dinov2_with_registers"], ["mlp.gate_proj", "mlp.up_proj"], "mlp.weights_in"),
+        // Entry nomic_bert.
+        FusedRows(
+            ["nomic_bert"],
+            ["layers.*.self_attn.q_proj", "layers.*.self_attn.k_proj", "layers.*.self_attn.v_proj"],
+            "encoder.layers.*.attn.Wqkv"),
+    ]
+
+    static func rules(for modelTypes: [String]) -> [FusedRows] {
+        table.filter { !$0.modelTypes.isDisjoint(with: modelTypes) }
+    }
+
+    /// The tensor that `name` is the whole or a part of, each name passed through `spell` before it is looked up.
+    func locate(_ name: String, in base: BaseDirectory, spell: (String) -> String) -> StoredParameter? {
+        let parts = name.dottedComponents
+        for (index, pattern) in memory.enumerated() {
+            guard let fused = pattern.rewrite(parts, as: file).map(spell), let shape = base.shape(fused),
+                let total = shape.first, total % memory.count == 0
+            else { continue }
+            let rows = total / memory.count
+            let piece = ParameterPiece(
+                rows: 0..<rows, tensor: ExactString(fused), storedOffset: index * rows)
+            return StoredParameter(shape: [rows] + shape.dropFirst(), pieces: [piece])
+        }
+        let separate = memory.compactMap { file.rewrite(parts, as: $0).map(spell) }
+        let shapes = separate.compactMap { base.shape($0) }
+        guard separate.count == memory.count, shapes.count == memory.count, let first = shapes.first,
+            let rows = first.first, shapes.allSatisfy({ $0 == first })
+        else { return nil }
+        let pieces = separate.enumerated().map { index, tensor in
+            ParameterPiece(rows: index * rows..<(index + 1) * rows, tensor: ExactString(tensor))
+        }
+        return StoredParameter(shape: [rows * memory.count] + first.dropFirst(), pieces: pieces)
+    }
+}

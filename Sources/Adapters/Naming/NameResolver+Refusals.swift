@@ -1,0 +1,48 @@
+import ByteAccess
+
+extension NameResolver {
+    /// Names what was not found: the first few modules, where each was looked for, and what comes nearest in the base.
+    func missingError(_ missing: [MissingParameter], of total: Int) -> PeftfileError {
+        let shown = missing.prefix(3).map { item -> String in
+            let near = nearest(to: item.storedName.text)
+            let hint = near.isEmpty ? "" : "; nearest: " + near.joined(separator: ", ")
+            return "\(item.request.module) (no tensor \(item.storedName)\(hint))"
+        }
+        let more = missing.count > shown.count ? " and \(missing.count - shown.count) more" : ""
+        let type = modelType.map { " (model_type \($0))" } ?? ""
+        return PeftfileError(
+            .refused,
+            "\(missing.count) of the adapter's \(total) parameters have no tensor in the base\(type): "
+                + shown.joined(separator: ", ") + more,
+            tensor: missing.first?.storedName, rule: "MissingTarget",
+            help: "give the base model that the adapter was trained on")
+    }
+
+    func ambiguityError(
+        _ request: ParameterRequest, _ one: FoundParameter?, _ other: FoundParameter?
+    ) -> PeftfileError {
+        func name(_ found: FoundParameter?) -> String {
+            found?.stored.pieces.first.map { $0.tensor.text } ?? "no tensor"
+        }
+        return PeftfileError(
+            .refused,
+            "\(request.module) could be \(name(one)) or \(name(other)): two ways to complete the adapter's names fit the base",
+            tensor: one?.stored.pieces.first?.tensor, rule: "AmbiguousTarget",
+            help: "give the base as the class that the adapter was trained on, or rename the adapter's keys to full names")
+    }
+
+    /// Up to three tensors of the base whose names end like `name`, the longest common ends first.
+    func nearest(to name: String) -> [String] {
+        let wanted = Array(name.dottedComponents.reversed())
+        var best: [(length: Int, name: ExactString)] = []
+        for candidate in storedNames {
+            let parts = candidate.text.dottedComponents.reversed()
+            let length = zip(wanted, parts).prefix { $0 == $1 }.count
+            if length < 2 || (best.count == 3 && length <= best[2].length) { continue }
+            let position = best.firstIndex { $0.length < length } ?? best.count
+            best.insert((length, candidate), at: position)
+            if best.count > 3 { best.removeLast() }
+        }
+        return best.map(\.name.text)
+    }
+}

@@ -1,0 +1,118 @@
+import ByteAccess
+import Tensors
+
+/// Finds one in-memory parameter in the files, under one prefix form.
+struct ParameterLocator: Sendable {
+    let base: BaseDirectory
+    let modelTypes: [String]
+    let renames: [RenameRule]
+    private let fusedRows: [FusedRows]
+    private let tiedWeights: [TieRow]
+    private let tiedBiases: [TieRow]
+    private let mayTieHead: Bool
+    private let transposesOnDisk: Bool
+    /// Whether fused experts lie as version 4's matrices did, one below the other: gate rows, then up rows.
+    private let slices: Bool
+
+    init(base: BaseDirectory) {
+        self.base = base
+        modelTypes = base.modelTypes
+        renames = RenameTable.rules(for: modelTypes)
+        fusedRows = FusedRows.rules(for: modelTypes)
+        tiedWeights = TiedWeights.rows(for: modelTypes, bias: false)
+        tiedBiases = TiedWeights.rows(for: modelTypes, bias: true)
+        mayTieHead = TiedWeights.mayTieHead(base)
+        transposesOnDisk = DiskTransposition.concerns(modelTypes)
+        slices = !transposesOnDisk && !UpdateOrientation.holdsExpertsInOut(modelTypes)
+    }
+
+    /// The spellings of a tensor name, for `locate`.
+    func spellings(_ name: String) -> TensorSpellings { TensorSpellings(name, rules: renames) }
+
+    /// The parameter, or nil. In order: the name as it stands; its spellings under `form`; rows of a fused matrix; experts
+    /// gathered or cut out; a tensor that the model ties it to.
+    func locate(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
+        if let stored = try stored(spellings, form: form) { return stored }
+        return try tied(spellings, form: form)
+    }
+
+    private func stored(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
+        let name = spellings.names[0]
+        if let whole = try direct(name, named: name) { return whole }
+        let formed = spellings.names.map(form.apply)
+        for spelled in formed {
+            if let whole = try direct(spelled, named: name) { return whole }
+        }
+        for rows in fusedRows {
+            if let part = rows.locate(name, in: base, spell: form.apply) { return part }
+        }
+        for spelled in formed {
+            if let stack = try ExpertLayouts.gathered(spelled, in: base) { return stack }
+            if let slice = slices ? ExpertLayouts.slice(spelled, in: base) : nil { return slice }
+        }
+        return nil
+    }
+
+    /// The tensor `tensor`, if it is stored, as the parameter that memory calls `name`.
+    private func direct(_ tensor: String, named name: String) throws(PeftfileError) -> StoredParameter? {
+        let key = ExactString(tensor)
+        guard let shape = base.shapes[key] else { return nil }
+        let whole = StoredParameter(whole: key, shape: shape)
+        guard shape.count == 3, let leaf = name.dottedComponents.last.map(String.init),
+            ExpertLayouts.stackedParameters.contains(leaf)
+        else { return whole }
+        let stack = whole.splitByExpert
+        guard transposesOnDisk else { return stack }
+        let container = tensor.dottedComponents.dropLast().joined(separator: ".")
+        guard let gateUp = base.shape(container + ".gate_up_proj"), let down = base.shape(container + ".down_proj"),
+            gateUp.count == 3, down.count == 3
+        else { return stack }
+        return try DiskTransposition.applied(to: stack, gateUp: gateUp, down: down)
+    }
+
+    private func tied(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
+        for (suffix, rows) in [(".weight", tiedWeights), (".bias", tiedBiases)] {
+            for spelling in spellings.names where spelling.hasSuffix(suffix) {
+                let module = String(spelling.dropLast(suffix.count))
+                for row in rows {
+                    guard let position = row.members.firstIndex(of: module) else { continue }
+                    for (index, member) in row.members.enumerated() where index != position {
+                        guard mayTieHead || max(index, position) < row.fixed else { continue }
+                        if var partner = try stored(self.spellings(member + suffix), form: form) {
+                            partner.untiedName = ExactString(form.apply(spelling))
+                            return partner
+                        }
+                    }
+                }
+            }
+        }
+        return nil
+    }
+
+    /// The names under which parameters tied to the stored tensor `name` would be stored on their own.
+    func tiedPartners(of name: String, basePrefixes: [String]) -> [ExactString] {
+        guard base.shape(name) != nil else { return [] }
+        var partners: [ExactString] = []
+        let forms = [PrefixForm.identity] + basePrefixes.map { PrefixForm([FrontRewrite($0 + ".", "")]) }
+        for (suffix, rows) in [(".weight", tiedWeights), (".bias", tiedBiases)] where name.hasSuffix(suffix) {
+            for row in rows {
+                for form in forms {
+                    let stored = row.members.map { form.apply($0 + suffix) }
+                    guard let position = stored.firstIndex(of: name) else { continue }
+                    for (index, partner) in stored.enumerated() where index != position {
+                        let isFixed = max(index, position) < row.fixed
+                        guard isFixed || (mayTieHead && TiedWeights.hasLanguageModelHead(base)) else { continue }
+                        let key = ExactString(partner)
+                        // Stored apart and not declared tied: two tensors.
+                        let declared =
+                            isFixed || base.tieWordEmbeddings == true || base.textTieWordEmbeddings == true
+                        if base.shapes[key] != nil && !declared { continue }
+                        if !partners.contains(key) { partners.append(key) }
+                    }
+                    break
+                }
+            }
+        }
+        return partners
+    }
+}
