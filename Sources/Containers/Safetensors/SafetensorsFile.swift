@@ -82,4 +82,12 @@ public struct SafetensorsFile: Sendable {
     public func readHeaderBytes() throws -> [UInt8] {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
     }
+
+    /// The SHA-256 of the file's bytes up to the first tensor: the length, the JSON, the padding. Hashed anew at each call.
+    ///
+    /// With the file's size it names the inputs of a receipt where the whole file is not hashed; `head -c N FILE |
+    /// sha256sum` gives the same, N being `headerBytes.upperBound`.
+    public func headerSHA256() throws -> [UInt8] {
+        SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound)))
+    }
 }
