@@ -68,6 +68,19 @@ let package = Package(
             name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
         // Tests mirror the floors.
         .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
+        // Tests. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
+        .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),
+        .testTarget(
+            name: "ByteAccessTests", dependencies: ["ByteAccess", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "ContainersTests", dependencies: ["ByteAccess", "Tensors", "Containers", "TestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "CheckpointsTests",
+            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "FormatsTests",
+            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -72,7 +72,7 @@ public struct Binding: Sendable {
                 throw error.inFile(adapter.path)
             }
         }
-        let names = try NameResolver(base: view.directory, peftVersion: nil, targetParameters: [])
+        let names = NameResolver(base: view.directory)
         try assembly.resolveTies(names: names, tie: options.tie)
         outputs = assembly.outputs()
         configChanges += assembly.configChanges
@@ -81,15 +81,26 @@ public struct Binding: Sendable {
 
     private func bind(_ adapter: Adapter, index: Int, view: BaseView) throws -> MethodUpdates {
         let method = try MethodRegistry.method(of: adapter)
-        let resolver = try NameResolver(
+        let resolver = NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [])
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options
         ) { required, optional in
-            try resolver.resolve(required, optional: optional)
+            try Binding.resolve(required, optional: optional, resolver)
         }
         return try method.updates(of: adapter, in: context)
+    }
+
+    /// Resolves all requests of an adapter together; only the optional ones may stay without a place.
+    private static func resolve(
+        _ required: [ParameterRequest], optional: [ParameterRequest], _ resolver: NameResolver
+    ) throws -> [ParameterRequest: ParameterPlace] {
+        let resolution = try resolver.survey(required + optional)
+        let mayMiss = Set(optional)
+        if resolution.missing.allSatisfy({ mayMiss.contains($0.request) }) { return resolution.places }
+        // The refusal names what is missing and its nearest candidates.
+        return try resolver.resolve(required)
     }
 
     /// Every tensor of the adapter must have been used or set aside by name.

@@ -30,8 +30,12 @@ extension RecipeAssembly {
         let comparison = RecipeComparison(base: base, adapters: adapters)
         let allEqual = try sides.dropFirst().allSatisfy { try comparison.areEqual(first, $0) }
         if allEqual {
-            for partner in partners { recipes[partner] = nil }
-            recipes[stored] = first.isCopy && !isReplaced(first) ? nil : first
+            let result = first.isCopy && !isReplaced(first) ? nil : first
+            recipes[stored] = result
+            for partner in partners {
+                // A file may hold both sides although the config ties them: then both get the same values.
+                recipes[partner] = view[partner] == nil ? nil : result.map { named($0, partner) }
+            }
             return
         }
         switch tie {
@@ -94,11 +98,17 @@ extension RecipeAssembly {
             merged.updates += new
             merged.magnitudes += side.magnitudes.filter { !merged.magnitudes.contains($0) }
         }
-        for partner in partners { recipes[partner] = nil }
         recipes[stored] = merged
+        for partner in partners { recipes[partner] = view[partner] == nil ? nil : named(merged, partner) }
         warnings.append(
             "\(stored.text) is tied to \(partners.map(\.text).joined(separator: ", ")): the update moves both, which the "
                 + "unmerged model does not do (--tie break writes them apart)")
+    }
+
+    private func named(_ recipe: TensorRecipe, _ name: ExactString) -> TensorRecipe {
+        var copy = recipe
+        copy.name = name
+        return copy
     }
 
     /// The change that sets `tie_word_embeddings` where the config has it, else at the top.

@@ -130,7 +130,7 @@ public struct Receipt: Sendable {
                     .object([
                         "name": .string(shard.fileName),
                         "bytes": .number(JSONNumber(shard.file.reader.size)),
-                        "header_sha256": (try? shard.file.headerSHA256()).map { .string($0) } ?? .null,
+                        "header_sha256": (try? shard.file.headerSHA256()).map { .string(SHA256.hex($0)) } ?? .null,
                     ])
                 }),
         ])

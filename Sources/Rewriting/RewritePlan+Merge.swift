@@ -137,7 +137,7 @@ extension RewritePlan {
         add(JSONValue.object(options).serialized())
         for checkpoint in [binding.base] + binding.adapters.map(\.checkpoint) {
             for shard in checkpoint.shards {
-                add("\(shard.fileName) \(shard.file.reader.size) \(try shard.file.headerSHA256())")
+                add("\(shard.fileName) \(shard.file.reader.size) \(SHA256.hex(try shard.file.headerSHA256()))")
             }
         }
         for adapter in binding.adapters { add(adapter.config.map { JSONValue.object($0.json).serialized() } ?? "") }

@@ -87,6 +87,8 @@ public struct AdapterKey: Sendable, Hashable {
             depth += 1
         }
         self.depth = depth
+        // An nn.MultiheadAttention is wrapped as a whole: its out_proj is `X.base_layer.out_proj`.
+        parts.removeAll { $0 == "base_layer" }
         module = ExactString(parts.joined(separator: "."))
     }
 

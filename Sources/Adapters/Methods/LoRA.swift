@@ -86,12 +86,13 @@ struct LoRA: AdapterMethod {
             }
         }
 
+        let modulesByPath = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
         var requests: [ParameterRequest] = []
         var planned: [(module: LoRAModule, weight: ParameterRequest, bias: ParameterRequest?)] = []
         for module in modules {
             let shape = try module.updateShape(config)
-            let isWrapped = module.depth > 0 || module.isTargetParameter(config.targetParameters)
-            let levels = modules.filter { $0.path == module.path }.count
+            let levels = modulesByPath[module.path] ?? 1
+            let isWrapped = levels > 1 || module.depth > 0 || module.isTargetParameter(config.targetParameters)
             let weight = ParameterRequest(
                 module: module.path,
                 parameter: isWrapped ? .wrapped(level: module.depth, levels: levels) : .weight, update: shape,

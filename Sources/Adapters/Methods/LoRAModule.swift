@@ -106,11 +106,11 @@ struct LoRAModule {
     }
 
     /// Whether the module holds a parameter that `target_parameters` names: `experts.gate_up_proj` names a parameter of
-    /// every module whose path ends in `experts`, and a bare `gate_up_proj` one of any module. A module of which the
-    /// adapter stores a bare-name parameter cannot be told from a plain layer, so there the resolver decides.
+    /// every module whose path ends in `experts`, and a bare `gate_up_proj` one of any module, which in practice are the
+    /// `experts` too.
     func isTargetParameter(_ names: [String]) -> Bool {
         names.contains { name in
-            guard let dot = name.lastIndex(of: ".") else { return false }
+            guard let dot = name.lastIndex(of: ".") else { return path.text.hasSuffix(".experts") }
             let parent = String(name[..<dot])
             return path.text == parent || path.text.hasSuffix("." + parent)
         }

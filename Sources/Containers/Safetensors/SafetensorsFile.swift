@@ -83,8 +83,11 @@ public struct SafetensorsFile: Sendable {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
     }
 
-    /// SHA-256 of the whole header, length field included, in hexadecimal: what names the file's contents cheaply.
-    public func headerSHA256() throws -> String {
-        SHA256.hex(SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound))))
+    /// The SHA-256 of the file's bytes up to the first tensor: the length, the JSON, the padding. Hashed anew at each call.
+    ///
+    /// With the file's size it names the inputs of a receipt where the whole file is not hashed; `head -c N FILE |
+    /// sha256sum` gives the same, N being `headerBytes.upperBound`.
+    public func headerSHA256() throws -> [UInt8] {
+        SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound)))
     }
 }
