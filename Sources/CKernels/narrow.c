@@ -72,7 +72,8 @@ void ck_narrow(ck_path path, ck_format format, const double *source, size_t coun
     }
 }
 
-uint64_t ck_code(ck_format format, double value) {
+/// The code of `value` in one of the four formats, as the constant at the call makes it.
+static inline __attribute__((always_inline)) uint64_t code_of(ck_format format, double value) {
     switch (format) {
     case CK_F16: return round_once(F16, value);
     case CK_BF16: return round_once(BF16, value);
@@ -81,8 +82,10 @@ uint64_t ck_code(ck_format format, double value) {
     }
 }
 
+uint64_t ck_code(ck_format format, double value) { return code_of(format, value); }
+
 /// The bit that is the sign in codes of `format`.
-static uint64_t sign_of(ck_format format) {
+static inline __attribute__((always_inline)) uint64_t sign_of(ck_format format) {
     switch (format) {
     case CK_F16:
     case CK_BF16: return UINT64_C(1) << 15;
@@ -91,26 +94,38 @@ static uint64_t sign_of(ck_format format) {
     }
 }
 
-uint64_t ck_ulp_distance(ck_format format, double left, double right) {
+/// Codes are sign and magnitude, and magnitudes are in the order of the numbers: on one side of zero places differ by
+/// the difference of the magnitudes, across zero by their sum, which stays below 2^64.
+static inline __attribute__((always_inline)) uint64_t distance(ck_format format, double left, double right) {
     if (left != left || right != right) return left != left && right != right ? 0 : UINT64_MAX;
-    // Codes are sign and magnitude, and magnitudes are in the order of the numbers: on one side of zero places differ
-    // by the difference of the magnitudes, across zero by their sum, which stays below 2^64.
     uint64_t sign = sign_of(format);
-    uint64_t a = ck_code(format, left), b = ck_code(format, right);
+    uint64_t a = code_of(format, left), b = code_of(format, right);
     uint64_t m = a & ~sign, n = b & ~sign;
     if ((a ^ b) & sign) return m + n;
     return m > n ? m - n : n - m;
 }
 
-uint64_t ck_ulp_compare(
+uint64_t ck_ulp_distance(ck_format format, double left, double right) { return distance(format, left, right); }
+
+static inline __attribute__((always_inline)) uint64_t compare(
     ck_format format, const double *left, const double *right, size_t count, size_t *differing) {
     uint64_t largest = 0;
     size_t different = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t distance = ck_ulp_distance(format, left[i], right[i]);
-        different += distance != 0;
-        largest = distance > largest ? distance : largest;
+        uint64_t steps = distance(format, left[i], right[i]);
+        different += steps != 0;
+        largest = steps > largest ? steps : largest;
     }
     *differing = different;
     return largest;
+}
+
+uint64_t ck_ulp_compare(
+    ck_format format, const double *left, const double *right, size_t count, size_t *differing) {
+    switch (format) {
+    case CK_F16: return compare(CK_F16, left, right, count, differing);
+    case CK_BF16: return compare(CK_BF16, left, right, count, differing);
+    case CK_F32: return compare(CK_F32, left, right, count, differing);
+    default: return compare(CK_F64, left, right, count, differing);
+    }
 }
