@@ -38,6 +38,12 @@ public enum ForeignFile: Sendable, Hashable {
         }
     }
 
+    /// The rules of all kinds.
+    public static let rules: [String] = [
+        .gitLFSPointer(oid: nil, size: nil), .htmlPage, .torch, .pickle, .gguf, .npz, .numpyArray, .zip, .gzip, .zstandard,
+        .tar, .hdf5, .json,
+    ].map { (kind: ForeignFile) in kind.rule }
+
     /// The error that says what the file is and what to do.
     public func refusal(file: String) -> PeftfileError {
         let directory = FileSystem.directory(of: file)
