@@ -91,8 +91,8 @@ extension SafetensorsHeader {
         var shape: Shape = []
         try reader.beginArray()
         while try reader.nextElement() {
-            // A dimension of 2^63 or more can only stand behind a zero (rule 7): the tensor is empty, and the bit pattern
-            // keeps what the file says. `Shape.unsignedDimensions` gives it back.
+            // A dimension of 2^63 or more can only stand behind a zero (rule 7): the tensor is empty, and the bit
+            // pattern keeps what the file says. `Shape.unsignedDimensions` gives it back.
             shape.append(Int(bitPattern: UInt(try reader.readUInt64())))
         }
         return shape

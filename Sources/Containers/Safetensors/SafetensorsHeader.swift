@@ -3,8 +3,8 @@ public import Tensors
 
 /// The directory of a safetensors file: its metadata and where each tensor lies.
 ///
-/// Source: README.md and safetensors/src/tensor.rs of the reference, version 0.8.0; `Formats/safetensors.md` has the rules
-/// by number.
+/// Source: README.md and safetensors/src/tensor.rs of the reference, version 0.8.0; `Formats/safetensors.md` has the
+/// rules by number.
 public struct SafetensorsHeader: Sendable {
     /// The longest header that is read or written, in bytes: the reference's `MAX_HEADER_SIZE`.
     public static let sizeLimit: UInt64 = 100_000_000
