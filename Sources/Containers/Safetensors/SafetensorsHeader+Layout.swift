@@ -10,11 +10,11 @@ extension SafetensorsHeader {
             guard tensor.begin == previousEnd, tensor.end >= tensor.begin else {
                 let reason =
                     tensor.end < tensor.begin
-                    ? "ends before it begins"
-                    : tensor.begin < previousEnd ? "overlaps the tensor before it" : "leaves a hole before it"
+                    ? "the end is before the begin"
+                    : (tensor.begin < previousEnd ? "an overlap" : "a hole")
+                        + ", the tensors before it end at \(previousEnd)"
                 throw SafetensorsRule.invalidOffset.broken(
-                    "data_offsets [\(tensor.begin), \(tensor.end)]: \(reason), which ends at \(previousEnd)",
-                    file: file, tensor: tensor.name)
+                    "data_offsets [\(tensor.begin), \(tensor.end)]: \(reason)", file: file, tensor: tensor.name)
             }
             previousEnd = tensor.end
             // Rules 7 to 9.

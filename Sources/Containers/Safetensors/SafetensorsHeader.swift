@@ -11,7 +11,7 @@ public struct SafetensorsHeader: Sendable {
     /// The key that holds the metadata and can name no tensor.
     public static let metadataKey: ExactString = "__metadata__"
 
-    /// The `__metadata__` map in file order; nil where the header has none.
+    /// The `__metadata__` map in file order; nil where the header has none, or null.
     public internal(set) var metadata: [(key: ExactString, value: String)]?
     /// The tensors, sorted by (begin, end, name); `begin` and `end` count from the start of the file.
     public internal(set) var tensors: [TensorInfo] = []

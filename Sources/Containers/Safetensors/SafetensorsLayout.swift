@@ -16,8 +16,8 @@ public struct SafetensorsLayout: Sendable {
 
     /// Lays out a file.
     ///
-    /// Throws with the rule ReservedName for a tensor called `__metadata__`, which no reader would read (issue 849 of
-    /// the reference); DuplicateKey, MisalignedSlice, ValidationOverflow and HeaderTooLarge as for reading.
+    /// Throws with the rule ReservedName for a tensor called `__metadata__`, which no reader would read though the
+    /// reference writer writes it; DuplicateKey, MisalignedSlice, ValidationOverflow and HeaderTooLarge as for reading.
     public init(
         metadata: [(key: ExactString, value: String)]?, tensors: [(name: ExactString, dtype: DType, shape: Shape)]
     ) throws {
