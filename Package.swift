@@ -77,7 +77,9 @@ let package = Package(
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
         .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
         .testTarget(name: "PeftfileTests", dependencies: ["Peftfile", "TestSupport"], swiftSettings: house),
-        .testTarget(name: "CommandTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "CommandTests", dependencies: ["PeftfileTool", "TestSupport"], exclude: ["Transcripts"],
+            swiftSettings: house),
         .testTarget(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),

@@ -27,7 +27,7 @@ struct Tool {
         // Files, not pipes: nothing blocks however much is printed.
         let folder = try TemporaryDirectory()
         let names = ["out", "err"].map { folder.path($0) }
-        for name in names { FileManager.default.createFile(atPath: name, contents: nil) }
+        for name in names { try TestFile.write([], to: name) }
         let handles = try names.map { try FileHandle(forWritingTo: URL(filePath: $0)) }
         process.standardOutput = handles[0]
         process.standardError = handles[1]

@@ -23,7 +23,7 @@ import Testing
             if line.hasPrefix("# ") { printed += line + "\n" }
             guard line.hasPrefix("$ peftfile ") else { continue }
             let words = line.dropFirst("$ peftfile ".count).split(separator: " ")
-                .map { $0.replacing("$TMP", with: temporary.path) }
+                .map { String($0.replacing("$TMP", with: temporary.path)) }
             let result = try Tool.run(words)
             printed += line + "\n"
             printed += result.output.replacing(temporary.path, with: "$TMP")

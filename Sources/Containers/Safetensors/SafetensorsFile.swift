@@ -53,7 +53,7 @@ public struct SafetensorsFile: Sendable {
         guard length <= SafetensorsHeader.sizeLimit else {
             throw SafetensorsRule.headerTooLarge.broken(
                 "the header's length is given as \(length); at most \(SafetensorsHeader.sizeLimit) is allowed",
-                file: path, offset: 0)
+                file: path, offset: 0, help: "the file is damaged or no safetensors file: fetch it again")
         }
         // Rule 3.
         guard length <= reader.size - 8 else {
