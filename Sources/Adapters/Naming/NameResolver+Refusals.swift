@@ -26,7 +26,8 @@ extension NameResolver {
         }
         return PeftfileError(
             .refused,
-            "\(request.module) could be \(name(one)) or \(name(other)): two ways to complete the adapter's names fit the base",
+            "\(request.module) could be \(name(one)) or \(name(other)): "
+                + "two ways to complete the adapter's names fit the base",
             tensor: one.stored.pieces.first?.tensor, rule: "AmbiguousTarget",
             help:
                 "give the base as the class that the adapter was trained on, or rename the adapter's keys to full names"

@@ -45,7 +45,9 @@ public struct NameResolver: Sendable {
         let step = max(1, subjects.count / 64)
         let samples = forms.map { subjects.placed(under: $0, stride: step) ?? PlacedSubjects() }
         let fewest = samples.map(\.missing.count).min()
-        let closest = samples.indices.filter { samples[$0].missing.count == fewest }
+        let candidates = samples.indices.filter { samples[$0].missing.count == fewest }
+        let fewestTies = candidates.map { samples[$0].tiedCount }.min()
+        let closest = candidates.filter { samples[$0].tiedCount == fewestTies }
         guard let first = closest.first else { return NameResolution(places: [:], missing: []) }
         for other in closest.dropFirst() where !forms[first].isIdentity {
             if let (request, one, other) = samples[first].difference(from: samples[other]) {
