@@ -83,6 +83,7 @@ let package = Package(
         .testTarget(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+        .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )
