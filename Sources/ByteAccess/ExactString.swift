@@ -47,7 +47,9 @@ public struct ExactString: Hashable, Comparable, Sendable {
     }
 
     private func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        if let result = text.utf8.withContiguousStorageIfAvailable({ body(UnsafeRawBufferPointer($0)) }) { return result }
+        if let result = text.utf8.withContiguousStorageIfAvailable({ body(UnsafeRawBufferPointer($0)) }) {
+            return result
+        }
         // `init` made the text contiguous; only a bridged string of Darwin could come here.
         var copy = text
         return copy.withUTF8 { body(UnsafeRawBufferPointer($0)) }

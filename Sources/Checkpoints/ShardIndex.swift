@@ -9,8 +9,8 @@ public struct ShardIndex: Sendable {
     /// The longest index that is read, in bytes; one with 10^6 tensors has about 10^8.
     public static let sizeLimit: UInt64 = 1 << 29
 
-    /// The index's `metadata`, in file order; nil where there is none. `total_size` in it is what the writer believed and
-    /// is not held against the shards (see the page's errata).
+    /// The index's `metadata`, in file order; nil where there is none. `total_size` in it is what the writer believed
+    /// and is not held against the shards (see the page's errata).
     public var metadata: JSONObject?
     /// The shards' file names, sorted by their bytes, each once.
     public var shardNames: [String]
@@ -22,8 +22,8 @@ public struct ShardIndex: Sendable {
         try parse(FileReader(path: path).allBytes(limit: sizeLimit), file: path)
     }
 
-    /// Reads an index from its bytes, in linear time and straight from the parser: an index of a large model has 100 000
-    /// entries.
+    /// Reads an index from its bytes, in linear time and straight from the parser: an index of a large model has
+    /// 100 000 entries.
     public static func parse(_ bytes: [UInt8], file: String? = nil) throws -> ShardIndex {
         try bytes.withUnsafeBytes { buffer in
             if let index = UTF8Validation.firstInvalidByte(in: buffer) {

@@ -42,12 +42,15 @@ struct FormatPage {
     /// Whether the page names a rule in bold.
     func names(_ rule: String) -> Bool { text.contains("**\(rule)**") }
 
-    /// The numbered rules of the page: every name in bold at the head of a rule or a table row, in the order of the page.
+    /// The numbered rules of the page: every name in bold at the head of a rule or a table row, in the order of the
+    /// page.
     var boldNames: [String] {
         var names: [String] = []
         for line in text.split(separator: "\n") {
             for (number, part) in line.split(separator: "**", omittingEmptySubsequences: false).enumerated()
-            where number % 2 == 1 && !part.isEmpty && part.utf8.allSatisfy({ ($0 | 0x20) >= 0x61 && ($0 | 0x20) <= 0x7A || (0x30...0x39).contains($0) }) {
+            where number % 2 == 1 && !part.isEmpty
+                && part.utf8.allSatisfy({ ($0 | 0x20) >= 0x61 && ($0 | 0x20) <= 0x7A || (0x30...0x39).contains($0) })
+            {
                 names.append(String(part))
             }
         }

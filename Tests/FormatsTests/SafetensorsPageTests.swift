@@ -71,7 +71,9 @@ import Testing
 
     @Test func everyDTypeStandsOnThePageUnderItsBits() {
         for dtype in DType.allCases {
-            let row = header.text.split(separator: "\n").first { $0.contains("`\(dtype.rawValue)`") && $0.hasPrefix("| \(dtype.bits) |") }
+            let row = header.text.split(separator: "\n").first {
+                $0.contains("`\(dtype.rawValue)`") && $0.hasPrefix("| \(dtype.bits) |")
+            }
             #expect(row != nil, "\(dtype.rawValue)")
         }
     }

@@ -12,6 +12,11 @@ extension LoRAModule {
             ? "\(path).\(place.parameter)" : path.text
         let rank = config.rank(for: key)
         let experts = isStack ? place.shape[0] : 1
+        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
+            throw PeftfileError(
+                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
+                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
+        }
         guard rank > 0, storedRank == rank * experts else {
             throw PeftfileError(
                 .refused,
