@@ -18,6 +18,7 @@ public enum CommandLineTool {
     public static func run(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
         Interruption.catchSignals()
+        Machine.keepLargeBlocks()
         do {
             var command = try RootCommand.parseAsRoot(arguments)
             try command.run()

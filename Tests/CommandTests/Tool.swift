@@ -18,10 +18,13 @@ struct Tool {
         return found ?? "peftfile"
     }()
 
-    static func run(_ arguments: [String], in directory: String = Fixtures.repository) throws -> Result {
+    static func run(
+        _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
+    ) throws -> Result {
         let process = Process()
         process.executableURL = URL(filePath: path)
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
         process.currentDirectoryURL = URL(filePath: directory)
         process.standardInput = FileHandle.nullDevice
         // Files, not pipes: nothing blocks however much is printed.
