@@ -1,0 +1,125 @@
+import Adapters
+import LinearAlgebra
+import Tensors
+
+/// Rows of a tensor computed by OpenBLAS in float64, with a bound for every element.
+///
+/// With v the value computed here and k the value that the defined order gives, `bounds` is an E ≥ |v − k| that also
+/// covers the rounding of v − E and v + E themselves.
+///
+/// *The addition to W.* Let w = W[i, j] and s_v, s_k the two sums of terms, |s_v − s_k| ≤ D (``PreparedTerm``; several
+/// terms add their D, and a term that decomposes W its library bound). v = fl(w + s_v) and k = fl(w + s_k) are rounded
+/// once each, so |v − k| ≤ D + u|v| + u|k| ≤ (D + 2u|v|)·(1 + 2u). v ∓ E rounds once more, by at most u·|v ∓ E|. So
+/// E = (D + 4u|v|)·(1 + 2⁻²⁰) does. Where s is exactly 0 on both paths (a factor's row or column is 0) D is 0.
+///
+/// Magnitudes are treated in ``Recomputation/magnify(_:bounds:row:)``.
+struct Recomputation: Sendable {
+    let recipe: TensorRecipe
+    let source: SourceRows
+    let prepared: PreparedRecipe
+
+    /// The source's elements of some rows, widened, with replaced rows in their places.
+    func start(rows: Range<Int>) throws -> [Double] {
+        var values = try source.values(rows: rows)
+        replace(&values, rows: rows)
+        return values
+    }
+
+    func replace(_ values: inout [Double], rows: Range<Int>) {
+        for replacement in prepared.replacements {
+            let width = replacement.columns.count
+            for row in rows {
+                guard let from = replacement.rows[row] else { continue }
+                let start = (row - rows.lowerBound) * recipe.columns + replacement.columns.lowerBound
+                values.replaceSubrange(
+                    start..<(start + width), with: replacement.values[(from * width)..<((from + 1) * width)])
+            }
+        }
+    }
+
+    /// v and E of some rows, without magnitudes. Outside the changed regions v is the start and E means nothing.
+    ///
+    /// - Parameter start: what ``start(rows:)`` gives.
+    func sums(rows: Range<Int>, start: [Double]) throws -> (values: [Double], bounds: [Double]) {
+        var values = start
+        var bounds = [Double](repeating: 0, count: start.count)
+        guard !prepared.terms.isEmpty else { return (values, bounds) }
+        var sums = [Double](repeating: -0.0, count: start.count)
+        var product: [Double] = []
+        for term in prepared.terms {
+            let part = term.region.rows.clamped(to: rows)
+            if part.isEmpty || term.region.columns.isEmpty { continue }
+            try add(term, rows: part, of: rows.lowerBound, sums: &sums, bounds: &bounds, product: &product)
+        }
+        values.withUnsafeMutableBufferPointer { values in
+            bounds.withUnsafeMutableBufferPointer { bounds in
+                sums.withUnsafeBufferPointer { sums in
+                    for index in 0..<values.count {
+                        let value = values[index] + sums[index]
+                        values[index] = value
+                        bounds[index] = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
+                    }
+                }
+            }
+        }
+        return (values, bounds)
+    }
+
+    /// Adds a term and its bound to the rows `part`, which lie in buffers whose first row is `first`.
+    private func add(
+        _ term: PreparedTerm, rows part: Range<Int>, of first: Int, sums: inout [Double], bounds: inout [Double],
+        product: inout [Double]
+    ) throws {
+        let columns = recipe.columns
+        let width = term.region.columns.count
+        let offset = (part.lowerBound - first) * columns + term.region.columns.lowerBound
+        let termRow = part.lowerBound - term.region.rows.lowerBound
+        let (scale, relative) = (term.scale, term.relative)
+        switch term.numbers {
+        case .dense(let dense):
+            for row in 0..<part.count {
+                for column in 0..<width {
+                    let value = scale * dense[(termRow + row) * width + column]
+                    let index = offset + row * columns + column
+                    sums[index] += value
+                    // Both paths underflow alike in this one product.
+                    bounds[index] += relative * abs(dense[(termRow + row) * width + column])
+                }
+            }
+        case .lowRank(let left, let right, let rank):
+            if product.count < part.count * width { product = [Double](repeating: 0, count: part.count * width) }
+            try left.withUnsafeBufferPointer { left in
+                try right.withUnsafeBufferPointer { right in
+                    try product.withUnsafeMutableBufferPointer { product in
+                        // The scale stays outside: with alpha = 0 BLAS would not read the factors, and lose their NaN.
+                        try BLAS.multiply(
+                            UnsafeBufferPointer(rebasing: left[(termRow * rank)..<((termRow + part.count) * rank)]), right,
+                            into: product, rows: part.count, columns: width, depth: rank)
+                    }
+                }
+            }
+            let norms = term.columnNorms
+            let libraryBound = term.libraryBound
+            for row in 0..<part.count {
+                let rowNorm = term.rowNorms[termRow + row]
+                let factor = relative * rowNorm
+                let floor = rowNorm > 0 ? RoundingError.underflow : 0
+                sums.withUnsafeMutableBufferPointer { sums in
+                    bounds.withUnsafeMutableBufferPointer { bounds in
+                        norms.withUnsafeBufferPointer { norms in
+                            product.withUnsafeBufferPointer { product in
+                                let start = offset + row * columns
+                                for column in 0..<width {
+                                    sums[start + column] += scale * product[row * width + column]
+                                    let norm = norms[column]
+                                    bounds[start + column] +=
+                                        factor * norm + (norm > 0 ? floor : 0) + libraryBound
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
