@@ -35,6 +35,14 @@ struct ManualPage {
         }
     }
 
+    /// The words of an option's paragraph, without macros.
+    func description(of option: String) -> [String] {
+        let lines = section("OPTIONS")
+        guard let start = lines.firstIndex(where: { $0.hasPrefix(".It ") && $0.contains("Fl -\(option)") }) else { return [] }
+        return lines[(start + 1)...].prefix { !$0.hasPrefix(".It ") }.joined(separator: " ")
+            .split { " .,;".contains($0) }.map(String.init)
+    }
+
     /// Every name that the JSON section sets with `.Va` or `Va`.
     var jsonKeys: Set<String> {
         var keys: Set<String> = []

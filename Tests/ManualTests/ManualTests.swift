@@ -18,6 +18,7 @@ import Testing
             var kind: String
             var names: [Name]?
             var valueName: String?
+            var defaultValue: String?
             var shouldDisplay: Bool
         }
         struct Command: Decodable {
@@ -55,6 +56,15 @@ import Testing
         #expect(documented.count == page.options.count, "an option stands twice")
         #expect(known.subtracting(documented).isEmpty, "the parser knows, the page does not")
         #expect(documented.subtracting(known).isEmpty, "the page knows, the parser does not")
+    }
+
+    @Test(arguments: commands) func defaultsAreDocumented(_ name: String) throws {
+        let page = try ManualPage("peftfile-\(name)")
+        let command = try #require(try Self.parser().subcommands?.first { $0.commandName == name })
+        for argument in command.arguments ?? [] where argument.kind == "option" {
+            guard let value = argument.defaultValue, let option = argument.names?.last?.name else { continue }
+            #expect(page.description(of: option).contains(value), "--\(option) is \(value) by default")
+        }
     }
 
     @Test func everyCommandHasAPage() throws {
