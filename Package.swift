@@ -83,7 +83,11 @@ let package = Package(
         .testTarget(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+        // The pages against the code.
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
+        .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "ReadmeTests", dependencies: ["Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )
