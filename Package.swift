@@ -81,6 +81,12 @@ let package = Package(
         .testTarget(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "VerificationTests",
+            dependencies: [
+                "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
+                "TestSupport",
+            ], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )
