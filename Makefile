@@ -1,4 +1,33 @@
-.PHONY: demo test build
+# make build   the command-line tool, optimised, with the Swift runtime inside
+# make demo    merge a real adapter, verify the result, print both reports
+# make test    every test
+# make clean   remove what was built
+#
+# demo and test install what they need beside Swift where they may, and say the line to run where they may not.
+
+SWIFT ?= swift
+# zlib's headers are for the tests, which read compressed fixtures; OpenBLAS is what verify computes with.
+PACKAGES = zlib1g-dev libopenblas-dev
+
+PEFTFILE = .build/release/peftfile
+CASE = Fixtures/merge/lora-sharded-bf16
+
+.PHONY: build demo test clean packages
 
 build:
-	swift build -c release --static-swift-stdlib --product peftfile
+	$(SWIFT) build -c release --static-swift-stdlib --product peftfile
+
+demo: packages build
+	@rm -rf .build/demo && mkdir -p .build/demo
+	$(PEFTFILE) merge $(CASE)/base $(CASE)/adapter -o .build/demo/merged
+	$(PEFTFILE) verify .build/demo/merged --base $(CASE)/base --adapter $(CASE)/adapter
+
+test: packages
+	$(SWIFT) test --disable-xctest
+
+packages:
+	@bash .ci/packages $(PACKAGES)
+
+clean:
+	$(SWIFT) package clean
+	rm -rf .build/demo

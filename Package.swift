@@ -62,22 +62,24 @@ let package = Package(
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
 
-        .testTarget(
-            name: "TensorsTests", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
-        .testTarget(
-            name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
-        // Tests mirror the floors.
-        .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
-        // Tests. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
+        // Tests mirror the floors. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
         .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),
         .testTarget(
             name: "ByteAccessTests", dependencies: ["ByteAccess", "TestSupport"], swiftSettings: house),
+        .testTarget(name: "TensorsTests", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
+        .testTarget(
+            name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
         .testTarget(
             name: "ContainersTests", dependencies: ["ByteAccess", "Tensors", "Containers", "TestSupport"],
             swiftSettings: house),
         .testTarget(
             name: "CheckpointsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+        .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
+        .testTarget(name: "PeftfileTests", dependencies: ["Peftfile", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "CommandTests", dependencies: ["PeftfileTool", "TestSupport"], exclude: ["Transcripts"],
+            swiftSettings: house),
         .testTarget(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
@@ -87,6 +89,7 @@ let package = Package(
                 "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
                 "TestSupport",
             ], swiftSettings: house),
+        .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,3 +1,11 @@
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+
 /// A string compared by its UTF-8 bytes.
 ///
 /// Swift's `String ==` is canonical equivalence: "é" written as one scalar and as two are equal, and so are CR LF and
@@ -15,17 +23,36 @@ public struct ExactString: Hashable, Comparable, Sendable {
     }
 
     public static func == (left: ExactString, right: ExactString) -> Bool {
-        left.text.utf8.elementsEqual(right.text.utf8)
+        left.text.utf8.count == right.text.utf8.count && left.order(to: right) == 0
     }
 
     /// Orders by unsigned bytes, which is the order of Python's `sorted` on `str` (code points) as well.
     public static func < (left: ExactString, right: ExactString) -> Bool {
-        left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+        let order = left.order(to: right)
+        return order != 0 ? order < 0 : left.text.utf8.count < right.text.utf8.count
     }
 
     public func hash(into hasher: inout Hasher) {
+        withBytes { hasher.combine(bytes: $0) }
+    }
+
+    /// memcmp over the bytes that both have.
+    private func order(to other: ExactString) -> Int32 {
+        withBytes { left in
+            other.withBytes { right in
+                guard let leftBase = left.baseAddress, let rightBase = right.baseAddress else { return 0 }
+                return memcmp(leftBase, rightBase, min(left.count, right.count))
+            }
+        }
+    }
+
+    private func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        if let result = text.utf8.withContiguousStorageIfAvailable({ body(UnsafeRawBufferPointer($0)) }) {
+            return result
+        }
+        // `init` made the text contiguous; only a bridged string of Darwin could come here.
         var copy = text
-        copy.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        return copy.withUTF8 { body(UnsafeRawBufferPointer($0)) }
     }
 }
 

@@ -19,10 +19,10 @@ typedef struct binary_format {
 /// one, plus the lowest bit that stays, rounds to nearest with ties to even; a carry out of the fraction raises the
 /// exponent, as it should. The exponent is then rebiased. Beyond the largest number the code is at least that of Inf.
 ///
-/// Subnormal results, below m = 2^(1 - bias), are multiples of q = m * 2^-f. Adding c = 2^52 * q puts the sum into the
-/// binade [2^52 q, 2^53 q), where doubles are exactly the multiples of q: the addition itself does the one rounding, and
-/// code(sum) - code(c) counts the steps. The largest count, 2^f, is the code of m. The sum must not be contracted or
-/// folded; it is one addition of a variable and a constant.
+/// Subnormal results, below m = 2^(1 - bias), are multiples of q = m * 2^-f. Adding c = 2^52 * q puts the sum into
+/// the binade [2^52 q, 2^53 q), where doubles are exactly the multiples of q: the addition itself does the one
+/// rounding, and code(sum) - code(c) counts the steps. The largest count, 2^f, is the code of m. The sum must not be
+/// contracted or folded; it is one addition of a variable and a constant.
 static inline uint64_t round_once(binary_format format, double value) {
     uint64_t bits = ck_bits64(value);
     uint64_t magnitude = bits & INT64_MAX;

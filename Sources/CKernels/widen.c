@@ -9,15 +9,15 @@
 
 /// IEEE binary16: 1 sign, 5 exponent (bias 15), 10 fraction.
 ///
-/// Exponent field 1...30: the same fraction under float's exponent, bias 127 in place of 15: add 112. Field 31: Inf and
-/// NaN, where float has 255 = 31 + 112 + 112; a NaN keeps sign and payload and is made quiet, as the conversion
-/// instructions do. Field 0: fraction * 2^-24, exact in float. Selections in place of branches, for the vectoriser.
+/// Exponent field 1...30: the same fraction under float's exponent, bias 127 in place of 15: add 112. Field 31: Inf
+/// and NaN, where float has 255 = 31 + 112 + 112; a NaN keeps sign and payload, and the conversion to double makes it
+/// quiet, as it does for BF16 and F32. Field 0: fraction * 2^-24, exact in float. Selections in place of branches,
+/// for the vectoriser.
 static inline float widen_f16(uint16_t code) {
     uint32_t magnitude = code & 0x7FFFu;
     uint32_t sign = (uint32_t)(code & 0x8000u) << 16;
     uint32_t normal = (magnitude << 13) + (112u << 23);
     uint32_t special = normal + (112u << 23);
-    special |= magnitude > 0x7C00u ? 1u << 22 : 0;
     float tiny = (float)(int32_t)magnitude * 0x1p-24f;
     uint32_t subnormal;
     __builtin_memcpy(&subnormal, &tiny, sizeof subnormal);

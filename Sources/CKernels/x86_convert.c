@@ -53,11 +53,12 @@ AVX2 static inline __m256i join_floats(__m128 low, __m128 high) {
 
 /// Eight doubles to the bits of eight floats, rounded to odd; NaN canonical.
 ///
-/// Rounding to odd (what is not exact goes to the neighbour whose last bit is 1) may be followed by rounding to nearest
-/// in a format of at least two bits less, and the result is that of rounding once: S. Boldo and G. Melquiond, "Emulation
-/// of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57 (2008). Float
-/// has 24 bits against 11 (F16) and 8 (BF16); among subnormals its steps, 2^-149, are 2^125 and 2^16 times finer than
-/// theirs. A double beyond float's range becomes its largest number, which is odd, and which both formats round to Inf.
+/// Rounding to odd (what is not exact goes to the neighbour whose last bit is 1) may be followed by rounding to
+/// nearest in a format of at least two bits less, and the result is that of rounding once: S. Boldo and G. Melquiond,
+/// "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57
+/// (2008). Float has 24 bits against 11 (F16) and 8 (BF16); among subnormals its steps, 2^-149, are 2^125 and 2^16
+/// times finer than theirs. A double beyond float's range becomes its largest number, which is odd, and which both
+/// formats round to Inf.
 ///
 /// How: round to nearest; where that went away from zero, step back by one code; set the last bit where not exact.
 AVX2 static inline __m256i round_to_odd(__m256d low, __m256d high) {

@@ -12,7 +12,8 @@
 #define INLINE static inline __attribute__((always_inline, target("avx2,fma,f16c")))
 
 /// A tile of 4 rows and 12 columns keeps 12 accumulators, 3 vectors of `right` and 1 factor in the 16 registers, and
-/// takes 7 loads for 12 multiply-adds; two loads and two multiply-adds are started in a cycle, so arithmetic is the limit.
+/// takes 7 loads for 12 multiply-adds; two loads and two multiply-adds are started in a cycle, so arithmetic is the
+/// limit.
 enum { TILE_ROWS = 4, TILE_VECTORS = 3, LANES = 4, TILE_COLUMNS = TILE_VECTORS * LANES };
 
 // Vectors of doubles as the compilers' own arithmetic type: what intrinsics do, and in unoptimised builds three times
@@ -33,7 +34,8 @@ INLINE __m256d finish(__m256d old, __m256d scale, __m256d sum, __m256d canonical
     return _mm256_blendv_pd(total, canonical_nan, _mm256_cmp_pd(total, total, _CMP_UNORD_Q));
 }
 
-/// `rows` and `vectors` are constants where this is called, so the loops over them unroll and `sums` lives in registers.
+/// `rows` and `vectors` are constants where this is called, so the loops over them unroll and `sums` lives in
+/// registers.
 INLINE void tile(
     int rows, int vectors, const double *left, const double *right, size_t rank, size_t columns, __m256d scale,
     double *result, size_t row_stride) {

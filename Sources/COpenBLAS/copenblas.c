@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The C interface of BLAS passes integers by value. Fortran passes everything by address, and appends the length of each
-// character argument, by value and as wide as size_t (GCC since version 8, and Flang).
+// The C interface of BLAS passes integers by value. Fortran passes everything by address, and appends the length of
+// each character argument, by value and as wide as size_t (GCC since version 8, and Flang).
 typedef void dgemm_function(
     int order, int transpose_a, int transpose_b, int32_t m, int32_t n, int32_t k, double alpha, const double *a,
     int32_t lda, const double *b, int32_t ldb, double beta, double *c, int32_t ldc);

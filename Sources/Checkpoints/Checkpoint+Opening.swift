@@ -18,16 +18,11 @@ extension Checkpoint {
             case .index(let name): return try openIndex(name, in: path, given: path)
             }
         }
-        let reader = try FileReader(path: path)
         do {
-            guard try ContainerKind.recognise(reader) == .safetensors else {
-                throw try ForeignFile.identify(reader)?.refusal(file: path)
-                    ?? PeftfileError(.unsupported, "is no safetensors file", file: path)
-            }
+            return try openFile(path, given: path, directory: nil)
         } catch let error as PeftfileError where error.rule == ForeignFile.json.rule {
             return try openIndex(FileSystem.fileName(of: path), in: FileSystem.directory(of: path), given: path)
         }
-        return try openFile(path, given: path, directory: nil)
     }
 
     private static func openFile(_ file: String, given path: String, directory: String?) throws -> Checkpoint {

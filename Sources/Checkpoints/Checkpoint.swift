@@ -4,8 +4,8 @@ import Tensors
 
 /// The tensors of a model, in one file or several, with the index and the config beside them.
 ///
-/// Only headers, index and config are read until a tensor is asked for. Every tensor is accounted for: where there is an
-/// index, it and the shards agree in both directions.
+/// Only headers, index and config are read until a tensor is asked for. Every tensor is accounted for: where there is
+/// an index, it and the shards agree in both directions.
 public struct Checkpoint: Sendable {
     /// The path that was opened: a directory, a file or an index.
     public let path: String
@@ -39,8 +39,8 @@ public struct Checkpoint: Sendable {
 
     /// Puts a checkpoint together from files that are open.
     ///
-    /// Throws `DuplicateTensor` where two shards hold a tensor of one name, and `MissingTensor` or `UnlistedTensor` where
-    /// index and shards disagree.
+    /// Throws `DuplicateTensor` where two shards hold a tensor of one name, and `MissingTensor` or `UnlistedTensor`
+    /// where index and shards disagree.
     init(
         path: String, directory: String?, shards: [Shard], index: ShardIndex?, indexFileName: String?,
         config: JSONObject?
@@ -54,7 +54,8 @@ public struct Checkpoint: Sendable {
         for position in tensors.indices {
             guard let first = names.insert(position, name: { tensors[$0].info.name }) else { continue }
             throw IndexRule.duplicateTensor.broken(
-                "is in \(shards[tensors[first].shard].fileName) as well", file: shards[tensors[position].shard].file.path,
+                "is in \(shards[tensors[first].shard].fileName) as well",
+                file: shards[tensors[position].shard].file.path,
                 tensor: tensors[position].name)
         }
         self.path = path

@@ -1,4 +1,5 @@
 public import ByteAccess
+import Containers
 
 /// A `*.safetensors.index.json`: which shard holds which tensor.
 ///
@@ -8,8 +9,8 @@ public struct ShardIndex: Sendable {
     /// The longest index that is read, in bytes; one with 10^6 tensors has about 10^8.
     public static let sizeLimit: UInt64 = 1 << 29
 
-    /// The index's `metadata`, in file order; nil where there is none. `total_size` in it is what the writer believed and
-    /// is not held against the shards (see the page's errata).
+    /// The index's `metadata`, in file order; nil where there is none. `total_size` in it is what the writer believed
+    /// and is not held against the shards (see the page's errata).
     public var metadata: JSONObject?
     /// The shards' file names, sorted by their bytes, each once.
     public var shardNames: [String]
@@ -21,8 +22,8 @@ public struct ShardIndex: Sendable {
         try parse(FileReader(path: path).allBytes(limit: sizeLimit), file: path)
     }
 
-    /// Reads an index from its bytes, in linear time and straight from the parser: an index of a large model has 100 000
-    /// entries.
+    /// Reads an index from its bytes, in linear time and straight from the parser: an index of a large model has
+    /// 100 000 entries.
     public static func parse(_ bytes: [UInt8], file: String? = nil) throws -> ShardIndex {
         try bytes.withUnsafeBytes { buffer in
             if let index = UTF8Validation.firstInvalidByte(in: buffer) {
@@ -56,11 +57,11 @@ public struct ShardIndex: Sendable {
         try reader.finish()
         guard let entries else { throw IndexRule.invalidIndex.broken("the index has no weight_map", file: file) }
         // Shards are numbered as they came up; the order of the names is the order that people expect.
-        let order = shards.names.indices.sorted { ExactString(shards.names[$0]) < ExactString(shards.names[$1]) }
+        let order = shards.names.indices.sorted { shards.names[$0] < shards.names[$1] }
         var rank = [Int](repeating: 0, count: order.count)
         for (position, shard) in order.enumerated() { rank[shard] = position }
         self.metadata = metadata
-        shardNames = order.map { shards.names[$0] }
+        shardNames = order.map { shards.names[$0].text }
         weightMap = entries.map { ($0.tensor, rank[$0.shard]) }
     }
 
@@ -69,24 +70,24 @@ public struct ShardIndex: Sendable {
     ) throws -> [(tensor: ExactString, shard: Int)] {
         guard try reader.peek() == .object else { throw reader.failure("weight_map is not an object") }
         var entries: [(tensor: ExactString, shard: Int)] = []
-        var seen: Set<ExactString> = []
         try reader.beginObject()
         while let text = try reader.nextKey() {
             let name = ExactString(reader.decoded(text))
             guard try reader.peek() == .string else {
                 throw reader.failure("the shard of \"\(name.text)\" is not a string")
             }
-            let shard = try reader.readString()
-            guard seen.insert(name).inserted else {
-                throw IndexRule.duplicateKey.broken(
-                    "weight_map names this tensor twice", file: file, tensor: name, offset: UInt64(reader.position))
-            }
-            guard ShardNames.isSafe(shard) else {
+            let shard = ExactString(try reader.readString())
+            guard let number = shards.number(of: shard) else {
                 throw IndexRule.unsafeShardName.broken(
-                    "the shard \"\(shard)\" is not a plain file name", file: file, tensor: name,
+                    "the shard \"\(shard.text)\" is not a plain file name", file: file, tensor: name,
                     offset: UInt64(reader.position))
             }
-            entries.append((name, shards.number(of: shard)))
+            entries.append((name, number))
+        }
+        var names = NameIndex(count: entries.count)
+        for position in entries.indices where names.insert(position, name: { entries[$0].tensor }) != nil {
+            throw IndexRule.duplicateKey.broken(
+                "weight_map names this tensor twice", file: file, tensor: entries[position].tensor)
         }
         return entries
     }
@@ -111,20 +112,28 @@ public struct ShardIndex: Sendable {
 
 /// The shards that a weight map names, numbered as they come up.
 private struct ShardNames {
-    var names: [String] = []
+    private(set) var names: [ExactString] = []
     private var numbers: [ExactString: Int] = [:]
+    /// Neighbours in a weight map are mostly in one shard.
+    private var latest = 0
 
-    mutating func number(of name: String) -> Int {
-        let key = ExactString(name)
-        if let number = numbers[key] { return number }
-        numbers[key] = names.count
+    /// The number of the shard called `name`; nil where that is no safe name.
+    mutating func number(of name: ExactString) -> Int? {
+        if latest < names.count, names[latest] == name { return latest }
+        if let number = numbers[name] {
+            latest = number
+            return number
+        }
+        guard Self.isSafe(name.text) else { return nil }
+        latest = names.count
+        numbers[name] = latest
         names.append(name)
-        return names.count - 1
+        return latest
     }
 
     /// Whether `name` names a file in the index's own directory: not empty, no separator of any system, no NUL, and
     /// neither `.` nor `..`.
-    static func isSafe(_ name: String) -> Bool {
+    private static func isSafe(_ name: String) -> Bool {
         let separators: [UInt8] = [UInt8(ascii: "/"), UInt8(ascii: "\\"), UInt8(ascii: ":"), 0]
         return !name.isEmpty && name != "." && name != ".." && !name.utf8.contains { separators.contains($0) }
     }

@@ -4,9 +4,9 @@ import ByteAccess
 public enum ShardSize {
     /// The bytes that `text` means: "5GB", "1.5GB", "500MB", "2GiB", "4096".
     ///
-    /// KB, MB, GB and TB are powers of 1000, as in transformers and huggingface_hub; KiB, MiB, GiB and TiB powers of 1024;
-    /// a bare number is bytes. Case does not matter. A fraction of a byte is dropped. Throws code `usage` for other text,
-    /// for a bare B, which some tools take for billions of parameters, and for 0.
+    /// KB, MB, GB and TB are powers of 1000, as in transformers and huggingface_hub; KiB, MiB, GiB and TiB powers of
+    /// 1024; a bare number is bytes. Case does not matter. A fraction of a byte is dropped. Throws code `usage` for
+    /// other text, for a bare B, which some tools take for billions of parameters, and for 0.
     public static func bytes(_ text: String) throws -> UInt64 {
         let lowered = text.lowercased()
         let units: [(suffix: String, bytes: UInt64)] = [
@@ -28,6 +28,7 @@ public enum ShardSize {
             return UInt64(value * Double(unit.bytes))
         }
         throw PeftfileError(
-            .usage, "\"\(text)\" is no shard size", help: "write a number with KB, MB, GB, TB, KiB, MiB, GiB or TiB: 5GB")
+            .usage, "\"\(text)\" is no shard size",
+            help: "write a number with KB, MB, GB, TB, KiB, MiB, GiB or TiB: 5GB")
     }
 }

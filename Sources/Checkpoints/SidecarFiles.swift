@@ -1,4 +1,4 @@
-public import ByteAccess
+import ByteAccess
 
 /// The files beside the weights that a checkpoint directory needs to be served, and where a rewrite takes them from.
 ///

@@ -1,6 +1,6 @@
-public import ByteAccess
+import ByteAccess
 import Synchronization
-public import Tensors
+import Tensors
 
 /// Minimum, maximum, mean, standard deviation, and counts of NaN, infinities and zeros of one tensor.
 ///

@@ -9,8 +9,9 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
 
     /// The container that the file is.
     ///
-    /// safetensors comes first, and a file with its outline is one however broken; opening it says what is wrong. Throws the refusal of a `ForeignFile` for what is known to be no container of tensors, and
-    /// `UnknownContainer` (or `HeaderTooSmall`, for fewer than 8 bytes) for what is not known at all.
+    /// safetensors comes first, and a file with its outline is one however broken; opening it says what is wrong.
+    /// Throws the refusal of a `ForeignFile` for what is known to be no container of tensors, and `UnknownContainer`
+    /// (or `HeaderTooSmall`, for fewer than 8 bytes) for what is not known at all.
     public static func recognise(_ reader: FileReader) throws -> ContainerKind {
         if try hasSafetensorsOutline(reader) { return .safetensors }
         switch try ForeignFile.identify(reader) {

@@ -27,11 +27,13 @@ extension ForeignFile {
         if has([0x28, 0xB5, 0x2F, 0xFD]) { return .zstandard }
         if has([0x89]), has("HDF\r\n", at: 1) { return .hdf5 }
         if has("ustar", at: 257) { return .tar }
-        // Torch's form before 1.6 is five pickles, the first of them this magic number (torch.serialization.MAGIC_NUMBER).
+        // Torch's form before 1.6 is five pickles, the first of them this magic number
+        // (torch.serialization.MAGIC_NUMBER).
         if has([0x80]), has([0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19], at: 2) {
             return .torch
         }
-        // PROTO and a version from 2 to 5, with an opcode behind it; 0 is none, and stands there in the length of a header.
+        // PROTO and a version from 2 to 5, with an opcode behind it; 0 is none, and stands there in the length of a
+        // header.
         if prefix.count > 2, prefix[0] == 0x80, (2...5).contains(prefix[1]), prefix[2] != 0 { return .pickle }
         return textContent(prefix)
     }
@@ -44,7 +46,9 @@ extension ForeignFile {
         let name = prefix[30...].prefix(length)
         if name.suffix(4).elementsEqual(".npy".utf8) { return .npz }
         let last = name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).last ?? []
-        let torchRecords = ["data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", "constants.pkl"]
+        let torchRecords = [
+            "data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", "constants.pkl",
+        ]
         return torchRecords.contains { last.elementsEqual($0.utf8) } ? .torch : .zip
     }
 
@@ -53,8 +57,11 @@ extension ForeignFile {
         var text = prefix[...]
         if text.starts(with: [0xEF, 0xBB, 0xBF]) { text = text.dropFirst(3) }
         text = text.drop { [0x20, 0x09, 0x0A, 0x0D].contains($0) }
-        let lowered = String(decoding: text.prefix(64).map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
-        if ["<!doctype html", "<html", "<head", "<body", "<?xml"].contains(where: lowered.hasPrefix) { return .htmlPage }
+        let lowered = String(
+            decoding: text.prefix(64).map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+        if ["<!doctype html", "<html", "<head", "<body", "<?xml"].contains(where: lowered.hasPrefix) {
+            return .htmlPage
+        }
         guard text.first == UInt8(ascii: "{") else { return nil }
         // A JSON object: a quote or a closing brace behind the brace and whitespace.
         let next = text.dropFirst().first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }

@@ -38,6 +38,13 @@ public enum ForeignFile: Sendable, Hashable {
         }
     }
 
+    /// The rules of all kinds.
+    public static let rules: [String] = [
+        .gitLFSPointer(oid: nil, size: nil), .htmlPage, .torch, .pickle, .gguf, .npz, .numpyArray, .zip, .gzip,
+        .zstandard,
+        .tar, .hdf5, .json,
+    ].map { (kind: ForeignFile) in kind.rule }
+
     /// The error that says what the file is and what to do.
     public func refusal(file: String) -> PeftfileError {
         let directory = FileSystem.directory(of: file)
@@ -51,7 +58,10 @@ public enum ForeignFile: Sendable, Hashable {
                     "git -C '\(directory)' lfs pull --include '\(name)'"
                 )
             case .htmlPage:
-                ("is an HTML page, not a checkpoint", "the download was answered with a page, such as a login or an error: fetch it again")
+                (
+                    "is an HTML page, not a checkpoint",
+                    "the download was answered with a page, such as a login or an error: fetch it again"
+                )
             case .torch:
                 (
                     "is a torch checkpoint, which is not read",
@@ -70,7 +80,8 @@ public enum ForeignFile: Sendable, Hashable {
             case .zstandard: ("is compressed with Zstandard", "unpack it first: zstd -d '\(file)'")
             case .tar: ("is a tar archive", "unpack it first: tar -xf '\(file)'")
             case .hdf5: ("is an HDF5 file, which is not read", "save the tensors as safetensors")
-            case .json: ("is a JSON text, not a checkpoint", "name the checkpoint's directory or one of its .safetensors files")
+            case .json:
+                ("is a JSON text, not a checkpoint", "name the checkpoint's directory or one of its .safetensors files")
             }
         let code: PeftfileError.Code =
             switch self {

@@ -22,8 +22,8 @@ public enum BLAS {
     ///   - columns: n.
     ///   - depth: k.
     ///   - leadingA, leadingB, leadingC: elements from one stored row to the next; nil where rows are dense.
-    /// - Throws: `PeftfileError` `.library` without OpenBLAS; `.unsupported` for a size beyond 2^31 - 1. Buffers that are
-    ///   too small for the shapes are a mistake of the caller and stop the program.
+    /// - Throws: `PeftfileError` `.library` without OpenBLAS; `.unsupported` for a size beyond 2^31 - 1. Buffers that
+    ///   are too small for the shapes are a mistake of the caller and stop the program.
     public static func multiply(
         _ a: UnsafeBufferPointer<Double>, _ b: UnsafeBufferPointer<Double>,
         into c: UnsafeMutableBufferPointer<Double>, rows: Int, columns: Int, depth: Int, alpha: Double = 1,

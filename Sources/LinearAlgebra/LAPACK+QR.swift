@@ -18,9 +18,9 @@ public struct QRDecomposition: Sendable {
 extension LAPACK {
     /// The thin QR decomposition by Householder reflections.
     ///
-    /// The diagonal of r has the signs that the reflections give, mostly negative for a positive matrix, as in numpy and
-    /// torch. |matrix - q r| is at most gamma(c m n) * the norm of the matrix, column by column (N. Higham, Accuracy and
-    /// Stability of Numerical Algorithms, 2nd edition, theorem 19.4).
+    /// The diagonal of r has the signs that the reflections give, mostly negative for a positive matrix, as in numpy
+    /// and torch. |matrix - q r| is at most gamma(c m n) * the norm of the matrix, column by column (N. Higham,
+    /// Accuracy and Stability of Numerical Algorithms, 2nd edition, theorem 19.4).
     ///
     /// Source: `dgeqrf`, `dorgqr`; both are column-major, so the matrix is transposed on the way in and out.
     ///
@@ -62,10 +62,8 @@ extension LAPACK {
 
     private static func transposed(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
         [Double](unsafeUninitializedCapacity: matrix.count) { buffer, count in
-            matrix.withUnsafeBufferPointer {
-                Kernels.transpose(
-                    $0, rows: rows, columns: columns, into: UnsafeMutableBufferPointer(rebasing: buffer[..<matrix.count]))
-            }
+            let result = UnsafeMutableBufferPointer(rebasing: buffer[..<matrix.count])
+            matrix.withUnsafeBufferPointer { Kernels.transpose($0, rows: rows, columns: columns, into: result) }
             count = matrix.count
         }
     }

@@ -36,8 +36,9 @@ extension LAPACK {
         guard p > 0 else { return SingularValueDecomposition(u: [], s: [], vt: [], rows: rows, columns: columns) }
 
         // The routine computes its need of working space in 32-bit integers, and would go wrong in silence if that
-        // overflowed. The need is at most 4 p^2 + 7 p, and a block of (m + n) times 128 where the matrix is nearly square
-        // (the longer side below 11/6 of the shorter; others are first reduced to p x p), so less than 3 p times 128.
+        // overflowed. The need is at most 4 p^2 + 7 p, and a block of (m + n) times 128 where the matrix is nearly
+        // square (the longer side below 11/6 of the shorter; others are first reduced to p x p), so less than 3 p
+        // times 128.
         let (need, overflow) = p.multipliedReportingOverflow(by: 4 * p + 400)
         guard !overflow, need <= Int(Int32.max) else {
             throw PeftfileError(

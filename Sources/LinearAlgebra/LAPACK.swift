@@ -28,8 +28,9 @@ public enum LAPACK {
 
     /// Runs a routine twice, as LAPACK has it: with `lwork` -1 it only says how many doubles it works best with.
     ///
-    /// - Throws: `PeftfileError` `.unsupported` where that number exceeds 2^31 - 1; `.refused` where the iteration did not
-    ///   converge; `.library` where the routine rejects an argument, which the checks here rule out for a sound library.
+    /// - Throws: `PeftfileError` `.unsupported` where that number exceeds 2^31 - 1; `.refused` where the iteration
+    ///   did not converge; `.library` where the routine rejects an argument, which the checks here rule out for a
+    ///   sound library.
     static func run(
         _ purpose: String, _ routine: (_ work: UnsafeMutablePointer<Double>, _ lwork: Int32) -> Int32
     ) throws {
@@ -51,7 +52,8 @@ public enum LAPACK {
             throw PeftfileError(.refused, "the \(purpose) did not converge", rule: "NoConvergence")
         }
         if info < 0 {
-            throw PeftfileError(.library, "LAPACK rejects argument \(-info) of the \(purpose)", rule: "OpenBLASArgument")
+            throw PeftfileError(
+                .library, "LAPACK rejects argument \(-info) of the \(purpose)", rule: "OpenBLASArgument")
         }
     }
 }

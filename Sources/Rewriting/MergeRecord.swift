@@ -1,5 +1,5 @@
 public import Adapters
-public import ByteAccess
+import ByteAccess
 import Tensors
 
 /// The inputs and options of an earlier merge, read back from its receipt.

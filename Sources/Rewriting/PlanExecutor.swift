@@ -58,13 +58,16 @@ public struct PlanExecutor: Sendable {
         }
         try refuseInputAsTarget()
         let parent = FileSystem.directory(of: target)
-        if FileSystem.isDirectory(parent) {
-            let free = try FileSystem.availableBytes(at: parent)
-            guard free >= plan.bytesWritten else {
-                throw PeftfileError(
-                    .noSpace, "needs \(plan.bytesWritten) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
-                    help: "free \(plan.bytesWritten - free) bytes or choose another disk")
-            }
+        guard FileSystem.isDirectory(parent) else {
+            throw PeftfileError(
+                .notFound, "the directory that is to hold the output does not exist", file: target, rule: "ParentMissing",
+                help: "mkdir -p '\(parent)'")
+        }
+        let free = try FileSystem.availableBytes(at: parent)
+        guard free >= plan.bytesWritten else {
+            throw PeftfileError(
+                .noSpace, "needs \(plan.bytesWritten) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
+                help: "free \(plan.bytesWritten - free) bytes or choose another disk")
         }
     }
 

@@ -25,7 +25,8 @@ extension Conversion {
         }
         return try [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
             try source.withUnsafeBufferPointer { values in
-                try narrow(values, to: dtype, into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: size))
+                let bytes = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: size)
+                try narrow(values, to: dtype, into: bytes)
             }
             initialized = size
         }

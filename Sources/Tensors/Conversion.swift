@@ -19,8 +19,8 @@ public enum Conversion {
     ///   - source: the elements; their number is that of `result`.
     ///   - dtype: the type of the elements.
     ///   - result: as many values as there are elements; it does not overlap `source`.
-    /// - Throws: `PeftfileError` `.unsupported` for C64, whose elements are not real; `.malformed` where `source` is not
-    ///   exactly the bytes of `result.count` elements.
+    /// - Throws: `PeftfileError` `.unsupported` for C64, whose elements are not real; `.malformed` where `source` is
+    ///   not exactly the bytes of `result.count` elements.
     public static func widen(
         _ source: UnsafeRawBufferPointer, as dtype: DType, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

@@ -2,9 +2,9 @@ internal import CKernels
 
 /// Arithmetic on row-major float64 matrices that the bytes of a merge depend on.
 ///
-/// Every function states its operations and roundings; all forms (`KernelPath`) give the same bits. Buffers that are too
-/// small for the stated shapes are a mistake of the caller and stop the program; shapes that come from a file are checked
-/// before they get here.
+/// Every function states its operations and roundings; all forms (`KernelPath`) give the same bits. Buffers that are
+/// too small for the stated shapes are a mistake of the caller and stop the program; shapes that come from a file are
+/// checked before they get here.
 public enum Kernels {
     /// Adds a scaled product of rank r, the update of LoRA, in the order that defines it. For each i < m and j < n:
     ///

@@ -97,7 +97,9 @@ import Glibc
             #expect(throws: PeftfileError.self) { try FileWriter(path: path, replacing: true) }
         }
         #expect(mkfifo(directory.path("fifo"), 0o600) == 0)
-        let error = #expect(throws: PeftfileError.self) { try FileWriter(path: directory.path("fifo"), replacing: true) }
+        let error = #expect(throws: PeftfileError.self) {
+            try FileWriter(path: directory.path("fifo"), replacing: true)
+        }
         #expect(error?.code == .refused)
     }
 

@@ -18,7 +18,9 @@ import Testing
         let seed = Array(
             #"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":[null,true,-1.5e-3,"\u00e9\n"]}"#
                 .utf8)
-        let pieces: [[UInt8]] = ["\"", "\\", "{", "}", "[", "]", ",", ":", "1", "-", "e", ".", "\\u", "\0", "null", " "].map {
+        let pieces: [[UInt8]] = [
+            "\"", "\\", "{", "}", "[", "]", ",", ":", "1", "-", "e", ".", "\\u", "\0", "null", " ",
+        ].map {
             Array($0.utf8)
         }
         var random = Seeded(state: 20_240_611)

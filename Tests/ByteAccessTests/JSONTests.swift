@@ -37,9 +37,11 @@ import Testing
 
     @Test(arguments: [
         "", " ", "{", "[", "]", "}", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
-        "{\"a\" 1}", "{a:1}", "{'a':1}", "{1:1}", "[1}", "{\"a\":1]", "tru", "truex", "nul", "True", "01", "-", "+1", "1.",
+        "{\"a\" 1}", "{a:1}", "{'a':1}", "{1:1}", "[1}", "{\"a\":1]", "tru", "truex", "nul", "True", "01", "-", "+1",
+        "1.",
         ".5", "1e", "1e+", "0x1", "--1", "1 1", "// c", "/**/1", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"",
-        "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\n\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\u{1}\"", "\"\n\"", "1e400",
+        "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\n\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\u{1}\"", "\"\n\"",
+        "1e400",
         "-1e400", "NaN", "Infinity", "-Infinity", "\u{FEFF}1", "\u{A0}1", "[1]\0", "\u{C}1",
     ])
     func refusesWhatIsNotJSON(text: String) throws {
@@ -50,10 +52,12 @@ import Testing
         #expect((error?.offset).map { $0 <= UInt64(text.utf8.count) } == true)
     }
 
-    @Test(arguments: [
-        [0xFF], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0x80], [0xF5, 0x80, 0x80, 0x80],
-        [0xE0, 0x80, 0x80], [0xF0, 0x80, 0x80, 0x80], [0xC1, 0x80],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0xFF], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0x80],
+            [0xF5, 0x80, 0x80, 0x80],
+            [0xE0, 0x80, 0x80], [0xF0, 0x80, 0x80, 0x80], [0xC1, 0x80],
+        ] as [[UInt8]])
     func refusesWhatIsNotUTF8(bytes: [UInt8]) throws {
         // At every place of an eight-byte word.
         for lead in 0..<17 {
@@ -72,7 +76,8 @@ import Testing
                 for count in 1...4 {
                     let part = Array(bytes[..<count])
                     let expected = String(validating: part, as: UTF8.self) != nil
-                    #expect(part.withUnsafeBytes { UTF8Validation.firstInvalidByte(in: $0) == nil } == expected, "\(part)")
+                    #expect(
+                        part.withUnsafeBytes { UTF8Validation.firstInvalidByte(in: $0) == nil } == expected, "\(part)")
                 }
             }
         }
@@ -121,7 +126,10 @@ import Testing
         }
         #expect(try read("0") == 0)
         #expect(try read(" 18446744073709551615 ") == .max)
-        for text in ["18446744073709551616", "99999999999999999999", "-0", "-1", "4.0", "4e0", "4E0", "04", "+4", "\"4\"", "", "x"] {
+        for text in [
+            "18446744073709551616", "99999999999999999999", "-0", "-1", "4.0", "4e0", "4E0", "04", "+4", "\"4\"", "",
+            "x",
+        ] {
             #expect(throws: PeftfileError.self) { try read(text) }
         }
     }

@@ -75,7 +75,9 @@ import Glibc
             try FileWriter.write([1], to: first.path(of: "part"))
             first.keep()
         }
-        let error = #expect(throws: PeftfileError.self) { try StagedDirectory(target: directory.path("out"), id: "plan") }
+        let error = #expect(throws: PeftfileError.self) {
+            try StagedDirectory(target: directory.path("out"), id: "plan")
+        }
         #expect(error?.code == .exists)
         #expect(try FileSystem.list(directory.path(".out.peftfile-plan")) == ["part"])
         let second = try StagedDirectory(target: directory.path("out"), id: "plan", resuming: true)

@@ -18,7 +18,10 @@ import Testing
     @Test(arguments: [
         (["model.safetensors"], "model.safetensors"),
         (["model.safetensors", "model.fp16.safetensors", "consolidated.safetensors"], "model.safetensors"),
-        (["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"], "diffusion_pytorch_model.safetensors"),
+        (
+            ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"],
+            "diffusion_pytorch_model.safetensors"
+        ),
         (["model.fp16.safetensors"], "model.fp16.safetensors"),
         (["adapter_model.safetensors"], "adapter_model.safetensors"),
         (["weights.safetensors", ".hidden.safetensors"], "weights.safetensors"),
@@ -29,13 +32,19 @@ import Testing
 
     @Test func anIndexIsChosen() throws {
         let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-        #expect(try Self.open(shards + ["consolidated.safetensors"], index: [("model.safetensors.index.json", shards)]) == shards.joined(separator: " "))
+        #expect(
+            try Self.open(shards + ["consolidated.safetensors"], index: [("model.safetensors.index.json", shards)])
+                == shards.joined(separator: " "))
         // MLX writes an index for one file, with the file's own name.
-        #expect(try Self.open(["model.safetensors"], index: [("model.safetensors.index.json", ["model.safetensors"])]) == "model.safetensors")
+        #expect(
+            try Self.open(["model.safetensors"], index: [("model.safetensors.index.json", ["model.safetensors"])])
+                == "model.safetensors")
         let variant = ["model.fp16-00001-of-00001.safetensors"]
         #expect(try Self.open(variant, index: [("model.safetensors.index.fp16.json", variant)]) == variant[0])
         let diffusers = ["diffusion_pytorch_model-00001-of-00001.safetensors"]
-        #expect(try Self.open(diffusers, index: [("diffusion_pytorch_model.safetensors.index.json", diffusers)]) == diffusers[0])
+        #expect(
+            try Self.open(diffusers, index: [("diffusion_pytorch_model.safetensors.index.json", diffusers)])
+                == diffusers[0])
     }
 
     @Test func severalCandidatesAreRefusedByName() throws {
@@ -63,6 +72,7 @@ import Testing
         let error = #expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path) }
         #expect(error?.code == .unsupported)
         #expect(error?.message.contains("pytorch_model.bin") == true)
-        #expect((#expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path("absent")) })?.code == .notFound)
+        #expect(
+            (#expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path("absent")) })?.code == .notFound)
     }
 }

@@ -8,7 +8,8 @@ enum CheckpointFiles {
     /// A safetensors file with tensors of `count` bytes each, filled with their number.
     static func file(_ names: [ExactString], count: Int = 4) throws -> [UInt8] {
         let layout = try SafetensorsLayout(metadata: [("format", "pt")], tensors: names.map { ($0, .u8, [count]) })
-        return layout.headerBytes + names.indices.flatMap { [UInt8](repeating: UInt8(truncatingIfNeeded: $0), count: count) }
+        return layout.headerBytes
+            + names.indices.flatMap { [UInt8](repeating: UInt8(truncatingIfNeeded: $0), count: count) }
     }
 
     /// An index text as a person would write it.

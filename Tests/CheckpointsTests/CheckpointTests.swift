@@ -56,7 +56,10 @@ import Testing
         for path in [directory.path, directory.path("model.safetensors.index.json")] {
             let checkpoint = try Checkpoint.open(path)
             #expect(checkpoint.directory == directory.path)
-            #expect(checkpoint.shards.map(\.fileName) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"])
+            #expect(
+                checkpoint.shards.map(\.fileName) == [
+                    "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+                ])
             #expect(checkpoint.tensors.map(\.name) == ["b", "a", "c"])
             #expect(checkpoint.tensors.map(\.shard) == [0, 0, 1])
             #expect(checkpoint["c"]?.shard == 1)
@@ -74,16 +77,28 @@ import Testing
     }
 
     @Test(arguments: [
-        ("MissingShard", [("a", "model-00001-of-00002.safetensors"), ("b", "model-00001-of-00002.safetensors"), ("c", "other.safetensors")]),
+        (
+            "MissingShard",
+            [
+                ("a", "model-00001-of-00002.safetensors"), ("b", "model-00001-of-00002.safetensors"),
+                ("c", "other.safetensors"),
+            ]
+        ),
         ("UnlistedTensor", [("a", "model-00001-of-00002.safetensors"), ("c", "model-00002-of-00002.safetensors")]),
-        ("MissingTensor", [
-            ("a", "model-00001-of-00002.safetensors"), ("b", "model-00002-of-00002.safetensors"),
-            ("c", "model-00002-of-00002.safetensors"),
-        ]),
-        ("MissingTensor", [
-            ("a", "model-00001-of-00002.safetensors"), ("b", "model-00001-of-00002.safetensors"),
-            ("c", "model-00002-of-00002.safetensors"), ("d", "model-00002-of-00002.safetensors"),
-        ]),
+        (
+            "MissingTensor",
+            [
+                ("a", "model-00001-of-00002.safetensors"), ("b", "model-00002-of-00002.safetensors"),
+                ("c", "model-00002-of-00002.safetensors"),
+            ]
+        ),
+        (
+            "MissingTensor",
+            [
+                ("a", "model-00001-of-00002.safetensors"), ("b", "model-00001-of-00002.safetensors"),
+                ("c", "model-00002-of-00002.safetensors"), ("d", "model-00002-of-00002.safetensors"),
+            ]
+        ),
         ("DuplicateKey", [("a", "model-00001-of-00002.safetensors"), ("\\u0061", "model-00001-of-00002.safetensors")]),
         ("UnsafeShardName", [("a", "../model-00001-of-00002.safetensors")]),
         ("UnsafeShardName", [("a", "/etc/passwd")]), ("UnsafeShardName", [("a", "sub\\\\x.safetensors")]),
@@ -117,7 +132,9 @@ import Testing
 
     @Test func theShardThatIsBrokenIsNamed() throws {
         try writeShards()
-        try directory.write("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", to: "model-00002-of-00002.safetensors")
+        try directory.write(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
+            to: "model-00002-of-00002.safetensors")
         let error = refusal()
         #expect(error?.rule == "GitLFSPointer")
         #expect(error?.file == directory.path("model-00002-of-00002.safetensors"))
@@ -136,9 +153,12 @@ import Testing
             let directory = try TemporaryDirectory()
             let names = (0..<count).map { ExactString("model.layers.\($0).self_attn.q_proj.weight") }
             for (number, half) in [names[..<(count / 2)], names[(count / 2)...]].enumerated() {
-                try directory.write(CheckpointFiles.file(Array(half), count: 1), to: "model-0000\(number + 1)-of-00002.safetensors")
+                try directory.write(
+                    CheckpointFiles.file(Array(half), count: 1), to: "model-0000\(number + 1)-of-00002.safetensors")
             }
-            let entries = names.enumerated().map { ($1.text, "model-0000\($0 < count / 2 ? 1 : 2)-of-00002.safetensors") }
+            let entries = names.enumerated().map {
+                ($1.text, "model-0000\($0 < count / 2 ? 1 : 2)-of-00002.safetensors")
+            }
             try directory.write(CheckpointFiles.index(entries), to: "model.safetensors.index.json")
             let clock = ContinuousClock()
             return try (0..<2).map { _ in

@@ -51,7 +51,9 @@ import Testing
         let single = try ShardPlanner(tensors: tensors, maxShardBytes: nil, stem: "adapter_model")
         #expect(single.shards.map(\.fileName) == ["adapter_model.safetensors"])
         #expect(single.indexFileName == nil && single.indexText == nil)
-        #expect(ShardPlanner.fileName(stem: "model", number: 123_456, count: 123_456) == "model-123456-of-123456.safetensors")
+        #expect(
+            ShardPlanner.fileName(stem: "model", number: 123_456, count: 123_456)
+                == "model-123456-of-123456.safetensors")
     }
 
     @Test func theIndexOfARealModelIsWrittenByteForByte() throws {
@@ -70,18 +72,24 @@ import Testing
         }
         let large: [Entry] = (0..<9).map { (ExactString("t\($0)"), .u8, [1 << 60]) }
         #expect(throws: Never.self) { try ShardPlanner(tensors: large, maxShardBytes: .max) }
-        #expect(throws: PeftfileError.self) { try ShardPlanner(tensors: large + large.map { ("x" + $0.name, $0.dtype, $0.shape) }, maxShardBytes: 1) }
+        #expect(throws: PeftfileError.self) {
+            try ShardPlanner(tensors: large + large.map { ("x" + $0.name, $0.dtype, $0.shape) }, maxShardBytes: 1)
+        }
     }
 
-    @Test(arguments: [
-        ("5GB", 5_000_000_000), ("1.5GB", 1_500_000_000), ("500mb", 500_000_000), ("2GiB", 2_147_483_648), ("4096", 4096),
-        ("1KB", 1000), ("0.5KiB", 512), ("1TB", 1_000_000_000_000),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("5GB", 5_000_000_000), ("1.5GB", 1_500_000_000), ("500mb", 500_000_000), ("2GiB", 2_147_483_648),
+            ("4096", 4096),
+            ("1KB", 1000), ("0.5KiB", 512), ("1TB", 1_000_000_000_000),
+        ] as [(String, UInt64)])
     func shardSizesAreRead(text: String, bytes: UInt64) throws {
         #expect(try ShardSize.bytes(text) == bytes)
     }
 
-    @Test(arguments: ["", "GB", "5B", "5 GB", "-1GB", "1e3MB", "0", "0GB", "1.5", "99999999999TB", "1..5GB", "nan", "5G"])
+    @Test(arguments: [
+        "", "GB", "5B", "5 GB", "-1GB", "1e3MB", "0", "0GB", "1.5", "99999999999TB", "1..5GB", "nan", "5G",
+    ])
     func otherSizesAreRefused(text: String) {
         let error = #expect(throws: PeftfileError.self) { try ShardSize.bytes(text) }
         #expect(error?.code == .usage)

@@ -25,14 +25,20 @@ import Testing
         (zip("model/.format_version"), "TorchCheckpoint", "torch"),
         (zip("arr_0.npy"), "NPZ", "NPZ"), (zip("readme.txt"), "ZipArchive", "unzip"),
         ([0x50, 0x4B, 5, 6] + [UInt8](repeating: 0, count: 18), "ZipArchive", "unzip"),
-        ([0x80, 2, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E, 0x80, 2], "TorchCheckpoint", "torch"),
+        (
+            [0x80, 2, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E, 0x80, 2],
+            "TorchCheckpoint", "torch"
+        ),
         ([0x80, 4, 0x95, 0x10, 0, 0, 0, 0, 0, 0, 0], "Pickle", "pickle"), ([0x80, 2, 0x4E, 0x2E], "Pickle", "pickle"),
         (Array("GGUF".utf8) + [3, 0, 0, 0] + [UInt8](repeating: 0, count: 16), "GGUF", "GGUF"),
         ([0x93] + Array("NUMPY".utf8) + [1, 0, 0x76, 0], "NumPyArray", "NumPy"),
         ([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3], "GzipFile", "gunzip"),
         ([0x28, 0xB5, 0x2F, 0xFD, 0, 0, 0, 0, 0], "ZstandardFile", "zstd"),
         ([0x89] + Array("HDF\r\n\u{1A}\n".utf8) + [0], "HDF5", "HDF5"),
-        ([UInt8](repeating: 0x61, count: 257) + Array("ustar\0".utf8) + [UInt8](repeating: 0, count: 250), "TarArchive", "tar"),
+        (
+            [UInt8](repeating: 0x61, count: 257) + Array("ustar\0".utf8) + [UInt8](repeating: 0, count: 250),
+            "TarArchive", "tar"
+        ),
         (Array(#"{"weight_map": {}, "metadata": {}}"#.utf8), "JSONText", "JSON"),
         ([], "HeaderTooSmall", "empty"), ([1, 2, 3], "HeaderTooSmall", "3 bytes"),
     ]
@@ -62,7 +68,8 @@ import Testing
         let directory = try TemporaryDirectory()
         let path = try directory.write(Self.lfsPointer, to: "model.safetensors")
         let error = #expect(throws: PeftfileError.self) { try SafetensorsFile.open(path) }
-        #expect(error?.message.contains("sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393") == true)
+        #expect(
+            error?.message.contains("sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393") == true)
         #expect(error?.help == "git -C '\(directory.path)' lfs pull --include 'model.safetensors'")
     }
 

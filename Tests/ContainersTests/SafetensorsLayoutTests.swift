@@ -25,7 +25,9 @@ import Testing
 
     @Test func metadataAbsentAndEmptyAreDifferent() throws {
         func text(_ metadata: [(key: ExactString, value: String)]?) throws -> String {
-            String(decoding: try SafetensorsLayout(metadata: metadata, tensors: []).headerBytes.dropFirst(8), as: UTF8.self)
+            String(
+                decoding: try SafetensorsLayout(metadata: metadata, tensors: []).headerBytes.dropFirst(8), as: UTF8.self
+            )
         }
         #expect(try text(nil) == "{}      ")
         #expect(try text([]) == #"{"__metadata__":{}}     "#)
@@ -57,12 +59,13 @@ import Testing
         #expect(try file.headerSHA256() == SHA256.hash(layout.headerBytes))
     }
 
-    @Test(arguments: [
-        ([("__metadata__", .f32, [1])], "ReservedName"), ([("a", .f32, [1]), ("a", .f32, [1])], "DuplicateKey"),
-        ([("a", .f4, [3])], "MisalignedSlice"), ([("a", .f6E2M3, [2])], "MisalignedSlice"),
-        ([("a", .f32, [1 << 32, 1 << 32])], "ValidationOverflow"), ([("a", .u8, [1 << 61])], "ValidationOverflow"),
-        ((0..<9).map { (ExactString("t\($0)"), .u8, [1 << 60]) }, "ValidationOverflow"),
-    ] as [([(ExactString, DType, Shape)], String)])
+    @Test(
+        arguments: [
+            ([("__metadata__", .f32, [1])], "ReservedName"), ([("a", .f32, [1]), ("a", .f32, [1])], "DuplicateKey"),
+            ([("a", .f4, [3])], "MisalignedSlice"), ([("a", .f6E2M3, [2])], "MisalignedSlice"),
+            ([("a", .f32, [1 << 32, 1 << 32])], "ValidationOverflow"), ([("a", .u8, [1 << 61])], "ValidationOverflow"),
+            ((0..<9).map { (ExactString("t\($0)"), .u8, [1 << 60]) }, "ValidationOverflow"),
+        ] as [([(ExactString, DType, Shape)], String)])
     func refusesWhatNoReaderWouldRead(tensors: [(ExactString, DType, Shape)], rule: String) throws {
         let error = #expect(throws: PeftfileError.self) {
             try SafetensorsLayout(metadata: nil, tensors: tensors.map { (name: $0.0, dtype: $0.1, shape: $0.2) })
@@ -85,7 +88,9 @@ import Testing
     }
 
     @Test func theReferenceOrderKeepsElementsAligned() {
-        let tensors: [(name: ExactString, dtype: DType)] = [("a", .u8), ("b", .f32), ("c", .f64), ("d", .bf16), ("a2", .f32)]
+        let tensors: [(name: ExactString, dtype: DType)] = [
+            ("a", .u8), ("b", .f32), ("c", .f64), ("d", .bf16), ("a2", .f32),
+        ]
         #expect(tensors.sorted(by: SafetensorsLayout.referenceOrder).map(\.name) == ["c", "a2", "b", "d", "a"])
     }
 }

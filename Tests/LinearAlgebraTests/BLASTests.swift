@@ -6,9 +6,9 @@ import Testing
     /// gamma(j) = j u / (1 - j u), u = 2^-53.
     func gamma(_ j: Int) -> Double { Double(j) * 0x1p-53 / (1 - Double(j) * 0x1p-53) }
 
-    /// Both the library and the loop are within gamma(k + 2) (|alpha| |a| |b| + |beta c|) of the true value, so they are
-    /// within twice that of each other. The bound itself is computed with relative error below gamma(k + 4), for which
-    /// one more gamma is far more than enough.
+    /// Both the library and the loop are within gamma(k + 2) (|alpha| |a| |b| + |beta c|) of the true value, so they
+    /// are within twice that of each other. The bound itself is computed with relative error below gamma(k + 4), for
+    /// which one more gamma is far more than enough.
     @Test("products agree with a plain loop within the derived bound", arguments: [false, true], [false, true])
     func products(transposeA: Bool, transposeB: Bool) throws {
         for (m, n, k) in [(1, 1, 1), (3, 5, 7), (16, 33, 2), (2, 50, 64), (37, 1, 130), (65, 66, 67)] {
@@ -56,7 +56,9 @@ import Testing
         var c = [Double](repeating: .nan, count: 6)
         try [1.0, 2].withUnsafeBufferPointer { a in
             try [3.0, 4, 5].withUnsafeBufferPointer { b in
-                try c.withUnsafeMutableBufferPointer { try BLAS.multiply(a, b, into: $0, rows: 2, columns: 3, depth: 1) }
+                try c.withUnsafeMutableBufferPointer {
+                    try BLAS.multiply(a, b, into: $0, rows: 2, columns: 3, depth: 1)
+                }
             }
         }
         #expect(c == [3, 4, 5, 6, 8, 10])

@@ -3,7 +3,9 @@ import LinearAlgebra
 import Testing
 
 @Suite struct LAPACKTests {
-    static let shapes = [(1, 1), (1, 6), (6, 1), (5, 5), (8, 3), (3, 8), (64, 40), (40, 64), (100, 7), (7, 100), (33, 33)]
+    static let shapes = [
+        (1, 1), (1, 6), (6, 1), (5, 5), (8, 3), (3, 8), (64, 40), (40, 64), (100, 7), (7, 100), (33, 33),
+    ]
 
     /// What the tests allow for a backward-stable decomposition of an m x n matrix of norm `norm`: 10 max(m, n) u norm,
     /// u = 2^-53. The constants of the error analysis are larger and what LAPACK's own tests accept is 30 max(m, n) u;

@@ -7,7 +7,9 @@ import Testing
         var left: [Double], right: [Double], base: [Double]
         var scale: Double
 
-        init(rows: Int, rank: Int, columns: Int, stride: Int, scale: Double, seed: UInt64, exponents: ClosedRange<Int>) {
+        init(
+            rows: Int, rank: Int, columns: Int, stride: Int, scale: Double, seed: UInt64, exponents: ClosedRange<Int>
+        ) {
             var random = SplitMix64(seed: seed)
             (self.rows, self.rank, self.columns, self.stride, self.scale) = (rows, rank, columns, stride, scale)
             left = random.doubles(rows * rank, exponents: exponents)

@@ -27,7 +27,9 @@ public enum TestFile {
         defer { fclose(stream) }
         var bytes: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 1 << 16)
-        while case let count = fread(&part, 1, part.count, stream), count > 0 { bytes.append(contentsOf: part[..<count]) }
+        while case let count = fread(&part, 1, part.count, stream), count > 0 {
+            bytes.append(contentsOf: part[..<count])
+        }
         return bytes
     }
 
@@ -45,7 +47,7 @@ public enum TestFile {
     public static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }
 }
 
-/// What a helper of the tests could not do.
+/// What could not be done to set a test up.
 public struct TestSupportError: Error, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }

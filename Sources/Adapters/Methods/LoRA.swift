@@ -102,7 +102,9 @@ struct LoRA: AdapterMethod {
             if let bias { requests.append(bias) }
             planned.append((module, weight, bias))
         }
-        let places = try context.resolve(requests + saved.required, saved.optional)
+        let places = try context.resolve(
+            requests.filter { $0.parameter != .bias } + saved.required,
+            requests.filter { $0.parameter == .bias } + saved.optional)
         func place(_ request: ParameterRequest) throws -> ParameterPlace {
             guard let place = places[request] else {
                 throw PeftfileError(
@@ -113,8 +115,13 @@ struct LoRA: AdapterMethod {
         }
 
         for (module, weight, bias) in planned {
+            if let bias, places[bias] == nil {
+                throw PeftfileError(
+                    .refused, "module \"\(module.path)\" has a trained lora_B.bias, and the base layer has no bias to add it to",
+                    file: adapter.path, tensor: module.bias?.name, rule: "BiasMissing", help: "serve it unmerged; PEFT cannot merge it either")
+            }
             result.changes += try module.changes(
-                at: try place(weight), biasAt: try bias.map(place), config: config, context: context)
+                at: try place(weight), biasAt: bias.flatMap { places[$0] }, config: config, context: context)
         }
         try saved.appendChanges(to: &result, places: places, context: context)
         return result

@@ -12,6 +12,11 @@ extension LoRAModule {
             ? "\(path).\(place.parameter)" : path.text
         let rank = config.rank(for: key)
         let experts = isStack ? place.shape[0] : 1
+        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
+            throw PeftfileError(
+                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
+                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
+        }
         guard rank > 0, storedRank == rank * experts else {
             throw PeftfileError(
                 .refused,
@@ -42,7 +47,7 @@ extension LoRAModule {
             guard !place.updateTransposed, !isEmbedding, !isConvolution, !isStack else { throw unsupportedLayout("KaSA") }
             add(.decomposition(.minorComponents(rank: rank), scale: context.weight))
         }
-        for term in try lowRankTerms(rank: rank, experts: experts, adapter: adapter, config: config) {
+        for term in try lowRankTerms(rank: rank, experts: experts, place: place, adapter: adapter, config: config) {
             add(
                 .lowRank(
                     expert: isStack ? term.expert : nil, left: term.left, right: term.right,
@@ -88,7 +93,9 @@ extension LoRAModule {
         var region: Region?
     }
 
-    private func lowRankTerms(rank: Int, experts: Int, adapter: Int, config: LoRAConfig) throws -> [Term] {
+    private func lowRankTerms(
+        rank: Int, experts: Int, place: ParameterPlace, adapter: Int, config: LoRAConfig
+    ) throws -> [Term] {
         let aFactor = Factor(adapter: adapter, info: a)
         let bFactor = Factor(adapter: adapter, info: b)
         if isEmbedding {
@@ -112,7 +119,9 @@ extension LoRAModule {
         }
         try requireRank(of: b, columns: rank)
         var term = Term(expert: 0, left: bFactor, right: aFactor)
-        if let group = config.groupSize {
+        // PEFT builds QALoRA's pooled factor for GPTQ layers only; on any other layer `use_qalora` trains plain LoRA. The
+        // width of A tells which it was.
+        if let group = config.groupSize, place.shape.count == 2, place.shape[1] == aFactor.columns * group, group > 1 {
             // A sees the mean of each input group times the number of groups: A_full[k, j] = A[k, j / g]·(in / g) / g.
             term.right.columnRepeat = group
             term.right.columns = aFactor.columns * group

@@ -122,7 +122,6 @@ struct LoRAModule {
         if isEmbedding { return (a.columnCount, b.rowCount) }
         var rows = b.rowCount
         var columns = a.columnCount
-        if let group = config.groupSize { columns *= group }
         if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) == .inA { columns *= blocks.blocks }
         if rows == 0 || columns == 0 { rows = 0; columns = 0 }
         return (rows, columns)

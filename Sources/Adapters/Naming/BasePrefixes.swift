@@ -4,7 +4,8 @@
 /// that have it: the hub's bloom and gpt2 lack `transformer.`, a sentence embedder's adapter lacks `bert.`.
 enum BasePrefixes {
     /// Prefixes that are not the model type itself. `clip_vision_model` and its kin: PrefixChange entries of
-    /// conversion_mapping.py (CLIPVisionModel, `clip_text_model`); version 5 holds the tower without, the files with it.
+    /// conversion_mapping.py (CLIPVisionModel, `clip_text_model`); version 5 holds the tower without, the files with
+    /// it.
     private static let byModelType: [String: [String]] = [
         "gpt2": ["transformer"], "bloom": ["transformer"], "falcon": ["transformer"], "mpt": ["transformer"],
         "gptj": ["transformer"], "gpt_neo": ["transformer"], "codegen": ["transformer"], "dbrx": ["transformer"],

@@ -91,17 +91,19 @@ enum ExpertLayouts {
     /// nil if the base holds no fused parameter in its place.
     static func slice(_ name: String, in base: BaseDirectory) -> StoredParameter? {
         let parts = name.dottedComponents
-        guard parts.count > 3, parts.last == "weight", parts[parts.count - 3].isDecimal,
-            let expert = Int(parts[parts.count - 3])
+        guard parts.count > 3, parts.last == "weight", let expert = Int(parts[parts.count - 3]), expert >= 0,
+            String(expert) == parts[parts.count - 3]
         else { return nil }
         let container = parts.dropLast(3).joined(separator: ".")
         let leaf = parts[parts.count - 2]
         for layout in leaves {
             let gateUp = "\(container).gate_up_proj"
             let candidates: [(tensor: String, half: Int?)] =
-                leaf == layout.gate ? [(gateUp, 0)]
-                : leaf == layout.up ? [(gateUp, 1), ("\(container).up_proj", nil)]
-                : leaf == layout.down ? [("\(container).down_proj", nil)] : []
+                leaf == layout.gate
+                ? [(gateUp, 0)]
+                : leaf == layout.up
+                    ? [(gateUp, 1), ("\(container).up_proj", nil)]
+                    : leaf == layout.down ? [("\(container).down_proj", nil)] : []
             for (tensor, half) in candidates {
                 guard let stack = base.shape(tensor), stack.count == 3, expert < stack[0] else { continue }
                 if half != nil && stack[1] % 2 != 0 { continue }

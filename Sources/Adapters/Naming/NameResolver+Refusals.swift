@@ -19,23 +19,28 @@ extension NameResolver {
     }
 
     func ambiguityError(
-        _ request: ParameterRequest, _ one: FoundParameter?, _ other: FoundParameter?
+        _ request: ParameterRequest, _ one: FoundParameter, _ other: FoundParameter
     ) -> PeftfileError {
-        func name(_ found: FoundParameter?) -> String {
-            found?.stored.pieces.first.map { $0.tensor.text } ?? "no tensor"
+        func name(_ found: FoundParameter) -> String {
+            found.stored.pieces.first.map { $0.tensor.text } ?? "an empty parameter"
         }
         return PeftfileError(
             .refused,
-            "\(request.module) could be \(name(one)) or \(name(other)): two ways to complete the adapter's names fit the base",
-            tensor: one?.stored.pieces.first?.tensor, rule: "AmbiguousTarget",
-            help: "give the base as the class that the adapter was trained on, or rename the adapter's keys to full names")
+            "\(request.module) could be \(name(one)) or \(name(other)): "
+                + "two ways to complete the adapter's names fit the base",
+            tensor: one.stored.pieces.first?.tensor, rule: "AmbiguousTarget",
+            help:
+                "give the base as the class that the adapter was trained on, or rename the adapter's keys to full names"
+        )
     }
 
     /// Up to three tensors of the base whose names end like `name`, the longest common ends first.
     func nearest(to name: String) -> [String] {
         let wanted = Array(name.dottedComponents.reversed())
         var best: [(length: Int, name: ExactString)] = []
-        for candidate in storedNames {
+        guard wanted.count > 1 else { return [] }
+        let end = "\(wanted[1]).\(wanted[0])"
+        for candidate in storedNames where candidate.text.hasSuffix(end) {
             let parts = candidate.text.dottedComponents.reversed()
             let length = zip(wanted, parts).prefix { $0 == $1 }.count
             if length < 2 || (best.count == 3 && length <= best[2].length) { continue }

@@ -40,49 +40,47 @@ public struct NameResolver: Sendable {
         let forms = PrefixForms.candidates(basePrefixes: basePrefixes)
         if let whole = try complete(subjects, forms) { return whole }
 
-        // No form places everything. The one that comes closest tells what is missing; with many requests a sample picks
-        // it, for an adapter of another model would otherwise be tried in full under every form.
-        let step = max(1, subjects.count / 256)
-        let ranked = forms.enumerated().map { index, form in
-            (index, missing: subjects.placed(under: form, stride: step)?.missing.count ?? 0)
-        }
-        let fewest = ranked.map(\.missing).min() ?? 0
-        var best: (placed: PlacedSubjects, form: PrefixForm)?
-        for (index, _) in ranked.filter({ $0.missing == fewest }).prefix(8) {
-            guard let placed = subjects.placed(under: forms[index]) else { continue }
-            guard let known = best, placed.missing.count >= known.placed.missing.count else {
-                best = (placed, forms[index])
-                continue
-            }
-            if placed.missing.count == known.placed.missing.count,
-                let (request, one, other) = known.placed.difference(from: placed), one != nil, other != nil
-            {
+        // No form places everything. The one that comes closest tells what is missing. With many requests a sample
+        // picks it: an adapter of another model would otherwise be tried in full under every form.
+        let step = max(1, subjects.count / 64)
+        let samples = forms.map { subjects.placed(under: $0, stride: step) ?? PlacedSubjects() }
+        let fewest = samples.map(\.missing.count).min()
+        let candidates = samples.indices.filter { samples[$0].missing.count == fewest }
+        let fewestTies = candidates.map { samples[$0].tiedCount }.min()
+        let closest = candidates.filter { samples[$0].tiedCount == fewestTies }
+        guard let first = closest.first else { return NameResolution(places: [:], missing: []) }
+        for other in closest.dropFirst() where !forms[first].isIdentity {
+            if let (request, one, other) = samples[first].difference(from: samples[other]) {
                 throw ambiguityError(request, one, other)
             }
         }
-        guard let best else { return NameResolution(places: [:], missing: []) }
-        if let problem = best.placed.problem { throw problem }
-        return resolution(best.placed, form: best.form)
+        let placed = subjects.placed(under: forms[first]) ?? PlacedSubjects()
+        if let problem = placed.problem { throw problem }
+        return resolution(placed, form: forms[first])
     }
 
-    /// The resolution under the forms that place every request; nil if there is none. Names that all exist as they stand
-    /// are never rewritten.
+    /// The resolution under the forms that place every request; nil if there is none. Names that all exist as they
+    /// stand are never rewritten, and a form that needs a tie for what another finds under its own name is the wrong
+    /// one.
     private func complete(
         _ subjects: ResolutionSubjects, _ forms: [PrefixForm]
     ) throws(PeftfileError) -> NameResolution? {
-        var first: (placed: PlacedSubjects, form: PrefixForm)?
-        for form in [.identity] + forms {
+        var whole: [(placed: PlacedSubjects, form: PrefixForm)] = []
+        for form in forms {
             guard let placed = subjects.placed(under: form, atMostMissing: 0) else { continue }
-            guard let known = first else {
-                first = (placed, form)
-                if form.isIdentity { break }
-                continue
-            }
-            if let (request, one, other) = known.placed.difference(from: placed) {
+            if form.isIdentity && placed.tiedCount == 0 { return resolution(placed, form: form) }
+            whole.append((placed, form))
+        }
+        let fewestTies = whole.map(\.placed.tiedCount).min()
+        let best = whole.filter { $0.placed.tiedCount == fewestTies }
+        guard let first = best.first else { return nil }
+        if first.form.isIdentity { return resolution(first.placed, form: first.form) }
+        for other in best.dropFirst() {
+            if let (request, one, other) = first.placed.difference(from: other.placed) {
                 throw ambiguityError(request, one, other)
             }
         }
-        return first.map { resolution($0.placed, form: $0.form) }
+        return resolution(first.placed, form: first.form)
     }
 
     /// The names under which the parameters that the model ties to the stored tensor `name` would be stored on their
@@ -125,9 +123,9 @@ public struct NameResolver: Sendable {
             update, in: shape, module: request.module, modelTypes: locator.modelTypes)
     }
 
-    /// 2 for the `out_proj` of an nn.MultiheadAttention that PEFT wrapped as such: its forward pass merges the weight by
-    /// hand and then calls the inner layer's own merge as well (`lora.MultiheadAttention.merge`). That it was wrapped as
-    /// such shows in the update of `in_proj_weight` that then exists beside it.
+    /// 2 for the `out_proj` of an nn.MultiheadAttention that PEFT wrapped as such: its forward pass merges the weight
+    /// by hand and then calls the inner layer's own merge as well (`lora.MultiheadAttention.merge`). That it was
+    /// wrapped as such shows in the update of `in_proj_weight` that then exists beside it.
     private func multiplicity(of request: ParameterRequest, among placed: PlacedSubjects) -> Int {
         let suffix = ".out_proj"
         guard request.parameter == .weight, request.update != nil, request.module.text.hasSuffix(suffix) else {

@@ -29,8 +29,8 @@ struct ParameterLocator: Sendable {
     /// The spellings of a tensor name, for `locate`.
     func spellings(_ name: String) -> TensorSpellings { TensorSpellings(name, rules: renames) }
 
-    /// The parameter, or nil. In order: the name as it stands; its spellings under `form`; rows of a fused matrix; experts
-    /// gathered or cut out; a tensor that the model ties it to.
+    /// The parameter, or nil. In order: the name as it stands; its spellings under `form`; rows of a fused matrix;
+    /// experts gathered or cut out; a tensor that the model ties it to.
     func locate(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
         if let stored = try stored(spellings, form: form) { return stored }
         return try tied(spellings, form: form)
@@ -66,7 +66,12 @@ struct ParameterLocator: Sendable {
         let container = tensor.dottedComponents.dropLast().joined(separator: ".")
         guard let gateUp = base.shape(container + ".gate_up_proj"), let down = base.shape(container + ".down_proj"),
             gateUp.count == 3, down.count == 3
-        else { return stack }
+        else {
+            throw PeftfileError(
+                .refused,
+                "of the experts' gate_up_proj and down_proj one is missing, and only the pair tells their layout",
+                tensor: key, rule: "ExpertShapes", help: "check the base checkpoint")
+        }
         return try DiskTransposition.applied(to: stack, gateUp: gateUp, down: down)
     }
 
@@ -99,6 +104,8 @@ struct ParameterLocator: Sendable {
                 for form in forms {
                     let stored = row.members.map { form.apply($0 + suffix) }
                     guard let position = stored.firstIndex(of: name) else { continue }
+                    // Many models have an `lm_head`: it tells a row only together with the row's embedding.
+                    if position > 0 && row.modelTypes == nil && base.shape(stored[0]) == nil { continue }
                     for (index, partner) in stored.enumerated() where index != position {
                         let isFixed = max(index, position) < row.fixed
                         guard isFixed || (mayTieHead && TiedWeights.hasLanguageModelHead(base)) else { continue }

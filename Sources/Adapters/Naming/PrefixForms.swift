@@ -1,8 +1,9 @@
 /// One way to write the front of every name of a model.
 ///
-/// The same tensor has different fronts depending on which class was saved (the bare model or one with a head), by which
-/// version of transformers, and which class was trained. The back of a name never changes here, and one form holds for
-/// all modules of an adapter, so that a name which occurs in several towers cannot slip from one into another.
+/// The same tensor has different fronts depending on which class was saved (the bare model or one with a head), by
+/// which version of transformers, and which class was trained. The back of a name never changes here, and one form
+/// holds for all modules of an adapter, so that a name which occurs in several towers cannot slip from one into
+/// another.
 struct PrefixForm: Sendable {
     /// Rewrites of the front, of which the first that fits a name is applied.
     private let rewrites: [FrontRewrite]
@@ -34,8 +35,8 @@ struct FrontRewrite: Sendable {
     let to: String
     let exceptions: [String]
 
-    /// Fronts end with a dot; an empty `from` fits every name that does not have `to` already. A front is also the whole
-    /// of a name (`image_newline`, a bare parameter), then without its dot.
+    /// Fronts end with a dot; an empty `from` fits every name that does not have `to` already. A front is also the
+    /// whole of a name (`image_newline`, a bare parameter), then without its dot.
     init(_ from: String, _ to: String, except exceptions: [String] = []) {
         self.from = from
         self.to = to

@@ -1,9 +1,9 @@
 /// One name of transformers' in-memory model (version 5) and the name of the same tensor on disk.
 ///
-/// transformers renames while it loads and undoes that while it saves (`src/transformers/conversion_mapping.py`, read by
-/// `core_model_loading.py`). An adapter of version 5 carries the left name, the hub's file the right one; an adapter of
-/// version 4 on a file that version 5 saved under its own names has them the other way round, so each rule is used in
-/// both directions. A rule only proposes a name: it counts if the base has that name in full.
+/// transformers renames while it loads and undoes that while it saves (`src/transformers/conversion_mapping.py`, read
+/// by `core_model_loading.py`). An adapter of version 5 carries the left name, the hub's file the right one; an
+/// adapter of version 4 on a file that version 5 saved under its own names has them the other way round, so each rule
+/// is used in both directions. A rule only proposes a name: it counts if the base has that name in full.
 struct RenameRule: Sendable {
     let memory: DottedPattern
     let file: DottedPattern
@@ -14,8 +14,8 @@ struct RenameRule: Sendable {
     }
 }
 
-/// The renames of one entry of transformers' table, and the model types that use it. Of the rules the first that matches
-/// is applied, once: longer patterns come first.
+/// The renames of one entry of transformers' table, and the model types that use it. Of the rules the first that
+/// matches is applied, once: longer patterns come first.
 struct RenameEntry: Sendable {
     /// The entry's name in `conversion_mapping.py`.
     let entry: String
@@ -133,6 +133,30 @@ enum RenameTable {
                 RenameRule("layers.*.post_attention_layernorm", "encoder.layers.*.norm1"),
                 RenameRule("layers.*.post_mlp_layernorm", "encoder.layers.*.norm2"),
                 RenameRule("embeddings.LayerNorm", "emb_ln"),
+            ]),
+        // Routers' correction terms, for modules saved whole.
+        RenameEntry(
+            "ernie4_5_moe", ["ernie4_5_moe"],
+            [
+                RenameRule("mlp.gate.moe_statics", "mlp.moe_statics")
+            ]),
+        RenameEntry(
+            "exaone_moe", ["exaone_moe"],
+            [
+                RenameRule("mlp.gate.e_score_correction_bias$", "mlp.e_score_correction_bias$")
+            ]),
+        RenameEntry(
+            "hy_v3", ["hy_v3"],
+            [
+                RenameRule("mlp.gate.weight$", "mlp.router.gate.weight$"),
+                RenameRule("mlp.e_score_correction_bias$", "mlp.expert_bias$"),
+                RenameRule("mlp.shared_experts", "mlp.shared_mlp"),
+            ]),
+        RenameEntry(
+            "timesfm2_5", ["timesfm2_5"],
+            [
+                RenameRule("fc1", "ff0"),
+                RenameRule("fc2", "ff1"),
             ]),
     ]
 

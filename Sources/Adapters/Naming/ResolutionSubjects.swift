@@ -16,19 +16,24 @@ struct PlacedSubjects {
     /// Why a request is missing, where the reason is not that the base lacks the name.
     var problem: PeftfileError?
 
+    /// How many parameters were found only as the other end of a tie.
+    var tiedCount: Int { found.count { $0.found.stored.untiedName != nil } }
+
     /// Counts `requests` as missing for a reason of their own.
     mutating func note(_ error: PeftfileError, for requests: [ParameterRequest]) {
         missing += requests
         if problem == nil { problem = error }
     }
 
-    /// The first request that the two place differently, with both places.
+    /// The first request that both place, and place differently.
     func difference(
         from other: PlacedSubjects
-    ) -> (request: ParameterRequest, one: FoundParameter?, other: FoundParameter?)? {
-        if missing == other.missing, found.elementsEqual(other.found, by: { $0 == $1 }) { return nil }
+    ) -> (request: ParameterRequest, one: FoundParameter, other: FoundParameter)? {
+        if found.elementsEqual(other.found, by: { $0 == $1 }) { return nil }
         let theirs = Dictionary(other.found.map { ($0.request, $0.found) }, uniquingKeysWith: { first, _ in first })
-        for (request, mine) in found where theirs[request] != mine { return (request, mine, theirs[request]) }
+        for (request, mine) in found {
+            if let place = theirs[request], place != mine { return (request, mine, place) }
+        }
         return nil
     }
 }
@@ -49,6 +54,8 @@ struct ResolutionSubjects {
 
     private let locator: ParameterLocator
     private let targetParameters: [String]
+    /// Parameter names that `target_parameters` gives and the order of registration is not known of.
+    private let unorderedParameters: [String]
     private var subjects: [Subject] = []
 
     init(
@@ -56,6 +63,13 @@ struct ResolutionSubjects {
     ) throws(PeftfileError) {
         self.locator = locator
         self.targetParameters = targetParameters
+        unorderedParameters = Set(targetParameters.compactMap { $0.dottedComponents.last.map(String.init) })
+            .subtracting(ExpertLayouts.registrationOrder).sorted()
+        guard unorderedParameters.count <= 16 else {
+            throw PeftfileError(
+                .refused, "target_parameters names \(unorderedParameters.count) different parameters",
+                rule: "WrappedParameters", help: "check adapter_config.json")
+        }
         var wrapped: [ExactString: Int] = [:]
         var seen: Set<ParameterRequest> = []
         for request in requests where seen.insert(request).inserted {
@@ -85,20 +99,13 @@ struct ResolutionSubjects {
         }
     }
 
-    private func module(_ name: ExactString) -> Module {
-        let known = ExpertLayouts.registrationOrder
-        var named: [String] = []
-        for target in targetParameters {
-            guard let leaf = target.dottedComponents.last.map(String.init), !known.contains(leaf),
-                !named.contains(leaf)
-            else { continue }
-            named.append(leaf)
+    private func module(_ name: ExactString, onlyStacks: Bool = false) -> Module {
+        let known = ExpertLayouts.registrationOrder.filter {
+            !onlyStacks || ExpertLayouts.stackedParameters.contains($0)
         }
-        return Module(
-            name: name,
-            parameters: (known + named).map {
-                ($0, locator.spellings("\(name).\($0)"), known.contains($0))
-            })
+        let ordered = known.map { ($0, locator.spellings("\(name).\($0)"), true) }
+        let unordered = unorderedParameters.map { ($0, locator.spellings("\(name).\($0)"), false) }
+        return Module(name: name, parameters: ordered + unordered)
     }
 
     /// How many subjects there are; `placed` may be asked for a sample of them.
@@ -141,7 +148,7 @@ struct ResolutionSubjects {
         }
         // An update of a module without a weight of its own: the single wrapper of one of its parameters.
         if request.parameter == .weight && request.update != nil && !request.isEmbedding {
-            place([request], module(request.module), form: form, into: &result)
+            place([request], module(request.module, onlyStacks: true), form: form, into: &result)
         } else {
             result.missing.append(request)
         }

@@ -41,7 +41,8 @@ enum TiedWeights {
         TieRow(["gpt_neox"], ["gpt_neox.embed_in", "embed_out"]),
         TieRow(["whisper"], ["model.decoder.embed_tokens", "proj_out"]),
         TieRow(["opt"], ["model.decoder.embed_tokens", "lm_head"]),
-        TieRow(bart, ["model.shared", "model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head"], fixed: 3),
+        TieRow(
+            bart, ["model.shared", "model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head"], fixed: 3),
         TieRow(t5, ["shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head"], fixed: 3),
         TieRow(
             ["roberta", "xlm_roberta", "xlm_roberta_xl", "camembert"],
@@ -61,7 +62,10 @@ enum TiedWeights {
     /// Modules that share their `bias`; the head module itself holds the stored one.
     static let biases: [TieRow] = [
         TieRow(
-            ["roberta", "xlm_roberta", "xlm_roberta_xl", "camembert", "roberta_prelayernorm", "data2vec_text", "mpnet"],
+            [
+                "roberta", "xlm_roberta", "xlm_roberta_xl", "camembert", "roberta_prelayernorm", "data2vec_text",
+                "mpnet",
+            ],
             ["lm_head", "lm_head.decoder"], fixed: 2),
         TieRow(["bert", "deberta", "deberta_v2"], ["cls.predictions", "cls.predictions.decoder"], fixed: 2),
         TieRow(["albert"], ["predictions", "predictions.decoder"], fixed: 2),

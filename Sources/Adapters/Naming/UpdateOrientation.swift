@@ -10,8 +10,8 @@ enum UpdateOrientation {
     ]
     private static let conv1DModules: Set<String> = ["c_attn", "q_attn", "c_proj", "c_fc"]
 
-    /// For a matrix that is neither an embedding nor one of stacked experts. LoRA's B is (out, r) and A (r, in), so B·A is
-    /// (out, in). The shape decides if the matrix is not square, the architecture if it is: the config's
+    /// For a matrix that is neither an embedding nor one of stacked experts. LoRA's B is (out, r) and A (r, in), so
+    /// B·A is (out, in). The shape decides if the matrix is not square, the architecture if it is: the config's
     /// `fan_in_fan_out` is rewritten by PEFT for each layer in turn and may be wrong (`dispatch_default`).
     static func isTransposed(
         _ update: (rows: Int, columns: Int), in shape: Shape, module: ExactString, modelTypes: [String]
@@ -77,9 +77,9 @@ enum DiskTransposition {
 
     /// The stored stack as it is in memory: (E, 2m, h) and (E, h, m) there, (E, h, 2m) and (E, m, h) on disk.
     ///
-    /// A file that version 5 saved under its own layout is not transposed. Which of the two it is shows in the pair: with
-    /// gate_up (E, x, y) and down (E, p, q), the hub's layout has y = 2p and x = q, memory's has x = 2q and y = p; both
-    /// at once would need q = 2p = 4q.
+    /// A file that version 5 saved under its own layout is not transposed. Which of the two it is shows in the pair:
+    /// with gate_up (E, x, y) and down (E, p, q), the hub's layout has y = 2p and x = q, memory's has x = 2q and y =
+    /// p; both at once would need q = 2p = 4q.
     static func applied(
         to stored: StoredParameter, gateUp: Shape, down: Shape
     ) throws(PeftfileError) -> StoredParameter {

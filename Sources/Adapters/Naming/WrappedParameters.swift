@@ -3,9 +3,10 @@ import Tensors
 
 /// Which parameter each `target_parameters` wrapper of a module stands for.
 ///
-/// The key says only how deep a wrapper lies. PEFT wraps a module's parameters in the order of registration, each wrapper
-/// around the one before (`BaseTuner._inject_parameters`), so the innermost is the first registered of those that
-/// `target_parameters` names. If the targets do not single out as many parameters as there are wrappers, the shapes must.
+/// The key says only how deep a wrapper lies. PEFT wraps a module's parameters in the order of registration, each
+/// wrapper around the one before (`BaseTuner._inject_parameters`), so the innermost is the first registered of those
+/// that `target_parameters` names. If the targets do not single out as many parameters as there are wrappers, the
+/// shapes must.
 struct WrappedParameters {
     /// A parameter of the module, as found in the base.
     struct Candidate {

@@ -1,3 +1,6 @@
+import CPlatform
+import Synchronization
+
 #if canImport(Darwin)
 import Darwin
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@ import Musl
 #else
 import Glibc
 #endif
-import CPlatform
-import Synchronization
 
 /// How outputs are put in place: temporaries, renaming, durability, removal.
 extension FileSystem {

@@ -47,7 +47,9 @@ public enum FileSystem {
                 guard errno == 0 else { throw SystemError.last("cannot list", file: directory) }
                 break
             }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if name != ".", name != ".." { names.append(ExactString(name)) }
         }
         return names.sorted().map(\.text)
@@ -101,6 +103,7 @@ public enum FileSystem {
 
     /// `directory/name`; just `name` where the directory is ".".
     public static func join(_ directory: String, _ name: String) -> String {
-        directory == "." || directory.isEmpty ? name : directory.utf8.last == UInt8(ascii: "/") ? directory + name : "\(directory)/\(name)"
+        directory == "." || directory.isEmpty
+            ? name : directory.utf8.last == UInt8(ascii: "/") ? directory + name : "\(directory)/\(name)"
     }
 }

@@ -1,3 +1,6 @@
+import CPlatform
+import Synchronization
+
 #if canImport(Darwin)
 import Darwin
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@ import Musl
 #else
 import Glibc
 #endif
-import CPlatform
-import Synchronization
 
 /// A file that appears whole or not at all.
 ///

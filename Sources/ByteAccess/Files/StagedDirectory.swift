@@ -1,3 +1,5 @@
+import CPlatform
+
 #if canImport(Darwin)
 import Darwin
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@ import Musl
 #else
 import Glibc
 #endif
-import CPlatform
 
 /// A directory that appears whole or not at all.
 ///
@@ -52,8 +53,9 @@ public final class StagedDirectory {
     /// Gives the directory its name.
     ///
     /// A target that exists and is not an empty directory is refused with code `exists`, unless `replacing`: then the
-    /// two are exchanged in one step and what was there is removed. After this the object does nothing more; where it
-    /// throws, the target is as it was and the staged directory is still there.
+    /// two are exchanged in one step and what was there is removed. Where it throws before that, the target is as it was
+    /// and the staged directory is still there, for `discard` or a later run. Errors of the last two steps, removing
+    /// what was replaced and making the name durable, leave the new directory in place.
     public func publish(replacing: Bool = false) throws {
         guard isOpen else { throw PeftfileError(.io, "the output was published or discarded before", file: target) }
         try FileSystem.synchroniseTree(path)

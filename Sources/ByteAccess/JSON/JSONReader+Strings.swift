@@ -86,9 +86,9 @@ extension JSONReader {
 
     /// The index of the first quote, backslash or control character at or after `index`, eight bytes at a time.
     ///
-    /// For a word x, `(x - 0x01..01) & ~x & 0x80..80` marks the zero bytes of x; borrows can mark bytes above a zero byte
-    /// wrongly, but the lowest mark is always right, and only that one is used. The same with 0x20 in place of 0x01 marks
-    /// bytes below 0x20.
+    /// For a word x, `(x - 0x01..01) & ~x & 0x80..80` marks the zero bytes of x; borrows can mark bytes above a zero
+    /// byte wrongly, but the lowest mark is always right, and only that one is used. The same with 0x20 in place of
+    /// 0x01 marks bytes below 0x20.
     @inline(__always)
     private func skipPlain(from index: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101

@@ -1,10 +1,10 @@
 /// A strict pull parser for JSON (RFC 8259), straight from bytes.
 ///
-/// The caller asks for what the format says comes next (`beginObject`, `nextKey`, `readUInt64`, ...) and so reads a file
-/// in its own order, without a tree in between. It serves safetensors headers, shard indexes and config files alike.
-/// Strict means: no comments, no trailing commas, no leading zeros, no raw control characters in strings, no lone
-/// surrogate escapes, no numbers beyond float64, and at most 127 arrays and objects inside each other; all of it holds
-/// for skipped values too. Time is linear in the bytes, and nothing is copied but the strings that are asked for.
+/// The caller asks for what the format says comes next (`beginObject`, `nextKey`, `readUInt64`, ...) and so reads a
+/// file in its own order, without a tree in between. It serves safetensors headers, shard indexes and config files
+/// alike. Strict means: no comments, no trailing commas, no leading zeros, no raw control characters in strings, no
+/// lone surrogate escapes, no numbers beyond float64, and at most 127 arrays and objects inside each other; all of it
+/// holds for skipped values too. Time is linear in the bytes, and nothing is copied but the strings that are asked for.
 ///
 /// The bytes must be well-formed UTF-8 (`UTF8Validation`) and must outlive the reader.
 ///

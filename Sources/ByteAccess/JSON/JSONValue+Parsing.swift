@@ -4,8 +4,8 @@ public typealias JSONDialect = JSONReader.Dialect
 extension JSONValue {
     /// Parses a whole JSON text.
     ///
-    /// Key order, duplicate keys and the text of numbers are kept. Errors have code `malformed`, name the byte, and carry
-    /// the rule `InvalidUTF8` or `InvalidJSON`.
+    /// Key order, duplicate keys and the text of numbers are kept. Errors have code `malformed`, name the byte, and
+    /// carry the rule `InvalidUTF8` or `InvalidJSON`.
     public static func parse(
         _ bytes: [UInt8], file: String? = nil, allowing dialect: JSONDialect = .strict
     ) throws -> JSONValue {

@@ -1,3 +1,5 @@
+import CPlatform
+
 #if canImport(Darwin)
 import Darwin
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@ import Musl
 #else
 import Glibc
 #endif
-import CPlatform
 
 /// What this machine gives the process.
 public enum Machine {
@@ -55,7 +56,9 @@ enum ControlGroup {
 
     /// ⌈quota / period⌉; nil where there is no positive quota.
     static func quota(_ quota: String?, _ period: String?) -> Int? {
-        func number(_ text: String?) -> Int? { text.flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Int($0) } }
+        func number(_ text: String?) -> Int? {
+            text.flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Int($0) }
+        }
         guard let quota = number(quota), let period = number(period), quota > 0, period > 0 else { return nil }
         return (quota - 1) / period + 1
     }
@@ -68,8 +71,8 @@ enum ControlGroup {
         var bytes = [UInt8](repeating: 0, count: 65536)
         var filled = 0
         while filled < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { buffer in
-                SystemError.retrying { read(descriptor, buffer.baseAddress! + filled, buffer.count - filled) }
+            let count = bytes[filled...].withUnsafeMutableBytes { buffer in
+                SystemError.retrying { read(descriptor, buffer.baseAddress, buffer.count) }
             }
             if count <= 0 { break }
             filled += count

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Darwin)
 import Darwin
 #elseif canImport(Musl)
@@ -5,13 +7,12 @@ import Musl
 #else
 import Glibc
 #endif
-import Synchronization
 
 /// Calls `body` once for each index below `count`, on up to `jobs` threads, and returns when all calls have ended.
 ///
 /// Indices are taken in order. After a call throws no new index is taken, and the error of the lowest index that threw
-/// is thrown: every index below it had been taken before and has ended well, so it is the same error on every run. Where
-/// the system gives fewer threads than asked for, the work is done with those; the calling thread is one of them.
+/// is thrown: every index below it had been taken before and has ended well, so it is the same error on every run.
+/// Where the system gives fewer threads than asked for, the work is done with those; the calling thread is one of them.
 public func parallelForEach(count: Int, jobs: Int, _ body: @Sendable (Int) throws -> Void) throws {
     guard count > 0 else { return }
     let threads = min(max(1, jobs), count)
@@ -50,7 +51,7 @@ private final class ParallelWork: Sendable {
             do {
                 try body(index)
             } catch {
-                failure.withLock { if $0 == nil || index < $0!.index { $0 = (index, error) } }
+                failure.withLock { if index < ($0?.index ?? .max) { $0 = (index, error) } }
                 stopped.store(true, ordering: .relaxed)
             }
         }
@@ -62,16 +63,20 @@ private func startThread(_ work: ParallelWork) -> pthread_t? {
     let argument = Unmanaged.passRetained(work)
     #if canImport(Darwin)
     var handle: pthread_t?
-    let status = pthread_create(&handle, nil, { pointer in
-        Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run()
-        return nil
-    }, argument.toOpaque())
+    let status = pthread_create(
+        &handle, nil,
+        { pointer in
+            Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run()
+            return nil
+        }, argument.toOpaque())
     #else
     var handle = pthread_t()
-    let status = pthread_create(&handle, nil, { pointer in
-        if let pointer { Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run() }
-        return nil
-    }, argument.toOpaque())
+    let status = pthread_create(
+        &handle, nil,
+        { pointer in
+            if let pointer { Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run() }
+            return nil
+        }, argument.toOpaque())
     #endif
     guard status == 0 else {
         argument.release()

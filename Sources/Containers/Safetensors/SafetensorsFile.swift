@@ -43,7 +43,8 @@ public struct SafetensorsFile: Sendable {
         // Rule 1.
         guard reader.size >= 8 else {
             let message =
-                reader.size == 0 ? "the file is empty" : "the file has \(reader.size) bytes, fewer than a header's length"
+                reader.size == 0
+                ? "the file is empty" : "the file has \(reader.size) bytes, fewer than a header's length"
             throw SafetensorsRule.headerTooSmall.broken(
                 message, file: path, help: "it was not written or not downloaded to its end: fetch it again")
         }
@@ -52,7 +53,7 @@ public struct SafetensorsFile: Sendable {
         guard length <= SafetensorsHeader.sizeLimit else {
             throw SafetensorsRule.headerTooLarge.broken(
                 "the header's length is given as \(length); at most \(SafetensorsHeader.sizeLimit) is allowed",
-                file: path, offset: 0)
+                file: path, offset: 0, help: "the file is damaged or no safetensors file: fetch it again")
         }
         // Rule 3.
         guard length <= reader.size - 8 else {
@@ -70,7 +71,8 @@ public struct SafetensorsFile: Sendable {
         let end = header.tensors.last?.end ?? headerBytes.upperBound
         guard end == reader.size else {
             let problem =
-                end > reader.size ? "\(end - reader.size) bytes are missing" : "\(reader.size - end) bytes follow that no tensor has"
+                end > reader.size
+                ? "\(end - reader.size) bytes are missing" : "\(reader.size - end) bytes follow that no tensor has"
             throw SafetensorsRule.metadataIncompleteBuffer.broken(
                 "the tensors end at byte \(end), and the file has \(reader.size) bytes: \(problem)", file: path,
                 offset: min(end, reader.size),
@@ -83,7 +85,8 @@ public struct SafetensorsFile: Sendable {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
     }
 
-    /// The SHA-256 of the file's bytes up to the first tensor: the length, the JSON, the padding. Hashed anew at each call.
+    /// The SHA-256 of the file's bytes up to the first tensor: the length, the JSON, the padding. Hashed anew at each
+    /// call.
     ///
     /// With the file's size it names the inputs of a receipt where the whole file is not hashed; `head -c N FILE |
     /// sha256sum` gives the same, N being `headerBytes.upperBound`.

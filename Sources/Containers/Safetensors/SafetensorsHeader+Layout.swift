@@ -10,18 +10,19 @@ extension SafetensorsHeader {
             guard tensor.begin == previousEnd, tensor.end >= tensor.begin else {
                 let reason =
                     tensor.end < tensor.begin
-                    ? "ends before it begins"
-                    : tensor.begin < previousEnd ? "overlaps the tensor before it" : "leaves a hole before it"
+                    ? "the end is before the begin"
+                    : (tensor.begin < previousEnd ? "an overlap" : "a hole")
+                        + ", the tensors before it end at \(previousEnd)"
                 throw SafetensorsRule.invalidOffset.broken(
-                    "data_offsets [\(tensor.begin), \(tensor.end)]: \(reason), which ends at \(previousEnd)",
-                    file: file, tensor: tensor.name)
+                    "data_offsets [\(tensor.begin), \(tensor.end)]: \(reason)", file: file, tensor: tensor.name)
             }
             previousEnd = tensor.end
             // Rules 7 to 9.
             let size = try Self.byteCount(tensor.shape, tensor.dtype, name: tensor.name, file: file)
             guard tensor.byteCount == size else {
                 throw SafetensorsRule.tensorInvalidInfo.broken(
-                    "\(tensor.dtype.rawValue) \(tensor.shape.unsignedDimensions) takes \(size) bytes, data_offsets give \(tensor.byteCount)",
+                    "\(tensor.dtype.rawValue) \(tensor.shape.unsignedDimensions) takes \(size) bytes, "
+                        + "data_offsets give \(tensor.byteCount)",
                     file: file, tensor: tensor.name)
             }
         }
@@ -41,11 +42,13 @@ extension SafetensorsHeader {
         if !overflow { (bits, overflow) = bits.multipliedReportingOverflow(by: UInt64(dtype.bits)) }
         guard !overflow else {
             throw SafetensorsRule.validationOverflow.broken(
-                "the size of \(dtype.rawValue) \(shape.unsignedDimensions) does not fit 64 bits", file: file, tensor: name)
+                "the size of \(dtype.rawValue) \(shape.unsignedDimensions) does not fit 64 bits", file: file,
+                tensor: name)
         }
         guard bits % 8 == 0 else {
             throw SafetensorsRule.misalignedSlice.broken(
-                "\(dtype.rawValue) \(shape.unsignedDimensions) is \(bits) bits, not a whole number of bytes", file: file,
+                "\(dtype.rawValue) \(shape.unsignedDimensions) is \(bits) bits, not a whole number of bytes",
+                file: file,
                 tensor: name)
         }
         return bits / 8

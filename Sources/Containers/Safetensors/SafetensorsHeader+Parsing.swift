@@ -11,9 +11,11 @@ extension SafetensorsHeader {
         // The shortest entry, `"":{"dtype":"F4","shape":[],"data_offsets":[0,0]},`, has 50 bytes; common ones have 100
         // to 160. Room for the common case, so that growing copies little.
         tensors.reserveCapacity(json.count / 140)
+        var hasMetadata = false
         while let key = try reader.nextKey() {
             if reader.matches(key, "__metadata__") {
-                guard metadata == nil else { throw reader.failure("__metadata__ stands in the header twice") }
+                guard !hasMetadata else { throw reader.failure("__metadata__ stands in the header twice") }
+                hasMetadata = true
                 metadata = try Self.parseMetadata(&reader, file: file)
             } else {
                 let name = ExactString(reader.decoded(key))
@@ -28,10 +30,15 @@ extension SafetensorsHeader {
         try reader.finish()
     }
 
-    /// A map of string to string; `null` and values of other kinds are refused.
+    /// A map of string to string, or `null`, which MLX writes where it has no metadata; the reference reader takes it
+    /// for absent.
     private static func parseMetadata(
         _ reader: inout JSONReader, file: String?
-    ) throws -> [(key: ExactString, value: String)] {
+    ) throws -> [(key: ExactString, value: String)]? {
+        if try reader.peek() == .null {
+            try reader.readNull()
+            return nil
+        }
         guard try reader.peek() == .object else { throw reader.failure("__metadata__ is not an object") }
         var metadata: [(key: ExactString, value: String)] = []
         var keys: Set<ExactString> = []
@@ -91,8 +98,8 @@ extension SafetensorsHeader {
         var shape: Shape = []
         try reader.beginArray()
         while try reader.nextElement() {
-            // A dimension of 2^63 or more can only stand behind a zero (rule 7): the tensor is empty, and the bit pattern
-            // keeps what the file says. `Shape.unsignedDimensions` gives it back.
+            // A dimension of 2^63 or more can only stand behind a zero (rule 7): the tensor is empty, and the bit
+            // pattern keeps what the file says. `Shape.unsignedDimensions` gives it back.
             shape.append(Int(bitPattern: UInt(try reader.readUInt64())))
         }
         return shape

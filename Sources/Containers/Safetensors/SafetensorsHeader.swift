@@ -3,15 +3,15 @@ public import Tensors
 
 /// The directory of a safetensors file: its metadata and where each tensor lies.
 ///
-/// Source: README.md and safetensors/src/tensor.rs of the reference, version 0.8.0; `Formats/safetensors.md` has the rules
-/// by number.
+/// Source: README.md and safetensors/src/tensor.rs of the reference, version 0.8.0; `Formats/safetensors.md` has the
+/// rules by number.
 public struct SafetensorsHeader: Sendable {
     /// The longest header that is read or written, in bytes: the reference's `MAX_HEADER_SIZE`.
     public static let sizeLimit: UInt64 = 100_000_000
     /// The key that holds the metadata and can name no tensor.
     public static let metadataKey: ExactString = "__metadata__"
 
-    /// The `__metadata__` map in file order; nil where the header has none.
+    /// The `__metadata__` map in file order; nil where the header has none, or null.
     public internal(set) var metadata: [(key: ExactString, value: String)]?
     /// The tensors, sorted by (begin, end, name); `begin` and `end` count from the start of the file.
     public internal(set) var tensors: [TensorInfo] = []

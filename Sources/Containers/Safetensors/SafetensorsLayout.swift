@@ -4,8 +4,8 @@ public import Tensors
 /// A safetensors file before it is written: its header, and where each tensor's bytes go.
 ///
 /// Everything is known before the first byte is written, so that tensors can be written in any order and by parts. The
-/// header is compact JSON as the reference writer's, `__metadata__` first, padded with spaces so that the tensors begin at
-/// a multiple of 8. Header and bytes keep the order that is given: the caller decides it.
+/// header is compact JSON as the reference writer's, `__metadata__` first, padded with spaces so that the tensors begin
+/// at a multiple of 8. Header and bytes keep the order that is given: the caller decides it.
 public struct SafetensorsLayout: Sendable {
     /// The first bytes of the file: the length, the JSON, the padding.
     public let headerBytes: [UInt8]
@@ -16,8 +16,8 @@ public struct SafetensorsLayout: Sendable {
 
     /// Lays out a file.
     ///
-    /// Throws with the rule ReservedName for a tensor called `__metadata__`, which no reader would read (issue 849 of the
-    /// reference); DuplicateKey, MisalignedSlice, ValidationOverflow and HeaderTooLarge as for reading.
+    /// Throws with the rule ReservedName for a tensor called `__metadata__`, which no reader would read though the
+    /// reference writer writes it; DuplicateKey, MisalignedSlice, ValidationOverflow and HeaderTooLarge as for reading.
     public init(
         metadata: [(key: ExactString, value: String)]?, tensors: [(name: ExactString, dtype: DType, shape: Shape)]
     ) throws {
@@ -80,10 +80,8 @@ public struct SafetensorsLayout: Sendable {
             if json.count > 1 { json.append(UInt8(ascii: ",")) }
             JSONValue.appendQuoted(tensor.name.text, to: &json)
             let shape = tensor.shape.unsignedDimensions.map(String.init).joined(separator: ",")
-            json.append(
-                contentsOf:
-                    ":{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(tensor.begin),\(tensor.end)]}"
-                    .utf8)
+            json.append(contentsOf: ":{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],".utf8)
+            json.append(contentsOf: "\"data_offsets\":[\(tensor.begin),\(tensor.end)]}".utf8)
         }
         json.append(UInt8(ascii: "}"))
         while json.count % 8 != 0 { json.append(0x20) }

@@ -3,8 +3,8 @@ import ByteAccess
 /// The rules of the safetensors format, in the order in which they are evaluated. The raw value is the `rule` of the
 /// error, and the heading of the rule in `Formats/safetensors.md`.
 ///
-/// The names are those of the reference reader's error enum (`SafeTensorError` in safetensors/src/tensor.rs), except for
-/// `LeadingWhitespace` and `DuplicateKey`, which the format's text demands and the reference reader lets pass, and
+/// The names are those of the reference reader's error enum (`SafeTensorError` in safetensors/src/tensor.rs), except
+/// for `LeadingWhitespace` and `DuplicateKey`, which the format's text demands and the reference reader lets pass, and
 /// `ReservedName`, which the reference writer lets pass.
 public enum SafetensorsRule: String, Sendable, Hashable, CaseIterable {
     /// The file has at least the 8 bytes of the header's length.

@@ -41,14 +41,16 @@ enum Text {
         return decimals == 0 ? "\(sign)\(whole)" : "\(sign)\(whole).\(fraction)"
     }
 
-    /// Four significant digits: `2`, `0.3536`, `1.234e-07`.
+    /// At most five significant digits: `2`, `0.3536`, `1.234e-07`.
     static func number(_ value: Double) -> String {
         guard value.isFinite else { return value.isNaN ? "NaN" : value < 0 ? "-Inf" : "Inf" }
         if value == value.rounded(), abs(value) < 1e6 { return String(Int(value)) }
         let size = abs(value)
         if size >= 1e-3, size < 1e6 {
             let decimals = size >= 1000 ? 1 : size >= 100 ? 2 : size >= 10 ? 3 : size >= 1 ? 4 : size >= 0.1 ? 4 : size >= 0.01 ? 5 : 6
-            return fixed(value, decimals)
+            var text = fixed(value, decimals)
+            while text.hasSuffix("0") { text.removeLast() }
+            return text.hasSuffix(".") ? String(text.dropLast()) : text
         }
         var exponent = 0
         var mantissa = value

@@ -1,0 +1,198 @@
+import Adapters
+import ByteAccess
+import Testing
+
+/// Every row of transformers' renames, each from memory to file and back.
+@Suite struct NamingRenameTests {
+    struct Row: CustomTestStringConvertible {
+        let types: [String]
+        /// Module in memory, module on disk.
+        let pairs: KeyValuePairs<String, String>
+        var testDescription: String { types.joined(separator: ", ") }
+    }
+
+    static let vitTypes = ["vit", "deit", "ijepa", "vit_mae", "vit_msn", "vivit", "beit"]
+
+    static let rows: [Row] =
+        [
+            Row(
+                types: ["mixtral", "minimax", "minimax_m2"],
+                pairs: ["model.layers.3.mlp.gate": "model.layers.3.block_sparse_moe.gate"]),
+            Row(types: ["phimoe"], pairs: ["model.layers.3.mlp.router": "model.layers.3.block_sparse_moe.gate"]),
+            Row(
+                types: ["nemotron_h"],
+                pairs: [
+                    "model.layers.0.mixer.in_proj": "backbone.layers.0.mixer.in_proj",
+                    "model.layers.1.mixer.q_proj": "backbone.layers.1.mixer.q_proj",
+                    "model.embeddings": "backbone.embeddings",
+                ]),
+            Row(
+                types: ["granitemoe", "granitemoeshared", "granitemoehybrid"],
+                pairs: ["model.layers.0.block_sparse_moe.router": "model.layers.0.block_sparse_moe.router.layer"]),
+            Row(
+                types: ["dinov2", "dinov2_with_registers"],
+                pairs: [
+                    "dinov2.encoder.layer.0.attention.q_proj": "dinov2.encoder.layer.0.attention.attention.query",
+                    "dinov2.encoder.layer.0.attention.k_proj": "dinov2.encoder.layer.0.attention.attention.key",
+                    "dinov2.encoder.layer.0.attention.v_proj": "dinov2.encoder.layer.0.attention.attention.value",
+                    "dinov2.encoder.layer.0.attention.o_proj": "dinov2.encoder.layer.0.attention.output.dense",
+                    "dinov2.encoder.layer.0.mlp.down_proj": "dinov2.encoder.layer.0.mlp.weights_out",
+                ]),
+            Row(
+                types: ["swin"],
+                pairs: [
+                    "swin.encoder.layers.1.blocks.0.attention.q_proj":
+                        "swin.encoder.layers.1.blocks.0.attention.self.query",
+                    "swin.encoder.layers.1.blocks.0.attention.k_proj":
+                        "swin.encoder.layers.1.blocks.0.attention.self.key",
+                    "swin.encoder.layers.1.blocks.0.attention.v_proj":
+                        "swin.encoder.layers.1.blocks.0.attention.self.value",
+                    "swin.encoder.layers.1.blocks.0.attention.o_proj":
+                        "swin.encoder.layers.1.blocks.0.attention.output.dense",
+                    "swin.encoder.layers.1.blocks.0.mlp.fc1": "swin.encoder.layers.1.blocks.0.intermediate.dense",
+                    "swin.encoder.layers.1.blocks.0.mlp.fc2": "swin.encoder.layers.1.blocks.0.output.dense",
+                ]),
+            Row(
+                types: ["segformer"],
+                pairs: [
+                    "segformer.stages.1.blocks.0.attention.q_proj": "segformer.encoder.block.1.0.attention.self.query",
+                    "segformer.stages.1.blocks.0.attention.k_proj": "segformer.encoder.block.1.0.attention.self.key",
+                    "segformer.stages.1.blocks.0.attention.v_proj": "segformer.encoder.block.1.0.attention.self.value",
+                    "segformer.stages.1.blocks.0.mlp.fc1": "segformer.encoder.block.1.0.mlp.dense1",
+                    "segformer.stages.1.blocks.0.mlp.fc2": "segformer.encoder.block.1.0.mlp.dense2",
+                    "segformer.stages.2.patch_embeddings.proj": "segformer.encoder.patch_embeddings.2.proj",
+                    "decode_head.linear_projections.1.proj": "decode_head.linear_c.1.proj",
+                ]),
+            Row(types: ["gpt_neox"], pairs: ["lm_head": "embed_out"]),
+            Row(
+                types: ["detr", "rt_detr", "deformable_detr"],
+                pairs: [
+                    "model.encoder.layers.0.self_attn.o_proj": "model.encoder.layers.0.self_attn.out_proj",
+                    "model.decoder.layers.0.encoder_attn.o_proj": "model.decoder.layers.0.encoder_attn.out_proj",
+                    "model.decoder.layers.0.mlp.fc1": "model.decoder.layers.0.fc1",
+                    "model.decoder.layers.0.mlp.fc2": "model.decoder.layers.0.fc2",
+                ]),
+        ]
+        + vitTypes.map { type in
+            let front = ["ijepa": "ijepa", "vit_mae": "vit", "vit_msn": "vit"][type] ?? type
+            return vit(type, front)
+        } + [vit("audio-spectrogram-transformer", "audio_spectrogram_transformer")]
+
+    static func vit(_ type: String, _ front: String) -> Row {
+        Row(
+            types: [type],
+            pairs: [
+                "\(front).layers.0.attention.q_proj": "\(front).encoder.layer.0.attention.attention.query",
+                "\(front).layers.0.attention.k_proj": "\(front).encoder.layer.0.attention.attention.key",
+                "\(front).layers.0.attention.v_proj": "\(front).encoder.layer.0.attention.attention.value",
+                "\(front).layers.0.attention.o_proj": "\(front).encoder.layer.0.attention.output.dense",
+                "\(front).layers.0.mlp.fc1": "\(front).encoder.layer.0.intermediate.dense",
+                "\(front).layers.0.mlp.fc2": "\(front).encoder.layer.0.output.dense",
+                "\(front).layers.0.layernorm_before": "\(front).encoder.layer.0.layernorm_before",
+            ])
+    }
+
+    @Test(arguments: rows) func memoryNamesFindTheFile(_ row: Row) throws {
+        for type in row.types {
+            let base = SyntheticBase(type, names: row.pairs.map { $0.value + ".weight" })
+            #expect(try base.tensors(of: row.pairs.map(\.key)) == row.pairs.map { $0.value + ".weight" }, "\(type)")
+        }
+    }
+
+    /// An adapter of version 4 on a file that version 5 saved under its own names.
+    @Test(arguments: rows) func olderNamesFindTheNewFile(_ row: Row) throws {
+        for type in row.types {
+            let base = SyntheticBase(type, names: row.pairs.map { $0.key + ".weight" })
+            #expect(try base.tensors(of: row.pairs.map(\.value)) == row.pairs.map { $0.key + ".weight" }, "\(type)")
+        }
+    }
+
+    /// A name that the base has is never renamed, even where a rule would fit it.
+    @Test(arguments: rows) func namesThatExistStandAsTheyAre(_ row: Row) throws {
+        for type in row.types {
+            let both = row.pairs.map { $0.value + ".weight" } + row.pairs.map { $0.key + ".weight" }
+            let base = SyntheticBase(type, names: both)
+            #expect(try base.tensors(of: row.pairs.map(\.key)) == row.pairs.map { $0.key + ".weight" })
+            #expect(try base.tensors(of: row.pairs.map(\.value)) == row.pairs.map { $0.value + ".weight" })
+        }
+    }
+
+    @Test func renamesOfOtherModelTypesDoNotApply() {
+        let base = SyntheticBase("llama", names: ["vit.encoder.layer.0.attention.attention.query.weight"])
+        #expect(throws: (any Error).self) { try base.tensor(of: "vit.layers.0.attention.q_proj") }
+    }
+
+    @Test func renamesWorkBelowADroppedPrefix() throws {
+        let base = SyntheticBase("vit", names: ["encoder.layer.0.attention.attention.query.weight"])
+        #expect(
+            try base.tensor(of: "vit.layers.0.attention.q_proj")
+                == "encoder.layer.0.attention.attention.query.weight")
+    }
+
+    @Test func theDecoderOfViTMAEKeepsItsListName() throws {
+        let base = SyntheticBase("vit_mae", names: ["decoder.decoder_layers.1.attention.attention.key.weight"])
+        #expect(
+            try base.tensor(of: "decoder.decoder_layers.1.attention.k_proj")
+                == "decoder.decoder_layers.1.attention.attention.key.weight")
+    }
+
+    @Test(arguments: [
+        "gemma2", "gemma3_text", "qwen3", "phi3", "glm4", "falcon", "stablelm", "olmo2", "phi", "starcoder2", "cohere2",
+        "granite", "smollm3", "nemotron", "llama", "mistral",
+    ]) func modelTypesWithoutRenamesKeepTheirNames(_ type: String) throws {
+        let modules = [
+            "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.gate_up_proj", "model.layers.0.mlp.down_proj",
+            "lm_head", "model.embed_tokens",
+        ]
+        let base = SyntheticBase(type, names: modules.map { $0 + ".weight" })
+        #expect(try base.tensors(of: modules) == modules.map { $0 + ".weight" })
+    }
+
+    @Test func swiGLUOfDinov2IsTwoModulesAndOneMatrix() throws {
+        let front = "encoder.layer.0.mlp"
+        let file = SyntheticBase("dinov2", ["\(front).weights_in.weight": [48, 16], "\(front).weights_in.bias": [48]])
+        let requests = [
+            ParameterRequest(module: "encoder.layer.0.mlp.up_proj", parameter: .weight, update: (24, 16)),
+            ParameterRequest(module: "encoder.layer.0.mlp.gate_proj", parameter: .bias),
+        ]
+        let places = try file.resolver.resolve(requests)
+        #expect(
+            places[requests[0]]
+                == ParameterPlace(
+                    parameter: "weight", shape: [24, 16],
+                    pieces: [
+                        ParameterPiece(
+                            rows: 0..<24, tensor: ExactString("\(front).weights_in.weight"), storedOffset: 24)
+                    ]))
+        #expect(
+            places[requests[1]]
+                == ParameterPlace(
+                    parameter: "bias", shape: [24],
+                    pieces: [ParameterPiece(rows: 0..<24, tensor: ExactString("\(front).weights_in.bias"))]))
+
+        // Version 4's module on version 5's file: one matrix, two tensors.
+        let apart = SyntheticBase(
+            "dinov2", ["\(front).gate_proj.weight": [24, 16], "\(front).up_proj.weight": [24, 16]])
+        let whole = ParameterRequest(module: "encoder.layer.0.mlp.weights_in", parameter: .weight, update: (48, 16))
+        #expect(
+            try apart.resolver.resolve([whole])[whole]
+                == ParameterPlace(
+                    parameter: "weight", shape: [48, 16],
+                    pieces: [
+                        ParameterPiece(rows: 0..<24, tensor: ExactString("\(front).gate_proj.weight")),
+                        ParameterPiece(rows: 24..<48, tensor: ExactString("\(front).up_proj.weight")),
+                    ]))
+    }
+
+    @Test func affineParametersHaveAnOlderName() throws {
+        let base = SyntheticBase(
+            "bert", ["bert.embeddings.LayerNorm.gamma": [4], "bert.embeddings.LayerNorm.beta": [4]])
+        let requests = [
+            ParameterRequest(module: "bert.embeddings.LayerNorm", parameter: .named("weight")),
+            ParameterRequest(module: "bert.embeddings.LayerNorm", parameter: .bias),
+        ]
+        let places = try base.resolver.resolve(requests)
+        #expect(places[requests[0]]?.pieces.map(\.tensor) == ["bert.embeddings.LayerNorm.gamma"])
+        #expect(places[requests[1]]?.pieces.map(\.tensor) == ["bert.embeddings.LayerNorm.beta"])
+    }
+}

@@ -1,0 +1,115 @@
+import Adapters
+import Foundation
+import Testing
+
+/// Holds the sources to the floor plan in `Sources/README.md`.
+@Suite struct FloorPlanTests {
+    let plan: FloorPlan
+
+    init() throws { plan = try FloorPlan() }
+
+    @Test func everyFolderHasARow() throws {
+        let sources = FloorPlan.repository.appendingPathComponent("Sources")
+        let folders = try FileManager.default.contentsOfDirectory(at: sources, includingPropertiesForKeys: [.isDirectoryKey])
+            .filter { try $0.resourceValues(forKeys: [.isDirectoryKey]).isDirectory == true }
+            .map(\.lastPathComponent)
+        #expect(Set(plan.floors.map(\.module)) == Set(folders))
+        #expect(plan.floors.count == folders.count)
+    }
+
+    @Test func floorsLieBelowTheirUsers() {
+        var lower: Set<String> = []
+        for floor in plan.floors {
+            #expect(floor.package.isSubset(of: lower), "\(floor.module) may import only what stands above it in the table")
+            lower.insert(floor.module)
+        }
+    }
+
+    @Test func everyImportIsInTheTable() {
+        var count = 0
+        for file in plan.files where file.path.hasSuffix(".swift") {
+            guard let floor = plan.floors.first(where: { $0.module == file.module }) else { continue }
+            for module in FloorPlan.imports(of: file) {
+                count += 1
+                #expect(
+                    floor.package.contains(module) || floor.outside.contains(module),
+                    "Sources/\(file.path) imports \(module), which the table in Sources/README.md does not give \(file.module)")
+            }
+        }
+        #expect(count > 150, "the imports are found at all")
+    }
+
+    /// C files see the system's headers and their own module's.
+    @Test func headersStayInTheirModule() {
+        for file in plan.files where !file.path.hasSuffix(".swift") {
+            for line in file.lines {
+                guard let name = line.firstMatch(of: /^\s*#\s*include\s+"([^"]+)"/)?.1 else { continue }
+                #expect(
+                    plan.files.contains { $0.module == file.module && $0.path.hasSuffix("/\(name)") },
+                    "Sources/\(file.path) includes \(name)")
+            }
+        }
+    }
+
+    @Test func manifestDeclaresWhatTheTableGives() throws {
+        let manifest = try FloorPlan.text("Package.swift")
+        for floor in plan.floors where !floor.package.isEmpty {
+            #expect(FloorPlan.declared(floor.module, manifest: manifest) == floor.package, "\(floor.module)")
+        }
+    }
+
+    @Test func siblingsDoNotKnowEachOther() {
+        for pair in [["LinearAlgebra", "Containers"], ["Rewriting", "Verification"]] {
+            for floor in plan.floors where pair.contains(floor.module) {
+                #expect(floor.package.isDisjoint(with: pair), "\(floor.module)")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("CKernels", "Tensors"), ("COpenBLAS", "LinearAlgebra"), ("CPlatform", "ByteAccess"),
+        ("ArgumentParser", "PeftfileCommands"),
+    ])
+    func onlyOneModuleImports(_ module: String, _ user: String) {
+        let users = plan.floors.filter { $0.package.contains(module) || $0.outside.contains(module) }.map(\.module)
+        #expect(users == [user])
+    }
+
+    @Test func noFoundation() {
+        for file in plan.files where file.path.hasSuffix(".swift") {
+            #expect(!FloorPlan.imports(of: file).contains { $0.hasPrefix("Foundation") }, "Sources/\(file.path)")
+        }
+    }
+
+    /// The modules that differ from system to system have three doors.
+    @Test func platformModulesHaveThreeDoors() {
+        let doors = ["PeftfileCommands/Console.swift", "PeftfileTool/main.swift"]
+        for file in plan.files where file.module != "ByteAccess" && !doors.contains(file.path) {
+            #expect(
+                !FloorPlan.imports(of: file).contains { ["Glibc", "Darwin", "Musl"].contains($0) }, "Sources/\(file.path)")
+        }
+    }
+
+    /// Nothing decides by the name of a method but the method itself and the registry that lists them.
+    @Test func onlyMethodsSpellTheirNames() {
+        let names = MethodRegistry.methods.flatMap(\.peftTypes)
+        #expect(names.contains("LORA") && names.count > 40)
+        for file in plan.files where file.path.hasSuffix(".swift") {
+            if file.path.hasPrefix("Adapters/Methods/") || file.path == "Adapters/MethodRegistry.swift" { continue }
+            for name in names {
+                #expect(!file.text.contains("\"\(name)\""), "Sources/\(file.path) names the peft_type \(name)")
+            }
+        }
+    }
+
+    @Test func everyRoomIsSmall() {
+        for file in plan.files {
+            #expect(file.lines.count <= 400, "Sources/\(file.path) has \(file.lines.count) lines: does it hold one idea?")
+        }
+    }
+
+    @Test(arguments: [".build/", "Package.resolved"])
+    func gitIgnores(_ entry: String) throws {
+        #expect(try FloorPlan.text(".gitignore").split(separator: "\n").contains(Substring(entry)))
+    }
+}

@@ -1,0 +1,49 @@
+import Peftfile
+import TestSupport
+
+/// One case of Fixtures/merge: base, adapter, and the result that an independent float64 computation expects.
+struct MergeCase: CustomStringConvertible {
+    let name: String
+    let description: String
+    private let file: JSONValue
+
+    /// The families that this version merges or refuses, by the fixtures' names.
+    static let families = ["lora-", "dora-", "refuse-", "trainable-tokens", "arch-"]
+
+    static let names: [String] = {
+        let all = (try? FileSystem.list(Fixtures.path("merge"))) ?? []
+        return all.filter { name in families.contains { name.hasPrefix($0) } && name != "index.json" }
+    }()
+
+    init(_ name: String) throws {
+        self.name = name
+        description = name
+        file = try JSONValue.parse(TestFile.bytes(Fixtures.path("merge/\(name)/case.json")), file: name)
+    }
+
+    var base: String { Fixtures.path("merge/\(name)/base") }
+    var adapter: String { Fixtures.path("merge/\(name)/adapter") }
+
+    /// Cases that no tool can merge, and those that wait for a reader of torch files.
+    var mustRefuse: Bool { file["must_refuse"]?.boolValue == true || name == "lora-bin" }
+
+    /// What the case asks for beside the defaults.
+    var options: BindingOptions {
+        // The expected file follows PEFT's own merge, which moves both sides of the tie.
+        BindingOptions(tie: name == "lora-embedding-tied" ? .keep : .break)
+    }
+
+    func expected() throws -> Checkpoint {
+        try Checkpoint.open(Fixtures.path("merge/\(name)/expected/merged.safetensors"))
+    }
+
+    var dropped: Set<ExactString> {
+        Set((file["dropped_from_base"]?.arrayValue ?? []).compactMap(\.stringValue).map { ExactString($0) })
+    }
+    var maximumULP: UInt64 { UInt64(file["tolerance"]?["max_ulp"]?.intValue ?? 0) }
+    var scaledULP: Double { file["tolerance"]?["scaled_ulp"]?.doubleValue ?? 0 }
+
+    func binding() throws -> Binding {
+        try Binding(base: Checkpoint.open(base), adapters: [Adapter(path: adapter)], options: options)
+    }
+}
