@@ -259,6 +259,33 @@ import Testing
         #expect(try scene.verify(scene.base).mismatched == ["w"])
     }
 
+    @Test("exact ties, which factors of few bits make, have one right answer")
+    func ties() throws {
+        let scene = try Scene()
+        // 1 + 2⁻⁸·odd lies between two numbers of BF16.
+        let index = try scene.tensor("w", .bf16, [16, 16], [Double](repeating: 1, count: 256))
+        let left = try scene.factor("B", .bf16, [16, 1], (0..<16).map { Double(2 * $0 + 1) })
+        let right = try scene.factor("A", .bf16, [1, 16], (0..<16).map { Double(2 * $0 + 1) * 0x1p-8 })
+        scene.recipes[index].updates = [
+            .init(region: Region(rows: 0..<16, columns: 0..<16), update: .lowRank(left: left, right: right, scale: 1))
+        ]
+        let merged = try scene.merged()
+        let report = try scene.verify(merged)
+        #expect(report.equivalent)
+        #expect((report["w"]?.ambiguous ?? 0) > 100)
+        for element in 0..<256 {
+            for steps in [1, -1] {
+                var wrong = merged
+                // Neighbouring codes; no carry out of the low byte is lost, since the high one follows.
+                let code = UInt16(wrong[0].bytes[2 * element]) | UInt16(wrong[0].bytes[2 * element + 1]) << 8
+                let other = UInt16(Int(code) + steps)
+                wrong[0].bytes[2 * element] = UInt8(other & 0xFF)
+                wrong[0].bytes[2 * element + 1] = UInt8(other >> 8)
+                #expect(try scene.verify(wrong, probes: 0).mismatched == ["w"])
+            }
+        }
+    }
+
     @Test("a config that did not follow the weights is named")
     func config() throws {
         let scene = try Scene()

@@ -191,7 +191,7 @@ import Testing
         return scene
     }
 
-    @Test("hardly an element is left with two answers", arguments: [DType.bf16, .f16, .f32], [false, true])
+    @Test("the bound alone decides nearly every element", arguments: [DType.bf16, .f16, .f32], [false, true])
     func ambiguity(dtype: DType, magnitude: Bool) throws {
         let scene = try large(dtype, magnitude: magnitude)
         let recomputation = try scene.recomputation(0)
