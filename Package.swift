@@ -84,6 +84,12 @@ let package = Package(
             name: "FormatsTests",
             dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
         // The pages against the code.
+        .testTarget(
+            name: "VerificationTests",
+            dependencies: [
+                "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
+                "TestSupport",
+            ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
         .testTarget(

@@ -48,8 +48,8 @@ public struct EquivalenceReport: Sendable {
         public var nonfinite: Int
         /// Elements that were not accepted.
         public var mismatched: Int
-        /// Elements for which more than one answer was acceptable, because the bound of the two arithmetics' difference
-        /// reaches across a rounding boundary.
+        /// Elements that the bound of the two arithmetics' difference did not decide alone, and that were evaluated in the
+        /// defined order as well. (Where the base is decomposed there is none: several answers were acceptable.)
         public var ambiguous: Int
         /// Elements accepted only because another build of LAPACK may have written them (methods that decompose the base).
         public var acceptedByLibraryBound: Int
@@ -59,7 +59,7 @@ public struct EquivalenceReport: Sendable {
         public var probe: Probe?
 
         /// Whether the tensor is right.
-        public var isEquivalent: Bool {
+        public var equivalent: Bool {
             guard mismatched == 0 else { return false }
             if case .compared(_, let failures, _) = probe { return failures == 0 }
             return true
@@ -101,8 +101,8 @@ public struct EquivalenceReport: Sendable {
 
     /// Whether the result is what base and adapters come to: every tensor there, none besides, every element accepted,
     /// every probe within its tolerance, the config in step.
-    public var isEquivalent: Bool {
+    public var equivalent: Bool {
         missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty
-            && tensors.allSatisfy(\.isEquivalent)
+            && tensors.allSatisfy(\.equivalent)
     }
 }
