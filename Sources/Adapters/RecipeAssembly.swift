@@ -127,7 +127,8 @@ struct RecipeAssembly {
                 throw twice(name)
             }
             recipe.rowReplacements.append(replacement)
-            sharedRows[piece.tensor, default: []].append(replacement)
+            // The embedding's token adapter serves the modules tied to it; one on the head serves the head alone.
+            if update.place.untiedName == nil { sharedRows[piece.tensor, default: []].append(replacement) }
         }
         if let other = nonAdditiveBy[name], other != adapter { throw notAdditive(name) }
         changedBy[name, default: []].insert(adapter)

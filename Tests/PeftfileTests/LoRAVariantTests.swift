@@ -191,3 +191,56 @@ import Testing
         #expect(model.refusal() == "BaseDType")
     }
 }
+
+/// Which side of a tie sees what, as PEFT's wrappers decide it.
+@Suite struct TiedTests {
+    private typealias T = SmallModel
+
+    private func model(_ adapter: [SmallTensor], _ config: String) throws -> SmallModel {
+        let model = try SmallModel()
+        try model.base(
+            [T.tensor("model.embed_tokens.weight", [5, 4], seed: 1), T.tensor("q.weight", [4, 4], seed: 2)],
+            config: #"{"model_type": "llama", "tie_word_embeddings": true}"#)
+        try model.adapter(
+            adapter + [T.tensor("q.lora_A.weight", [2, 4], seed: 3), T.tensor("q.lora_B.weight", [4, 2], seed: 4)],
+            config: config)
+        return model
+    }
+
+    @Test func tokenRowsOfTheEmbeddingReachTheHead() throws {
+        let model = try model(
+            [T.tensor("model.embed_tokens.token_adapter.trainable_tokens_delta", [2, 4], seed: 5)],
+            #""trainable_token_indices": [3, 1]"#)
+        let result = try model.merged()
+        var expected = SmallTensor.numbers(20, seed: 1)
+        let rows = SmallTensor.numbers(8, seed: 5)
+        expected.replaceSubrange(12..<16, with: rows[..<4])
+        expected.replaceSubrange(4..<8, with: rows[4...])
+        #expect(try result.numbers("model.embed_tokens.weight") == expected)
+        #expect(result["lm_head.weight"] == nil)
+        #expect(result.config?["tie_word_embeddings"]?.boolValue == true)
+    }
+
+    @Test func tokenRowsOfTheHeadStayThere() throws {
+        let model = try model(
+            [T.tensor("lm_head.token_adapter.trainable_tokens_delta", [1, 4], seed: 5)],
+            #""trainable_token_indices": {"lm_head": [2]}"#)
+        let result = try model.merged()
+        var head = SmallTensor.numbers(20, seed: 1)
+        head.replaceSubrange(8..<12, with: SmallTensor.numbers(4, seed: 5))
+        #expect(try result.numbers("model.embed_tokens.weight") == SmallTensor.numbers(20, seed: 1))
+        #expect(try result.numbers("lm_head.weight") == head)
+        #expect(result.config?["tie_word_embeddings"]?.boolValue == false)
+    }
+
+    @Test func ensuredTyingHoldsWithoutTheHeadsOwnFactors() throws {
+        let model = try model(
+            [
+                T.tensor("model.embed_tokens.lora_embedding_A", [2, 5], seed: 5),
+                T.tensor("model.embed_tokens.lora_embedding_B", [4, 2], seed: 6),
+            ], #""ensure_weight_tying": true"#)
+        let result = try model.merged()
+        #expect(result["lm_head.weight"] == nil)
+        #expect(result.config?["tie_word_embeddings"]?.boolValue == true)
+    }
+}
