@@ -13,7 +13,7 @@ import Tensors
 struct DefinedOrder {
     let recomputation: Recomputation
 
-    private var columns: Int { recomputation.recipe.columns }
+    private var columns: Int { recomputation.columns }
 
     /// W + Σ terms of one element.
     func element(row: Int, column: Int, start: Double) -> Double {
@@ -83,8 +83,10 @@ struct DefinedOrder {
         try recomputation.prepared.magnitudes.map { magnitude in
             guard magnitude.axis == .columns else { return [] }
             var squares = [Double](repeating: 0, count: magnitude.region.columns.count)
+            var buffers = PanelBuffers()
             for row in magnitude.region.rows {
-                let values = sums(row: row, start: try recomputation.start(rows: row..<(row + 1))[...])
+                try recomputation.load(rows: row..<(row + 1), &buffers)
+                let values = sums(row: row, start: buffers.start[...])
                 for (position, column) in magnitude.region.columns.enumerated() {
                     squares[position] = squares[position].addingProduct(values[column], values[column])
                 }

@@ -184,21 +184,20 @@ struct ProbePlan: Sendable {
     // MARK: Comparison
 
     /// Compares some rows; rows that hold infinities or NaN are left to the comparison of elements.
-    func compare(
-        rows: Range<Int>, stored: [Double], start: [Double], bounds: [Double], factors: [Double], tally: inout Tally
-    ) throws {
-        let columns = recipe.columns
-        let sizes = stepSizes(stored, bounds)
+    func compare(rows: Range<Int>, _ buffers: inout PanelBuffers, tally: inout Tally) throws {
+        let columns = recomputation.columns
+        putStepSizes(of: buffers.storedValues, buffers.bounds, into: &buffers.scratch)
+        let factors = buffers.rowFactors
         for segment in segments {
             let part = segment.rows.clamped(to: rows)
             if part.isEmpty { continue }
             let range = ((part.lowerBound - rows.lowerBound) * columns)..<((part.upperBound - rows.lowerBound) * columns)
-            let found = try product(stored, range, segment.vectors, part.count)
-            let tolerances = try product(sizes, range, segment.magnitudes, part.count)
-            var expected = try product(start, range, segment.reference, part.count)
+            let found = try product(buffers.storedValues, range, segment.vectors, part.count)
+            let tolerances = try product(buffers.scratch, range, segment.magnitudes, part.count)
+            var expected = try product(buffers.start, range, segment.reference, part.count)
             var size = [Double](repeating: 0, count: expected.count)
             for (line, first) in stride(from: range.lowerBound, to: range.upperBound, by: columns).enumerated() {
-                let norm = Recomputation.norm(start[first..<(first + columns)]) * RoundingError.slack
+                let norm = Recomputation.norm(buffers.start[first..<(first + columns)]) * RoundingError.slack
                 for vector in 0..<vectors { size[line * vectors + vector] = norm * segment.norms[vector] }
             }
             var longest = columns
@@ -253,20 +252,12 @@ struct ProbePlan: Sendable {
     }
 
     /// h + 2E + γ(n + 1)·|W'| for every element.
-    private func stepSizes(_ stored: [Double], _ bounds: [Double]) -> [Double] {
-        let gamma = RoundingError.gamma(recipe.columns + 1)
-        return [Double](unsafeUninitializedCapacity: stored.count) { buffer, count in
-            stored.withUnsafeBufferPointer { stored in
-                bounds.withUnsafeBufferPointer { bounds in
-                    for index in 0..<stored.count {
-                        // The power of two at or below |W'|: its exponent bits alone. Infinity stays infinity.
-                        let power = Double(bitPattern: stored[index].bitPattern & 0x7FF0_0000_0000_0000)
-                        buffer[index] =
-                            max(power, smallestNormal) * halfStep + 2 * bounds[index] + gamma * abs(stored[index])
-                    }
-                }
-            }
-            count = stored.count
+    private func putStepSizes(of stored: [Double], _ bounds: [Double], into sizes: inout [Double]) {
+        let gamma = RoundingError.gamma(recomputation.columns + 1)
+        for index in 0..<stored.count {
+            // The power of two at or below |W'|: its exponent bits alone. Infinity stays infinity.
+            let power = Double(bitPattern: stored[index].bitPattern & 0x7FF0_0000_0000_0000)
+            sizes[index] = max(power, smallestNormal) * halfStep + 2 * bounds[index] + gamma * abs(stored[index])
         }
     }
 
@@ -277,7 +268,7 @@ struct ProbePlan: Sendable {
                 try result.withUnsafeMutableBufferPointer { result in
                     try BLAS.multiply(
                         UnsafeBufferPointer(rebasing: matrix[range]), vectors, into: result, rows: rows,
-                        columns: self.vectors, depth: recipe.columns)
+                        columns: self.vectors, depth: recomputation.columns)
                 }
             }
         }

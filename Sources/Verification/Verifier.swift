@@ -74,6 +74,7 @@ public struct Verifier: Sendable {
         let names = Set(expected.map(\.name))
         report.unexpected = result.tensors.map(\.name).filter { !names.contains($0) }
         let numbers = AdapterNumbers(adapters: adapters)
+        let pool = BufferPool()
         var verifications: [TensorVerification] = []
         for recipe in expected {
             guard let stored = result[recipe.name] else {
@@ -90,7 +91,7 @@ public struct Verifier: Sendable {
             verifications.append(
                 try TensorVerification(
                     recipe: recipe, stored: stored, result: result, base: base, adapters: adapters, numbers: numbers,
-                    tolerance: maxULP ?? 0, probes: probes))
+                    pool: pool, tolerance: maxULP ?? 0, probes: probes))
         }
         try compare(verifications)
         report.tensors = verifications.map { $0.report() }

@@ -294,7 +294,7 @@ import Testing
             .init(path: ["tie_word_embeddings"], value: false), .init(path: ["text_config", "vocab_size"], value: 12),
         ]
         func keys(_ text: String) throws -> [String] {
-            let report = try scene.verify(scene.base, config: (changes, text))
+            let report = try scene.verify(config: text, changes: changes)
             #expect(report.equivalent == report.config.isEmpty)
             return report.config.map(\.key)
         }

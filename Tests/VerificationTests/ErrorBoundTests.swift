@@ -105,10 +105,12 @@ import Testing
                 let kernel = try scene.merge.values(recipe)
                 let recomputation = try scene.recomputation(0)
                 let rows = 0..<recipe.rows
-                let (values, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
+                let panel = try recomputation.panel(rows: rows)
+                let (values, bounds) = (panel.values, panel.bounds)
+                let columns = recipe.columns
                 let defined = rows.flatMap { row in
                     DefinedOrder(recomputation: recomputation).sums(
-                        row: row, start: (try? recomputation.start(rows: row..<(row + 1)))?[...] ?? [])
+                        row: row, start: panel.start[(row * columns)..<((row + 1) * columns)])
                 }
                 #expect(defined.map(\.bitPattern) == kernel.map(\.bitPattern), "the defined order has its own bits")
                 let third = try backwards(scene)
@@ -158,8 +160,8 @@ import Testing
                 let kernel = try scene.merge.values(scene.recipes[0])
                 let recomputation = try scene.recomputation(0)
                 let rows = 0..<recipe.rows
-                var (found, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
-                _ = recomputation.magnify(&found, bounds: &bounds, rows: rows)
+                let panel = try recomputation.panel(rows: rows)
+                let (found, bounds) = (panel.values, panel.bounds)
                 for index in values.indices {
                     let differences = [
                         abs(values[index] - Float80(found[index])), abs(values[index] - Float80(kernel[index])),
@@ -198,8 +200,8 @@ import Testing
         var steps = 0.0
         for row in 0..<16 {
             let rows = (row * 16)..<(row * 16 + 16)
-            var (values, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
-            _ = recomputation.magnify(&values, bounds: &bounds, rows: rows)
+            let panel = try recomputation.panel(rows: rows)
+            let (values, bounds) = (panel.values, panel.bounds)
             // An interval of width 2E meets a rounding boundary with probability 2E / step.
             for index in values.indices { steps += 2 * bounds[index] / Ulp.spacing(at: values[index], in: dtype) }
         }

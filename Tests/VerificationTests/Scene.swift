@@ -14,7 +14,6 @@ final class Scene {
     var random: SplitMix64
     private let directory: TemporaryDirectory
     private var opened: (base: Checkpoint, adapter: Adapter)?
-    private var count = 0
 
     init(seed: UInt64 = 1) throws {
         random = SplitMix64(seed: seed)
@@ -99,27 +98,34 @@ final class Scene {
 
     /// Verifies a result that consists of `tensors`.
     func verify(
-        _ tensors: [StoredValues], recipes: [TensorRecipe]? = nil, dtype: DType? = nil, all: Bool = false,
-        maxULP: UInt64? = nil, jobs: Int = 1, probes: Int = 4, config: (changes: [Binding.ConfigChange], text: String)? = nil
+        _ tensors: [StoredValues], dtype: DType? = nil, all: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
+        probes: Int = 4
     ) throws -> EquivalenceReport {
+        try verifier(of: tensors, dtype: dtype, all: all, maxULP: maxULP, jobs: jobs, probes: probes).run()
+    }
+
+    /// A verifier of a result that consists of `tensors`, written to disk.
+    func verifier(
+        of tensors: [StoredValues], dtype: DType? = nil, all: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
+        probes: Int = 4
+    ) throws -> Verifier {
         let inputs = try inputs()
-        count += 1
-        let result: Checkpoint
-        if let config {
-            let inner = try TemporaryDirectory()
-            try inner.write(try StoredValues.file(tensors), to: "model.safetensors")
-            try inner.write(config.text, to: "config.json")
-            result = try Checkpoint.open(inner.path)
-            return try Verifier(
-                recipes: recipes ?? self.recipes, base: inputs.base, adapters: [inputs.adapter],
-                configChanges: config.changes, result: result, dtype: dtype, convertsAllDTypes: all, maxULP: maxULP,
-                jobs: jobs, probes: probes
-            ).run()
-        }
-        result = try Checkpoint.open(try directory.write(try StoredValues.file(tensors), to: "result\(count % 2).safetensors"))
+        let path = try directory.write(try StoredValues.file(tensors), to: "result.safetensors")
+        return Verifier(
+            recipes: recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: [],
+            result: try Checkpoint.open(path), dtype: dtype, convertsAllDTypes: all, maxULP: maxULP, jobs: jobs,
+            probes: probes)
+    }
+
+    /// Verifies the base itself, as a directory with a config of its own.
+    func verify(config: String, changes: [Binding.ConfigChange]) throws -> EquivalenceReport {
+        let inputs = try inputs()
+        let result = try TemporaryDirectory()
+        try result.write(try StoredValues.file(base), to: "model.safetensors")
+        try result.write(config, to: "config.json")
         return try Verifier(
-            recipes: recipes ?? self.recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: [],
-            result: result, dtype: dtype, convertsAllDTypes: all, maxULP: maxULP, jobs: jobs, probes: probes
+            recipes: recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: changes,
+            result: try Checkpoint.open(result.path)
         ).run()
     }
 }
