@@ -3,9 +3,9 @@ import Tensors
 
 /// The defined order of evaluation, written out in plain Swift, one operation after the other.
 ///
-/// It judges the few elements for which the bound leaves more than one answer: ties, sums that nearly cancel, those next
-/// to zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what writes
-/// merges.
+/// It judges the few elements for which the bound leaves more than one answer: ties, sums that nearly cancel, those
+/// next to zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what
+/// writes merges.
 ///
 ///     acc = +0;  for k in 0..<r { acc = fma(left[i, k], right[k, j], acc) };  term = scale * acc
 ///     update = -0;  for every term in order { update = update + term }

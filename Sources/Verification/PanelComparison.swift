@@ -7,15 +7,17 @@ import Tensors
 /// An element is accepted as follows, with v and E of ``Recomputation``.
 /// 1. An element that no update reaches has one right answer: the source's bits, or the source rounded to the output's
 ///    dtype, or the replacing row rounded to it.
-/// 2. Where v − E and v + E round to one code, that code is the one right answer: rounding is monotonic, and the defined
-///    result lies between the two.
-/// 3. Elsewhere the interval leaves a choice: it reaches across a rounding boundary (by chance, or because factors of few
-///    bits make exact ties), or the sum nearly cancels, or the dtype is F64; next to zero BLAS leaves the sign open; NaN
-///    and infinities have no interval. Such an element is evaluated in the defined order, which leaves one right answer
-///    again. It must lie within v ± E as well: if not, one of the two paths is at fault, and nothing is accepted.
+/// 2. Where v − E and v + E round to one code, that code is the one right answer: rounding is monotonic, and the
+///    defined result lies between the two.
+/// 3. Elsewhere the interval leaves a choice: it reaches across a rounding boundary (by chance, or because factors of
+///    few bits make exact ties), or the sum nearly cancels, or the dtype is F64; next to zero BLAS leaves the sign
+///    open; NaN and infinities have no interval. Such an element is evaluated in the defined order, which leaves one
+///    right answer again. It must lie within v ± E as well: if not, one of the two paths is at fault, and nothing is
+///    accepted.
 /// 4. Terms that decompose the base have no defined order; there every code between the two is accepted.
 ///
-/// So one flipped bit is caught, in every dtype. A number of steps given by the caller loosens 2 to 4.
+/// So one flipped bit is caught, in every dtype, wherever 1 to 3 decide. A number of steps given by the caller loosens
+/// 2 to 4.
 struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     let recomputation: Recomputation
     let order: CodeOrder<Code>
@@ -24,7 +26,7 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     let definedNorms: @Sendable () throws -> [[Double]]
     let probes: ProbePlan?
 
-    private var recipe: TensorRecipe { recomputation.recipe }
+    var recipe: TensorRecipe { recomputation.recipe }
 
     /// Compares rows whose stored bytes are in the buffers.
     func tally(rows: Range<Int>, _ buffers: inout PanelBuffers) throws -> Tally {
@@ -95,7 +97,7 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     /// Rules 2 to 4 for an element that the fast test left over. `value` becomes the defined result where that decided.
     private func judge(
         _ code: Code, _ low: Code, _ high: Code, index: Int, row: Int, storedValue: Double, value: inout Double,
-        bound: Double, start: [Double], definition: inout DefinedRow, tally: inout Tally
+        bound: Double, start: [Double], definition: inout DefinedRow<Code>, tally: inout Tally
     ) throws {
         let isBounded = bound < .infinity
         var (lowest, highest) = (low, high)
@@ -154,7 +156,7 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
 
     /// The columns of a row that updates or magnitudes reach, sorted and apart.
     private func computedSpans(row: Int) -> [Range<Int>] {
-        let spans = recipe.changedRegions.filter { $0.rows.contains(row) && !$0.columns.isEmpty }.map(\.columns)
+        let spans = recomputation.changedRegions.filter { $0.rows.contains(row) && !$0.columns.isEmpty }.map(\.columns)
         if spans.count < 2 { return spans }
         var result: [Range<Int>] = []
         for span in spans.sorted(by: { $0.lowerBound < $1.lowerBound }) {
@@ -182,7 +184,8 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
         }
     }
 
-    fileprivate func narrowed(_ value: Double) throws -> Code {
+    /// The code of one value.
+    func narrowed(_ value: Double) throws -> Code {
         try Conversion.narrowed([value], to: recipe.dtype).withUnsafeBytes { $0.loadUnaligned(as: Code.self) }
     }
 
@@ -203,48 +206,6 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
                     }
                 }
             }
-        }
-    }
-
-    /// The elements that are evaluated in the defined order: one by one, or the whole row where that is needed for a norm
-    /// or saves work.
-    private struct DefinedRow {
-        /// Elements of one row that are evaluated alone. An element reads a column of the right factor, which costs about
-        /// as much as a dozen elements of a row that is evaluated as a whole.
-        private let limit = 8
-
-        let comparison: PanelComparison
-        let firstRow: Int
-        private var row = -1
-        private var asked = 0
-        private var values: [Double] = []
-        private var codes: [UInt8] = []
-
-        init(comparison: PanelComparison, firstRow: Int) {
-            self.comparison = comparison
-            self.firstRow = firstRow
-        }
-
-        /// - Parameter start: the start of all rows from `firstRow` on.
-        mutating func element(row: Int, column: Int, start: [Double]) throws -> (value: Double, code: Code) {
-            let definition = DefinedOrder(recomputation: comparison.recomputation)
-            let columns = comparison.recomputation.columns
-            let first = (row - firstRow) * columns
-            if self.row != row { (self.row, asked, values) = (row, 0, []) }
-            asked += 1
-            if asked <= limit, comparison.recipe.magnitudes.isEmpty {
-                let value = definition.element(row: row, column: column, start: start[first + column])
-                return (value, try comparison.narrowed(value))
-            }
-            if values.isEmpty {
-                values = definition.row(
-                    row, start: start[first..<(first + columns)], columnNorms: try comparison.definedNorms())
-                codes = try Conversion.narrowed(values, to: comparison.recipe.dtype)
-            }
-            let code = codes.withUnsafeBytes {
-                $0.loadUnaligned(fromByteOffset: column * MemoryLayout<Code>.size, as: Code.self)
-            }
-            return (values[column], code)
         }
     }
 }

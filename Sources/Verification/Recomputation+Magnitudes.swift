@@ -14,8 +14,8 @@ struct ColumnNorms: Sendable {
 /// ## The bound
 ///
 /// Let v and k be the elements of V on the two paths, |v − k| ≤ e, N and M the norms of the line as computed on the two
-/// paths, n the length of the line. Each path sums n squares, one rounding for each product and sum at most, and takes a
-/// root: N = ‖v‖·(1 + θ), |θ| ≤ γ(n + 1)/2 + u, and M likewise with k. The true norms differ by at most ‖e‖₂. So
+/// paths, n the length of the line. Each path sums n squares, one rounding for each product and sum at most, and takes
+/// a root: N = ‖v‖·(1 + θ), |θ| ≤ γ(n + 1)/2 + u, and M likewise with k. The true norms differ by at most ‖e‖₂. So
 /// |N − M| / N ≤ ρ := (‖e‖₂/N + γ(n + 2)) · (1 + small). Then y = fl(v·fl(m/N)) and likewise for k: with f = m/N
 ///
 ///     |y_v − y_k|  ≤  |f|·e·(1 + ρ') + |f·v|·(ρ' + 4u),      ρ' = ρ / (1 − ρ)
@@ -83,7 +83,8 @@ extension Recomputation {
         let size = abs(factor.factor)
         let result = value * factor.factor
         // The last part covers the rounding of v ∓ E.
-        bound = (size * bound * (1 + 0x1p-6) + abs(result) * (factor.change + RoundingError.unit))
+        bound =
+            (size * bound * (1 + 0x1p-6) + abs(result) * (factor.change + RoundingError.unit))
             * RoundingError.slack + RoundingError.underflow
         value = result
     }

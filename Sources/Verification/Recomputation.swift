@@ -17,14 +17,16 @@ struct Recomputation: Sendable {
     let recipe: TensorRecipe
     let source: SourceRows
     let prepared: PreparedRecipe
-    /// The recipe's matrix is as wide as this; asked for often.
+    /// The length of a matrix row, and the rectangles that are computed: derived from the recipe once.
     let columns: Int
+    let changedRegions: [Region]
 
     init(recipe: TensorRecipe, source: SourceRows, prepared: PreparedRecipe) {
         self.recipe = recipe
         self.source = source
         self.prepared = prepared
         columns = recipe.columns
+        changedRegions = recipe.changedRegions
     }
 
     /// The start, v and E of some rows, in buffers of their own.
@@ -107,7 +109,8 @@ struct Recomputation: Sendable {
                     try product.withUnsafeMutableBufferPointer { product in
                         // The scale stays outside: with alpha = 0 BLAS would not read the factors, and lose their NaN.
                         try BLAS.multiply(
-                            UnsafeBufferPointer(rebasing: left[(termRow * rank)..<((termRow + part.count) * rank)]), right,
+                            UnsafeBufferPointer(rebasing: left[(termRow * rank)..<((termRow + part.count) * rank)]),
+                            right,
                             into: product, rows: part.count, columns: width, depth: rank)
                     }
                 }

@@ -17,7 +17,8 @@ struct SourceRows: Sendable {
         case .base(let stored): (checkpoint, name) = (base, stored)
         case .adapter(let index, let stored):
             guard adapters.indices.contains(index) else {
-                throw PeftfileError(.malformed, "is of an adapter that is not given", tensor: stored, rule: "TensorMissing")
+                throw PeftfileError(
+                    .malformed, "is of an adapter that is not given", tensor: stored, rule: "TensorMissing")
             }
             (checkpoint, name) = (adapters[index].checkpoint, stored)
         }
@@ -27,7 +28,8 @@ struct SourceRows: Sendable {
         }
         guard tensor.dtype == recipe.sourceDType, tensor.shape == recipe.shape else {
             throw PeftfileError(
-                .malformed, "is \(tensor.dtype.rawValue) \(tensor.shape), and \(recipe.sourceDType.rawValue) "
+                .malformed,
+                "is \(tensor.dtype.rawValue) \(tensor.shape), and \(recipe.sourceDType.rawValue) "
                     + "\(recipe.shape) is expected", file: checkpoint.path, tensor: name, rule: "ShapeMismatch")
         }
         self.tensor = tensor
@@ -39,7 +41,8 @@ struct SourceRows: Sendable {
     /// Bytes of the tensor as stored; `range` counts from its first.
     func bytes(_ range: Range<UInt64>) throws -> [UInt8] { try checkpoint.read(tensor, bytes: range) }
 
-    /// Reads the bytes of matrix rows and widens them. Only for types of whole bytes, which are all that are computed with.
+    /// Reads the bytes of matrix rows and widens them. Only for types of whole bytes, which are all that are computed
+    /// with.
     func read(rows: Range<Int>, raw: inout [UInt8], values: inout [Double]) throws {
         let row = UInt64(recipe.columns) * UInt64(recipe.sourceDType.bits / 8)
         PanelBuffers.resize(&raw, rows.count * Int(row))

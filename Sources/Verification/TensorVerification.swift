@@ -102,7 +102,8 @@ final class TensorVerification: Sendable {
             case .f64: try compare(rows, &buffers, shared, CodeOrder<UInt64>(infinity: 0x7FF0_0000_0000_0000))
             default:
                 throw PeftfileError(
-                    .unsupported, "has dtype \(recipe.dtype.rawValue), in which nothing is computed", tensor: recipe.name,
+                    .unsupported, "has dtype \(recipe.dtype.rawValue), in which nothing is computed",
+                    tensor: recipe.name,
                     rule: "BaseDType")
             }
         }

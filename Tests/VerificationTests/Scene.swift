@@ -4,6 +4,7 @@ import Checkpoints
 import Containers
 import Tensors
 import TestSupport
+
 @testable import Verification
 
 /// A base, an adapter and the recipes that join them, on disk in a directory of their own.
@@ -47,7 +48,8 @@ final class Scene {
     func factor(_ name: String, _ dtype: DType, _ shape: Shape, _ values: [Double]? = nil) throws -> Factor {
         let stored = try StoredValues(ExactString(name), dtype, shape, values ?? normal(shape.elementCount ?? 0, 0.1))
         adapter.append(stored)
-        return Factor(adapter: 0, info: TensorInfo(name: ExactString(name), dtype: dtype, shape: shape, begin: 0, end: 0))
+        return Factor(
+            adapter: 0, info: TensorInfo(name: ExactString(name), dtype: dtype, shape: shape, begin: 0, end: 0))
     }
 
     /// A low-rank term on a whole tensor or a region of it.
@@ -74,7 +76,8 @@ final class Scene {
         let adapter = adapter.isEmpty ? [try StoredValues("none", .f32, [1], [0])] : self.adapter
         let files = (
             try directory.write(try StoredValues.file(base), to: "base.safetensors"),
-            try directory.write(try StoredValues.file(adapter), to: "adapter.safetensors"))
+            try directory.write(try StoredValues.file(adapter), to: "adapter.safetensors")
+        )
         let result = (base: try Checkpoint.open(files.0), adapter: try Adapter(path: files.1))
         opened = result
         return result
@@ -87,7 +90,8 @@ final class Scene {
 
     func recomputation(_ index: Int) throws -> Recomputation {
         let source = try source(recipes[index])
-        var prepared = try PreparedRecipe(recipes[index], source: source, numbers: AdapterNumbers(adapters: [try inputs().adapter]))
+        var prepared = try PreparedRecipe(
+            recipes[index], source: source, numbers: AdapterNumbers(adapters: [try inputs().adapter]))
         for index in prepared.magnitudes.indices where prepared.magnitudes[index].axis == .columns {
             prepared.magnitudes[index].norms = try Recomputation(
                 recipe: source.recipe, source: source, prepared: prepared
