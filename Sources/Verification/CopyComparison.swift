@@ -13,9 +13,13 @@ struct CopyComparison {
         var tally = Tally()
         if stored == expected { return tally }
         let count = stored.count * 8 / dtype.bits
-        let numbers = dtype == .c64 ? nil : (
-            stored: try Conversion.widened(stored, as: dtype, count: count),
-            expected: try Conversion.widened(expected, as: dtype, count: count))
+        let numbers =
+            dtype == .c64
+            ? nil
+            : (
+                stored: try Conversion.widened(stored, as: dtype, count: count),
+                expected: try Conversion.widened(expected, as: dtype, count: count)
+            )
         for element in 0..<count where differs(stored, expected, element) {
             let values = numbers.map { ($0.stored[element], $0.expected[element]) } ?? (.nan, .nan)
             tally.reject(first + element, stored: values.0, expected: values.1)

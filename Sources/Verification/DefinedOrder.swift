@@ -3,9 +3,9 @@ import Tensors
 
 /// The defined order of evaluation, written out in plain Swift, one operation after the other.
 ///
-/// It judges the few elements for which the bound leaves more than one answer: ties, sums that nearly cancel, those next
-/// to zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what writes
-/// merges.
+/// It judges the few elements for which the bound leaves more than one answer: ties, sums that nearly cancel, those
+/// next to zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what
+/// writes merges.
 ///
 ///     acc = +0;  for k in 0..<r { acc = fma(left[i, k], right[k, j], acc) };  term = scale * acc
 ///     update = -0;  for every term in order { update = update + term }
@@ -13,7 +13,7 @@ import Tensors
 struct DefinedOrder {
     let recomputation: Recomputation
 
-    private var columns: Int { recomputation.recipe.columns }
+    private var columns: Int { recomputation.columns }
 
     /// W + Σ terms of one element.
     func element(row: Int, column: Int, start: Double) -> Double {
@@ -83,8 +83,10 @@ struct DefinedOrder {
         try recomputation.prepared.magnitudes.map { magnitude in
             guard magnitude.axis == .columns else { return [] }
             var squares = [Double](repeating: 0, count: magnitude.region.columns.count)
+            var buffers = PanelBuffers()
             for row in magnitude.region.rows {
-                let values = sums(row: row, start: try recomputation.start(rows: row..<(row + 1))[...])
+                try recomputation.load(rows: row..<(row + 1), &buffers)
+                let values = sums(row: row, start: buffers.start[...])
                 for (position, column) in magnitude.region.columns.enumerated() {
                     squares[position] = squares[position].addingProduct(values[column], values[column])
                 }

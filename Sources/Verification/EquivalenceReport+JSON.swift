@@ -4,8 +4,8 @@ import Tensors
 extension EquivalenceReport {
     /// The report as the document that `verify --json` prints, `peftfile.verify/1`.
     ///
-    /// `schema`, `warnings`, `equivalent`, `tensors` (`name`, `elements`, `max_ulp`, `max_abs`, `mismatched`), `missing` and
-    /// `unexpected` are fixed; keys may be added. A number that is NaN or infinite is null.
+    /// `schema`, `warnings`, `equivalent`, `tensors` (`name`, `elements`, `max_ulp`, `max_abs`, `mismatched`),
+    /// `missing` and `unexpected` are fixed; keys may be added. A number that is NaN or infinite is null.
     public var json: JSONValue {
         var document = JSONObject()
         document["schema"] = "peftfile.verify/1"
@@ -32,21 +32,23 @@ extension EquivalenceReport.Tensor {
         object["kind"] = .string(kind.rawValue)
         object["ambiguous"] = .number(JSONNumber(ambiguous))
         object["accepted_by_library_bound"] = .number(JSONNumber(acceptedByLibraryBound))
-        object["first_mismatch"] = firstMismatch.map { mismatch in
-            [
-                "index": .number(JSONNumber(mismatch.index)), "stored": .finite(mismatch.stored),
-                "expected": .finite(mismatch.expected),
-            ]
-        } ?? .null
-        object["probe"] = switch probe {
-        case nil: .null
-        case .compared(let vectors, let failures, let worst):
-            [
-                "vectors": .number(JSONNumber(vectors)), "failures": .number(JSONNumber(failures)),
-                "worst": .finite(worst),
-            ]
-        case .skipped(let reason): ["skipped": .string(reason)]
-        }
+        object["first_mismatch"] =
+            firstMismatch.map { mismatch in
+                [
+                    "index": .number(JSONNumber(mismatch.index)), "stored": .finite(mismatch.stored),
+                    "expected": .finite(mismatch.expected),
+                ]
+            } ?? .null
+        object["probe"] =
+            switch probe {
+            case nil: .null
+            case .compared(let vectors, let failures, let worst):
+                [
+                    "vectors": .number(JSONNumber(vectors)), "failures": .number(JSONNumber(failures)),
+                    "worst": .finite(worst),
+                ]
+            case .skipped(let reason): ["skipped": .string(reason)]
+            }
         return .object(object)
     }
 }

@@ -38,8 +38,8 @@ public struct EquivalenceReport: Sendable {
         public var name: ExactString
         public var kind: Kind
         public var elements: Int
-        /// The largest distance from the expected value after rounding, in steps of the dtype; nil where a distance has no
-        /// number: NaN against a number, or different codes of a type without steps.
+        /// The largest distance from the expected value after rounding, in steps of the dtype; nil where a distance has
+        /// no number: NaN against a number, or different codes of a type without steps.
         public var maxULP: UInt64?
         /// The largest |stored − expected|, the expected value taken before it is rounded. Pairs with a NaN or an
         /// infinity on one side only do not enter it.
@@ -48,10 +48,11 @@ public struct EquivalenceReport: Sendable {
         public var nonfinite: Int
         /// Elements that were not accepted.
         public var mismatched: Int
-        /// Elements that the bound of the two arithmetics' difference did not decide alone, and that were evaluated in the
-        /// defined order as well. (Where the base is decomposed there is none: several answers were acceptable.)
+        /// Elements that the bound of the two arithmetics' difference did not decide alone, and that were evaluated in
+        /// the defined order as well. (Where the base is decomposed there is none: several answers were acceptable.)
         public var ambiguous: Int
-        /// Elements accepted only because another build of LAPACK may have written them (methods that decompose the base).
+        /// Elements accepted only because another build of LAPACK may have written them (methods that decompose the
+        /// base).
         public var acceptedByLibraryBound: Int
         /// The first element that was not accepted.
         public var firstMismatch: Mismatch?

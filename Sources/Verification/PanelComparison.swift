@@ -7,15 +7,17 @@ import Tensors
 /// An element is accepted as follows, with v and E of ``Recomputation``.
 /// 1. An element that no update reaches has one right answer: the source's bits, or the source rounded to the output's
 ///    dtype, or the replacing row rounded to it.
-/// 2. Where v − E and v + E round to one code, that code is the one right answer: rounding is monotonic, and the defined
-///    result lies between the two.
-/// 3. Elsewhere the interval leaves a choice: it reaches across a rounding boundary (by chance, or because factors of few
-///    bits make exact ties), or the sum nearly cancels, or the dtype is F64; next to zero BLAS leaves the sign open; NaN
-///    and infinities have no interval. Such an element is evaluated in the defined order, which leaves one right answer
-///    again. It must lie within v ± E as well: if not, one of the two paths is at fault, and nothing is accepted.
+/// 2. Where v − E and v + E round to one code, that code is the one right answer: rounding is monotonic, and the
+///    defined result lies between the two.
+/// 3. Elsewhere the interval leaves a choice: it reaches across a rounding boundary (by chance, or because factors of
+///    few bits make exact ties), or the sum nearly cancels, or the dtype is F64; next to zero BLAS leaves the sign
+///    open; NaN and infinities have no interval. Such an element is evaluated in the defined order, which leaves one
+///    right answer again. It must lie within v ± E as well: if not, one of the two paths is at fault, and nothing is
+///    accepted.
 /// 4. Terms that decompose the base have no defined order; there every code between the two is accepted.
 ///
-/// So one flipped bit is caught, in every dtype. A number of steps given by the caller loosens 2 to 4.
+/// So one flipped bit is caught, in every dtype, wherever 1 to 3 decide. A number of steps given by the caller loosens
+/// 2 to 4.
 struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     let recomputation: Recomputation
     let order: CodeOrder<Code>
@@ -24,33 +26,48 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     let definedNorms: @Sendable () throws -> [[Double]]
     let probes: ProbePlan?
 
-    private var recipe: TensorRecipe { recomputation.recipe }
+    var recipe: TensorRecipe { recomputation.recipe }
 
-    func tally(rows: Range<Int>, stored: [UInt8]) throws -> Tally {
+    /// Compares rows whose stored bytes are in the buffers.
+    func tally(rows: Range<Int>, _ buffers: inout PanelBuffers) throws -> Tally {
         var tally = Tally()
-        let columns = recipe.columns
-        let raw = try recomputation.source.bytes(rows: rows)
-        let count = rows.count * columns
-        let storedValues = try Conversion.widened(stored, as: recipe.dtype, count: count)
-        var start = try Conversion.widened(raw, as: recipe.sourceDType, count: count)
-        recomputation.replace(&start, rows: rows)
-        let exact = try exactBytes(raw, start, rows: rows)
+        let columns = recomputation.columns
+        let hasSameDType = recipe.sourceDType == recipe.dtype
+        try recomputation.load(rows: rows, &buffers)
+        if hasSameDType {
+            try putReplacedRows(into: &buffers.raw, from: buffers.start, rows: rows)
+        } else {
+            try round(buffers.start, into: &buffers.converted)
+        }
+        try recomputation.sum(rows: rows, &buffers)
+        recomputation.magnify(rows: rows, &buffers)
+        PanelBuffers.resize(&buffers.scratch, buffers.values.count)
+        try roundEnds(-1, buffers.values, buffers.bounds, &buffers.scratch, into: &buffers.low)
+        try roundEnds(1, buffers.values, buffers.bounds, &buffers.scratch, into: &buffers.high)
+        PanelBuffers.resize(&buffers.storedValues, buffers.values.count)
+        try buffers.stored.withUnsafeBytes { stored in
+            try buffers.storedValues.withUnsafeMutableBufferPointer {
+                try Conversion.widen(stored, as: recipe.dtype, into: $0)
+            }
+        }
 
-        var (values, bounds) = try recomputation.sums(rows: rows, start: start)
-        let factors = recomputation.magnify(&values, bounds: &bounds, rows: rows)
-        let low = try narrowed(values, bounds, -1)
-        let high = try narrowed(values, bounds, 1)
-
-        var definition = DefinedRow(comparison: self, start: start, firstRow: rows.lowerBound)
-        try withCodes(stored, exact, low, high) { stored, exact, low, high in
+        var definition = DefinedRow(comparison: self, firstRow: rows.lowerBound)
+        let (start, bounds, storedValues) = (buffers.start, buffers.bounds, buffers.storedValues)
+        var values: [Double] = []
+        swap(&values, &buffers.values)
+        try withCodes(buffers.stored, hasSameDType ? buffers.raw : buffers.converted, buffers.low, buffers.high) {
+            stored, exact, low, high in
             for (line, row) in rows.enumerated() {
                 var column = 0
                 for span in computedSpans(row: row) + [columns..<columns] {
-                    for index in (line * columns + column)..<(line * columns + span.lowerBound) {
-                        if stored[index] == exact[index] { continue }
+                    for index in (line * columns + column)..<(line * columns + span.lowerBound)
+                    where stored[index] != exact[index] {
                         tally.note(stored: storedValues[index], expected: start[index], dtype: recipe.dtype)
-                        let isLoosened = recipe.sourceDType != recipe.dtype && tolerance > 0
-                        if isLoosened, order.isWithin(tolerance, of: exact[index], exact[index], stored[index]) { continue }
+                        if !hasSameDType, tolerance > 0,
+                            order.isWithin(tolerance, of: exact[index], exact[index], stored[index])
+                        {
+                            continue
+                        }
                         tally.reject(
                             rows.lowerBound * columns + index, stored: storedValues[index], expected: start[index])
                     }
@@ -62,24 +79,25 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
                         }
                         try judge(
                             code, low[index], high[index], index: index, row: row, storedValue: storedValues[index],
-                            value: &values[index], bound: bounds[index], definition: &definition, tally: &tally)
+                            value: &values[index], bound: bounds[index], start: start, definition: &definition,
+                            tally: &tally)
                     }
                     column = span.upperBound
                 }
             }
         }
+        swap(&values, &buffers.values)
         storedValues.withUnsafeBufferPointer { stored in
-            values.withUnsafeBufferPointer { tally.noteDifferences(stored: stored, expected: $0) }
+            buffers.values.withUnsafeBufferPointer { tally.noteDifferences(stored: stored, expected: $0) }
         }
-        try probes?.compare(
-            rows: rows, stored: storedValues, start: start, bounds: bounds, factors: factors, tally: &tally)
+        try probes?.compare(rows: rows, &buffers, tally: &tally)
         return tally
     }
 
     /// Rules 2 to 4 for an element that the fast test left over. `value` becomes the defined result where that decided.
     private func judge(
         _ code: Code, _ low: Code, _ high: Code, index: Int, row: Int, storedValue: Double, value: inout Double,
-        bound: Double, definition: inout DefinedRow, tally: inout Tally
+        bound: Double, start: [Double], definition: inout DefinedRow<Code>, tally: inout Tally
     ) throws {
         let isBounded = bound < .infinity
         var (lowest, highest) = (low, high)
@@ -96,7 +114,7 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
             }
         } else {
             if !isBounded || low != high { tally.ambiguous += 1 }
-            let defined = try definition.element(row: row, column: index % recipe.columns)
+            let defined = try definition.element(row: row, column: index % recomputation.columns, start: start)
             let isConsistent = !isBounded || abs(defined.value - value) <= bound
             (lowest, highest) = (defined.code, defined.code)
             isAccepted = isConsistent && code == defined.code
@@ -110,7 +128,8 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
             return
         }
         if tolerance > 0, order.isWithin(tolerance, of: lowest, highest, code) { return }
-        tally.reject(row * recipe.columns + index % recipe.columns, stored: storedValue, expected: value)
+        tally.reject(
+            row * recomputation.columns + index % recomputation.columns, stored: storedValue, expected: value)
     }
 
     /// Whether an element would be accepted had this machine's LAPACK written it.
@@ -121,28 +140,23 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
         return [value - rest, value + rest].contains { Ulp.distance(stored, $0, in: recipe.dtype) == 0 }
     }
 
-    /// The bits of elements that no update reaches.
-    private func exactBytes(_ raw: [UInt8], _ start: [Double], rows: Range<Int>) throws -> [UInt8] {
-        guard recipe.sourceDType == recipe.dtype else { return try Conversion.narrowed(start, to: recipe.dtype) }
-        guard recomputation.prepared.replacements.contains(where: { rows.contains(where: $0.rows.keys.contains) }) else {
-            return raw
-        }
-        var bytes = raw
-        let rounded = try Conversion.narrowed(start, to: recipe.dtype)
+    /// Puts replaced rows, rounded, in the place of the source's bytes.
+    private func putReplacedRows(into bytes: inout [UInt8], from start: [Double], rows: Range<Int>) throws {
         let size = recipe.dtype.bits / 8
         for replacement in recomputation.prepared.replacements {
             for (line, row) in rows.enumerated() where replacement.rows[row] != nil {
-                let first = (line * recipe.columns + replacement.columns.lowerBound) * size
-                let range = first..<(first + replacement.columns.count * size)
-                bytes.replaceSubrange(range, with: rounded[range])
+                let first = line * recomputation.columns + replacement.columns.lowerBound
+                let range = first..<(first + replacement.columns.count)
+                bytes.replaceSubrange(
+                    (range.lowerBound * size)..<(range.upperBound * size),
+                    with: try Conversion.narrowed(Array(start[range]), to: recipe.dtype))
             }
         }
-        return bytes
     }
 
     /// The columns of a row that updates or magnitudes reach, sorted and apart.
     private func computedSpans(row: Int) -> [Range<Int>] {
-        let spans = recipe.changedRegions.filter { $0.rows.contains(row) && !$0.columns.isEmpty }.map(\.columns)
+        let spans = recomputation.changedRegions.filter { $0.rows.contains(row) && !$0.columns.isEmpty }.map(\.columns)
         if spans.count < 2 { return spans }
         var result: [Range<Int>] = []
         for span in spans.sorted(by: { $0.lowerBound < $1.lowerBound }) {
@@ -156,19 +170,22 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     }
 
     /// v + sign·E, rounded to the output's dtype.
-    private func narrowed(_ values: [Double], _ bounds: [Double], _ sign: Double) throws -> [UInt8] {
-        let ends = [Double](unsafeUninitializedCapacity: values.count) { buffer, count in
-            values.withUnsafeBufferPointer { values in
-                bounds.withUnsafeBufferPointer { bounds in
-                    for index in 0..<values.count { buffer[index] = values[index] + sign * bounds[index] }
-                }
-            }
-            count = values.count
-        }
-        return try Conversion.narrowed(ends, to: recipe.dtype)
+    private func roundEnds(
+        _ sign: Double, _ values: [Double], _ bounds: [Double], _ ends: inout [Double], into bytes: inout [UInt8]
+    ) throws {
+        for index in 0..<values.count { ends[index] = values[index] + sign * bounds[index] }
+        try round(ends, into: &bytes)
     }
 
-    fileprivate func narrowed(_ value: Double) throws -> Code {
+    private func round(_ values: [Double], into bytes: inout [UInt8]) throws {
+        PanelBuffers.resize(&bytes, values.count * recipe.dtype.bits / 8)
+        try values.withUnsafeBufferPointer { values in
+            try bytes.withUnsafeMutableBytes { try Conversion.narrow(values, to: recipe.dtype, into: $0) }
+        }
+    }
+
+    /// The code of one value.
+    func narrowed(_ value: Double) throws -> Code {
         try Conversion.narrowed([value], to: recipe.dtype).withUnsafeBytes { $0.loadUnaligned(as: Code.self) }
     }
 
@@ -189,49 +206,6 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
                     }
                 }
             }
-        }
-    }
-
-    /// The elements that are evaluated in the defined order: one by one, or the whole row where that is needed for a norm
-    /// or saves work.
-    private struct DefinedRow {
-        /// Elements of one row that are evaluated alone. An element reads a column of the right factor, which costs about
-        /// as much as a dozen elements of a row that is evaluated as a whole.
-        private let limit = 8
-
-        let comparison: PanelComparison
-        let start: [Double]
-        let firstRow: Int
-        private var row = -1
-        private var asked = 0
-        private var values: [Double] = []
-        private var codes: [UInt8] = []
-
-        init(comparison: PanelComparison, start: [Double], firstRow: Int) {
-            self.comparison = comparison
-            self.start = start
-            self.firstRow = firstRow
-        }
-
-        mutating func element(row: Int, column: Int) throws -> (value: Double, code: Code) {
-            let definition = DefinedOrder(recomputation: comparison.recomputation)
-            let first = (row - firstRow) * comparison.recipe.columns
-            if self.row != row { (self.row, asked, values) = (row, 0, []) }
-            asked += 1
-            if asked <= limit, comparison.recipe.magnitudes.isEmpty {
-                let value = definition.element(row: row, column: column, start: start[first + column])
-                return (value, try comparison.narrowed(value))
-            }
-            if values.isEmpty {
-                values = definition.row(
-                    row, start: start[first..<(first + comparison.recipe.columns)],
-                    columnNorms: try comparison.definedNorms())
-                codes = try Conversion.narrowed(values, to: comparison.recipe.dtype)
-            }
-            let code = codes.withUnsafeBytes {
-                $0.loadUnaligned(fromByteOffset: column * MemoryLayout<Code>.size, as: Code.self)
-            }
-            return (values[column], code)
         }
     }
 }

@@ -36,7 +36,8 @@ struct PreparedRecipe: Sendable {
                 else { throw PreparedRecipe.misfit(recipe, left.tensor) }
                 terms.append(
                     PreparedTerm(
-                        region: placed.region, left: try left.matrix(from: numbers), right: try right.matrix(from: numbers),
+                        region: placed.region, left: try left.matrix(from: numbers),
+                        right: try right.matrix(from: numbers),
                         rank: left.columns, scale: scale, overlapping: overlapping))
             case .dense(let values, let scale):
                 guard values.rows == placed.region.rows.count, values.columns == placed.region.columns.count else {

@@ -9,17 +9,17 @@ import Tensors
 ///
 ///     S = |s| · Σ_k |left[i, k]| · |right[k, j]|  ≤  |s| · ‖left[i, :]‖₂ · ‖right[:, j]‖₂      (Cauchy-Schwarz)
 ///
-/// *The defined order* sums by fused multiply-add from +0, which is one rounding for each k, multiplies by s, and adds the
-/// terms up from −0, where the first addition is exact: every product passes through at most r + 1 + (T − 1) roundings,
-/// so the term's part of the sum is off by at most γ(r + T)·S.
+/// *The defined order* sums by fused multiply-add from +0, which is one rounding for each k, multiplies by s, and adds
+/// the terms up from −0, where the first addition is exact: every product passes through at most r + 1 + (T − 1)
+/// roundings, so the term's part of the sum is off by at most γ(r + T)·S.
 ///
-/// *The path here* lets OpenBLAS form left·right, in an order nobody knows: at most r + 1 roundings for any order, with or
-/// without fused operations, counting one for the write into the result (Higham, section 3.1 and 3.5). Then it
+/// *The path here* lets OpenBLAS form left·right, in an order nobody knows: at most r + 1 roundings for any order, with
+/// or without fused operations, counting one for the write into the result (Higham, section 3.1 and 3.5). Then it
 /// multiplies by s and adds up as above: γ(r + 1 + T)·S.
 ///
-/// Both are off from the same exact number, so they differ by at most 2·γ(r + 1 + T)·S. A dense term s·d has one rounding
-/// in the product and passes T − 1 additions on either path: 2·γ(T)·|s·d|. A factor's diagonal (KaSA) is multiplied in
-/// when the factor is made, once for both paths: it adds nothing.
+/// Both are off from the same exact number, so they differ by at most 2·γ(r + 1 + T)·S. A dense term s·d has one
+/// rounding in the product and passes T − 1 additions on either path: 2·γ(T)·|s·d|. A factor's diagonal (KaSA) is
+/// multiplied in when the factor is made, once for both paths: it adds nothing.
 struct PreparedTerm: Sendable {
     enum Numbers: Sendable {
         case lowRank(left: [Double], right: [Double], rank: Int)

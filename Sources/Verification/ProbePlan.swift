@@ -9,23 +9,24 @@ import Tensors
 ///
 /// in the orientation in which the tensor is stored; f is DoRA's m / ‖V‖ where there is one, 1 otherwise.
 ///
-/// *The vectors.* Every other one has signs ±1 at random and meets every column alike. Since an update has rank r, and is
-/// small, it nearly vanishes in the rounding of a row of thousands of columns for such x; so the others lie in the row
-/// space of the update, x = rightᵀ·(leftᵀ·z), z random signs (one step of the power method), where W' − W is largest. They
-/// are scaled to the length √columns. Each block of rows with its own updates (experts, fused projections) has its own x.
+/// *The vectors.* Every other one has signs ±1 at random and meets every column alike. Since an update has rank r, and
+/// is small, it nearly vanishes in the rounding of a row of thousands of columns for such x; so the others lie in the
+/// row space of the update, x = rightᵀ·(leftᵀ·z), z random signs (one step of the power method), where W' − W is
+/// largest. They are scaled to the length √columns. Each block of rows with its own updates (experts, fused
+/// projections) has its own x.
 ///
 /// *The tolerance.* With h half the step of the dtype at W'[i, j], |W' − exact| ≤ h + E, and W' is within h + 2E of the
-/// exact V that the right side multiplies. A product of length n summed in any order is off by γ(n + 1) times the sum of
-/// magnitudes. So the difference of row i is at most
+/// exact V that the right side multiplies. A product of length n summed in any order is off by γ(n + 1) times the sum
+/// of magnitudes. So the difference of row i is at most
 ///
 ///     Σ_j |x_j|·(h + 2E + γ(n + 1)·|W'[i, j]|)
 ///       + |f|·γ(n + r + T + 8)·(‖W[i, :]‖·‖x‖ + Σ_terms |scale|·‖left[i, :]‖·‖q‖),      q = |right|·|x|
 ///
-/// the last roundings being those of W·x, of the r + 1 operations on top of right·x, of T additions, of f and of the bound
-/// itself. With `maxULP` N, h grows by 4N: N steps, and some of them may be of the next larger size.
+/// the last roundings being those of W·x, of the r + 1 operations on top of right·x, of T additions, of f and of the
+/// bound itself. With `maxULP` N, h grows by 4N: N steps, and some of them may be of the next larger size.
 struct ProbePlan: Sendable {
     /// Rows that share their vectors.
-    private struct Segment: Sendable {
+    struct Segment: Sendable {
         let rows: Range<Int>
         /// columns × vectors.
         let vectors: [Double]
@@ -38,7 +39,7 @@ struct ProbePlan: Sendable {
     }
 
     /// A term whose rows the segment has part in.
-    private struct Term: Sendable {
+    struct Term: Sendable {
         let index: Int
         /// right·x: rank × vectors.
         let image: [Double]
@@ -47,12 +48,10 @@ struct ProbePlan: Sendable {
     }
 
     let vectors: Int
-    private let recomputation: Recomputation
-    private let segments: [Segment]
-    private let halfStep: Double
-    private let smallestNormal: Double
-
-    private var recipe: TensorRecipe { recomputation.recipe }
+    let recomputation: Recomputation
+    let segments: [Segment]
+    let halfStep: Double
+    let smallestNormal: Double
 
     /// Why a tensor has no linear form that could be probed, or nil where it has one.
     static func reasonToSkip(_ recipe: TensorRecipe) -> String? {
@@ -77,12 +76,13 @@ struct ProbePlan: Sendable {
         self.recomputation = recomputation
         self.vectors = vectors
         let recipe = recomputation.recipe
-        let (fraction, smallest) = switch recipe.dtype {
-        case .bf16: (7, 0x1p-126)
-        case .f16: (10, 0x1p-14)
-        case .f32: (23, 0x1p-126)
-        default: (52, 0x1p-1022)
-        }
+        let (fraction, smallest) =
+            switch recipe.dtype {
+            case .bf16: (7, 0x1p-126)
+            case .f16: (10, 0x1p-14)
+            case .f32: (23, 0x1p-126)
+            default: (52, 0x1p-1022)
+            }
         halfStep = Double(sign: .plus, exponent: -fraction - 1, significand: 1 + 4 * Double(maxULP))
         smallestNormal = smallest
         var generator = ProbeGenerator(name: recipe.name.text)
@@ -128,7 +128,8 @@ struct ProbePlan: Sendable {
             }
         }
         let images = try terms.map { index, term in
-            let part = Array(reference[(term.region.columns.lowerBound * count)..<(term.region.columns.upperBound * count)])
+            let part = Array(
+                reference[(term.region.columns.lowerBound * count)..<(term.region.columns.upperBound * count)])
             switch term.numbers {
             case .dense:
                 return Term(index: index, image: part, norms: norms(part, count))
@@ -179,108 +180,5 @@ struct ProbePlan: Sendable {
         var squares = [Double](repeating: 0, count: count)
         for (index, value) in matrix.enumerated() { squares[index % count] += value * value }
         return squares.map { $0.squareRoot() * RoundingError.slack }
-    }
-
-    // MARK: Comparison
-
-    /// Compares some rows; rows that hold infinities or NaN are left to the comparison of elements.
-    func compare(
-        rows: Range<Int>, stored: [Double], start: [Double], bounds: [Double], factors: [Double], tally: inout Tally
-    ) throws {
-        let columns = recipe.columns
-        let sizes = stepSizes(stored, bounds)
-        for segment in segments {
-            let part = segment.rows.clamped(to: rows)
-            if part.isEmpty { continue }
-            let range = ((part.lowerBound - rows.lowerBound) * columns)..<((part.upperBound - rows.lowerBound) * columns)
-            let found = try product(stored, range, segment.vectors, part.count)
-            let tolerances = try product(sizes, range, segment.magnitudes, part.count)
-            var expected = try product(start, range, segment.reference, part.count)
-            var size = [Double](repeating: 0, count: expected.count)
-            for (line, first) in stride(from: range.lowerBound, to: range.upperBound, by: columns).enumerated() {
-                let norm = Recomputation.norm(start[first..<(first + columns)]) * RoundingError.slack
-                for vector in 0..<vectors { size[line * vectors + vector] = norm * segment.norms[vector] }
-            }
-            var longest = columns
-            for term in segment.terms {
-                longest = max(longest, try add(term, rows: part, expected: &expected, size: &size) + columns)
-            }
-            let gamma = RoundingError.gamma(longest + segment.terms.count + 8)
-            for (line, row) in part.enumerated() {
-                let factor = factors.isEmpty ? 1 : factors[row - rows.lowerBound]
-                for vector in 0..<vectors {
-                    let index = line * vectors + vector
-                    let difference = abs(found[index] - factor * expected[index])
-                    let tolerance = (tolerances[index] + abs(factor) * gamma * size[index]) * RoundingError.slack
-                    guard difference.isFinite, tolerance.isFinite else { continue }
-                    if vector == 0 { tally.probedRows += 1 }
-                    if difference > tolerance { tally.probeFailures += 1 }
-                    let ratio = difference == 0 ? 0 : difference / tolerance
-                    tally.probeWorst = max(tally.probeWorst, ratio)
-                }
-            }
-        }
-    }
-
-    /// Adds scale·left·(right·x) and the sum of its magnitudes; returns its rank.
-    private func add(
-        _ term: Term, rows: Range<Int>, expected: inout [Double], size: inout [Double]
-    ) throws -> Int {
-        let prepared = recomputation.prepared.terms[term.index]
-        let region = prepared.region
-        let part = region.rows.clamped(to: rows)
-        let first = part.lowerBound - region.rows.lowerBound
-        let (left, rank): ([Double], Int) = switch prepared.numbers {
-        case .lowRank(let left, _, let rank): (left, rank)
-        case .dense(let values): (values, region.columns.count)
-        }
-        let lines = Array(left[(first * rank)..<((first + part.count) * rank)])
-        let image = try BLAS.product(lines, term.image, rows: part.count, columns: vectors, depth: rank)
-        for line in 0..<part.count {
-            let norm: Double
-            if prepared.rowNorms.isEmpty {
-                norm = Recomputation.norm(lines[(line * rank)..<((line + 1) * rank)]) * RoundingError.slack
-            } else {
-                norm = prepared.rowNorms[first + line]
-            }
-            for vector in 0..<vectors {
-                let index = (part.lowerBound - rows.lowerBound + line) * vectors + vector
-                expected[index] += prepared.scale * image[line * vectors + vector]
-                size[index] += abs(prepared.scale) * norm * term.norms[vector]
-            }
-        }
-        return rank
-    }
-
-    /// h + 2E + γ(n + 1)·|W'| for every element.
-    private func stepSizes(_ stored: [Double], _ bounds: [Double]) -> [Double] {
-        let gamma = RoundingError.gamma(recipe.columns + 1)
-        return [Double](unsafeUninitializedCapacity: stored.count) { buffer, count in
-            stored.withUnsafeBufferPointer { stored in
-                bounds.withUnsafeBufferPointer { bounds in
-                    for index in 0..<stored.count {
-                        // The power of two at or below |W'|: its exponent bits alone. Infinity stays infinity.
-                        let power = Double(bitPattern: stored[index].bitPattern & 0x7FF0_0000_0000_0000)
-                        buffer[index] =
-                            max(power, smallestNormal) * halfStep + 2 * bounds[index] + gamma * abs(stored[index])
-                    }
-                }
-            }
-            count = stored.count
-        }
-    }
-
-    private func product(_ matrix: [Double], _ range: Range<Int>, _ vectors: [Double], _ rows: Int) throws -> [Double] {
-        var result = [Double](repeating: 0, count: rows * self.vectors)
-        try matrix.withUnsafeBufferPointer { matrix in
-            try vectors.withUnsafeBufferPointer { vectors in
-                try result.withUnsafeMutableBufferPointer { result in
-                    try BLAS.multiply(
-                        UnsafeBufferPointer(rebasing: matrix[range]), vectors, into: result, rows: rows,
-                        columns: self.vectors, depth: recipe.columns)
-                }
-            }
-        }
-        return result
     }
 }

@@ -14,8 +14,8 @@ struct ColumnNorms: Sendable {
 /// ## The bound
 ///
 /// Let v and k be the elements of V on the two paths, |v − k| ≤ e, N and M the norms of the line as computed on the two
-/// paths, n the length of the line. Each path sums n squares, one rounding for each product and sum at most, and takes a
-/// root: N = ‖v‖·(1 + θ), |θ| ≤ γ(n + 1)/2 + u, and M likewise with k. The true norms differ by at most ‖e‖₂. So
+/// paths, n the length of the line. Each path sums n squares, one rounding for each product and sum at most, and takes
+/// a root: N = ‖v‖·(1 + θ), |θ| ≤ γ(n + 1)/2 + u, and M likewise with k. The true norms differ by at most ‖e‖₂. So
 /// |N − M| / N ≤ ρ := (‖e‖₂/N + γ(n + 2)) · (1 + small). Then y = fl(v·fl(m/N)) and likewise for k: with f = m/N
 ///
 ///     |y_v − y_k|  ≤  |f|·e·(1 + ρ') + |f·v|·(ρ' + 4u),      ρ' = ρ / (1 − ρ)
@@ -23,36 +23,50 @@ struct ColumnNorms: Sendable {
 /// Only lines with ‖e‖/N ≤ 2⁻⁸ and 2⁻⁴⁰⁰ < N < 2⁴⁰⁰ are bounded: squares then neither overflow nor vanish together, and
 /// all factors "(1 + small)" are below 1 + 2⁻⁶. Others get an infinite bound, and the defined order decides them.
 extension Recomputation {
-    /// Applies the magnitudes to v and E of some rows, and returns for each row what it was multiplied by along rows.
-    func magnify(_ values: inout [Double], bounds: inout [Double], rows: Range<Int>) -> [Double] {
-        var rowFactors = [Double](repeating: 1, count: prepared.magnitudes.isEmpty ? 0 : rows.count)
+    /// Applies the magnitudes to v and E of rows that are summed, and notes what each row was multiplied by along rows.
+    func magnify(rows: Range<Int>, _ buffers: inout PanelBuffers) {
+        buffers.rowFactors.removeAll(keepingCapacity: true)
+        if prepared.magnitudes.isEmpty { return }
+        PanelBuffers.resize(&buffers.rowFactors, rows.count)
+        for row in 0..<rows.count { buffers.rowFactors[row] = 1 }
         for magnitude in prepared.magnitudes {
-            let (region, width) = (magnitude.region, magnitude.region.columns.count)
-            let factors: [(factor: Double, change: Double)] = switch magnitude.axis {
-            case .rows: []
-            case .columns:
-                (0..<width).map { column in
-                    Recomputation.factor(
-                        magnitude.values[column], norm: magnitude.norms?.norms[column] ?? .nan,
-                        error: magnitude.norms?.errors[column] ?? .nan, length: region.rows.count)
-                }
-            }
-            for row in region.rows.clamped(to: rows) {
-                let start = (row - rows.lowerBound) * recipe.columns + region.columns.lowerBound
-                let line = start..<(start + width)
-                switch magnitude.axis {
-                case .rows:
-                    let rowFactor = Recomputation.factor(
-                        magnitude.values[row - region.rows.lowerBound], norm: Recomputation.norm(values[line]),
-                        error: Recomputation.norm(bounds[line]), length: width)
-                    rowFactors[row - rows.lowerBound] *= rowFactor.factor
-                    for index in line { apply(rowFactor, &values[index], &bounds[index]) }
-                case .columns:
-                    for (column, index) in line.enumerated() { apply(factors[column], &values[index], &bounds[index]) }
-                }
+            switch magnitude.axis {
+            case .rows: magnifyRows(magnitude, rows, &buffers)
+            case .columns: magnifyColumns(magnitude, rows, &buffers)
             }
         }
-        return rowFactors
+    }
+
+    private func magnifyRows(
+        _ magnitude: PreparedRecipe.Magnitude, _ rows: Range<Int>, _ buffers: inout PanelBuffers
+    ) {
+        let region = magnitude.region
+        for row in region.rows.clamped(to: rows) {
+            let start = (row - rows.lowerBound) * columns
+            let line = (start + region.columns.lowerBound)..<(start + region.columns.upperBound)
+            let factor = Recomputation.factor(
+                magnitude.values[row - region.rows.lowerBound], norm: Recomputation.norm(buffers.values[line]),
+                error: Recomputation.norm(buffers.bounds[line]), length: region.columns.count)
+            buffers.rowFactors[row - rows.lowerBound] *= factor.factor
+            for index in line { apply(factor, &buffers.values[index], &buffers.bounds[index]) }
+        }
+    }
+
+    private func magnifyColumns(
+        _ magnitude: PreparedRecipe.Magnitude, _ rows: Range<Int>, _ buffers: inout PanelBuffers
+    ) {
+        let region = magnitude.region
+        let factors = (0..<region.columns.count).map { column in
+            Recomputation.factor(
+                magnitude.values[column], norm: magnitude.norms?.norms[column] ?? .nan,
+                error: magnitude.norms?.errors[column] ?? .nan, length: region.rows.count)
+        }
+        for row in region.rows.clamped(to: rows) {
+            let start = (row - rows.lowerBound) * columns + region.columns.lowerBound
+            for column in 0..<factors.count {
+                apply(factors[column], &buffers.values[start + column], &buffers.bounds[start + column])
+            }
+        }
     }
 
     /// m / N with the bound ρ' + 4u of its relative change, infinite where there is none.
@@ -69,7 +83,8 @@ extension Recomputation {
         let size = abs(factor.factor)
         let result = value * factor.factor
         // The last part covers the rounding of v ∓ E.
-        bound = (size * bound * (1 + 0x1p-6) + abs(result) * (factor.change + RoundingError.unit))
+        bound =
+            (size * bound * (1 + 0x1p-6) + abs(result) * (factor.change + RoundingError.unit))
             * RoundingError.slack + RoundingError.underflow
         value = result
     }
@@ -99,15 +114,18 @@ extension Recomputation {
     func columnNorms(of region: Region, step: Int) throws -> ColumnNorms {
         var squares = [Double](repeating: 0, count: region.columns.count)
         var errors = squares
+        var buffers = PanelBuffers()
         var row = region.rows.lowerBound
         while row < region.rows.upperBound {
             let rows = row..<min(row + step, region.rows.upperBound)
-            let (values, bounds) = try sums(rows: rows, start: try start(rows: rows))
+            try load(rows: rows, &buffers)
+            try sum(rows: rows, &buffers)
             for line in 0..<rows.count {
-                let start = line * recipe.columns + region.columns.lowerBound
+                let start = line * columns + region.columns.lowerBound
                 for column in 0..<region.columns.count {
-                    squares[column] += values[start + column] * values[start + column]
-                    errors[column] += bounds[start + column] * bounds[start + column]
+                    let (value, bound) = (buffers.values[start + column], buffers.bounds[start + column])
+                    squares[column] += value * value
+                    errors[column] += bound * bound
                 }
             }
             row = rows.upperBound

@@ -12,57 +12,74 @@ import Tensors
 /// once each, so |v − k| ≤ D + u|v| + u|k| ≤ (D + 2u|v|)·(1 + 2u). v ∓ E rounds once more, by at most u·|v ∓ E|. So
 /// E = (D + 4u|v|)·(1 + 2⁻²⁰) does. Where s is exactly 0 on both paths (a factor's row or column is 0) D is 0.
 ///
-/// Magnitudes are treated in ``Recomputation/magnify(_:bounds:row:)``.
+/// Magnitudes are treated in ``magnify(rows:_:)``.
 struct Recomputation: Sendable {
     let recipe: TensorRecipe
     let source: SourceRows
     let prepared: PreparedRecipe
+    /// The length of a matrix row, and the rectangles that are computed: derived from the recipe once.
+    let columns: Int
+    let changedRegions: [Region]
 
-    /// The source's elements of some rows, widened, with replaced rows in their places.
-    func start(rows: Range<Int>) throws -> [Double] {
-        var values = try source.values(rows: rows)
-        replace(&values, rows: rows)
-        return values
+    init(recipe: TensorRecipe, source: SourceRows, prepared: PreparedRecipe) {
+        self.recipe = recipe
+        self.source = source
+        self.prepared = prepared
+        columns = recipe.columns
+        changedRegions = recipe.changedRegions
     }
 
-    func replace(_ values: inout [Double], rows: Range<Int>) {
+    /// The start, v and E of some rows, in buffers of their own.
+    func panel(rows: Range<Int>) throws -> PanelBuffers {
+        var buffers = PanelBuffers()
+        try load(rows: rows, &buffers)
+        try sum(rows: rows, &buffers)
+        magnify(rows: rows, &buffers)
+        return buffers
+    }
+
+    /// Reads the source's elements of some rows, with replaced rows in their places.
+    func load(rows: Range<Int>, _ buffers: inout PanelBuffers) throws {
+        try source.read(rows: rows, raw: &buffers.raw, values: &buffers.start)
         for replacement in prepared.replacements {
             let width = replacement.columns.count
             for row in rows {
                 guard let from = replacement.rows[row] else { continue }
-                let start = (row - rows.lowerBound) * recipe.columns + replacement.columns.lowerBound
-                values.replaceSubrange(
+                let start = (row - rows.lowerBound) * columns + replacement.columns.lowerBound
+                buffers.start.replaceSubrange(
                     start..<(start + width), with: replacement.values[(from * width)..<((from + 1) * width)])
             }
         }
     }
 
-    /// v and E of some rows, without magnitudes. Outside the changed regions v is the start and E means nothing.
-    ///
-    /// - Parameter start: what ``start(rows:)`` gives.
-    func sums(rows: Range<Int>, start: [Double]) throws -> (values: [Double], bounds: [Double]) {
-        var values = start
-        var bounds = [Double](repeating: 0, count: start.count)
-        guard !prepared.terms.isEmpty else { return (values, bounds) }
-        var sums = [Double](repeating: -0.0, count: start.count)
-        var product: [Double] = []
+    /// v and E of rows that are loaded, without magnitudes. Outside the changed regions v is the start and E means
+    /// nothing.
+    func sum(rows: Range<Int>, _ buffers: inout PanelBuffers) throws {
+        let count = buffers.start.count
+        PanelBuffers.resize(&buffers.values, count)
+        PanelBuffers.resize(&buffers.bounds, count)
+        PanelBuffers.resize(&buffers.sums, count)
+        for index in 0..<count {
+            buffers.sums[index] = -0.0
+            buffers.bounds[index] = 0
+        }
         for term in prepared.terms {
             let part = term.region.rows.clamped(to: rows)
             if part.isEmpty || term.region.columns.isEmpty { continue }
-            try add(term, rows: part, of: rows.lowerBound, sums: &sums, bounds: &bounds, product: &product)
+            try add(
+                term, rows: part, of: rows.lowerBound, sums: &buffers.sums, bounds: &buffers.bounds,
+                product: &buffers.product)
         }
-        values.withUnsafeMutableBufferPointer { values in
-            bounds.withUnsafeMutableBufferPointer { bounds in
-                sums.withUnsafeBufferPointer { sums in
-                    for index in 0..<values.count {
-                        let value = values[index] + sums[index]
-                        values[index] = value
-                        bounds[index] = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
-                    }
+        let (start, sums) = (buffers.start, buffers.sums)
+        buffers.values.withUnsafeMutableBufferPointer { values in
+            buffers.bounds.withUnsafeMutableBufferPointer { bounds in
+                for index in 0..<count {
+                    let value = start[index] + sums[index]
+                    values[index] = value
+                    bounds[index] = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
                 }
             }
         }
-        return (values, bounds)
     }
 
     /// Adds a term and its bound to the rows `part`, which lie in buffers whose first row is `first`.
@@ -70,7 +87,6 @@ struct Recomputation: Sendable {
         _ term: PreparedTerm, rows part: Range<Int>, of first: Int, sums: inout [Double], bounds: inout [Double],
         product: inout [Double]
     ) throws {
-        let columns = recipe.columns
         let width = term.region.columns.count
         let offset = (part.lowerBound - first) * columns + term.region.columns.lowerBound
         let termRow = part.lowerBound - term.region.rows.lowerBound
@@ -87,13 +103,14 @@ struct Recomputation: Sendable {
                 }
             }
         case .lowRank(let left, let right, let rank):
-            if product.count < part.count * width { product = [Double](repeating: 0, count: part.count * width) }
+            PanelBuffers.resize(&product, part.count * width)
             try left.withUnsafeBufferPointer { left in
                 try right.withUnsafeBufferPointer { right in
                     try product.withUnsafeMutableBufferPointer { product in
                         // The scale stays outside: with alpha = 0 BLAS would not read the factors, and lose their NaN.
                         try BLAS.multiply(
-                            UnsafeBufferPointer(rebasing: left[(termRow * rank)..<((termRow + part.count) * rank)]), right,
+                            UnsafeBufferPointer(rebasing: left[(termRow * rank)..<((termRow + part.count) * rank)]),
+                            right,
                             into: product, rows: part.count, columns: width, depth: rank)
                     }
                 }

@@ -14,8 +14,8 @@ enum RoundingError {
     /// More than the rounding errors made in evaluating any bound here, which are sums of positive terms: a few dozen
     /// operations without cancellation, so a relative error below 2⁻⁴⁰.
     static let slack = 1 + 0x1p-20
-    /// Far more than what underflow can add to one element: each of fewer than 2³² operations adds at most 2⁻¹⁰⁷⁵ times a
-    /// factor below 2³². It is a normal number, because arithmetic with subnormal ones is slow, and far below the smallest
-    /// number of F16, BF16 and F32; in F64 it only makes the neighbourhood of 0 undecided.
+    /// Far more than what underflow can add to one element: each of fewer than 2³² operations adds at most 2⁻¹⁰⁷⁵ times
+    /// a factor below 2³². It is a normal number, because arithmetic with subnormal ones is slow, and far below the
+    /// smallest number of F16, BF16 and F32; in F64 it only makes the neighbourhood of 0 undecided.
     static let underflow = 0x1p-1000
 }

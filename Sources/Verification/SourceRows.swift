@@ -17,7 +17,8 @@ struct SourceRows: Sendable {
         case .base(let stored): (checkpoint, name) = (base, stored)
         case .adapter(let index, let stored):
             guard adapters.indices.contains(index) else {
-                throw PeftfileError(.malformed, "is of an adapter that is not given", tensor: stored, rule: "TensorMissing")
+                throw PeftfileError(
+                    .malformed, "is of an adapter that is not given", tensor: stored, rule: "TensorMissing")
             }
             (checkpoint, name) = (adapters[index].checkpoint, stored)
         }
@@ -27,7 +28,8 @@ struct SourceRows: Sendable {
         }
         guard tensor.dtype == recipe.sourceDType, tensor.shape == recipe.shape else {
             throw PeftfileError(
-                .malformed, "is \(tensor.dtype.rawValue) \(tensor.shape), and \(recipe.sourceDType.rawValue) "
+                .malformed,
+                "is \(tensor.dtype.rawValue) \(tensor.shape), and \(recipe.sourceDType.rawValue) "
                     + "\(recipe.shape) is expected", file: checkpoint.path, tensor: name, rule: "ShapeMismatch")
         }
         self.tensor = tensor
@@ -39,14 +41,23 @@ struct SourceRows: Sendable {
     /// Bytes of the tensor as stored; `range` counts from its first.
     func bytes(_ range: Range<UInt64>) throws -> [UInt8] { try checkpoint.read(tensor, bytes: range) }
 
-    /// The bytes of matrix rows. Only for types of whole bytes, which are all that are computed with.
-    func bytes(rows: Range<Int>) throws -> [UInt8] {
+    /// Reads the bytes of matrix rows and widens them. Only for types of whole bytes, which are all that are computed
+    /// with.
+    func read(rows: Range<Int>, raw: inout [UInt8], values: inout [Double]) throws {
         let row = UInt64(recipe.columns) * UInt64(recipe.sourceDType.bits / 8)
-        return try bytes((UInt64(rows.lowerBound) * row)..<(UInt64(rows.upperBound) * row))
+        PanelBuffers.resize(&raw, rows.count * Int(row))
+        try raw.withUnsafeMutableBytes { try checkpoint.read(tensor, at: UInt64(rows.lowerBound) * row, into: $0) }
+        PanelBuffers.resize(&values, rows.count * recipe.columns)
+        try raw.withUnsafeBytes { raw in
+            try values.withUnsafeMutableBufferPointer { try Conversion.widen(raw, as: recipe.sourceDType, into: $0) }
+        }
     }
 
     /// The elements of matrix rows, widened.
     func values(rows: Range<Int>) throws -> [Double] {
-        try Conversion.widened(try bytes(rows: rows), as: recipe.sourceDType, count: rows.count * recipe.columns)
+        var raw: [UInt8] = []
+        var values: [Double] = []
+        try read(rows: rows, raw: &raw, values: &values)
+        return values
     }
 }

@@ -3,22 +3,22 @@ import ByteAccess
 import LinearAlgebra
 import Tensors
 
-/// The part of a base matrix that an initialisation took out (PiSSA, KaSA, OLoRA), decomposed here anew, with a bound of
-/// what another build of LAPACK would make of it.
+/// The part of a base matrix that an initialisation took out (PiSSA, KaSA, OLoRA), decomposed here anew, with a bound
+/// of what another build of LAPACK would make of it.
 ///
-/// The bytes of such a merge depend on the library, so the question is how far two backward stable decompositions of one
-/// matrix can be apart. Let Δ = n·u·‖W‖₂, n = max(rows, columns): the computed factors are the exact ones of a matrix
-/// within Δ of W (LAPACK Users' Guide, 3rd edition, section 4.9, with n for its "modest" polynomial; measured errors are
-/// a few u·‖W‖₂).
+/// The bytes of such a merge depend on the library, so the question is how far two backward stable decompositions of
+/// one matrix can be apart. Let Δ = n·u·‖W‖₂, n = max(rows, columns): the computed factors are the exact ones of a
+/// matrix within Δ of W (LAPACK Users' Guide, 3rd edition, section 4.9, with n for its "modest" polynomial; measured
+/// errors are a few u·‖W‖₂).
 ///
-/// *Singular triplets.* Let X be the sum of the c largest, σ = σ_c, and gap = σ_c − σ_{c+1}. To first order a change E of
-/// W turns the kept against the dropped directions by |E|·(σ_c + σ_{c+1}) / (σ_c² − σ_{c+1}²) = |E| / gap, which moves X
-/// by at most ‖E‖·(1 + 2·σ_c/gap). Where the gap closes, X may change by any mixture of the directions beside it, but
-/// never by more than 2·σ_{c+1} + 3·‖E‖, since X is within σ_{c+1} of W before and after. The smaller of the two holds.
-/// The p − c smallest triplets are W − X, which adds one more ‖E‖.
+/// *Singular triplets.* Let X be the sum of the c largest, σ = σ_c, and gap = σ_c − σ_{c+1}. To first order a change E
+/// of W turns the kept against the dropped directions by |E|·(σ_c + σ_{c+1}) / (σ_c² − σ_{c+1}²) = |E| / gap, which
+/// moves X by at most ‖E‖·(1 + 2·σ_c/gap). Where the gap closes, X may change by any mixture of the directions beside
+/// it, but never by more than 2·σ_{c+1} + 3·‖E‖, since X is within σ_{c+1} of W before and after. The smaller of the
+/// two holds. The p − c smallest triplets are W − X, which adds one more ‖E‖.
 ///
-/// *QR.* Q[:, :r]·R[:r] is the projection of W onto its first r columns W₁; a change E of W moves the projector by at most
-/// ‖E‖ / σ_min(W₁), and so the product by at most ‖E‖·(1 + 2·‖W‖/σ_min(W₁)).
+/// *QR.* Q[:, :r]·R[:r] is the projection of W onto its first r columns W₁; a change E of W moves the projector by at
+/// most ‖E‖ / σ_min(W₁), and so the product by at most ‖E‖·(1 + 2·‖W‖/σ_min(W₁)).
 ///
 /// Two libraries are each that far from the exact result: twice the bound. No element moves more than the norm.
 struct TakenPart {

@@ -6,7 +6,7 @@ import Tensors
 
 /// One output tensor being verified: cut into parts that any worker can take, with the sum of what they found.
 final class TensorVerification: Sendable {
-    /// Elements of a part: 2¹⁶ float64 numbers are half a megabyte for each of the eight arrays that a part needs.
+    /// Elements of a part: 2¹⁶ float64 numbers are half a megabyte for each of the arrays that a part needs.
     private static let elements = 1 << 16
 
     let recipe: TensorRecipe
@@ -17,6 +17,7 @@ final class TensorVerification: Sendable {
     private let numbers: AdapterNumbers
     private let tolerance: UInt64
     private let probes: Int
+    private let pool: BufferPool
     private let state: Mutex<State>
 
     /// What all parts share, made by the part that comes first and let go by the last.
@@ -35,12 +36,13 @@ final class TensorVerification: Sendable {
     /// - Throws: as ``SourceRows``.
     init(
         recipe: TensorRecipe, stored: StoredTensor, result: Checkpoint, base: Checkpoint, adapters: [Adapter],
-        numbers: AdapterNumbers, tolerance: UInt64, probes: Int
+        numbers: AdapterNumbers, pool: BufferPool, tolerance: UInt64, probes: Int
     ) throws {
         self.recipe = recipe
         self.stored = stored
         self.result = result
         self.numbers = numbers
+        self.pool = pool
         self.tolerance = tolerance
         self.probes = probes
         source = try SourceRows(recipe, base: base, adapters: adapters)
@@ -88,27 +90,32 @@ final class TensorVerification: Sendable {
         let rows = rows(part: part)
         let shared = try prepared()
         let row = UInt64(recipe.columns * recipe.dtype.bits / 8)
-        let bytes = try result.read(
-            stored, bytes: (UInt64(rows.lowerBound) * row)..<(UInt64(rows.upperBound) * row))
-        switch recipe.dtype {
-        case .f16: return try compare(rows, bytes, shared, CodeOrder<UInt16>(infinity: 0x7C00))
-        case .bf16: return try compare(rows, bytes, shared, CodeOrder<UInt16>(infinity: 0x7F80))
-        case .f32: return try compare(rows, bytes, shared, CodeOrder<UInt32>(infinity: 0x7F80_0000))
-        case .f64: return try compare(rows, bytes, shared, CodeOrder<UInt64>(infinity: 0x7FF0_0000_0000_0000))
-        default:
-            throw PeftfileError(
-                .unsupported, "has dtype \(recipe.dtype.rawValue), in which nothing is computed", tensor: recipe.name,
-                rule: "BaseDType")
+        return try pool.withBuffers { buffers in
+            PanelBuffers.resize(&buffers.stored, rows.count * Int(row))
+            try buffers.stored.withUnsafeMutableBytes {
+                try result.read(stored, at: UInt64(rows.lowerBound) * row, into: $0)
+            }
+            return switch recipe.dtype {
+            case .f16: try compare(rows, &buffers, shared, CodeOrder<UInt16>(infinity: 0x7C00))
+            case .bf16: try compare(rows, &buffers, shared, CodeOrder<UInt16>(infinity: 0x7F80))
+            case .f32: try compare(rows, &buffers, shared, CodeOrder<UInt32>(infinity: 0x7F80_0000))
+            case .f64: try compare(rows, &buffers, shared, CodeOrder<UInt64>(infinity: 0x7FF0_0000_0000_0000))
+            default:
+                throw PeftfileError(
+                    .unsupported, "has dtype \(recipe.dtype.rawValue), in which nothing is computed",
+                    tensor: recipe.name,
+                    rule: "BaseDType")
+            }
         }
     }
 
     private func compare<Code>(
-        _ rows: Range<Int>, _ bytes: [UInt8], _ shared: Shared, _ order: CodeOrder<Code>
+        _ rows: Range<Int>, _ buffers: inout PanelBuffers, _ shared: Shared, _ order: CodeOrder<Code>
     ) throws -> Tally {
         try PanelComparison(
             recomputation: shared.recomputation, order: order, tolerance: tolerance,
             definedNorms: { try shared.definedNorms.value(shared.recomputation) }, probes: shared.probes
-        ).tally(rows: rows, stored: bytes)
+        ).tally(rows: rows, &buffers)
     }
 
     private func prepared() throws -> Shared {

@@ -7,8 +7,8 @@ public import Tensors
 ///
 /// Every tensor of the binding's outputs is expected, with its name, dtype and shape, and no other. Copied tensors are
 /// compared bit for bit; computed ones are recomputed with OpenBLAS in float64 and accepted element by element
-/// (``EquivalenceReport``), and tested once more as linear maps on probe vectors. All of it streams: memory does not grow
-/// with the tensors, except where a method decomposes a base matrix.
+/// (``EquivalenceReport``), and tested once more as linear maps on probe vectors. All of it streams: memory does not
+/// grow with the tensors, except where a method decomposes a base matrix.
 public struct Verifier: Sendable {
     private let recipes: [TensorRecipe]
     let base: Checkpoint
@@ -30,7 +30,8 @@ public struct Verifier: Sendable {
     ///   - maxULP: how many steps of its dtype an element may be off beside what is exact; nil for none. Copied tensors
     ///     and elements that no update reaches stay exact.
     ///   - jobs: worker threads; the report does not depend on their number.
-    ///   - probes: probe vectors for each computed matrix; 0 for none. With 2 or more the vectors in the row space of the
+    ///   - probes: probe vectors for each computed matrix; 0 for none. With 2 or more the vectors in the row space of
+    ///   the
     ///     update take part.
     ///   - progress: called with the bytes of the result that have just been compared, from any thread.
     public init(
@@ -65,15 +66,16 @@ public struct Verifier: Sendable {
 
     /// Compares everything.
     ///
-    /// - Throws: what reading throws; `.usage` for a dtype that no merge writes; `.library` where OpenBLAS is not installed
-    ///   and something was computed; `.refused` where a base matrix cannot be decomposed. A difference is no error: it is
-    ///   in the report.
+    /// - Throws: what reading throws; `.usage` for a dtype that no merge writes; `.library` where OpenBLAS is not
+    ///   installed and something was computed; `.refused` where a base matrix cannot be decomposed. A difference is no
+    ///   error: it is in the report.
     public func run() throws -> EquivalenceReport {
         var report = EquivalenceReport()
         let expected = try expectedTensors()
         let names = Set(expected.map(\.name))
         report.unexpected = result.tensors.map(\.name).filter { !names.contains($0) }
         let numbers = AdapterNumbers(adapters: adapters)
+        let pool = BufferPool()
         var verifications: [TensorVerification] = []
         for recipe in expected {
             guard let stored = result[recipe.name] else {
@@ -90,14 +92,14 @@ public struct Verifier: Sendable {
             verifications.append(
                 try TensorVerification(
                     recipe: recipe, stored: stored, result: result, base: base, adapters: adapters, numbers: numbers,
-                    tolerance: maxULP ?? 0, probes: probes))
+                    pool: pool, tolerance: maxULP ?? 0, probes: probes))
         }
         try compare(verifications)
         report.tensors = verifications.map { $0.report() }
         for tensor in report.tensors where tensor.acceptedByLibraryBound > 0 {
             report.warnings.append(
-                "\(tensor.name): \(tensor.acceptedByLibraryBound) elements differ from what this machine's LAPACK gives, "
-                    + "by no more than another build of it may")
+                "\(tensor.name): \(tensor.acceptedByLibraryBound) elements differ from what the LAPACK of this machine "
+                    + "gives, by no more than another build of it may")
         }
         compareConfig(&report)
         return report
@@ -124,8 +126,8 @@ public struct Verifier: Sendable {
 
     /// The outputs' recipes, in the dtypes that the merge was told to write.
     ///
-    /// Tensors in another floating-point dtype than most bytes of the base were kept in it on purpose and stay so, unless
-    /// `convertsAllDTypes`; integers and sub-byte codes always stay.
+    /// Tensors in another floating-point dtype than most bytes of the base were kept in it on purpose and stay so,
+    /// unless `convertsAllDTypes`; integers and sub-byte codes always stay.
     private func expectedTensors() throws -> [TensorRecipe] {
         guard let dtype else { return recipes }
         guard dtype.isMergeable else {

@@ -2,9 +2,11 @@ import Adapters
 import ByteAccess
 import Tensors
 import Testing
+
 @testable import Verification
 
-/// The bound E against exact arithmetic: both paths must stay within it, and it must not be so wide that it says nothing.
+/// The bound E against exact arithmetic: both paths must stay within it, and it must not be so wide that it says
+/// nothing.
 @Suite struct ErrorBoundTests {
     /// How the numbers of a case are chosen.
     enum Kind: CaseIterable {
@@ -105,10 +107,12 @@ import Testing
                 let kernel = try scene.merge.values(recipe)
                 let recomputation = try scene.recomputation(0)
                 let rows = 0..<recipe.rows
-                let (values, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
+                let panel = try recomputation.panel(rows: rows)
+                let (values, bounds) = (panel.values, panel.bounds)
+                let columns = recipe.columns
                 let defined = rows.flatMap { row in
                     DefinedOrder(recomputation: recomputation).sums(
-                        row: row, start: (try? recomputation.start(rows: row..<(row + 1)))?[...] ?? [])
+                        row: row, start: panel.start[(row * columns)..<((row + 1) * columns)])
                 }
                 #expect(defined.map(\.bitPattern) == kernel.map(\.bitPattern), "the defined order has its own bits")
                 let third = try backwards(scene)
@@ -116,7 +120,8 @@ import Testing
                     let bound = bounds[index]
                     // OpenBLAS may well sum in the defined order when the rank is small, so a third order takes part.
                     let differences = [
-                        abs(sum.minus(values[index])), abs(sum.minus(kernel[index])), abs(values[index] - kernel[index]),
+                        abs(sum.minus(values[index])), abs(sum.minus(kernel[index])),
+                        abs(values[index] - kernel[index]),
                         abs(third[index] - values[index]), abs(third[index] - kernel[index]),
                     ]
                     for difference in differences where !(difference <= bound) {
@@ -133,48 +138,50 @@ import Testing
     }
 
     #if arch(x86_64)
-    /// Float80 has 64 bits: its errors are 2⁻¹¹ of those that are bounded here.
-    @Test("DoRA: both paths lie within E of the exact result", arguments: [TensorRecipe.Magnitude.Axis.rows, .columns])
-    func magnitudes(axis: TensorRecipe.Magnitude.Axis) throws {
-        var largest = 0.0
-        for kind in [Kind.typical, .cancellingProducts] {
-            for seed in 1...4 as ClosedRange<UInt64> {
-                let scene = try scene(kind, rank: 8, terms: 1, dtype: .f64, seed: seed)
-                let recipe = scene.recipes[0]
-                let count = axis == .rows ? recipe.rows : recipe.columns
-                let numbers = scene.normal(count).map { 0.5 + abs($0) }
-                scene.recipes[0].magnitudes = [
-                    .init(
-                        region: Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns), axis: axis,
-                        values: try scene.factor("m", .f64, [count], numbers))
-                ]
-                var squares = [Float80](repeating: 0, count: count)
-                var values = try exact(scene).map { Float80($0.value) + Float80($0.minus($0.value)) }
-                func line(_ index: Int) -> Int { axis == .rows ? index / recipe.columns : index % recipe.columns }
-                for index in values.indices { squares[line(index)] += values[index] * values[index] }
-                for index in values.indices {
-                    values[index] *= Float80(numbers[line(index)]) / squares[line(index)].squareRoot()
-                }
-                let kernel = try scene.merge.values(scene.recipes[0])
-                let recomputation = try scene.recomputation(0)
-                let rows = 0..<recipe.rows
-                var (found, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
-                _ = recomputation.magnify(&found, bounds: &bounds, rows: rows)
-                for index in values.indices {
-                    let differences = [
-                        abs(values[index] - Float80(found[index])), abs(values[index] - Float80(kernel[index])),
-                        abs(Float80(found[index]) - Float80(kernel[index])),
+        /// Float80 has 64 bits: its errors are 2⁻¹¹ of those that are bounded here.
+        @Test(
+            "DoRA: both paths lie within E of the exact result",
+            arguments: [TensorRecipe.Magnitude.Axis.rows, .columns])
+        func magnitudes(axis: TensorRecipe.Magnitude.Axis) throws {
+            var largest = 0.0
+            for kind in [Kind.typical, .cancellingProducts] {
+                for seed in 1...4 as ClosedRange<UInt64> {
+                    let scene = try scene(kind, rank: 8, terms: 1, dtype: .f64, seed: seed)
+                    let recipe = scene.recipes[0]
+                    let count = axis == .rows ? recipe.rows : recipe.columns
+                    let numbers = scene.normal(count).map { 0.5 + abs($0) }
+                    scene.recipes[0].magnitudes = [
+                        .init(
+                            region: Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns), axis: axis,
+                            values: try scene.factor("m", .f64, [count], numbers))
                     ]
-                    for difference in differences where !(difference <= Float80(bounds[index])) {
-                        Issue.record("\(difference) > \(bounds[index])")
+                    var squares = [Float80](repeating: 0, count: count)
+                    var values = try exact(scene).map { Float80($0.value) + Float80($0.minus($0.value)) }
+                    func line(_ index: Int) -> Int { axis == .rows ? index / recipe.columns : index % recipe.columns }
+                    for index in values.indices { squares[line(index)] += values[index] * values[index] }
+                    for index in values.indices {
+                        values[index] *= Float80(numbers[line(index)]) / squares[line(index)].squareRoot()
                     }
-                    largest = max(largest, Double(differences.reduce(0, max)) / bounds[index])
+                    let kernel = try scene.merge.values(scene.recipes[0])
+                    let recomputation = try scene.recomputation(0)
+                    let rows = 0..<recipe.rows
+                    let panel = try recomputation.panel(rows: rows)
+                    let (found, bounds) = (panel.values, panel.bounds)
+                    for index in values.indices {
+                        let differences = [
+                            abs(values[index] - Float80(found[index])), abs(values[index] - Float80(kernel[index])),
+                            abs(Float80(found[index]) - Float80(kernel[index])),
+                        ]
+                        for difference in differences where !(difference <= Float80(bounds[index])) {
+                            Issue.record("\(difference) > \(bounds[index])")
+                        }
+                        largest = max(largest, Double(differences.reduce(0, max)) / bounds[index])
+                    }
                 }
             }
+            print("E, DoRA along \(axis): largest difference / E is \(largest)")
+            #expect(largest > 1e-3)
         }
-        print("E, DoRA along \(axis): largest difference / E is \(largest)")
-        #expect(largest > 1e-3)
-    }
     #endif
 
     /// An update of typical size on 2^18 elements.
@@ -198,8 +205,8 @@ import Testing
         var steps = 0.0
         for row in 0..<16 {
             let rows = (row * 16)..<(row * 16 + 16)
-            var (values, bounds) = try recomputation.sums(rows: rows, start: try recomputation.start(rows: rows))
-            _ = recomputation.magnify(&values, bounds: &bounds, rows: rows)
+            let panel = try recomputation.panel(rows: rows)
+            let (values, bounds) = (panel.values, panel.bounds)
             // An interval of width 2E meets a rounding boundary with probability 2E / step.
             for index in values.indices { steps += 2 * bounds[index] / Ulp.spacing(at: values[index], in: dtype) }
         }
@@ -207,7 +214,8 @@ import Testing
         let found = try #require(report["w"])
         #expect(report.isEquivalent)
         let fraction = Double(found.ambiguous) / Double(found.elements)
-        print("ambiguous, \(dtype.rawValue)\(magnitude ? " DoRA" : ""): \(found.ambiguous) of \(found.elements)",
+        print(
+            "ambiguous, \(dtype.rawValue)\(magnitude ? " DoRA" : ""): \(found.ambiguous) of \(found.elements)",
             "expected fraction \(steps / Double(found.elements))")
         #expect(fraction <= (dtype == .f32 ? 1e-4 : 1e-5))
     }

@@ -18,10 +18,11 @@ struct PlainMerge {
     }
 
     func source(_ recipe: TensorRecipe) throws -> StoredValues {
-        let found = switch recipe.source {
-        case .base(let name): base.first { $0.name == name }
-        case .adapter(_, let name): adapter.first { $0.name == name }
-        }
+        let found =
+            switch recipe.source {
+            case .base(let name): base.first { $0.name == name }
+            case .adapter(_, let name): adapter.first { $0.name == name }
+            }
         guard let found else { throw PeftfileError(.malformed, "no such tensor", tensor: recipe.name) }
         return found
     }
@@ -76,7 +77,8 @@ struct PlainMerge {
         for magnitude in recipe.magnitudes {
             let region = magnitude.region
             let numbers = try magnitude.values.matrix(from: numbers)
-            let lines = magnitude.axis == .rows
+            let lines =
+                magnitude.axis == .rows
                 ? region.rows.map { row in region.columns.map { row * columns + $0 } }
                 : region.columns.map { column in region.rows.map { $0 * columns + column } }
             for (number, line) in zip(numbers, lines) {
@@ -99,7 +101,8 @@ struct PlainMerge {
         let size = recipe.dtype.bits / 8
         for row in 0..<recipe.rows {
             for column in 0..<recipe.columns {
-                let isChanged = recipe.changedRegions.contains { $0.rows.contains(row) && $0.columns.contains(column) }
+                let isChanged =
+                    recipe.changedRegions.contains { $0.rows.contains(row) && $0.columns.contains(column) }
                     || recipe.rowReplacements.contains { $0.rows.contains(row) && $0.columns.contains(column) }
                 let range = ((row * recipe.columns + column) * size)..<((row * recipe.columns + column + 1) * size)
                 if !isChanged { bytes.replaceSubrange(range, with: original.bytes[range]) }

@@ -4,6 +4,7 @@ import Checkpoints
 import Containers
 import Tensors
 import TestSupport
+
 @testable import Verification
 
 /// A base, an adapter and the recipes that join them, on disk in a directory of their own.
@@ -14,7 +15,6 @@ final class Scene {
     var random: SplitMix64
     private let directory: TemporaryDirectory
     private var opened: (base: Checkpoint, adapter: Adapter)?
-    private var count = 0
 
     init(seed: UInt64 = 1) throws {
         random = SplitMix64(seed: seed)
@@ -48,7 +48,8 @@ final class Scene {
     func factor(_ name: String, _ dtype: DType, _ shape: Shape, _ values: [Double]? = nil) throws -> Factor {
         let stored = try StoredValues(ExactString(name), dtype, shape, values ?? normal(shape.elementCount ?? 0, 0.1))
         adapter.append(stored)
-        return Factor(adapter: 0, info: TensorInfo(name: ExactString(name), dtype: dtype, shape: shape, begin: 0, end: 0))
+        return Factor(
+            adapter: 0, info: TensorInfo(name: ExactString(name), dtype: dtype, shape: shape, begin: 0, end: 0))
     }
 
     /// A low-rank term on a whole tensor or a region of it.
@@ -75,7 +76,8 @@ final class Scene {
         let adapter = adapter.isEmpty ? [try StoredValues("none", .f32, [1], [0])] : self.adapter
         let files = (
             try directory.write(try StoredValues.file(base), to: "base.safetensors"),
-            try directory.write(try StoredValues.file(adapter), to: "adapter.safetensors"))
+            try directory.write(try StoredValues.file(adapter), to: "adapter.safetensors")
+        )
         let result = (base: try Checkpoint.open(files.0), adapter: try Adapter(path: files.1))
         opened = result
         return result
@@ -88,7 +90,8 @@ final class Scene {
 
     func recomputation(_ index: Int) throws -> Recomputation {
         let source = try source(recipes[index])
-        var prepared = try PreparedRecipe(recipes[index], source: source, numbers: AdapterNumbers(adapters: [try inputs().adapter]))
+        var prepared = try PreparedRecipe(
+            recipes[index], source: source, numbers: AdapterNumbers(adapters: [try inputs().adapter]))
         for index in prepared.magnitudes.indices where prepared.magnitudes[index].axis == .columns {
             prepared.magnitudes[index].norms = try Recomputation(
                 recipe: source.recipe, source: source, prepared: prepared
@@ -99,27 +102,34 @@ final class Scene {
 
     /// Verifies a result that consists of `tensors`.
     func verify(
-        _ tensors: [StoredValues], recipes: [TensorRecipe]? = nil, dtype: DType? = nil, all: Bool = false,
-        maxULP: UInt64? = nil, jobs: Int = 1, probes: Int = 4, config: (changes: [Binding.ConfigChange], text: String)? = nil
+        _ tensors: [StoredValues], dtype: DType? = nil, all: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
+        probes: Int = 4
     ) throws -> EquivalenceReport {
+        try verifier(of: tensors, dtype: dtype, all: all, maxULP: maxULP, jobs: jobs, probes: probes).run()
+    }
+
+    /// A verifier of a result that consists of `tensors`, written to disk.
+    func verifier(
+        of tensors: [StoredValues], dtype: DType? = nil, all: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
+        probes: Int = 4
+    ) throws -> Verifier {
         let inputs = try inputs()
-        count += 1
-        let result: Checkpoint
-        if let config {
-            let inner = try TemporaryDirectory()
-            try inner.write(try StoredValues.file(tensors), to: "model.safetensors")
-            try inner.write(config.text, to: "config.json")
-            result = try Checkpoint.open(inner.path)
-            return try Verifier(
-                recipes: recipes ?? self.recipes, base: inputs.base, adapters: [inputs.adapter],
-                configChanges: config.changes, result: result, dtype: dtype, convertsAllDTypes: all, maxULP: maxULP,
-                jobs: jobs, probes: probes
-            ).run()
-        }
-        result = try Checkpoint.open(try directory.write(try StoredValues.file(tensors), to: "result\(count % 2).safetensors"))
+        let path = try directory.write(try StoredValues.file(tensors), to: "result.safetensors")
+        return Verifier(
+            recipes: recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: [],
+            result: try Checkpoint.open(path), dtype: dtype, convertsAllDTypes: all, maxULP: maxULP, jobs: jobs,
+            probes: probes)
+    }
+
+    /// Verifies the base itself, as a directory with a config of its own.
+    func verify(config: String, changes: [Binding.ConfigChange]) throws -> EquivalenceReport {
+        let inputs = try inputs()
+        let result = try TemporaryDirectory()
+        try result.write(try StoredValues.file(base), to: "model.safetensors")
+        try result.write(config, to: "config.json")
         return try Verifier(
-            recipes: recipes ?? self.recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: [],
-            result: result, dtype: dtype, convertsAllDTypes: all, maxULP: maxULP, jobs: jobs, probes: probes
+            recipes: recipes, base: inputs.base, adapters: [inputs.adapter], configChanges: changes,
+            result: try Checkpoint.open(result.path)
         ).run()
     }
 }
