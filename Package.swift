@@ -82,7 +82,9 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "FormatsTests",
-            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+            dependencies: [
+                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Rewriting", "TestSupport",
+            ], swiftSettings: house),
         // The pages against the code.
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
