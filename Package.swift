@@ -86,6 +86,12 @@ let package = Package(
                 "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Rewriting", "TestSupport",
             ], swiftSettings: house),
         // The pages against the code.
+        .testTarget(
+            name: "VerificationTests",
+            dependencies: [
+                "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
+                "TestSupport",
+            ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
         .testTarget(

@@ -3,8 +3,9 @@ import Tensors
 
 /// The defined order of evaluation, written out in plain Swift, one operation after the other.
 ///
-/// It judges the few elements for which the bound leaves more than one answer: those that nearly cancel, those next to
-/// zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what writes merges.
+/// It judges the few elements for which the bound leaves more than one answer: ties, sums that nearly cancel, those next
+/// to zero whose sign BLAS does not promise, infinities and NaN, and F64 tensors. It shares no code with what writes
+/// merges.
 ///
 ///     acc = +0;  for k in 0..<r { acc = fma(left[i, k], right[k, j], acc) };  term = scale * acc
 ///     update = -0;  for every term in order { update = update + term }
@@ -13,6 +14,24 @@ struct DefinedOrder {
     let recomputation: Recomputation
 
     private var columns: Int { recomputation.recipe.columns }
+
+    /// W + Σ terms of one element.
+    func element(row: Int, column: Int, start: Double) -> Double {
+        var update = -0.0
+        for term in recomputation.prepared.terms
+        where term.region.rows.contains(row) && term.region.columns.contains(column) {
+            let width = term.region.columns.count
+            let (line, position) = (row - term.region.rows.lowerBound, column - term.region.columns.lowerBound)
+            switch term.numbers {
+            case .dense(let dense): update += term.scale * dense[line * width + position]
+            case .lowRank(let left, let right, let rank):
+                var sum = 0.0
+                for k in 0..<rank { sum = sum.addingProduct(left[line * rank + k], right[k * width + position]) }
+                update += term.scale * sum
+            }
+        }
+        return start + update
+    }
 
     /// W + Σ terms of one row.
     func sums(row: Int, start: ArraySlice<Double>) -> [Double] {

@@ -48,8 +48,8 @@ public struct EquivalenceReport: Sendable {
         public var nonfinite: Int
         /// Elements that were not accepted.
         public var mismatched: Int
-        /// Elements for which more than one answer was acceptable, because the bound of the two arithmetics' difference
-        /// reaches across a rounding boundary.
+        /// Elements that the bound of the two arithmetics' difference did not decide alone, and that were evaluated in the
+        /// defined order as well. (Where the base is decomposed there is none: several answers were acceptable.)
         public var ambiguous: Int
         /// Elements accepted only because another build of LAPACK may have written them (methods that decompose the base).
         public var acceptedByLibraryBound: Int
