@@ -24,7 +24,7 @@ let package = Package(
     ],
     targets: [
         // C floors.
-        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "CKernels"),
         .target(name: "CPlatform"),
@@ -82,7 +82,10 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "FormatsTests",
-            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "TestSupport"], swiftSettings: house),
+            dependencies: [
+                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Rewriting", "TestSupport",
+            ], swiftSettings: house),
+        // The pages against the code.
         .testTarget(
             name: "VerificationTests",
             dependencies: [
@@ -90,6 +93,9 @@ let package = Package(
                 "TestSupport",
             ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
+        .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "ReadmeTests", dependencies: ["Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -49,6 +49,8 @@ public struct MethodUpdates: Sendable {
 public struct AdapterTarget: Sendable, Hashable {
     /// The in-memory path of the module.
     public var module: ExactString
+    /// The parameter of the module: `weight`, or a name of its own (`gate_up_proj`).
+    public var parameter: String
     /// The method's name with its variant: `LoRA`, `DoRA`, `rsLoRA`.
     public var method: String
     public var rank: Int?
@@ -56,13 +58,22 @@ public struct AdapterTarget: Sendable, Hashable {
     /// The factor that the update is multiplied with.
     public var scale: Double?
 
-    public init(module: ExactString, method: String, rank: Int? = nil, alpha: Double? = nil, scale: Double? = nil) {
+    public init(
+        module: ExactString, parameter: String = "weight", method: String, rank: Int? = nil, alpha: Double? = nil,
+        scale: Double? = nil
+    ) {
         self.module = module
+        self.parameter = parameter
         self.method = method
         self.rank = rank
         self.alpha = alpha
         self.scale = scale
     }
+}
+
+extension AdapterTarget {
+    /// The in-memory name of the parameter's tensor: `<module>.weight`.
+    public var tensorName: String { "\(module).\(parameter)" }
 }
 
 /// What a method is told when it binds an adapter to a base.

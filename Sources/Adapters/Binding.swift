@@ -142,6 +142,11 @@ public struct Binding: Sendable {
 }
 
 extension ParameterUpdate {
+    var isReplacement: Bool {
+        if case .replace = change { return true }
+        return false
+    }
+
     /// The adapter tensors that the change reads.
     var tensors: [ExactString] {
         switch change {

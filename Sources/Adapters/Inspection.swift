@@ -105,7 +105,7 @@ public struct Inspection: Sendable {
     private static func json(_ target: AdapterTarget) -> JSONValue {
         .object([
             "module": .string(target.module.text),
-            "tensor": .string(target.module.text + ".weight"),
+            "tensor": .string(target.tensorName),
             "method": .string(target.method),
             "rank": target.rank.map { .number(JSONNumber($0)) } ?? .null,
             "alpha": target.alpha.map { .number(JSONNumber($0)) } ?? .null,

@@ -25,8 +25,13 @@ extension RecipeAssembly {
         var partners = names.tiedPartners(of: stored)
         for (name, source) in tiedSource where source == stored && !partners.contains(name) { partners.append(name) }
         partners.sort()
-        let sides = try ([stored] + partners).map { try side($0, of: stored, entry: entry) }
-        let first = sides[0]
+        let first = side(stored, of: stored, entry: entry)
+        // With ensure_weight_tying PEFT builds the head's adapter from the embedding's, whether or not it is stored.
+        let isEnsured = adapters.contains { $0.config?["ensure_weight_tying"]?.boolValue == true }
+        let sides = [first] + partners.map { partner in
+            isEnsured && recipes[partner] == nil && recipes[stored] != nil
+                ? named(first, partner) : side(partner, of: stored, entry: entry)
+        }
         let comparison = RecipeComparison(base: base, adapters: adapters)
         let allEqual = try sides.dropFirst().allSatisfy { try comparison.areEqual(first, $0) }
         if allEqual {
@@ -45,7 +50,7 @@ extension RecipeAssembly {
     }
 
     /// The recipe of one side, with what was done to the tied parameter itself.
-    private func side(_ name: ExactString, of stored: ExactString, entry: BaseView.Entry) throws -> TensorRecipe {
+    private func side(_ name: ExactString, of stored: ExactString, entry: BaseView.Entry) -> TensorRecipe {
         var recipe = recipes[name] ?? copy(of: entry, as: name)
         if !isReplaced(recipe), let shared = sharedReplacement[stored], let info = adapters[shared.adapter].tensor(shared.tensor) {
             recipe.source = .adapter(shared.adapter, shared.tensor)

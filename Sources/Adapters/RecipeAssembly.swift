@@ -30,9 +30,9 @@ struct RecipeAssembly {
     }
 
     mutating func add(_ bound: MethodUpdates, adapter: Int) throws {
-        for change in bound.changes {
-            for piece in change.place.pieces { try apply(change, piece, adapter: adapter) }
-        }
+        // Replacements first: an update of a resized embedding fits the adapter's copy and not the base's.
+        for change in bound.changes where change.isReplacement { try applyPieces(of: change, adapter: adapter) }
+        for change in bound.changes where !change.isReplacement { try applyPieces(of: change, adapter: adapter) }
         for addition in bound.additions {
             guard let info = adapters[adapter].tensor(addition.tensor) else { continue }
             if additions.contains(where: { $0.name == addition.name }) || view[addition.name] != nil {
@@ -74,6 +74,10 @@ struct RecipeAssembly {
         TensorRecipe(
             name: name, source: .base(entry.stored.info.name), sourceDType: entry.stored.info.dtype,
             dtype: entry.stored.info.dtype, shape: entry.stored.info.shape)
+    }
+
+    private mutating func applyPieces(of change: ParameterUpdate, adapter: Int) throws {
+        for piece in change.place.pieces { try apply(change, piece, adapter: adapter) }
     }
 
     // MARK: One change on one piece
@@ -123,7 +127,8 @@ struct RecipeAssembly {
                 throw twice(name)
             }
             recipe.rowReplacements.append(replacement)
-            sharedRows[piece.tensor, default: []].append(replacement)
+            // The embedding's token adapter serves the modules tied to it; one on the head serves the head alone.
+            if update.place.untiedName == nil { sharedRows[piece.tensor, default: []].append(replacement) }
         }
         if let other = nonAdditiveBy[name], other != adapter { throw notAdditive(name) }
         changedBy[name, default: []].insert(adapter)

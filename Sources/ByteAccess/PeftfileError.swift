@@ -23,6 +23,8 @@ public struct PeftfileError: Error, Sendable, Hashable {
         case noSpace = "no_space"
         /// A library that this command needs is not installed.
         case library
+        /// A signal asked the process to stop.
+        case interrupted
     }
 
     public var code: Code

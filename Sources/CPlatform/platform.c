@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #ifdef __linux__
 #include <sched.h>
 #include <stdlib.h>
@@ -81,5 +85,12 @@ int peftfile_affinity_count(void) {
     return -EINVAL;
 #else
     return -ENOSYS;
+#endif
+}
+
+void peftfile_keep_large_blocks(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
 }

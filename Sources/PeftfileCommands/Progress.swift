@@ -7,6 +7,7 @@ final class Progress: Sendable {
     private struct State {
         var lastLine: ContinuousClock.Instant
         var hasDrawn = false
+        var done: UInt64 = 0
     }
 
     private let total: UInt64
@@ -34,6 +35,14 @@ final class Progress: Sendable {
             let text = line(done, now)
             Console.write(isTerminal ? "\r\u{1B}[K\(text)" : "peftfile: \(text)\n", to: 2)
         }
+    }
+
+    /// Called with bytes that have just been done, from any thread.
+    func add(_ bytes: UInt64) {
+        update(state.withLock { state in
+            state.done += bytes
+            return state.done
+        })
     }
 
     /// Removes the line from a terminal.

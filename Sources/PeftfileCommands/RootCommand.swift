@@ -14,9 +14,11 @@ struct RootCommand: ParsableCommand {
 public enum CommandLineTool {
     /// Runs the program with the arguments after its name.
     ///
-    /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it.
+    /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it, 130 and 143 interrupted.
     public static func run(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
+        Interruption.catchSignals()
+        Machine.keepLargeBlocks()
         do {
             var command = try RootCommand.parseAsRoot(arguments)
             try command.run()
@@ -25,7 +27,7 @@ public enum CommandLineTool {
             return status.rawValue
         } catch let error as PeftfileError {
             Console.report(error, json: json)
-            return ExitStatus.failure.rawValue
+            return error.code == .interrupted ? Interruption.exitStatus ?? 130 : ExitStatus.failure.rawValue
         } catch {
             // Help and version are not errors, and ArgumentParser's own status for usage is 64.
             if RootCommand.exitCode(for: error) == .success {

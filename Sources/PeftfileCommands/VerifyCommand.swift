@@ -31,27 +31,34 @@ struct VerifyCommand: ParsableCommand {
     var maxUlp: UInt64 = 0
 
     @Option(help: ArgumentHelp("Probe vectors for each tensor.", valueName: "n"))
-    var probes = 2
+    var probes = 4
 
     @OptionGroup var common: CommonOptions
 
     func run() throws {
+        guard (0...1000).contains(probes) else {
+            throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
+        }
         let inputs = try inputs()
         let binding = try Binding(
             base: try Checkpoint.open(inputs.base), adapters: try inputs.adapters.map(Adapter.init(path:)),
             options: inputs.options)
+        let merged = try Checkpoint.open(result)
+        let counter = common.quiet || common.json ? nil : Progress(label: "verify", total: merged.tensorBytes)
         let verifier = Verifier(
-            binding: binding, result: try Checkpoint.open(result), dtype: inputs.settings.dtype,
+            binding: binding, result: merged, dtype: inputs.settings.dtype,
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),
-            probes: probes)
+            probes: probes, progress: counter.map { $0.add })
+        defer { counter?.finish() }
         let report = try verifier.run()
+        counter?.finish()
         if common.json {
             Console.output(report.json)
         } else {
             common.warn(report.warnings)
             Console.output(VerifyPage(report: report, path: result).text)
         }
-        if !report.equivalent { throw ExitStatus.findings }
+        if !report.isEquivalent { throw ExitStatus.findings }
     }
 
     private typealias Inputs = (base: String, adapters: [String], options: BindingOptions, settings: MergeSettings)

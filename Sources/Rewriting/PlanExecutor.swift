@@ -174,6 +174,7 @@ public struct PlanExecutor: Sendable {
             let piece = order[index]
             let tensor = file.tensors[piece.tensor]
             do {
+                try Interruption.check()
                 let panel = try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
                 let total = UInt64(tensor.recipe.rows)
                 let offset = tensor.info.byteCount / max(1, total) * UInt64(piece.rows.lowerBound)
@@ -187,16 +188,18 @@ public struct PlanExecutor: Sendable {
                     counter.add(UInt64(panel.bytes.count))
                 }
             } catch {
-                turnstile.cancel()
-                throw (error as? PeftfileError).map { named($0, tensor.info.name) } ?? error
+                let named = (error as? PeftfileError).map { naming($0, tensor.info.name) } ?? error
+                turnstile.cancel(named)
+                throw named
             }
         }
         return state.withLock { (settings.hashing ? SHA256.hex($0.hash.finalize()) : nil, $0.statistics) }
     }
 
-    private func named(_ error: PeftfileError, _ tensor: ExactString) -> PeftfileError {
+    /// The tensor that was being written, where the error knows none and is not a signal's.
+    private func naming(_ error: PeftfileError, _ tensor: ExactString) -> PeftfileError {
         var copy = error
-        if copy.tensor == nil { copy.tensor = tensor }
+        if copy.tensor == nil, copy.code != .interrupted { copy.tensor = tensor }
         return copy
     }
 
@@ -214,6 +217,7 @@ public struct PlanExecutor: Sendable {
                 var hash = SHA256()
                 var offset: UInt64 = 0
                 while offset < reader.size {
+                    try Interruption.check()
                     let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
                     if settings.hashing { hash.update(bytes) }
                     try writer.write(bytes, at: offset)

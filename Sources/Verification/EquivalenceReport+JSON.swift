@@ -10,7 +10,7 @@ extension EquivalenceReport {
         var document = JSONObject()
         document["schema"] = "peftfile.verify/1"
         document["warnings"] = .array(warnings.map { .string($0) })
-        document["equivalent"] = .bool(equivalent)
+        document["equivalent"] = .bool(isEquivalent)
         document["tensors"] = .array(tensors.map(\.json))
         document["missing"] = .array(missing.map { .string($0.text) })
         document["unexpected"] = .array(unexpected.map { .string($0.text) })

@@ -60,7 +60,7 @@ public struct EquivalenceReport: Sendable {
         public var probe: Probe?
 
         /// Whether the tensor is right.
-        public var equivalent: Bool {
+        public var isEquivalent: Bool {
             guard mismatched == 0 else { return false }
             if case .compared(_, let failures, _) = probe { return failures == 0 }
             return true
@@ -102,8 +102,8 @@ public struct EquivalenceReport: Sendable {
 
     /// Whether the result is what base and adapters come to: every tensor there, none besides, every element accepted,
     /// every probe within its tolerance, the config in step.
-    public var equivalent: Bool {
+    public var isEquivalent: Bool {
         missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty
-            && tensors.allSatisfy(\.equivalent)
+            && tensors.allSatisfy(\.isEquivalent)
     }
 }

@@ -34,3 +34,29 @@ import Testing
         #expect(ControlGroup.quota("400000\n", "100000\n") == 4)
     }
 }
+
+@Suite struct TurnstileTests {
+    @Test func threadsPassInTheOrderOfTheirIndices() throws {
+        let turnstile = Turnstile()
+        let order = Mutex<[Int]>([])
+        try parallelForEach(count: 200, jobs: 8) { index in
+            try turnstile.pass(index) { order.withLock { $0.append(index) } }
+        }
+        #expect(order.withLock { $0 } == Array(0..<200))
+    }
+
+    @Test func theFirstFailureReachesEveryoneWhoWaits() {
+        let turnstile = Turnstile()
+        let error = #expect(throws: PeftfileError.self) {
+            try parallelForEach(count: 100, jobs: 4) { index in
+                if index == 37 {
+                    let failure = PeftfileError(.io, "thirty-seven")
+                    turnstile.cancel(failure)
+                    throw failure
+                }
+                try turnstile.pass(index) {}
+            }
+        }
+        #expect(error?.message == "thirty-seven")
+    }
+}

@@ -12,6 +12,9 @@ import Testing
     static let names = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [])
         .filter { $0.hasSuffix(".txt") }.sorted()
 
+    /// The figures of `verify` come from OpenBLAS, whose last digits depend on its build: six decimals of them count.
+    static func withoutLastDigits(_ text: String) -> String { text.replacing(/(\.\d{6})\d+/) { $0.1 } }
+
     @Test func transcriptsAreThere() { #expect(Self.names.count >= 8) }
 
     @Test(arguments: names) func printsWhatTheTranscriptSays(_ name: String) throws {
@@ -26,7 +29,8 @@ import Testing
                 .map { String($0.replacing("$TMP", with: temporary.path)) }
             let result = try Tool.run(words)
             printed += line + "\n"
-            printed += result.output.replacing(temporary.path, with: "$TMP")
+            let output = result.output.replacing(temporary.path, with: "$TMP")
+            printed += words.first == "verify" ? Self.withoutLastDigits(output) : output
             for line in result.errors.replacing(temporary.path, with: "$TMP").split(separator: "\n") {
                 printed += "! \(line)\n"
             }

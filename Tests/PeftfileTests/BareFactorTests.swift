@@ -30,7 +30,7 @@ import Testing
         let result = try Checkpoint.open(directory.path("out.safetensors"))
         let report = try Verifier(
             binding: binding, result: result, dtype: nil, convertsAllDTypes: false, maxULP: 0, jobs: 1, probes: 2).run()
-        #expect(report.equivalent)
+        #expect(report.isEquivalent)
         return try Conversion.widened(result.read(#require(result["layer.weight"])), as: .f32, count: rows * columns)
     }
 

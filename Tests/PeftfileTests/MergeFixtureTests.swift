@@ -30,7 +30,7 @@ import Testing
         let report = try Verifier(
             binding: binding, result: result, dtype: nil, convertsAllDTypes: false, maxULP: 0, jobs: 2, probes: 2
         ).run()
-        #expect(report.equivalent, "\(report.json.serialized())")
+        #expect(report.isEquivalent, "\(report.json.serialized())")
     }
 
     private func compare(_ result: Checkpoint, with merge: MergeCase) throws {

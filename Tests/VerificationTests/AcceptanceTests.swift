@@ -71,7 +71,7 @@ import Testing
         let scene = try Self.everything()
         let merged = try scene.merged()
         let report = try scene.verify(merged)
-        #expect(report.equivalent)
+        #expect(report.isEquivalent)
         #expect(report.tensors.map(\.name) == scene.recipes.map(\.name))
         #expect(report.mismatched == [] && report.failedProbes == [])
         #expect(report.tensors.allSatisfy { $0.kind != .copied || $0.maxULP == 0 && $0.maxAbs == 0 })
@@ -97,7 +97,7 @@ import Testing
                 let bit = UInt8.random(in: 0..<8, using: &scene.random)
                 wrong[index].bytes[byte] ^= 1 << bit
                 let report = try scene.verify(wrong, probes: 0)
-                #expect(!report.equivalent, "\(merged[index].name) byte \(byte) bit \(bit)")
+                #expect(!report.isEquivalent, "\(merged[index].name) byte \(byte) bit \(bit)")
                 #expect(report.mismatched == [merged[index].name])
                 let tensor = try #require(report[merged[index].name])
                 #expect(tensor.mismatched == 1)
@@ -165,7 +165,7 @@ import Testing
     }
 
     private func expectBothFail(_ report: EquivalenceReport, _ name: ExactString) {
-        #expect(!report.equivalent)
+        #expect(!report.isEquivalent)
         #expect(report.mismatched == [name], "elements of \(name)")
         #expect(report.failedProbes == [name], "probes of \(name): \(String(describing: report[name]?.probe))")
     }
@@ -175,17 +175,17 @@ import Testing
         let scene = try Self.everything()
         let merged = try scene.merged()
         let missing = try scene.verify(merged.filter { $0.name != "two" })
-        #expect(!missing.equivalent && missing.missing == ["two"] && missing.unexpected == [])
+        #expect(!missing.isEquivalent && missing.missing == ["two"] && missing.unexpected == [])
         let extra = try scene.verify(merged + [try StoredValues("lora_A", .f32, [2], [1, 2])])
-        #expect(!extra.equivalent && extra.unexpected == ["lora_A"] && extra.missing == [])
+        #expect(!extra.isEquivalent && extra.unexpected == ["lora_A"] && extra.missing == [])
         var other = merged
         other[0] = try StoredValues(merged[0].name, .f32, merged[0].shape, try merged[0].values)
         let dtype = try scene.verify(other)
-        #expect(!dtype.equivalent && dtype.disagreements.map(\.name) == [merged[0].name])
+        #expect(!dtype.isEquivalent && dtype.disagreements.map(\.name) == [merged[0].name])
         #expect(dtype[merged[0].name] == nil)
         other[0] = StoredValues(merged[0].name, merged[0].dtype, merged[0].shape.reversed(), bytes: merged[0].bytes)
         let shape = try scene.verify(other)
-        #expect(!shape.equivalent && shape.disagreements.first?.foundShape == [40, 24])
+        #expect(!shape.isEquivalent && shape.disagreements.first?.foundShape == [40, 24])
         #expect(shape.disagreements.first?.expectedShape == [24, 40])
     }
 
@@ -204,8 +204,8 @@ import Testing
             }
             let merged = try expected.map { try scene.merge.merged($0) }
             let report = try scene.verify(merged, dtype: dtype, all: all)
-            #expect(report.equivalent)
-            if dtype != .f32 { #expect(!(try scene.verify(merged, dtype: dtype, all: !all)).equivalent) }
+            #expect(report.isEquivalent)
+            if dtype != .f32 { #expect(!(try scene.verify(merged, dtype: dtype, all: !all)).isEquivalent) }
             for index in merged.indices {
                 var wrong = merged
                 wrong[index].bytes[0] ^= 1
@@ -237,11 +237,11 @@ import Testing
             }
             for steps in [1, 2, 3] {
                 let report = try scene.verify(shifted(element: 5, by: steps), maxULP: 2, probes: 0)
-                #expect(report.equivalent == (steps <= 2), "\(dtype) \(steps)")
+                #expect(report.isEquivalent == (steps <= 2), "\(dtype) \(steps)")
                 #expect(report["linear"]?.maxULP == UInt64(steps))
             }
-            #expect(!(try scene.verify(shifted(element: 60, by: 1), maxULP: 2, probes: 0)).equivalent)
-            #expect(try scene.verify(merged, maxULP: 2).equivalent)
+            #expect(!(try scene.verify(shifted(element: 60, by: 1), maxULP: 2, probes: 0)).isEquivalent)
+            #expect(try scene.verify(merged, maxULP: 2).isEquivalent)
         }
     }
 
@@ -263,7 +263,7 @@ import Testing
                         update: .lowRank(left: left, right: right, scale: scale))
                 ]
                 let merged = try scene.merged()
-                #expect(try scene.verify(merged).equivalent, "\(dtype) \(scale)")
+                #expect(try scene.verify(merged).isEquivalent, "\(dtype) \(scale)")
                 for element in 0..<144 {
                     for bit in [0, dtype.bits - 1] {
                         var wrong = merged
@@ -287,7 +287,7 @@ import Testing
             .init(region: Region(rows: 0..<16, columns: 0..<16), update: .lowRank(left: left, right: right, scale: 2))
         ]
         let merged = try scene.merged()
-        #expect(try scene.verify(merged).equivalent)
+        #expect(try scene.verify(merged).isEquivalent)
         // +0 = −0 + 0: the negative zeros of the base are gone, so the base itself is not the result.
         #expect(try scene.verify(scene.base).mismatched == ["w"])
     }
@@ -304,7 +304,7 @@ import Testing
         ]
         let merged = try scene.merged()
         let report = try scene.verify(merged)
-        #expect(report.equivalent)
+        #expect(report.isEquivalent)
         #expect((report["w"]?.ambiguous ?? 0) > 100)
         for element in 0..<256 {
             for steps in [1, -1] {
@@ -328,7 +328,7 @@ import Testing
         ]
         func keys(_ text: String) throws -> [String] {
             let report = try scene.verify(config: text, changes: changes)
-            #expect(report.equivalent == report.config.isEmpty)
+            #expect(report.isEquivalent == report.config.isEmpty)
             return report.config.map(\.key)
         }
         #expect(try keys(#"{"tie_word_embeddings": false, "text_config": {"vocab_size": 12}}"#) == [])
@@ -355,14 +355,14 @@ import Testing
                 try scene.lowRank(index, rank: 4, scale: 2)
                 let merged = try scene.merged()
                 let report = try scene.verify(merged)
-                #expect(report.equivalent, "\(kind)")
+                #expect(report.isEquivalent, "\(kind)")
                 #expect(report.warnings == [])
                 for _ in 0..<40 {
                     var wrong = merged
                     wrong[0].bytes[Int.random(in: wrong[0].bytes.indices, using: &scene.random)] ^= 1
                     let report = try scene.verify(wrong, probes: 0)
-                    #expect(!report.equivalent || !report.warnings.isEmpty, "\(dtype) \(kind)")
-                    if dtype == .bf16 { #expect(!report.equivalent) }
+                    #expect(!report.isEquivalent || !report.warnings.isEmpty, "\(dtype) \(kind)")
+                    if dtype == .bf16 { #expect(!report.isEquivalent) }
                 }
             }
         }
@@ -388,7 +388,7 @@ import Testing
                     let merged = try scene.merged()
                     scene.recipes[index].updates = update(transposed: false)
                     let report = try scene.verify(merged)
-                    #expect(report.equivalent)
+                    #expect(report.isEquivalent)
                     #expect(report.warnings.isEmpty == (report["w"]?.acceptedByLibraryBound == 0))
                     if merged[0].bytes != (try scene.merged())[0].bytes { differing += 1 }
                     // The lowest bit of BF16, and one of the middle of F64's.

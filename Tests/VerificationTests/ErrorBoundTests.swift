@@ -212,7 +212,7 @@ import Testing
         }
         let report = try scene.verify(try scene.merged())
         let found = try #require(report["w"])
-        #expect(report.equivalent)
+        #expect(report.isEquivalent)
         let fraction = Double(found.ambiguous) / Double(found.elements)
         print(
             "ambiguous, \(dtype.rawValue)\(magnitude ? " DoRA" : ""): \(found.ambiguous) of \(found.elements)",

@@ -57,10 +57,11 @@ public struct AdapterKey: Sendable, Hashable {
         }
 
         let found = parts.lastIndex { part in AdapterKey.componentPrefixes.contains { part.hasPrefix($0) } }
-        if parts.contains("original_module") {
+        if let original = parts.firstIndex(of: "original_module") {
             // A raw dump's copy of the parameter that modules_to_save stands in for.
             component = "original_module"
-            leaf = parts.last ?? ""
+            leaf = parts[(original + 1)...].joined(separator: ".")
+            parts.removeSubrange(original...)
         } else if let found {
             component = parts[found]
             var rest = Array(parts[(found + 1)...])

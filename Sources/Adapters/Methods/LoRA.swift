@@ -48,15 +48,19 @@ struct LoRA: AdapterMethod {
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         let config = try adapter.config.map { try LoRAConfig($0, options: BindingOptions(baseRole: .residual)) }
-        return try LoRAModule.collect(from: adapter).map { module in
+        let modules = try LoRAModule.collect(from: adapter)
+        let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
+        let factors = modules.map { module in
             guard let config else {
                 return AdapterTarget(module: module.path, method: "LoRA", rank: module.storedRank)
             }
-            let key = module.path.text
+            let parameter = module.wrappedParameter(config.targetParameters, levels: levels[module.path] ?? 1)
+            let key = parameter.map { "\(module.path).\($0)" } ?? module.path.text
             return AdapterTarget(
-                module: module.path, method: config.name, rank: config.rank(for: key), alpha: config.alpha(for: key),
-                scale: config.scale(for: key))
+                module: module.path, parameter: parameter ?? "weight", method: config.name, rank: config.rank(for: key),
+                alpha: config.alpha(for: key), scale: config.scale(for: key))
         }
+        return factors + SavedParameters.targets(of: adapter)
     }
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {

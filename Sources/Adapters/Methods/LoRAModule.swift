@@ -116,6 +116,25 @@ struct LoRAModule {
         }
     }
 
+    /// The parameter that a wrapper stands for, as far as the adapter alone tells: wrappers nest in the order in which the
+    /// module registers its parameters, which for experts is gate_up_proj (or up_proj), then down_proj.
+    func wrappedParameter(_ names: [String], levels: Int) -> String? {
+        guard depth > 0 || levels > 1 || isTargetParameter(names) else { return nil }
+        let order = ["gate_up_proj", "up_proj", "down_proj"]
+        var own: [String] = []
+        for name in names {
+            let parts = name.split(separator: ".").map(String.init)
+            let parent = parts.dropLast().joined(separator: ".")
+            guard let last = parts.last, !own.contains(last) else { continue }
+            if parent.isEmpty ? order.contains(last) : path.text == parent || path.text.hasSuffix("." + parent) {
+                own.append(last)
+            }
+        }
+        guard own.count == levels else { return nil }
+        let sorted = own.sorted { (order.firstIndex(of: $0) ?? 0) < (order.firstIndex(of: $1) ?? 0) }
+        return sorted[levels - 1 - min(depth, levels - 1)]
+    }
+
     /// The shape of one B·A: rows and columns of the parameter, or of the matrix of one expert. Embeddings are given
     /// as they lie in the parameter, (vocab, dim).
     func updateShape(_ config: LoRAConfig) throws -> (rows: Int, columns: Int) {

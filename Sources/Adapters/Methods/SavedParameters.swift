@@ -79,6 +79,17 @@ struct SavedParameters {
         return kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) != nil
     }
 
+    /// What a page says of these parameters.
+    static func targets(of adapter: Adapter) -> [AdapterTarget] {
+        adapter.keys.compactMap { key in
+            if key.component == "trainable_tokens_delta" {
+                return AdapterTarget(module: key.module, method: "token rows")
+            }
+            guard key.component == nil, claims(key, of: adapter, hasBiases: true) else { return nil }
+            return AdapterTarget(module: key.module, parameter: key.leaf, method: "saved whole")
+        }
+    }
+
     /// Requests that must find a place.
     var required: [ParameterRequest] { replacements.filter { !$0.isOptional }.map(\.request) + rows.map(\.request) }
     /// Requests for modules that were saved whole and that the base may lack.

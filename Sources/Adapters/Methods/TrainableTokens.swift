@@ -12,8 +12,7 @@ struct TrainableTokens: AdapterMethod {
     let configKeys: Set<String> = ["token_indices", "init_weights", "ensure_weight_tying"]
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
-        adapter.keys.filter { $0.component == "trainable_tokens_delta" }
-            .map { AdapterTarget(module: $0.module, method: "trainable tokens") }
+        SavedParameters.targets(of: adapter)
     }
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {

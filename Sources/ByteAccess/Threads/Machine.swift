@@ -18,6 +18,10 @@ public enum Machine {
         guard let granted = ControlGroup.grantedCores() else { return processors }
         return max(1, min(processors, granted))
     }()
+
+    /// Lets freed blocks of a few MiB be used again instead of going back to the system. For programs that stream panels;
+    /// a library's host decides this for itself.
+    public static func keepLargeBlocks() { peftfile_keep_large_blocks() }
 }
 
 /// The limit that a Linux control group sets on processor time.

@@ -13,11 +13,11 @@ import Glibc
 /// which hands out indices in order, the lowest index that has not passed is always being worked on, so nobody waits
 /// for ever; a worker that fails calls `cancel`.
 public final class Turnstile: @unchecked Sendable {
-    // The two are touched only through the pthread calls below, and `next` and `cancelled` only under the mutex.
+    // The two are touched only through the pthread calls below, and `next` and `failure` only under the mutex.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var next = 0
-    private var cancelled = false
+    private var failure: (any Error)?
 
     /// A turnstile that lets index 0 through first.
     public init() {
@@ -34,17 +34,17 @@ public final class Turnstile: @unchecked Sendable {
 
     /// Waits for the turn of `index`, runs `body`, and lets the next index through.
     ///
-    /// - Throws: what `body` throws, which cancels the turnstile; or code `io` where another thread has cancelled it.
+    /// - Throws: what `body` throws, which cancels the turnstile; or the error with which another thread cancelled it.
     public func pass(_ index: Int, _ body: () throws -> Void) throws {
         pthread_mutex_lock(mutex)
-        while next != index && !cancelled { pthread_cond_wait(condition, mutex) }
-        let stopped = cancelled
+        while next != index && failure == nil { pthread_cond_wait(condition, mutex) }
+        let stopped = failure
         pthread_mutex_unlock(mutex)
-        if stopped { throw PeftfileError(.io, "another part of the work failed") }
+        if let stopped { throw stopped }
         do {
             try body()
         } catch {
-            cancel()
+            cancel(error)
             throw error
         }
         pthread_mutex_lock(mutex)
@@ -53,10 +53,10 @@ public final class Turnstile: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// Turns everybody away who is waiting or comes later.
-    public func cancel() {
+    /// Turns everybody away who is waiting or comes later, with the error that stopped the work first.
+    public func cancel(_ error: any Error) {
         pthread_mutex_lock(mutex)
-        cancelled = true
+        if failure == nil { failure = error }
         pthread_cond_broadcast(condition)
         pthread_mutex_unlock(mutex)
     }

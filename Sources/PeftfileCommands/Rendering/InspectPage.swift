@@ -41,13 +41,18 @@ struct InspectPage {
                 ["module", "method", "rank", "alpha", "scale"],
                 inspection.targets.map { target in
                     [
-                        target.module.text.printable, target.method, target.rank.map(String.init) ?? "-",
+                        name(of: target).printable, target.method, target.rank.map(String.init) ?? "-",
                         target.alpha.map(Text.number) ?? "-", target.scale.map(Text.number) ?? "-",
                     ]
                 }, right: [2, 3, 4])
         }
         if listsTensors || inspection.statistics != nil { result += "\n" + tensorTable }
         return result
+    }
+
+    /// The module, with the parameter where that is not the weight.
+    private func name(of target: AdapterTarget) -> String {
+        target.parameter == "weight" ? target.module.text : target.tensorName
     }
 
     private var title: String {

@@ -1,16 +1,15 @@
 import Foundation
-import TestSupport
 
 /// Runs the built binary as a user would, from the repository's top level.
-struct Tool {
-    struct Result {
-        var output: String
-        var errors: String
-        var status: Int32
+public enum Tool {
+    public struct Result {
+        public var output: String
+        public var errors: String
+        public var status: Int32
     }
 
     /// The binary stands beside the test bundle.
-    static let path: String = {
+    public static let path: String = {
         let runner = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         let candidates = [runner, Bundle.main.bundleURL.deletingLastPathComponent(), Bundle.main.bundleURL]
         let found = candidates.map { $0.appending(path: "peftfile").path() }
@@ -18,10 +17,13 @@ struct Tool {
         return found ?? "peftfile"
     }()
 
-    static func run(_ arguments: [String], in directory: String = Fixtures.repository) throws -> Result {
+    public static func run(
+        _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
+    ) throws -> Result {
         let process = Process()
         process.executableURL = URL(filePath: path)
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
         process.currentDirectoryURL = URL(filePath: directory)
         process.standardInput = FileHandle.nullDevice
         // Files, not pipes: nothing blocks however much is printed.

@@ -1,0 +1,94 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What holds for the process as a whole: libraries it needs, bytes it writes, commands it suggests.
+@Suite struct ProcessTests {
+    private let base = "Fixtures/merge/lora-linear-bf16/base"
+    private let adapter = "Fixtures/merge/lora-linear-bf16/adapter"
+
+    @Test func onlyVerifyNeedsOpenBLAS() throws {
+        let directory = try TemporaryDirectory()
+        let without = ["PEFTFILE_OPENBLAS": directory.path("no-such-library.so")]
+        let target = directory.path("merged")
+        #expect(try Tool.run(["inspect", adapter], environment: without).status == 0)
+        #expect(try Tool.run(["merge", base, adapter, "-o", target], environment: without).status == 0)
+        let verify = try Tool.run(["verify", target], environment: without)
+        #expect(verify.status == 2)
+        #expect(verify.output.isEmpty)
+        #expect(verify.errors.contains("libopenblas"))
+        #expect(try Tool.run(["verify", target]).status == 0)
+    }
+
+    @Test func bytesDoNotDependOnTheCPUPath() throws {
+        let directory = try TemporaryDirectory()
+        for path in ["generic", "avx2", "avx2sha"] {
+            let result = try Tool.run(
+                ["merge", base, adapter, "-o", directory.path(path)], environment: ["PEFTFILE_CPU": path])
+            #expect(result.status == 0)
+        }
+        for file in try FileManager.default.contentsOfDirectory(atPath: directory.path("generic")) {
+            let bytes = try TestFile.bytes(directory.path("generic/\(file)"))
+            #expect(try TestFile.bytes(directory.path("avx2/\(file)")) == bytes)
+            #expect(try TestFile.bytes(directory.path("avx2sha/\(file)")) == bytes)
+        }
+    }
+
+    @Test func theCommandThatARefusalSuggestsGetsFurther() throws {
+        let directory = try TemporaryDirectory()
+        let refused = try Tool.run(["merge", adapter, base, "-o", directory.path("out")])
+        #expect(refused.status == 2)
+        let hint = try #require(refused.errors.split(separator: "; ").last)
+        let words = hint.split(whereSeparator: \.isWhitespace).map { $0 == "OUT" ? directory.path("out") : String($0) }
+        #expect(words.first == "peftfile")
+        #expect(try Tool.run(Array(words.dropFirst())).status == 0)
+    }
+
+    @Test func helpAndVersionGoToStdoutWithStatusZero() throws {
+        for arguments in [["--help"], ["merge", "--help"], ["help", "verify"], ["--version"]] {
+            let result = try Tool.run(arguments)
+            #expect(result.status == 0)
+            #expect(!result.output.isEmpty)
+            #expect(result.errors.isEmpty)
+        }
+    }
+
+    @Test func errorsWithJSONAreOneObjectOnStderr() throws {
+        for arguments in [["inspect", "--json", "no-such-path"], ["merge", "--json", base], ["verify", "--json", base]] {
+            let result = try Tool.run(arguments)
+            #expect(result.status == 2)
+            #expect(result.output.isEmpty)
+            #expect(result.errors.split(separator: "\n").count == 1)
+            let document = try JSONSerialization.jsonObject(with: Data(result.errors.utf8)) as? [String: Any]
+            let error = try #require(document?["error"] as? [String: Any])
+            #expect(Set(error.keys) == ["code", "message", "file", "tensor", "offset", "rule", "help"])
+        }
+    }
+
+    @Test func hostileNamesDoNotReachATerminal() throws {
+        let directory = try TemporaryDirectory()
+        let header = #"{"\u001b[31mred\n\u202e":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#
+        var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
+        bytes += [0, 0, 0, 0]
+        try directory.write(bytes, to: "hostile.safetensors")
+        let result = try Tool.run(["inspect", "--tensors", directory.path("hostile.safetensors")])
+        #expect(result.status == 0)
+        #expect(result.output.unicodeScalars.allSatisfy { $0 == "\n" || $0.value >= 0x20 && $0.value != 0x202E })
+        #expect(result.output.contains("\\u{1b}[31mred\\u{a}\\u{202e}"))
+    }
+
+    @Test(arguments: ["truncated", "overlap", "lfs-pointer", "html", "huge-header", "empty", "truncated-header", "trailing",
+        "bad-json", "size-lie", "dtype-unknown", "offset-past-end", "pickle-bin", "pickle-renamed", "config-bad-json"])
+    func unreadableFilesGiveOneLineAndNoOutput(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        let path = "Fixtures/negative/\(name)"
+        for arguments in [["inspect", path], ["merge", "Fixtures/negative/base", path, "-o", directory.path("out")]] {
+            let result = try Tool.run(arguments)
+            #expect(result.status == 2)
+            #expect(result.output.isEmpty)
+            #expect(result.errors.split(separator: "\n").count == 1)
+            #expect(result.errors.contains(path))
+            #expect(try directory.names().isEmpty)
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The manual pages against the parser and against the documents that the commands print.
+@Suite struct ManualTests {
+    static let commands = ["inspect", "merge", "verify"]
+
+    // MARK: Options
+
+    /// What `--experimental-dump-help` says, as far as it is used here.
+    struct Dump: Decodable {
+        struct Name: Decodable {
+            var kind: String
+            var name: String
+        }
+        struct Argument: Decodable {
+            var kind: String
+            var names: [Name]?
+            var valueName: String?
+            var defaultValue: String?
+            var shouldDisplay: Bool
+        }
+        struct Command: Decodable {
+            var commandName: String
+            var arguments: [Argument]?
+            var subcommands: [Command]?
+        }
+        var command: Command
+    }
+
+    static func parser() throws -> Dump.Command {
+        let result = try Tool.run(["--experimental-dump-help"])
+        return try JSONDecoder().decode(Dump.self, from: Data(result.output.utf8)).command
+    }
+
+    static func options(of command: Dump.Command) -> Set<ManualPage.Option> {
+        Set(
+            (command.arguments ?? []).filter { $0.kind != "positional" && $0.shouldDisplay }.map { argument in
+                ManualPage.Option(
+                    names: Set((argument.names ?? []).map { ($0.kind == "short" ? "-" : "--") + $0.name }),
+                    value: argument.kind == "option" ? argument.valueName : nil)
+            })
+    }
+
+    @Test func theProgramsOptionsAreDocumented() throws {
+        let page = try ManualPage("peftfile")
+        #expect(Set(page.options) == Self.options(of: try Self.parser()))
+    }
+
+    @Test(arguments: commands) func everyOptionIsDocumentedAndNoOther(_ name: String) throws {
+        let page = try ManualPage("peftfile-\(name)")
+        let command = try #require(try Self.parser().subcommands?.first { $0.commandName == name })
+        let known = Self.options(of: command)
+        let documented = Set(page.options)
+        #expect(documented.count == page.options.count, "an option stands twice")
+        #expect(known.subtracting(documented).isEmpty, "the parser knows, the page does not")
+        #expect(documented.subtracting(known).isEmpty, "the page knows, the parser does not")
+    }
+
+    @Test(arguments: commands) func defaultsAreDocumented(_ name: String) throws {
+        let page = try ManualPage("peftfile-\(name)")
+        let command = try #require(try Self.parser().subcommands?.first { $0.commandName == name })
+        for argument in command.arguments ?? [] where argument.kind == "option" {
+            guard let value = argument.defaultValue, let option = argument.names?.last?.name else { continue }
+            #expect(page.description(of: option).contains(value), "--\(option) is \(value) by default")
+        }
+    }
+
+    @Test func everyCommandHasAPage() throws {
+        let names = (try Self.parser().subcommands ?? []).map(\.commandName).filter { $0 != "help" }
+        #expect(names == Self.commands)
+        let index = try ManualPage("peftfile")
+        for name in names {
+            #expect(index.lines.contains(".It Cm \(name)"))
+            #expect(index.section("SEE ALSO").contains { $0.hasPrefix(".Xr peftfile-\(name) 1") })
+        }
+    }
+
+    @Test(arguments: ["peftfile"] + commands.map { "peftfile-\($0)" })
+    func pagesHaveTheirSections(_ name: String) throws {
+        let page = try ManualPage(name)
+        let wanted = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "JSON", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
+        #expect(page.sections.filter { $0 != "ENVIRONMENT" } == wanted)
+        for line in page.lines { #expect(line.count <= 100 && !line.hasSuffix(" "), "\(line)") }
+    }
+
+    // MARK: JSON
+
+    /// All keys of a document, at every depth, but those that are data: metadata and config values.
+    static func keys(of value: Any) -> Set<String> {
+        if let object = value as? [String: Any] {
+            var result = Set(object.keys)
+            for (key, inner) in object where key != "metadata" && key != "value" { result.formUnion(keys(of: inner)) }
+            return result
+        }
+        if let list = value as? [Any] { return list.reduce(into: []) { $0.formUnion(keys(of: $1)) } }
+        return []
+    }
+
+    static func document(_ arguments: [String]) throws -> Set<String> {
+        let result = try Tool.run(arguments)
+        let text = result.output.isEmpty ? result.errors : result.output
+        return keys(of: try JSONSerialization.jsonObject(with: Data(text.utf8)))
+    }
+
+    static let general: Set<String> = ["schema", "warnings"]
+
+    @Test func inspectsKeysAreDocumented() throws {
+        let keys = try Self.document(["inspect", "--json", "--stats", "Fixtures/merge/lora-r1/adapter"])
+        #expect(keys.count > 20)
+        #expect(try ManualPage("peftfile-inspect").jsonKeys == keys)
+    }
+
+    @Test func mergesKeysAreDocumented() throws {
+        let directory = try TemporaryDirectory()
+        func merge(_ name: String, _ options: [String] = []) throws -> Set<String> {
+            try Self.document(
+                ["merge", "--json", "Fixtures/merge/\(name)/base", "Fixtures/merge/\(name)/adapter", "-o",
+                    directory.path(name)] + options)
+        }
+        var keys = try merge("lora-embedding-tied", ["--dry-run"])
+        for name in ["lora-embedding-tied", "lora-monteclora", "lora-pissa"] { keys.formUnion(try merge(name)) }
+        #expect(keys.count > 40)
+        #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
+    }
+
+    @Test func errorsKeysAreDocumented() throws {
+        let keys = try Self.document(["inspect", "--json", "Fixtures/nowhere"])
+        #expect(try ManualPage("peftfile").jsonKeys == keys.union(Self.general))
+    }
+
+    @Test func everyErrorCodeIsDocumented() throws {
+        let source = try TestFile.text("\(Fixtures.repository)/Sources/ByteAccess/PeftfileError.swift")
+        let start = try #require(source.range(of: "enum Code"))
+        let cases = source[start.upperBound...].prefix { $0 != "}" }.split(separator: "\n").compactMap { line in
+            line.firstMatch(of: /^\s*case (\w+)(?: = "(\w+)")?$/).map { String($0.2 ?? $0.1) }
+        }
+        #expect(cases.count >= 9)
+        let documented = try ManualPage("peftfile").section("JSON").filter { $0.hasPrefix(".Ql ") }
+            .compactMap { $0.split(separator: " ").dropFirst().first.map(String.init) }
+        for code in cases { #expect(documented.contains(code), "\(code)") }
+    }
+
+    @Test func environmentIsDocumented() throws {
+        let page = try ManualPage("peftfile").section("ENVIRONMENT")
+        for name in ["PEFTFILE_CPU", "PEFTFILE_OPENBLAS"] { #expect(page.contains(".It Ev \(name)")) }
+    }
+}
