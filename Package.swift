@@ -66,7 +66,8 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),
         .testTarget(
             name: "ByteAccessTests", dependencies: ["ByteAccess", "TestSupport"], swiftSettings: house),
-        .testTarget(name: "TensorsTests", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
+        .testTarget(
+            name: "TensorsTests", dependencies: ["ByteAccess", "Tensors", "TestSupport"], swiftSettings: house),
         .testTarget(
             name: "LinearAlgebraTests", dependencies: ["ByteAccess", "Tensors", "LinearAlgebra"], swiftSettings: house),
         .testTarget(

@@ -160,10 +160,12 @@ import Testing
                 ($1.text, "model-0000\($0 < count / 2 ? 1 : 2)-of-00002.safetensors")
             }
             try directory.write(CheckpointFiles.index(entries), to: "model.safetensors.index.json")
-            return try ThreadTime.least {
-                let opened = try Checkpoint.open(directory.path)
-                #expect(opened.tensors.count == count)
-            }
+            return try (0..<3).map { _ in
+                try ThreadTime.seconds {
+                    let opened = try Checkpoint.open(directory.path)
+                    #expect(opened.tensors.count == count)
+                }
+            }.min() ?? 0
         }
         let (small, large) = (try seconds(12_500), try seconds(50_000))
         #expect(large < small * 8, "\(small) s for 12 500 tensors, \(large) s for 50 000")
