@@ -1,6 +1,7 @@
 import Adapters
 import ByteAccess
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Verification
