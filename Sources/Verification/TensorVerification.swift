@@ -6,9 +6,6 @@ import Tensors
 
 /// One output tensor being verified: cut into parts that any worker can take, with the sum of what they found.
 final class TensorVerification: Sendable {
-    /// Elements of a part: 2¹⁶ float64 numbers are half a megabyte for each of the arrays that a part needs.
-    private static let elements = 1 << 16
-
     let recipe: TensorRecipe
     let partCount: Int
     private let source: SourceRows
@@ -55,7 +52,13 @@ final class TensorVerification: Sendable {
         state = Mutex(State(remaining: partCount))
     }
 
-    private static func rowStep(_ recipe: TensorRecipe) -> Int { max(1, elements / max(1, recipe.columns)) }
+    /// Rows of a part. 2¹⁶ float64 numbers are half a megabyte for each of the arrays that a part needs. Longer rows
+    /// come at least 16 together, since the product reads the whole right factor once for each part; up to 2²⁰
+    /// elements, so that memory stays bounded.
+    private static func rowStep(_ recipe: TensorRecipe) -> Int {
+        let columns = max(1, recipe.columns)
+        return max(1, min(max((1 << 16) / columns, 16), (1 << 20) / columns))
+    }
 
     /// Bytes of the result that part `part` covers, for progress.
     func byteCount(part: Int) -> UInt64 {

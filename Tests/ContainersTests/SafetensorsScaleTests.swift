@@ -16,19 +16,17 @@ import Testing
     }
 
     static func seconds(_ json: [UInt8]) throws -> Double {
-        try (0..<3).map { _ in
-            try ThreadTime.seconds {
-                let header = try json.withUnsafeBytes { try SafetensorsHeader(json: $0) }
-                #expect(header.tensors.count > 0)
-            }
-        }.min() ?? 0
+        try ThreadTime.least {
+            let header = try json.withUnsafeBytes { try SafetensorsHeader(json: $0) }
+            #expect(header.tensors.count > 0)
+        }
     }
 
-    @Test func timeGrowsWithTheBytes() throws {
+    @Test func doublingTheHeaderDoublesTheTime() throws {
         let small = try Self.seconds(Self.header(25_000))
-        let large = try Self.seconds(Self.header(200_000))
-        // Eight times the bytes: 8 where time is linear, 64 where it is quadratic. 24 leaves room for caches.
-        #expect(large < small * 24, "\(small) s for 25 000 tensors, \(large) s for 200 000")
+        let large = try Self.seconds(Self.header(100_000))
+        // Four times the bytes: 4 where time is linear, 16 where it is quadratic. 8 leaves room for a busy machine.
+        #expect(large < small * 8, "\(small) s for 25 000 tensors, \(large) s for 100 000")
     }
 
     @Test func tensorsInReverseAreSorted() throws {

@@ -108,6 +108,33 @@ import Testing
         }
     }
 
+    @Test("tensors of several parts are compared to their last element")
+    func parts() throws {
+        let scene = try Scene(seed: 4)
+        for name in ["plain", "dora"] {
+            let index = try scene.tensor(name, .bf16, [300, 512])
+            try scene.lowRank(index, rank: 3, scale: 1)
+        }
+        let magnitude = try scene.factor("m", .f32, [512], scene.normal(512, 0.1).map { 0.2 + abs($0) })
+        scene.recipes[1].magnitudes = [
+            .init(region: Region(rows: 0..<300, columns: 0..<512), axis: .columns, values: magnitude)
+        ]
+        scene.add(StoredValues("copy", .u8, [1_600_001], bytes: (0..<1_600_001).map { UInt8(truncatingIfNeeded: $0) }))
+        let merged = try scene.merged()
+        #expect(try scene.verify(merged, jobs: 3).isEquivalent)
+        for index in merged.indices {
+            let size = merged[index].dtype.bits / 8
+            let last = merged[index].bytes.count / size - 1
+            for element in [0, last / 2, last] {
+                var wrong = merged
+                wrong[index].bytes[element * size] ^= 1
+                let report = try scene.verify(wrong, jobs: 3, probes: 0)
+                #expect(report.mismatched == [merged[index].name])
+                #expect(report[merged[index].name]?.firstMismatch?.index == element)
+            }
+        }
+    }
+
     @Test("a tensor of the base, a wrong scale and a transposed update fail both forms")
     func wrongMerges() throws {
         let scene = try Self.everything()
