@@ -22,6 +22,7 @@ demo: packages build
 	$(PEFTFILE) merge $(CASE)/base $(CASE)/adapter -o .build/demo/merged
 	$(PEFTFILE) verify .build/demo/merged --base $(CASE)/base --adapter $(CASE)/adapter
 
+# Not optimised: the tests then run about 35 s longer on two cores, and are built two minutes sooner.
 test: packages
 	$(SWIFT) test --disable-xctest
 
