@@ -123,7 +123,7 @@ struct BaseView {
         var changes: [Binding.ConfigChange] = []
         let nested: [ExactString?] = [nil, "text_config"]
         for parent in nested {
-            guard let object = parent == nil ? config : config[parent!]?.objectValue else { continue }
+            guard let object = parent.map({ config[$0]?.objectValue }) ?? config else { continue }
             let path = parent.map { [$0] } ?? []
             for key: ExactString in ["num_hidden_layers", "n_layer"] where object[key]?.intValue == layers {
                 changes.append(.init(path: path + [key], value: .number(JSONNumber(map.count))))

@@ -84,7 +84,7 @@ struct RecipeAssembly {
 
     private mutating func apply(_ update: ParameterUpdate, _ piece: ParameterPiece, adapter: Int) throws {
         guard let entry = view[piece.tensor] else {
-            throw PeftfileError(.refused, "is not in the base", tensor: piece.tensor, rule: "TargetMissing")
+            throw PeftfileError(.refused, "is not in the base", tensor: piece.tensor, rule: "MissingTarget")
         }
         let name = update.place.untiedName ?? piece.tensor
         if update.place.untiedName != nil { tiedSource[name] = piece.tensor }

@@ -174,7 +174,6 @@ public struct PlanExecutor: Sendable {
             let piece = order[index]
             let tensor = file.tensors[piece.tensor]
             do {
-                try Interruption.check()
                 let panel = try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
                 let total = UInt64(tensor.recipe.rows)
                 let offset = tensor.info.byteCount / max(1, total) * UInt64(piece.rows.lowerBound)

@@ -113,7 +113,7 @@ struct LoRA: AdapterMethod {
             guard let place = places[request] else {
                 throw PeftfileError(
                     .refused, "module \"\(request.module)\" has no place in the base", file: adapter.path,
-                    rule: "TargetMissing", help: "merge onto the base that the adapter was trained on")
+                    rule: "MissingTarget", help: "merge onto the base that the adapter was trained on")
             }
             return place
         }

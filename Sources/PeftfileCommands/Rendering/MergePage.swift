@@ -32,8 +32,8 @@ struct MergePage {
         for change in binding.configChanges {
             line("config", "\(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())")
         }
-        line(
-            "written", "\(Text.count(plan.files.count + plan.sidecars.count)) files, \(Text.bytes(plan.bytesWritten))")
+        let files = plan.files.count + plan.sidecars.count
+        line("written", "\(Text.count(files)) file\(files == 1 ? "" : "s"), \(Text.bytes(plan.bytesWritten))")
         line("receipt", plan.isSingleFile ? "\(target.printable).receipt.json" : FileSystem.join(target.printable, Receipt.fileName))
         return result
     }

@@ -22,6 +22,11 @@ enum Text {
         return "\(value) bytes"
     }
 
+    /// `12,672 (12.7 kB)`, or the bare number where that says it all.
+    static func exactBytes(_ value: UInt64) -> String {
+        value < 1000 ? count(value) : "\(count(value)) (\(bytes(value)))"
+    }
+
     /// Three significant digits without an exponent, for 1 to 999.
     private static func digits(_ value: Double) -> String {
         let decimals = value < 10 ? 2 : value < 100 ? 1 : 0
