@@ -68,7 +68,7 @@ struct LoRA: AdapterMethod {
             if LoRA.trainingState.contains(where: { $0.prefix == component }) { return true }
             if LoRA.components.contains(component) { return true }
         }
-        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config?["bias"]?.stringValue != "none")
+        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config.map(SavedParameters.storesBiases) ?? false)
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
@@ -81,7 +81,7 @@ struct LoRA: AdapterMethod {
         let config = try LoRAConfig(file, options: context.options)
         let modules = try LoRAModule.collect(from: adapter)
         let saved = try SavedParameters(
-            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: file["bias"]?.stringValue != "none")
+            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: SavedParameters.storesBiases(file))
         var result = MethodUpdates()
         for key in adapter.keys {
             guard let component = key.component else { continue }

@@ -20,7 +20,6 @@ struct LoRAConfig {
     /// The group size of QALoRA, or nil.
     let groupSize: Int?
     let blockDiagonal: BlockDiagonal?
-    let hasBias: Bool
     let initialisation: Initialisation
     let targetParameters: [String]
     private let rank: Int
@@ -61,7 +60,6 @@ struct LoRAConfig {
         usesRankStabilisedScale = try config.flag("use_rslora")
         usesDoRA = try config.flag("use_dora")
         usesKaSA = config["kasa_config"] != nil
-        hasBias = try config.flag("lora_bias")
         groupSize = try config.flag("use_qalora") ? try config.count("qalora_group_size") ?? 16 : nil
         targetParameters = try config.strings("target_parameters")
         blockDiagonal = try LoRAConfig.blockDiagonal(config)

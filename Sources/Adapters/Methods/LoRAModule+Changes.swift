@@ -24,6 +24,16 @@ extension LoRAModule {
                     + "scale would be wrong", tensor: a.name, rule: "RankMismatch",
                 help: "correct r or rank_pattern in adapter_config.json")
         }
+        if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) != .neither {
+            let shape = try updateShape(config)
+            let wanted = place.updateTransposed ? [shape.columns, shape.rows] : [shape.rows, shape.columns]
+            guard place.shape == wanted else {
+                throw PeftfileError(
+                    .refused, "has shape \(a.shape), which makes an update of \(shape.rows) × \(shape.columns) in "
+                        + "\(blocks.blocks) blocks, and the base's is \(place.shape)", tensor: a.name, rule: "ShapeMismatch",
+                    help: "merge onto the base that the adapter was trained on")
+            }
+        }
         let adapter = context.adapterIndex
         let scale = config.scale(for: key)
         let factor = scale * context.weight * Double(place.multiplicity)
@@ -35,7 +45,13 @@ extension LoRAModule {
             changes.append(ParameterUpdate(place: place, change: change, target: target))
         }
 
-        switch config.initialisation {
+        // PEFT leaves an embedding's base as it is, whatever init_lora_weights says (`Embedding.update_layer`), and cannot
+        // initialise other layers than Linear in these ways.
+        let initialisation = isEmbedding ? .none : config.initialisation
+        if initialisation != .none, isConvolution || isStack || place.parameter != "weight" {
+            throw unsupportedLayout(config.name)
+        }
+        switch initialisation {
         case .none: break
         case .principalComponents:
             add(.decomposition(.principalComponents(rank: rank), scale: context.weight))
