@@ -74,9 +74,7 @@ struct Roles {
     let adapters: [String]
 
     init(paths: [String]) throws {
-        for path in paths where !FileSystem.exists(path) {
-            throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
-        }
+        for path in paths { try requireExistence(path) }
         guard let first = paths.first else {
             throw PeftfileError(.usage, "no paths given", help: "peftfile merge BASE ADAPTER -o OUT")
         }
@@ -88,22 +86,27 @@ struct Roles {
         base = first
         adapters = Array(paths.dropFirst())
         if FileSystem.exists(FileSystem.join(first, "adapter_config.json")) {
-            let hint = adapters.first.map { "peftfile merge \($0) \(first) -o OUT" }
+            let hint = adapters.first.map { "peftfile merge \($0.shellQuoted) \(first.shellQuoted) -o OUT" }
             throw PeftfileError(
                 .usage, "is an adapter, and the first path is the base", file: first, rule: "Roles", help: hint)
         }
     }
 
     private static func namedBase(of path: String) throws -> String {
+        guard Adapter.isAdapter(path) else {
+            throw PeftfileError(
+                .usage, "is no adapter, and one path alone is the adapter", file: path, rule: "Roles",
+                help: "peftfile merge \(path.shellQuoted) ADAPTER -o OUT")
+        }
         guard let name = try Adapter(path: path).config?.baseModel, !name.isEmpty else {
             throw PeftfileError(
                 .usage, "names no base, so both must be given", file: path, rule: "Roles",
-                help: "peftfile merge BASE \(path) -o OUT")
+                help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         guard FileSystem.exists(name) else {
             throw PeftfileError(
                 .notFound, "the adapter's base \"\(name)\" is not at that path", file: path, rule: "BaseNotFound",
-                help: "peftfile merge BASE \(path) -o OUT")
+                help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         return name
     }

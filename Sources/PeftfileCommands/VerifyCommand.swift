@@ -39,6 +39,7 @@ struct VerifyCommand: ParsableCommand {
         guard (0...1000).contains(probes) else {
             throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
         }
+        try requireExistence(result)
         let inputs = try inputs()
         let binding = try Binding(
             base: try Checkpoint.open(inputs.base), adapters: try inputs.adapters.map(Adapter.init(path:)),
@@ -50,7 +51,8 @@ struct VerifyCommand: ParsableCommand {
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),
             probes: probes, progress: counter.map { $0.add })
         defer { counter?.finish() }
-        let report = try verifier.run()
+        var report = try verifier.run()
+        if let record = inputs.record { report.changedFiles = try record.changedFiles() }
         counter?.finish()
         if common.json {
             Console.output(report.json)
@@ -61,22 +63,30 @@ struct VerifyCommand: ParsableCommand {
         if !report.isEquivalent { throw ExitStatus.findings }
     }
 
-    private typealias Inputs = (base: String, adapters: [String], options: BindingOptions, settings: MergeSettings)
+    private typealias Inputs = (
+        base: String, adapters: [String], options: BindingOptions, settings: MergeSettings, record: MergeRecord?
+    )
 
     private func inputs() throws -> Inputs {
         if let base {
             guard !adapter.isEmpty else {
                 throw PeftfileError(
-                    .usage, "--base without --adapter", help: "peftfile verify \(result) --base \(base) --adapter ADAPTER")
+                    .usage, "--base without --adapter", help: "peftfile verify \(result.shellQuoted) --base \(base.shellQuoted) --adapter ADAPTER")
             }
-            return (base, adapter, try arguments.options(), try arguments.mergeSettings())
+            return (base, adapter, try arguments.options(), try arguments.mergeSettings(), nil)
         }
         guard adapter.isEmpty else {
             throw PeftfileError(
                 .usage, "--adapter without --base",
-                help: "peftfile verify \(result) --base BASE --adapter \(adapter[0])")
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter \(adapter[0].shellQuoted)")
         }
-        let receipt = try MergeRecord(besides: result)
-        return (receipt.base, receipt.adapters, receipt.options, receipt.settings)
+        if let option = arguments.firstGiven {
+            throw PeftfileError(
+                .usage, "\(option) without --base and --adapter: the receipt says how the merge was made", rule: "ReceiptDecides",
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER \(option)")
+        }
+        let record = try MergeRecord(besides: result)
+        try record.requireInputs()
+        return (record.base, record.adapters, record.options, record.settings, record)
     }
 }

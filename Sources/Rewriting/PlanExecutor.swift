@@ -52,17 +52,24 @@ public struct PlanExecutor: Sendable {
         } else if FileSystem.exists(target), !FileSystem.isDirectory(target) {
             throw PeftfileError(
                 .exists, "is a file, and the output is a directory", file: target, help: "choose another output")
-        } else if FileSystem.isNonEmptyDirectory(target), !settings.replacing {
-            throw PeftfileError(
-                .exists, "exists and is not empty", file: target, help: "choose another output or give --force")
+        } else if FileSystem.isNonEmptyDirectory(target) {
+            guard settings.replacing else {
+                throw PeftfileError(
+                    .exists, "exists and is not empty", file: target, help: "choose another output or give --force")
+            }
+            guard try FileSystem.list(target).contains(where: { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }) else {
+                throw PeftfileError(
+                    .refused, "holds no checkpoint, and --force replaces nothing else", file: target, rule: "ForeignTarget",
+                    help: "choose another output, or empty the directory first")
+            }
         }
-        try refuseInputAsTarget()
         let parent = FileSystem.directory(of: target)
         guard FileSystem.isDirectory(parent) else {
             throw PeftfileError(
                 .notFound, "the directory that is to hold the output does not exist", file: target, rule: "ParentMissing",
-                help: "mkdir -p '\(parent)'")
+                help: "mkdir -p \(parent.shellQuoted)")
         }
+        try refuseInputAsTarget()
         let free = try FileSystem.availableBytes(at: parent)
         guard free >= plan.bytesWritten else {
             throw PeftfileError(
@@ -72,15 +79,18 @@ public struct PlanExecutor: Sendable {
     }
 
     /// An output that replaces one of its own inputs would leave nothing to prove the result against.
+    /// Nor is anything written into an input's directory.
     private func refuseInputAsTarget() throws {
-        guard FileSystem.exists(target) else { return }
-        let output = try FileSystem.resolved(target)
+        let parent = try FileSystem.resolved(FileSystem.directory(of: target))
+        let output = FileSystem.exists(target)
+            ? try FileSystem.resolved(target) : FileSystem.join(parent, FileSystem.fileName(of: target))
         for input in [plan.binding.base.path] + plan.binding.adapters.map(\.path) {
             let resolved = try FileSystem.resolved(input)
-            guard resolved == output || resolved.hasPrefix(output + "/") else { continue }
+            let isInside = FileSystem.isDirectory(input) && output.hasPrefix(resolved + "/")
+            guard resolved == output || resolved.hasPrefix(output + "/") || isInside else { continue }
             throw PeftfileError(
-                .refused, "is an input of this merge and is never written over", file: target, rule: "OutputIsInput",
-                help: "choose another output")
+                .refused, isInside ? "lies in an input of this merge" : "is an input of this merge and is never written over",
+                file: target, rule: "OutputIsInput", help: "choose another output")
         }
     }
 

@@ -44,6 +44,51 @@ import Testing
         #expect(try Tool.run(Array(words.dropFirst())).status == 0)
     }
 
+    @Test func aReceiptCatchesFilesThatChangedAfterTheMerge() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("merged")
+        #expect(try Tool.run(["merge", base, adapter, "-o", target]).status == 0)
+        #expect(try Tool.run(["verify", target]).status == 0)
+        try TestFile.write("changed", to: target + "/README.md")
+        let changed = try Tool.run(["verify", target])
+        #expect(changed.status == 1)
+        #expect(changed.output.contains("README.md"))
+        // The options of the merge are the receipt's.
+        #expect(try Tool.run(["verify", target, "--tie", "keep"]).status == 2)
+        let elsewhere = try Tool.run(["verify", target], in: directory.path)
+        #expect(elsewhere.status == 2)
+        #expect(elsewhere.errors.contains("ReceiptInput"))
+    }
+
+    @Test func forceReplacesCheckpointsOnly() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("precious")
+        try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
+        try TestFile.write("thesis", to: target + "/thesis.txt")
+        let refused = try Tool.run(["merge", base, adapter, "-o", target, "--force"])
+        #expect(refused.status == 2)
+        #expect(try TestFile.text(target + "/thesis.txt") == "thesis")
+    }
+
+    @Test func aFullStdoutIsAnError() throws {
+        guard FileManager.default.fileExists(atPath: "/dev/full") else { return }
+        let process = Process()
+        process.executableURL = URL(filePath: Tool.path)
+        process.arguments = ["inspect", adapter]
+        process.currentDirectoryURL = URL(filePath: Fixtures.repository)
+        process.standardOutput = FileHandle(forWritingAtPath: "/dev/full")
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 2)
+    }
+
+    @Test func wordsThatAreNoCommandAreNamed() throws {
+        let result = try Tool.run(["mrege", base, adapter])
+        #expect(result.status == 2)
+        #expect(result.errors.contains("\"mrege\" is no command"))
+    }
+
     @Test func helpAndVersionGoToStdoutWithStatusZero() throws {
         for arguments in [["--help"], ["merge", "--help"], ["help", "verify"], ["--version"]] {
             let result = try Tool.run(arguments)

@@ -12,18 +12,7 @@ extension LoRAModule {
             ? "\(path).\(place.parameter)" : path.text
         let rank = config.rank(for: key)
         let experts = isStack ? place.shape[0] : 1
-        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
-            throw PeftfileError(
-                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
-                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
-        }
-        guard rank > 0, storedRank == rank * experts else {
-            throw PeftfileError(
-                .refused,
-                "has rank \(storedRank)\(experts > 1 ? " for \(experts) experts" : ""), and the config says \(rank): the "
-                    + "scale would be wrong", tensor: a.name, rule: "RankMismatch",
-                help: "correct r or rank_pattern in adapter_config.json")
-        }
+        try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
         if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) != .neither {
             let shape = try updateShape(config)
             let wanted = place.updateTransposed ? [shape.columns, shape.rows] : [shape.rows, shape.columns]
@@ -97,6 +86,22 @@ extension LoRAModule {
                     place: biasAt, change: .add(values: Factor(adapter: adapter, info: bias), scale: factor)))
         }
         return changes
+    }
+
+    /// Holds the stored rank against the config's.
+    func checkRank(_ rank: Int, experts: Int, hasConfiguredRank: Bool) throws {
+        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
+            throw PeftfileError(
+                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
+                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
+        }
+        guard rank > 0, storedRank == rank * experts else {
+            let says = hasConfiguredRank ? "the config says \(rank)" : "the config has no r, for which PEFT takes \(rank)"
+            throw PeftfileError(
+                .refused,
+                "has rank \(storedRank)\(experts > 1 ? " for \(experts) experts" : ""), and \(says): the scale would be wrong",
+                tensor: a.name, rule: "RankMismatch", help: "correct r or rank_pattern in adapter_config.json")
+        }
     }
 
     private struct Term {
