@@ -100,7 +100,7 @@ static band_kind pack_band(const panel *panel, size_t row, double *slot, float *
             ((float *)slot)[k * BAND_ROWS + i] = (float)factor;
         }
         bounds[i] = ck_row_bound(squares, rank, panel->forms->roundings);
-        decided = bounds[i] < CK_CEILING;
+        decided = bounds[i] < CK_ROW_CEILING;
     }
     if (decided) return DECIDED;
     pack_wide(panel, row, slot);

@@ -26,7 +26,7 @@
 // 6. The decision. Rounding is monotone: where low and high have one code, R has it too. The two codes differ in the
 //    sign when R may be on either side of zero. If B = 0 and w = -0, v = -0 + sign (+0) = w + U as defined.
 // 7. What else is left to float64: |v| >= limit (results that overflow, Inf and NaN of w, sums that overflowed), and
-//    |b| < B, so that every decided element is known to be updated, or not.
+//    |b| < B > 0, so that every decided element is known to be updated, or not.
 //
 // sums of squares, per tile: of b and of stored - w in float32, at most eleven roundings each: 11 u < 1e-6.
 
@@ -39,14 +39,16 @@
 
 #define CK_SLACK (1 + 0x1p-12)
 #define CK_FLOOR 0x1p-60
-/// Beyond this a bound or a factor could overflow float32 in ways that 4 does not count; float64 takes over.
-#define CK_CEILING 0x1p100
+/// Bounds beyond these are left to float64. With |s| |l| < 2^29 (n + 1 is 3 at least) and |r| < 2^30, no m_k and no sum
+/// overflows, and a tile's squares, of at most 2^60 each, stay below 2^127.
+#define CK_ROW_CEILING 0x1p5f
+#define CK_COLUMN_CEILING 0x1p30f
 
 /// 3 u, of 5.
 #define CK_VALUE_ERROR 0x1.8p-23f
 
-/// Of 7: below the largest number of the format, and where low and high cannot reach Inf.
-#define CK_LIMIT_BF16 0x1p127f
+/// Of 7: where low and high cannot reach Inf in the format, and squares of differences not in float32.
+#define CK_LIMIT_BF16 0x1p59f
 #define CK_LIMIT_F16 0x1p15f
 
 /// Whether 1 to 7 hold for a scale and a rank; n is then below 2^11.

@@ -27,7 +27,7 @@ bool ck_low_rank_pack_narrow(const double *right, size_t rank, size_t columns, f
         }
         for (size_t j = 0; j < TILE_COLUMNS; j++) {
             bounds[first + j] = ck_column_bound(squares[j]);
-            decides &= bounds[first + j] < CK_CEILING;
+            decides &= bounds[first + j] < CK_COLUMN_CEILING;
         }
     }
     return decides;
