@@ -1,6 +1,6 @@
 // Which forms this machine can run, and which one ordinary calls take.
 
-#include "kernels.h"
+#include "low_rank.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -88,5 +88,6 @@ const ck_functions ck_generic = {
     .narrow_bf16 = ck_narrow_bf16_generic,
     .narrow_f32 = ck_narrow_f32_generic,
     .add_low_rank = ck_add_low_rank_generic,
+    .low_rank = &ck_low_rank_generic,
     .sha256_blocks = ck_sha256_blocks_generic,
 };

@@ -1,0 +1,59 @@
+// The fused rank-r update for x86-64 with AVX2, FMA and F16C.
+
+#if defined(__x86_64__)
+
+#include "low_rank.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline, target("avx2,fma,f16c")))
+#define KERNEL __attribute__((target("avx2,fma,f16c")))
+
+enum { LANES = 8, GROUP_ROWS = 6, ROUNDINGS = 1 };
+typedef __m256 V;
+typedef uint32_t U __attribute__((vector_size(32)));
+typedef __m256d D;
+
+// The compilers' own arithmetic where there is one, as in x86_low_rank.c.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_elementwise_fma)
+#define STEP(a, b, c) __builtin_elementwise_fma(a, b, c)
+#define WIDE_STEP(a, b, c) __builtin_elementwise_fma(a, b, c)
+#endif
+#endif
+#if !defined(STEP)
+#define STEP(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define WIDE_STEP(a, b, c) _mm256_fmadd_pd(a, b, c)
+#endif
+
+#define BROADCAST(p) _mm256_broadcast_ss(p)
+#define LOAD_BITS(p) ((U)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define WIDEN_HALF(u) _mm256_cvtph_ps(pack_codes(u))
+#define NARROW_HALF(v) ((U)_mm256_cvtepu16_epi32(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)))
+#define ALL(u) (_mm256_movemask_ps((__m256)(u)) == 0xFF)
+
+INLINE __m128i pack_codes(U codes) {
+    return _mm_packus_epi32(_mm256_castsi256_si128((__m256i)codes), _mm256_extracti128_si256((__m256i)codes, 1));
+}
+
+INLINE void STORE_BITS(char *to, U codes) { _mm_storeu_si128((__m128i *)to, pack_codes(codes)); }
+
+#include "low_rank_tile.h"
+
+enum { WIDE_LANES = 4, WIDE_ROWS = 6 };
+#define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
+#define WIDE_BROADCAST(p) _mm256_broadcast_sd(p)
+#define WIDEN_FLOATS(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
+
+#include "low_rank_sums.h"
+
+const ck_low_rank_functions ck_low_rank_avx2 = {
+    .roundings = ROUNDINGS,
+    .band_bf16 = band_bf16,
+    .band_f16 = band_f16,
+    .sums_exact = sums_exact,
+    .sums_narrow = sums_narrow,
+    .sums_wide = sums_wide,
+};
+
+#endif
