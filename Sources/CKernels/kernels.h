@@ -52,6 +52,9 @@ extern const ck_functions ck_generic;
 extern const ck_functions ck_avx2;
 extern const ck_functions ck_avx2_sha;
 #endif
+#if defined(__aarch64__)
+extern const ck_functions ck_neon;
+#endif
 
 // The portable forms, each in the file of its subject.
 void ck_widen_f16_generic(const void *source, size_t count, double *result);

@@ -99,7 +99,7 @@ static band_kind pack_band(const panel *panel, size_t row, double *slot, float *
             squares += factor * factor;
             ((float *)slot)[k * BAND_ROWS + i] = (float)factor;
         }
-        bounds[i] = ck_row_bound(squares, rank, panel->forms->roundings);
+        bounds[i] = ck_row_bound(squares, rank);
         decided = bounds[i] < CK_ROW_CEILING;
     }
     if (decided) return DECIDED;

@@ -46,8 +46,6 @@ typedef struct ck_band {
 
 /// The forms of one path.
 typedef struct ck_low_rank_functions {
-    /// Roundings in one step of a float32 sum: 1 with fma, 2 without.
-    unsigned roundings;
     void (*band_bf16)(const ck_band *band, ck_band_result *result);
     void (*band_f16)(const ck_band *band, ck_band_result *result);
     /// sums[i][j] = the defined chain over k for one tile, in float64; left is [k][6], right [k][16].

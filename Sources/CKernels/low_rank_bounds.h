@@ -4,18 +4,19 @@
 // Computed, in float32 (u = 2^-24):       m_k = fl(|s| l_k);  b = sum of m_k r_k;  v = fl(w + sign(s) b)
 // where l_k, r_k are float32 numbers and 2^-60 <= |s| <= 2^60. Let A = |s| sum |l_k| |r_k| and x = s sum l_k r_k.
 //
-// 1. The sum. b is a sum of chunks of at most C = RANK_CHUNK steps with q roundings each (1 with fma, else 2), added up
-//    in M = ceil(rank / C) additions, over factors with one rounding of their own (m_k; made in double and then rounded
-//    to float32, which adds 2^-53 to u). A term passes at most n = q min(rank, C) + M + 1 roundings, so
-//    |b - |x|·±1| <= g A with g = n u / (1 - n u)        (N. Higham, Accuracy and Stability, 2nd ed., lemma 3.1).
+// 1. The sum. b is a sum of M = ceil(rank / C) chunks of at most C = RANK_CHUNK products, over factors with one rounding
+//    of their own (m_k; made in double and then rounded to float32, which adds 2^-53 to u). A chunk from +0 gives each
+//    term C roundings at most: with fma one a step; without, one in its product and one in each further addition. Then
+//    M - 1 additions. So a term passes at most n = min(rank, C) + M roundings, and
+//    |sign(s) b - x| <= g A with g = n u / (1 - n u)        (N. Higham, Accuracy and Stability, 2nd ed., lemma 3.1).
 // 2. Underflow. A product, a fused step or an m_k below 2^-126 has instead an error of at most 2^-150 (sums of float32
-//    numbers have none): in all (q rank + sum |r_k|) 2^-150, where sum |r_k| <= sqrt(rank) |r|.
+//    numbers have none): in all (2 rank + sum |r_k|) 2^-150, where sum |r_k| <= sqrt(rank) |r|.
 // 3. The definition's own errors. Products are at least 2^-298 and |s| >= 2^-60, so nothing underflows in float64:
 //    |U - x| <= (rank + 2) u64 A, which is less than u A: one more rounding in n. And |R - (w + U)| <= u64 |R|.
 // 4. A <= |s| |l| |r|, the Euclidean norms (Cauchy and Schwarz). With
 //        row = (1 + 2^-12) ((n + 1) u |s| |l| + 2^-60),   column = (1 + 2^-12) (|r| + 2^-60),   B = fl(row column)
 //    rounded up, B covers 1 to 3 strictly: 2^-60 |r| and 2^-120 exceed the terms of 2 for any rank below 2^24, and
-//    2^-12 exceeds n u (n below 2^11, see applies()), the rounding of the norms and that of B. Where a whole row of left
+//    2^-12 exceeds n u (n below 2^11, see ck_bounds_apply), the rounding of the norms and that of B. Where a whole row of left
 //    or column of right is zero, so is its factor, and then b = +0 and U = s·(+0) exactly. B is 0 in no other case.
 //    Hence  |U - sign b| < B  if B > 0;  and |b| >= B > 0 says that U is not 0.
 // 5. v. |v - (w + sign b)| <= u |v|, so |v - R| < B + u |v| + u64 |R|. The interval that is tested,
@@ -70,9 +71,9 @@ static inline float ck_column_bound(double squares) {
 }
 
 /// `squares` is the sum over k of (s l_k)^2.
-static inline float ck_row_bound(double squares, size_t rank, unsigned roundings) {
+static inline float ck_row_bound(double squares, size_t rank) {
     size_t chunk = rank < RANK_CHUNK ? rank : RANK_CHUNK;
-    size_t n = roundings * chunk + (rank + RANK_CHUNK - 1) / RANK_CHUNK + 1;
+    size_t n = chunk + (rank + RANK_CHUNK - 1) / RANK_CHUNK;
     return squares == 0 ? 0 : ck_round_up(CK_SLACK * ((double)(n + 1) * 0x1p-24 * sqrt(squares) + CK_FLOOR));
 }
 

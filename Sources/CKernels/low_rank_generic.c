@@ -6,7 +6,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define KERNEL
 
-enum { LANES = 4, GROUP_ROWS = 2, ROUNDINGS = 2 };
+enum { LANES = 4, GROUP_ROWS = 2 };
 typedef float V __attribute__((vector_size(16)));
 typedef uint32_t U __attribute__((vector_size(16)));
 typedef uint16_t codes4 __attribute__((vector_size(8)));
@@ -62,7 +62,6 @@ INLINE D WIDE_STEP(D a, D b, D c) { return (D){fma(a[0], b[0], c[0]), fma(a[1], 
 #include "low_rank_sums.h"
 
 const ck_low_rank_functions ck_low_rank_generic = {
-    .roundings = ROUNDINGS,
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
     .sums_exact = sums_exact,

@@ -2,8 +2,7 @@
 //
 //     V, U            vectors of LANES floats and of LANES uint32_t, with the compiler's operators
 //     INLINE, KERNEL  how helpers and functions are declared, with the target they need
-//     ROUNDINGS       of STEP: 1 or 2
-//     STEP(a, b, c)   a * b + c
+//     STEP(a, b, c)   a * b + c, with one rounding or two
 //     BROADCAST(p)    the float at p, in every lane
 //     LOAD_BITS(p)    LANES 16-bit codes at any address, one in the lower half of each lane of a U
 //     STORE_BITS(p, u)  the reverse; the upper halves are 0

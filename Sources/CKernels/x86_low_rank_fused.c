@@ -9,7 +9,7 @@
 #define INLINE static inline __attribute__((always_inline, target("avx2,fma,f16c")))
 #define KERNEL __attribute__((target("avx2,fma,f16c")))
 
-enum { LANES = 8, GROUP_ROWS = 6, ROUNDINGS = 1 };
+enum { LANES = 8, GROUP_ROWS = 6 };
 typedef __m256 V;
 typedef uint32_t U __attribute__((vector_size(32)));
 typedef __m256d D;
@@ -48,7 +48,6 @@ enum { WIDE_LANES = 4, WIDE_ROWS = 6 };
 #include "low_rank_sums.h"
 
 const ck_low_rank_functions ck_low_rank_avx2 = {
-    .roundings = ROUNDINGS,
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
     .sums_exact = sums_exact,

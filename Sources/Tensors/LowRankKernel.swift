@@ -140,7 +140,7 @@ public struct PanelStatistics: Sendable, Hashable {
     public var nonfinite = 0
     /// The sum of the squares of the updates, and of what was stored less W, over the updated elements where both are
     /// finite. Good to 1e-6 of itself, and 2^-149 for each element: BF16 and F16 sum a tile's squares in float32. Factors
-    /// chosen to that end can put the updates' sum off by more, 2e-5 at the most while no terms cancel.
+    /// chosen to that end can put the updates' sum off by more, 1e-5 at the most while no terms cancel.
     public var updateSquares = 0.0
     public var storedSquares = 0.0
 

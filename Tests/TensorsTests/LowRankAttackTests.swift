@@ -121,7 +121,7 @@ import Testing
                     panel.right[j] = Double(Float(start) + Float(j - columns / 2) * Float(Self.power(-23)))
                 }
                 // The squares are of sums that lost as much, twice: see low_rank_bounds.h.
-                let slack = 2 * Double(2 * min(rank, 64) + rank / 64 + 12) * Self.power(-24)
+                let slack = 2 * Double(min(rank, 64) + rank / 64 + 12) * Self.power(-24)
                 try panel.check("W = random", slack: slack)
                 for i in 0..<12 { for j in 0..<columns { base[i * columns + j] = i % 2 == 0 ? 0 : 2 * Self.power(-bits) } }
                 try panel.setBase(base)

@@ -1,0 +1,57 @@
+// The fused rank-r update for AArch64, whose base has fused multiply-add, conversions of half floats, and 32 registers
+// of four floats: 24 sums, four vectors of `right` and the factors.
+
+#if defined(__aarch64__)
+
+#include "low_rank.h"
+
+#include <arm_neon.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define KERNEL
+
+enum { LANES = 4, GROUP_ROWS = 6 };
+typedef float32x4_t V;
+typedef uint32x4_t U;
+typedef float64x2_t D;
+
+#define STEP(a, b, c) vfmaq_f32(c, a, b)
+#define BROADCAST(p) vld1q_dup_f32(p)
+#define LOAD_BITS(p) vmovl_u16(vreinterpret_u16_u8(vld1_u8((const uint8_t *)(p))))
+#define STORE_BITS(p, u) vst1_u8((uint8_t *)(p), vreinterpret_u8_u16(vmovn_u32(u)))
+#define WIDEN_HALF(u) vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(u)))
+#define NARROW_HALF(v) vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(v)))
+#define ALL(u) (vminvq_u32(u) == UINT32_MAX)
+
+#include "low_rank_tile.h"
+
+enum { WIDE_LANES = 2, WIDE_ROWS = 6 };
+#define WIDE_STEP(a, b, c) vfmaq_f64(c, a, b)
+#define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
+#define WIDE_BROADCAST(p) vld1q_dup_f64(p)
+#define WIDEN_FLOATS(p) vcvt_f64_f32(vld1_f32(p))
+
+#include "low_rank_sums.h"
+
+const ck_low_rank_functions ck_low_rank_neon = {
+    .band_bf16 = band_bf16,
+    .band_f16 = band_f16,
+    .sums_exact = sums_exact,
+    .sums_narrow = sums_narrow,
+    .sums_wide = sums_wide,
+};
+
+const ck_functions ck_neon = {
+    // The portable conversions and sums already compile to NEON.
+    .widen_f16 = ck_widen_f16_generic,
+    .widen_bf16 = ck_widen_bf16_generic,
+    .widen_f32 = ck_widen_f32_generic,
+    .narrow_f16 = ck_narrow_f16_generic,
+    .narrow_bf16 = ck_narrow_bf16_generic,
+    .narrow_f32 = ck_narrow_f32_generic,
+    .add_low_rank = ck_add_low_rank_generic,
+    .low_rank = &ck_low_rank_neon,
+    .sha256_blocks = ck_sha256_blocks_generic,
+};
+
+#endif
