@@ -33,6 +33,12 @@ struct MergeCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Take the SHA-256 of every output file for the receipt.")
     var hash = true
 
+    @Flag(inversion: .prefixedNo, help: "Have all bytes on disk before the output gets its name.")
+    var sync = true
+
+    @Flag(help: "Leave the output in the page cache, for a reader that comes next.")
+    var keepCache = false
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -55,7 +61,8 @@ struct MergeCommand: ParsableCommand {
         let executor = PlanExecutor(
             plan: plan, target: output,
             settings: .init(
-                jobs: try common.workerCount(), replacing: force, hashing: hash, progress: progress.map { $0.update }))
+                jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache,
+                progress: progress.map { $0.update }))
         defer { progress?.finish() }
         let receipt = try executor.run()
         progress?.finish()
