@@ -26,6 +26,7 @@ typedef float64x2_t D;
 #define NARROW_HALF(v) vreinterpret_u16_f16(vcvt_f16_f32(v))
 #define SAME_HALF(a, b) vreinterpretq_u32_s32(vmovl_s16(vreinterpret_s16_u16(vceq_u16(a, b))))
 #define ALL(u) (vminvq_u32(u) == UINT32_MAX)
+#define BITS(u) vaddvq_u32((u) & (U){1, 2, 4, 8})
 
 #include "low_rank_tile.h"
 

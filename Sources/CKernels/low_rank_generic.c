@@ -55,6 +55,8 @@ INLINE H NARROW_HALF(V value) {
 
 INLINE bool ALL(U mask) { return (mask[0] & mask[1] & mask[2] & mask[3]) == UINT32_MAX; }
 
+INLINE uint32_t BITS(U mask) { return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8); }
+
 #include "low_rank_tile.h"
 
 enum { WIDE_LANES = 2, WIDE_ROWS = 2 };

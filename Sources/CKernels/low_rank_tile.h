@@ -13,6 +13,7 @@
 //     NARROW_HALF(v)  floats to codes, ties to even, for magnitudes below 2^15
 //     SAME_HALF(h, h) all ones in the lanes of a U where codes are equal
 //     ALL(u)          whether every lane is all ones
+//     BITS(u)         one bit for each lane of such a mask
 //     GROUP_ROWS      rows whose sums are kept in registers at a time: 6, 3, 2 or 1
 //
 // and gets band_bf16 and band_f16. What is decided, and why that is right, is in low_rank_bounds.h.
@@ -101,10 +102,10 @@ INLINE U finish(
 INLINE void note_doubts(
     const ck_band *band, size_t tile, int row, const U decided[VECTORS], const uint16_t *old,
     ck_band_result *result) {
-    uint32_t lanes[TILE_COLUMNS];
-    __builtin_memcpy(lanes, decided, sizeof lanes);
-    for (uint32_t j = 0; j < TILE_COLUMNS; j++) {
-        if (lanes[j] != 0) continue;
+    uint32_t open = 0;
+    for (int v = 0; v < VECTORS; v++) open |= (uint32_t)BITS(~decided[v]) << (v * LANES);
+    for (; open != 0; open &= open - 1) {
+        uint32_t j = (uint32_t)__builtin_ctz(open);
         float bound = band->row_bounds[row] * band->column_bounds[tile * TILE_COLUMNS + j];
         ck_doubt *doubt = &result->doubts[result->doubt_count++];
         doubt->row = (uint32_t)row;

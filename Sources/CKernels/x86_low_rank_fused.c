@@ -34,7 +34,8 @@ typedef __m256d D;
 #define WIDEN_HALF(h) _mm256_cvtph_ps(h)
 #define NARROW_HALF(v) _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define SAME_HALF(a, b) ((U)_mm256_cvtepi16_epi32(_mm_cmpeq_epi16(a, b)))
-#define ALL(u) (_mm256_movemask_ps((__m256)(u)) == 0xFF)
+#define BITS(u) _mm256_movemask_ps((__m256)(u))
+#define ALL(u) (BITS(u) == 0xFF)
 
 INLINE void STORE_BITS(char *to, U codes) {
     __m128i low = _mm256_castsi256_si128((__m256i)codes), high = _mm256_extracti128_si256((__m256i)codes, 1);
