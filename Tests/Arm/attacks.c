@@ -134,6 +134,12 @@ static void losses(void) {
                 made.right[j] = (float)((float)start + (float)((int)j - 48) * 0x1p-23f);
                 for (size_t i = 0; i < 12; i++) made.base[i * 96 + j] = i % 2 == 0 ? 0 : ldexp(2, -bits);
             }
+            strike(&made);
+            for (size_t j = 0; j < 96; j++) {
+                double start = (1 + ldexp(tie, bits - 17)) / made.scale - rest;
+                made.right[j] = (float)((float)start + (float)((int)j - 48) * 0x1p-23f);
+                for (size_t i = 0; i < 12; i++) made.base[i * 96 + j] = -1;
+            }
             strike_once(made);
         }
     }

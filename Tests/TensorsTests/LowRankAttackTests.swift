@@ -132,6 +132,14 @@ import Testing
                 for i in 0..<12 { for j in 0..<columns { base[i * columns + j] = i % 2 == 0 ? 0 : 2 * Self.power(-bits) } }
                 try panel.setBase(base)
                 try panel.check("near a tie", slack: slack)
+                // And with W = -1, so that little is left and the error is the sum's alone.
+                let little = Self.power(bits - 17) * tie
+                for j in 0..<columns {
+                    let start = (1 + little) / scale - rest
+                    panel.right[j] = Double(Float(start) + Float(j - columns / 2) * Float(Self.power(-23)))
+                }
+                try panel.setBase([Double](repeating: -1, count: panel.count))
+                try panel.check("cancelled, near a tie", slack: slack)
             }
         }
     }
