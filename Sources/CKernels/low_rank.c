@@ -166,8 +166,8 @@ static void run_decided(
     panel->tally->update_squares += result.update_squares;
     panel->tally->stored_squares += result.stored_squares;
     ck_low_rank_settle(
-        panel->format, panel->left + row * rank, right->narrow, rank, panel->scale,
-        panel->result + row * columns * sizeof(uint16_t), columns, doubts, result.doubt_count, panel->tally);
+        panel->format, panel->left + row * rank, right, panel->scale,
+        panel->result + row * columns * sizeof(uint16_t), doubts, result.doubt_count, panel->tally);
     panel->seen += elements;
     panel->doubted += result.doubt_count;
 }
@@ -197,8 +197,15 @@ static void run_wide(
         case FUSED: forms->sums_narrow(slot, panel->right->narrow + column * rank, rank, sums); break;
         default: forms->sums_exact(slot, panel->right->narrow + column * rank, rank, sums); break;
         }
-        size_t width = smaller(last - column, TILE_COLUMNS);
+        size_t width = smaller(last - column, TILE_COLUMNS), start = (row * columns + column) * panel->element;
+        unsigned left = (1u << rows) - 1;
+        if (panel->format == CK_F32 && width == TILE_COLUMNS) {
+            left = forms->finish_f32(
+                sums, panel->scale, panel->source + start, panel->result + start, columns * panel->element, rows,
+                panel->tally);
+        }
         for (size_t i = 0; i < rows; i++) {
+            if ((left >> i & 1) == 0) continue;
             size_t offset = ((row + i) * columns + column) * panel->element;
             finish_row(panel, sums + i * TILE_COLUMNS, panel->source + offset, width, panel->result + offset);
         }

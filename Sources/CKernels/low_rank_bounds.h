@@ -16,8 +16,9 @@
 // 4. A <= |s| |l| |r|, the Euclidean norms (Cauchy and Schwarz). With
 //        row = (1 + 2^-12) ((n + 1) u |s| |l| + 2^-60),   column = (1 + 2^-12) (|r| + 2^-60),   B = fl(row column)
 //    rounded up, B covers 1 to 3 strictly: 2^-60 |r| and 2^-120 exceed the terms of 2 for any rank below 2^24, and
-//    2^-12 exceeds n u (n below 2^11, see ck_bounds_apply), the rounding of the norms and that of B. Where a whole row of left
-//    or column of right is zero, so is its factor, and then b = +0 and U = s·(+0) exactly. B is 0 in no other case.
+//    2^-12, twice, exceeds n u (n is below 2^11 by ck_bounds_apply), the rounding of the norms and that of B. Where a
+//    whole row of left or column of right is zero, so is its factor, and then b = +0 and U = s·(+0) exactly. B is 0 in
+//    no other case.
 //    Hence  |U - sign b| < B  if B > 0;  and |b| >= B > 0 says that U is not 0.
 // 5. v. |v - (w + sign b)| <= u |v|, so |v - R| < B + u |v| + u64 |R|. The interval that is tested,
 //        e = fl(3 u |v| + B),  low = fl(v - e),  high = fl(v + e)
@@ -57,7 +58,7 @@
 /// Whether 1 to 7 hold for a scale and a rank; n is then below 2^11.
 static inline bool ck_bounds_apply(double scale, size_t rank) {
     double size = fabs(scale);
-    return size >= 0x1p-60 && size <= 0x1p60 && rank <= 65536;
+    return size >= 0x1p-60 && size <= 0x1p60 && rank <= 16384;
 }
 
 /// A float32 number not below `value`, which is 0 or at least 2^-60.

@@ -27,8 +27,14 @@ INLINE void STORE_BITS(char *to, U codes) {
 
 INLINE U choose(U mask, U yes, U no) { return (mask & yes) | (~mask & no); }
 
+// Codes of F16 stay spread out, as those of BF16 are.
+typedef U H;
+#define LOAD_HALF(p) LOAD_BITS(p)
+#define STORE_HALF(p, h) STORE_BITS(p, h)
+#define SAME_HALF(a, b) ((U)((a) == (b)))
+
 /// As widen_f16 in widen.c, four at a time.
-INLINE V WIDEN_HALF(U code) {
+INLINE V WIDEN_HALF(H code) {
     U size = code & 0x7FFFu;
     U normal = (size << 13) + (112u << 23);
     // 2^-24 times the fraction, made exactly as 2^-1 + fraction 2^-24 less 2^-1.
@@ -39,7 +45,7 @@ INLINE V WIDEN_HALF(U code) {
 
 /// Normal results: half a step less one and the bit that stays, then the exponent rebiased. Below 2^-14, the addition
 /// of 2^-1 rounds to multiples of 2^-24.
-INLINE U NARROW_HALF(V value) {
+INLINE H NARROW_HALF(V value) {
     U bits = (U)value & 0x7FFFFFFFu;
     U normal = (bits + 0xFFFu + (bits >> 13 & 1u) - (112u << 23)) >> 13;
     U tiny = (U)((V)bits + 0.5f) - 0x3F000000u;
@@ -49,6 +55,8 @@ INLINE U NARROW_HALF(V value) {
 
 INLINE bool ALL(U mask) { return (mask[0] & mask[1] & mask[2] & mask[3]) == UINT32_MAX; }
 
+INLINE uint32_t BITS(U mask) { return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8); }
+
 #include "low_rank_tile.h"
 
 enum { WIDE_LANES = 2, WIDE_ROWS = 2 };
@@ -57,7 +65,20 @@ typedef double D __attribute__((vector_size(16)));
 INLINE D WIDE_STEP(D a, D b, D c) { return (D){fma(a[0], b[0], c[0]), fma(a[1], b[1], c[1])}; }
 #define EXACT_STEP(a, b, c) ((a) * (b) + (c))
 #define WIDE_BROADCAST(p) ((D){0} + *(p))
-#define WIDEN_FLOATS(p) ((D){(p)[0], (p)[1]})
+typedef float floats2 __attribute__((vector_size(8)));
+
+INLINE D WIDEN_FLOATS(const float *from) {
+    floats2 values;
+    __builtin_memcpy(&values, from, sizeof values);
+    return __builtin_convertvector(values, D);
+}
+
+INLINE void STORE_FLOATS(float *to, D values) {
+    floats2 narrow = __builtin_convertvector(values, floats2);
+    __builtin_memcpy(to, &narrow, sizeof narrow);
+}
+
+#define ALL_WIDE(m) (((m)[0] & (m)[1]) == -1)
 
 #include "low_rank_sums.h"
 
@@ -67,4 +88,5 @@ const ck_low_rank_functions ck_low_rank_generic = {
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
+    .finish_f32 = finish_f32,
 };

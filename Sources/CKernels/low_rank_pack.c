@@ -33,6 +33,19 @@ bool ck_low_rank_pack_narrow(const double *right, size_t rank, size_t columns, f
     return decides;
 }
 
+void ck_low_rank_pack_lines(const double *right, size_t rank, size_t columns, float *lines) {
+    // Square blocks of 16, as in ck_transpose.
+    for (size_t first = 0; first < columns; first += 16) {
+        size_t last = columns - first < 16 ? columns : first + 16;
+        for (size_t start = 0; start < rank; start += 16) {
+            size_t end = rank - start < 16 ? rank : start + 16;
+            for (size_t k = start; k < end; k++) {
+                for (size_t j = first; j < last; j++) lines[j * rank + k] = (float)right[k * columns + j];
+            }
+        }
+    }
+}
+
 void ck_low_rank_pack_wide(const double *right, size_t rank, size_t columns, double *packed) {
     for (size_t first = 0; first < columns; first += TILE_COLUMNS) {
         size_t width = columns - first < TILE_COLUMNS ? columns - first : TILE_COLUMNS;
@@ -48,9 +61,10 @@ void ck_low_rank_pack_wide(const double *right, size_t rank, size_t columns, dou
 enum { CHAINS = 4 };
 
 void ck_low_rank_settle(
-    ck_format format, const double *left, const float *right, size_t rank, double scale, void *result, size_t stride,
+    ck_format format, const double *left, const ck_low_rank_right *right, double scale, void *result,
     const ck_doubt *doubts, size_t count, ck_low_rank_tally *tally) {
     ck_u16 *codes = result;
+    size_t rank = right->rank, step = right->lines != NULL ? 1 : TILE_COLUMNS;
     for (size_t first = 0; first < count; first += CHAINS) {
         const double *rows[CHAINS];
         const float *columns[CHAINS];
@@ -60,11 +74,13 @@ void ck_low_rank_settle(
             const ck_doubt *doubt = &doubts[first + c < count ? first + c : count - 1];
             size_t column = doubt->column;
             rows[c] = left + doubt->row * rank;
-            columns[c] = right + column / TILE_COLUMNS * TILE_COLUMNS * rank + column % TILE_COLUMNS;
+            columns[c] = right->lines != NULL
+                ? right->lines + column * rank
+                : right->narrow + column / TILE_COLUMNS * TILE_COLUMNS * rank + column % TILE_COLUMNS;
         }
         for (size_t k = 0; k < rank; k++) {
             // Products of float32 numbers are exact in float64: this is the fused step.
-            for (size_t c = 0; c < CHAINS; c++) sums[c] += rows[c][k] * columns[c][k * TILE_COLUMNS];
+            for (size_t c = 0; c < CHAINS; c++) sums[c] += rows[c][k] * columns[c][k * step];
         }
         for (size_t c = 0; c < CHAINS && first + c < count; c++) {
             const ck_doubt *doubt = &doubts[first + c];
@@ -74,7 +90,7 @@ void ck_low_rank_settle(
             double update = scale * sums[c];
             double total = base + update;
             code = (uint16_t)ck_code(format, total);
-            codes[doubt->row * stride + doubt->column] = code;
+            codes[doubt->row * right->columns + doubt->column] = code;
             ck_widen(CK_PATH_GENERIC, format, &code, 1, &stored);
             ck_count(tally, base, update, stored);
         }

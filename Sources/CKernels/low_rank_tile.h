@@ -6,9 +6,14 @@
 //     BROADCAST(p)    the float at p, in every lane
 //     LOAD_BITS(p)    LANES 16-bit codes at any address, one in the lower half of each lane of a U
 //     STORE_BITS(p, u)  the reverse; the upper halves are 0
-//     WIDEN_HALF(u)   codes of F16 to floats
-//     NARROW_HALF(v)  floats to codes of F16, ties to even, for magnitudes below 2^15
+//     H               LANES codes of F16
+//     LOAD_HALF(p)    those at any address
+//     STORE_HALF(p, h)
+//     WIDEN_HALF(h)   as floats
+//     NARROW_HALF(v)  floats to codes, ties to even, for magnitudes below 2^15
+//     SAME_HALF(h, h) all ones in the lanes of a U where codes are equal
 //     ALL(u)          whether every lane is all ones
+//     BITS(u)         one bit for each lane of such a mask
 //     GROUP_ROWS      rows whose sums are kept in registers at a time: 6, 3, 2 or 1
 //
 // and gets band_bf16 and band_f16. What is decided, and why that is right, is in low_rank_bounds.h.
@@ -64,8 +69,7 @@ typedef struct tile_tally {
 INLINE U finish(
     ck_format format, V sum, V sign, V row_bound, V column_bound, const char *source, char *result,
     tile_tally *tally) {
-    U old = LOAD_BITS(source);
-    V base = format == CK_BF16 ? (V)(old << 16) : WIDEN_HALF(old);
+    V base = format == CK_BF16 ? (V)(LOAD_BITS(source) << 16) : WIDEN_HALF(LOAD_HALF(source));
     V value = STEP(sum, sign, base);
     V bound = row_bound * column_bound;
     V size = magnitude(value);
@@ -77,13 +81,12 @@ INLINE U finish(
         // Rounding to nearest with ties away from zero serves: R is strictly inside, so no tie at an end is R.
         U up = (U)low + 0x8000u, down = (U)high + 0x8000u;
         decided = (U)((up ^ down) < 0x10000u);
-        U codes = up >> 16;
-        STORE_BITS(result, codes);
+        STORE_BITS(result, up >> 16);
         stored = (V)(up & 0xFFFF0000u);
     } else {
-        U codes = NARROW_HALF(low);
-        decided = (U)(codes == NARROW_HALF(high));
-        STORE_BITS(result, codes);
+        H codes = NARROW_HALF(low);
+        decided = SAME_HALF(codes, NARROW_HALF(high));
+        STORE_HALF(result, codes);
         stored = WIDEN_HALF(codes);
     }
     decided &= (U)(size < (format == CK_BF16 ? CK_LIMIT_BF16 : CK_LIMIT_F16));
@@ -99,10 +102,10 @@ INLINE U finish(
 INLINE void note_doubts(
     const ck_band *band, size_t tile, int row, const U decided[VECTORS], const uint16_t *old,
     ck_band_result *result) {
-    uint32_t lanes[TILE_COLUMNS];
-    __builtin_memcpy(lanes, decided, sizeof lanes);
-    for (uint32_t j = 0; j < TILE_COLUMNS; j++) {
-        if (lanes[j] != 0) continue;
+    uint32_t open = 0;
+    for (int v = 0; v < VECTORS; v++) open |= (uint32_t)BITS(~decided[v]) << (v * LANES);
+    for (; open != 0; open &= open - 1) {
+        uint32_t j = (uint32_t)__builtin_ctz(open);
         float bound = band->row_bounds[row] * band->column_bounds[tile * TILE_COLUMNS + j];
         ck_doubt *doubt = &result->doubts[result->doubt_count++];
         doubt->row = (uint32_t)row;

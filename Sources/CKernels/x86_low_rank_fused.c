@@ -12,6 +12,7 @@
 enum { LANES = 8, GROUP_ROWS = 6 };
 typedef __m256 V;
 typedef uint32_t U __attribute__((vector_size(32)));
+typedef __m128i H;
 typedef __m256d D;
 
 // The compilers' own arithmetic where there is one, as in x86_low_rank.c.
@@ -28,15 +29,18 @@ typedef __m256d D;
 
 #define BROADCAST(p) _mm256_broadcast_ss(p)
 #define LOAD_BITS(p) ((U)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))))
-#define WIDEN_HALF(u) _mm256_cvtph_ps(pack_codes(u))
-#define NARROW_HALF(v) ((U)_mm256_cvtepu16_epi32(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)))
-#define ALL(u) (_mm256_movemask_ps((__m256)(u)) == 0xFF)
+#define LOAD_HALF(p) _mm_loadu_si128((const __m128i *)(p))
+#define STORE_HALF(p, h) _mm_storeu_si128((__m128i *)(p), h)
+#define WIDEN_HALF(h) _mm256_cvtph_ps(h)
+#define NARROW_HALF(v) _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define SAME_HALF(a, b) ((U)_mm256_cvtepi16_epi32(_mm_cmpeq_epi16(a, b)))
+#define BITS(u) _mm256_movemask_ps((__m256)(u))
+#define ALL(u) (BITS(u) == 0xFF)
 
-INLINE __m128i pack_codes(U codes) {
-    return _mm_packus_epi32(_mm256_castsi256_si128((__m256i)codes), _mm256_extracti128_si256((__m256i)codes, 1));
+INLINE void STORE_BITS(char *to, U codes) {
+    __m128i low = _mm256_castsi256_si128((__m256i)codes), high = _mm256_extracti128_si256((__m256i)codes, 1);
+    _mm_storeu_si128((__m128i *)to, _mm_packus_epi32(low, high));
 }
-
-INLINE void STORE_BITS(char *to, U codes) { _mm_storeu_si128((__m128i *)to, pack_codes(codes)); }
 
 #include "low_rank_tile.h"
 
@@ -44,6 +48,8 @@ enum { WIDE_LANES = 4, WIDE_ROWS = 6 };
 #define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
 #define WIDE_BROADCAST(p) _mm256_broadcast_sd(p)
 #define WIDEN_FLOATS(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
+#define STORE_FLOATS(p, d) _mm_storeu_ps(p, _mm256_cvtpd_ps(d))
+#define ALL_WIDE(m) (_mm256_movemask_pd((__m256d)(m)) == 0xF)
 
 #include "low_rank_sums.h"
 
@@ -53,6 +59,7 @@ const ck_low_rank_functions ck_low_rank_avx2 = {
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
+    .finish_f32 = finish_f32,
 };
 
 #endif

@@ -21,10 +21,15 @@ public struct LowRankKernel: Sendable {
     /// The right factor in tiles of 16 columns: as float32 if every element is such a number, else as float64.
     private let narrow: [Float]
     private let wide: [Double]
+    /// With `narrow` and from rank `linesFrom` on: the columns one after the other, for elements computed alone.
+    private let lines: [Float]
     /// A bound of each column's norm, and whether the bounds are small enough to be of use.
     private let bounds: [Float]
     private let decides: Bool
     private let fits: Bool
+
+    /// Below this rank a column spans so few cache lines of the tiles that a copy of the factor does not pay.
+    private static let linesFrom = 33
 
     /// Packs the right factor, once for all panels of a tensor. The kernel keeps no reference to `right`.
     ///
@@ -60,8 +65,18 @@ public struct LowRankKernel: Sendable {
             // Without a rank there is nothing to pack, and every bound is zero.
             if count == 0 { decides = true }
             wide = []
+            let lineCount = rank >= Self.linesFrom ? rank * columns : 0
+            lines = [Float](unsafeUninitializedCapacity: lineCount) { lines, initialized in
+                initialized = lineCount
+                guard lineCount > 0, let to = lines.baseAddress else { return }
+                right.withUnsafeBufferPointer { from in
+                    guard let from = from.baseAddress else { return }
+                    ck_low_rank_pack_lines(from, rank, columns, to)
+                }
+            }
         } else {
             narrow = []
+            lines = []
             wide = [Double](unsafeUninitializedCapacity: count) { packed, initialized in
                 initialized = count
                 right.withUnsafeBufferPointer { from in
@@ -111,46 +126,31 @@ public struct LowRankKernel: Sendable {
         guard let from = source.baseAddress, let to = result.baseAddress, size > 0 else { return PanelStatistics() }
         var tally = ck_low_rank_tally()
         withUnsafeTemporaryAllocation(byteCount: ck_low_rank_scratch(rank, rows), alignment: 64) { scratch in
-            narrow.withUnsafeBufferPointer { narrow in
-                wide.withUnsafeBufferPointer { wide in
-                    bounds.withUnsafeBufferPointer { bounds in
-                        // An empty array may have no address. With rank 0 none is read; it tells the two apart.
-                        var factor = ck_low_rank_right(
-                            rank: rank, columns: columns, narrow: fits ? narrow.baseAddress ?? bounds.baseAddress : nil,
-                            wide: fits ? nil : wide.baseAddress, bounds: bounds.baseAddress, decides: decides)
-                        // With rank 0 the left factor may have no address; the kernel does not read it then.
-                        let empty = UnsafePointer<Double>(bitPattern: 8)
-                        guard let left = left.baseAddress ?? empty, let scratch = scratch.baseAddress else { return }
-                        ck_low_rank_merge(path.path, format, &factor, left, rows, scale, from, to, scratch, &tally)
-                    }
-                }
+            withFactor { factor in
+                // With rank 0 the left factor may have no address; the kernel does not read it then.
+                let empty = UnsafePointer<Double>(bitPattern: 8)
+                guard let left = left.baseAddress ?? empty, let scratch = scratch.baseAddress else { return }
+                ck_low_rank_merge(path.path, format, factor, left, rows, scale, from, to, scratch, &tally)
             }
         }
         return PanelStatistics(tally)
     }
-}
 
-/// What rounding left of a panel's update. The counts are exact; they say nothing of how the panel was computed.
-public struct PanelStatistics: Sendable, Hashable {
-    /// Elements whose update `scale * acc` is not zero; a NaN is not.
-    public var updated = 0
-    /// Those of them that are stored with the value of W.
-    public var unchanged = 0
-    /// Elements stored as Inf or NaN where W is finite.
-    public var nonfinite = 0
-    /// The sum of the squares of the updates, and of what was stored less W, over the updated elements where both are
-    /// finite. Good to 1e-6 of itself, and 2^-149 for each element: BF16 and F16 sum a tile's squares in float32. Factors
-    /// chosen to that end can put the updates' sum off by more, 1e-5 at the most while no terms cancel.
-    public var updateSquares = 0.0
-    public var storedSquares = 0.0
-
-    public init() {}
-
-    init(_ tally: ck_low_rank_tally) {
-        updated = Int(tally.updated)
-        unchanged = Int(tally.unchanged)
-        nonfinite = Int(tally.nonfinite)
-        updateSquares = tally.update_squares
-        storedSquares = tally.stored_squares
+    /// The packed factor as the kernel takes it, for the duration of the call.
+    private func withFactor(_ body: (UnsafePointer<ck_low_rank_right>) -> Void) {
+        narrow.withUnsafeBufferPointer { narrow in
+            wide.withUnsafeBufferPointer { wide in
+                lines.withUnsafeBufferPointer { lines in
+                    bounds.withUnsafeBufferPointer { bounds in
+                        // An empty array may have no address. With rank 0 none is read; it tells the two apart.
+                        var factor = ck_low_rank_right(
+                            rank: rank, columns: columns, narrow: fits ? narrow.baseAddress ?? bounds.baseAddress : nil,
+                            wide: fits ? nil : wide.baseAddress, lines: lines.isEmpty ? nil : lines.baseAddress,
+                            bounds: bounds.baseAddress, decides: decides)
+                        withUnsafePointer(to: &factor, body)
+                    }
+                }
+            }
+        }
     }
 }

@@ -122,19 +122,23 @@ static void losses(void) {
     for (int bits = 7; bits <= 10; bits += 3) {
         for (size_t r = 2; r < RANKS - 1; r++) {
             attack made = make(12, ranks[r], 96, r % 2 == 0 ? 1 : 1.5, 0, 0, 0, 0);
-            double small = (float)(0x1p-12 * 0.9999), tie = 1 + ldexp(1, -bits - 1);
-            for (size_t i = 0; i < 12; i++) {
-                for (size_t k = 0; k < made.rank; k++) {
-                    made.left[i * made.rank + k] = k == 0 ? 1 : i < 6 ? small : -small;
-                }
-            }
-            for (size_t k = 1; k < made.rank; k++) {
-                for (size_t j = 0; j < 96; j++) made.right[k * 96 + j] = small;
+            double tie = 1 + ldexp(1, -bits - 1), rest = 0;
+            for (size_t k = 0; k < made.rank; k++) {
+                double root = k == 0 ? 1 : (float)((k < 16 ? 0x1p-12 : 0x1p-14) * 0.9999);
+                rest += k == 0 ? 0 : root * root;
+                for (size_t i = 0; i < 12; i++) made.left[i * made.rank + k] = k == 0 || i < 6 ? root : -root;
+                for (size_t j = 0; j < 96; j++) made.right[k * 96 + j] = root;
             }
             for (size_t j = 0; j < 96; j++) {
-                double start = tie / made.scale - (double)(made.rank - 1) * small * small;
+                double start = tie / made.scale - rest;
                 made.right[j] = (float)((float)start + (float)((int)j - 48) * 0x1p-23f);
                 for (size_t i = 0; i < 12; i++) made.base[i * 96 + j] = i % 2 == 0 ? 0 : ldexp(2, -bits);
+            }
+            strike(&made);
+            for (size_t j = 0; j < 96; j++) {
+                double start = (1 + ldexp(tie, bits - 17)) / made.scale - rest;
+                made.right[j] = (float)((float)start + (float)((int)j - 48) * 0x1p-23f);
+                for (size_t i = 0; i < 12; i++) made.base[i * 96 + j] = -1;
             }
             strike_once(made);
         }

@@ -71,6 +71,7 @@ static void strike_format(const attack *attack, ck_format format) {
     size_t packed_columns = ck_low_rank_packed_columns(attack->columns), packed = packed_columns * attack->rank;
     uint8_t *source = claim(count * size), *expected = claim(count * size), *result = claim(count * size);
     float *narrow = claim(packed * sizeof(float)), *bounds = claim(packed_columns * sizeof(float));
+    float *lines = claim(packed * sizeof(float));
     double *wide = claim(packed * sizeof(double));
     void *scratch = claim(ck_low_rank_scratch(attack->rank, attack->rows));
     if (attack->codes != NULL && format != CK_F32) {
@@ -79,10 +80,14 @@ static void strike_format(const attack *attack, ck_format format) {
         ck_narrow(CK_PATH_GENERIC, format, attack->base, count, source);
     }
 
-    ck_low_rank_right right = {attack->rank, attack->columns, NULL, NULL, bounds, false};
+    ck_low_rank_right right = {attack->rank, attack->columns, NULL, NULL, NULL, bounds, false};
     if (ck_low_rank_fits(attack->right, attack->rank * attack->columns)) {
         right.decides = ck_low_rank_pack_narrow(attack->right, attack->rank, attack->columns, narrow, bounds);
         right.narrow = narrow;
+        if (attack->rank > 8) {
+            ck_low_rank_pack_lines(attack->right, attack->rank, attack->columns, lines);
+            right.lines = lines;
+        }
     } else {
         ck_low_rank_pack_wide(attack->right, attack->rank, attack->columns, wide);
         right.wide = wide;
@@ -109,7 +114,7 @@ static void strike_format(const attack *attack, ck_format format) {
         }
     }
     panels++;
-    free(source), free(expected), free(result), free(narrow), free(bounds), free(wide), free(scratch);
+    free(source), free(expected), free(result), free(narrow), free(lines), free(bounds), free(wide), free(scratch);
 }
 
 void strike(const attack *attack) {

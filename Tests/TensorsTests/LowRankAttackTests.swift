@@ -101,7 +101,8 @@ import Testing
     }
 
     /// The bound is almost reached: the first product is 1, and each further one is a hair less than half of float32's
-    /// last place there, so that every step of a chunk loses all of it. The first factors are equal and the others too,
+    /// last place there, so that every step of the first chunk of 16 loses all of it. The terms of a later chunk add up
+    /// to as much, which the addition to the total loses. The first factors are equal and the others too,
     /// so that Cauchy and Schwarz lose nothing. The last term brings W + update near a tie, on either side.
     @Test("sums that lose half a place in every step", arguments: sixteen)
     func losses(_ dtype: DType) throws {
@@ -110,22 +111,35 @@ import Testing
             for scale in [1, 1 + Self.power(-24), 1.5] {
                 let columns = 96
                 var panel = try LowRankPanel(dtype, rows: 12, rank: rank, columns: columns, scale: scale, seed: 8)
-                let small = Double(Float(Self.power(-12) * 0.9999))
-                for i in 0..<12 { for k in 0..<rank { panel.left[i * rank + k] = k == 0 ? 1 : i < 6 ? small : -small } }
-                for k in 0..<rank { for j in 0..<columns { panel.right[k * columns + j] = k == 0 ? 1 : small } }
+                let roots = (0..<rank).map { k in
+                    k == 0 ? 1 : Double(Float(Self.power(k < 16 ? -12 : -14) * 0.9999))
+                }
+                for i in 0..<12 {
+                    for k in 0..<rank { panel.left[i * rank + k] = k == 0 || i < 6 ? roots[k] : -roots[k] }
+                }
+                for k in 0..<rank { for j in 0..<columns { panel.right[k * columns + j] = roots[k] } }
                 // The first entry moves in single places of float32, so that the true sums pass the tie slowly.
                 let tie = 1 + Self.power(-bits - 1)
+                let rest = roots.dropFirst().reduce(0) { $0 + $1 * $1 }
                 var base = [Double](repeating: 0, count: panel.count)
                 for j in 0..<columns {
-                    let start = (tie / scale) - (Double(rank - 1) * small * small)
+                    let start = tie / scale - rest
                     panel.right[j] = Double(Float(start) + Float(j - columns / 2) * Float(Self.power(-23)))
                 }
                 // The squares are of sums that lost as much, twice: see low_rank_bounds.h.
-                let slack = 2 * Double(min(rank, 64) + rank / 64 + 12) * Self.power(-24)
+                let slack = 2 * Double(min(rank, 16) + rank / 16 + 12) * Self.power(-24)
                 try panel.check("W = random", slack: slack)
                 for i in 0..<12 { for j in 0..<columns { base[i * columns + j] = i % 2 == 0 ? 0 : 2 * Self.power(-bits) } }
                 try panel.setBase(base)
                 try panel.check("near a tie", slack: slack)
+                // And with W = -1, so that little is left and the error is the sum's alone.
+                let little = Self.power(bits - 17) * tie
+                for j in 0..<columns {
+                    let start = (1 + little) / scale - rest
+                    panel.right[j] = Double(Float(start) + Float(j - columns / 2) * Float(Self.power(-23)))
+                }
+                try panel.setBase([Double](repeating: -1, count: panel.count))
+                try panel.check("cancelled, near a tie", slack: slack)
             }
         }
     }

@@ -1,8 +1,8 @@
 // The arithmetic of the house in C: dtype conversion, the rank-r update, SHA-256.
 //
-// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, or for
-// AArch64, chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing else.
-// Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
+// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, or for AArch64,
+// chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing
+// else. Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
 // overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path found at first use.
 
 #ifndef CKERNELS_H
@@ -89,6 +89,7 @@ typedef struct ck_low_rank_right {
     size_t rank, columns;  ///< columns < 2^32
     const float *narrow;
     const double *wide;
+    const float *lines;    ///< with `narrow`, or NULL: [columns][rank], which finds single elements faster
     const float *bounds;   ///< with `narrow`: for each column, packed, a bound of its Euclidean norm
     bool decides;          ///< whether those bounds are of use
 } ck_low_rank_right;
@@ -108,6 +109,7 @@ bool ck_low_rank_fits(const double *values, size_t count);
 size_t ck_low_rank_packed_columns(size_t columns);
 /// Packs a factor that fits. Returns what `decides` takes.
 bool ck_low_rank_pack_narrow(const double *right, size_t rank, size_t columns, float *packed, float *bounds);
+void ck_low_rank_pack_lines(const double *right, size_t rank, size_t columns, float *lines);
 void ck_low_rank_pack_wide(const double *right, size_t rank, size_t columns, double *packed);
 /// Bytes of scratch memory, aligned to 8, that a panel takes.
 size_t ck_low_rank_scratch(size_t rank, size_t rows);
