@@ -148,6 +148,19 @@ final class RecipeEvaluator: Sendable {
             }
         }
         guard !shared.terms.isEmpty else { return }
+        // A single term goes straight onto W: the sum of one update is that update.
+        if shared.terms.count == 1, case .lowRank(let region, let left, let right, let rank, let scale) = shared.terms[0] {
+            let part = region.rows.clamped(to: rows)
+            guard !part.isEmpty else { return }
+            let offset = (part.lowerBound - rows.lowerBound) * columns + region.columns.lowerBound
+            let first = part.lowerBound - region.rows.lowerBound
+            values.withUnsafeMutableBufferPointer { values in
+                RecipeEvaluator.add(
+                    left[(first * rank)..<((first + part.count) * rank)], right, rows: part.count, rank: rank,
+                    columns: region.columns.count, scale: scale, to: values, offset: offset, rowStride: columns)
+            }
+            return
+        }
         // -0 is the neutral element of addition: -0 + u = u and w + -0 = w for every u and w, +0 and -0 among them.
         var update = [Double](repeating: -0.0, count: values.count)
         for term in shared.terms {
@@ -158,15 +171,10 @@ final class RecipeEvaluator: Sendable {
             let width = term.region.columns.count
             switch term {
             case .lowRank(_, let left, let right, let rank, let scale):
-                left.withUnsafeBufferPointer { left in
-                    right.withUnsafeBufferPointer { right in
-                        update.withUnsafeMutableBufferPointer { update in
-                            Kernels.addLowRank(
-                                left: UnsafeBufferPointer(rebasing: left[(first * rank)..<((first + part.count) * rank)]),
-                                right: right, rows: part.count, rank: rank, columns: width, scale: scale,
-                                into: UnsafeMutableBufferPointer(rebasing: update[offset...]), rowStride: columns)
-                        }
-                    }
+                update.withUnsafeMutableBufferPointer { update in
+                    RecipeEvaluator.add(
+                        left[(first * rank)..<((first + part.count) * rank)], right, rows: part.count, rank: rank,
+                        columns: width, scale: scale, to: update, offset: offset, rowStride: columns)
                 }
             case .dense(_, let dense, let scale):
                 for row in 0..<part.count {
@@ -179,23 +187,41 @@ final class RecipeEvaluator: Sendable {
         for index in values.indices { values[index] += update[index] }
     }
 
+    private static func add(
+        _ left: ArraySlice<Double>, _ right: [Double], rows: Int, rank: Int, columns: Int, scale: Double,
+        to values: UnsafeMutableBufferPointer<Double>, offset: Int, rowStride: Int
+    ) {
+        left.withUnsafeBufferPointer { left in
+            right.withUnsafeBufferPointer { right in
+                Kernels.addLowRank(
+                    left: left, right: right, rows: rows, rank: rank, columns: columns, scale: scale,
+                    into: UnsafeMutableBufferPointer(rebasing: values[offset...]), rowStride: rowStride)
+            }
+        }
+    }
+
     /// DoRA: each line of V times m / ‖line‖.
     private func magnify(_ values: inout [Double], rows: Range<Int>, shared: Shared) {
         let columns = recipe.columns
         for (magnitude, numbers) in zip(recipe.magnitudes, shared.magnitudes) {
             let region = magnitude.region
-            for row in region.rows.clamped(to: rows) {
-                let start = (row - rows.lowerBound) * columns
-                switch magnitude.axis {
-                case .rows:
-                    var squares = 0.0
-                    for column in region.columns {
-                        squares = squares.addingProduct(values[start + column], values[start + column])
+            let part = region.rows.clamped(to: rows)
+            guard !part.isEmpty else { continue }
+            switch magnitude.axis {
+            case .rows:
+                let first = part.lowerBound - region.rows.lowerBound
+                let offset = (part.lowerBound - rows.lowerBound) * columns + region.columns.lowerBound
+                values.withUnsafeMutableBufferPointer { values in
+                    numbers.values[first..<(first + part.count)].withUnsafeBufferPointer { magnitudes in
+                        Kernels.scaleRows(
+                            UnsafeMutableBufferPointer(rebasing: values[offset...]), columns: region.columns.count,
+                            rowStride: columns, magnitudes: magnitudes)
                     }
-                    let factor = numbers.values[row - region.rows.lowerBound] / squares.squareRoot()
-                    for column in region.columns { values[start + column] *= factor }
-                case .columns:
-                    guard let norms = numbers.norms else { continue }
+                }
+            case .columns:
+                guard let norms = numbers.norms else { continue }
+                for row in part {
+                    let start = (row - rows.lowerBound) * columns
                     for column in region.columns {
                         let index = column - region.columns.lowerBound
                         values[start + column] *= numbers.values[index] / norms[index]

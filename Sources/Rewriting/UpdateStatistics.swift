@@ -36,16 +36,11 @@ public struct UpdateStatistics: Sendable, Hashable {
     public var norm: Double { exactSquares.squareRoot() }
 
     mutating func add(original: [Double], exact: [Double], stored: [Double], range: Range<Int>) {
-        for index in range {
-            if !stored[index].isFinite && original[index].isFinite { nonfinite += 1 }
-            let update = exact[index] - original[index]
-            guard update != 0 else { continue }
-            updated += 1
-            let kept = stored[index] - original[index]
-            if kept == 0 { unchanged += 1 }
-            if update.isFinite && kept.isFinite {
-                exactSquares += update * update
-                storedSquares += kept * kept
+        original[range].withUnsafeBufferPointer { original in
+            exact[range].withUnsafeBufferPointer { exact in
+                stored[range].withUnsafeBufferPointer { stored in
+                    add(UpdateStatistics(Kernels.tally(original: original, exact: exact, stored: stored)))
+                }
             }
         }
     }

@@ -49,6 +49,35 @@ public enum Kernels {
             columns, scale, to, rowStride)
     }
 
+    /// DoRA's magnitudes on whole rows, in place: each row of V becomes V * (m / ||V||), the norm's squares summed by
+    /// fused multiply-add in column order.
+    ///
+    /// - Parameters:
+    ///   - values: the rows of V, the first at 0 and each `rowStride` further on.
+    ///   - magnitudes: m, one for each row.
+    public static func scaleRows(
+        _ values: UnsafeMutableBufferPointer<Double>, columns: Int, rowStride: Int,
+        magnitudes: UnsafeBufferPointer<Double>
+    ) {
+        precondition(columns >= 0 && rowStride >= columns, "negative or overlapping rows")
+        guard let from = magnitudes.baseAddress, let to = values.baseAddress, !magnitudes.isEmpty else { return }
+        precondition(values.count >= (magnitudes.count - 1) * rowStride + columns, "smaller than its shape")
+        ck_scale_rows(KernelPath.active.path, to, magnitudes.count, columns, rowStride, from)
+    }
+
+    /// What rounding left of some elements: W, the exact result, and what is stored of it.
+    public static func tally(
+        original: UnsafeBufferPointer<Double>, exact: UnsafeBufferPointer<Double>, stored: UnsafeBufferPointer<Double>
+    ) -> PanelStatistics {
+        precondition(original.count == exact.count && exact.count == stored.count, "lists of different length")
+        guard let w = original.baseAddress, let v = exact.baseAddress, let s = stored.baseAddress else {
+            return PanelStatistics()
+        }
+        var tally = ck_low_rank_tally()
+        ck_tally_updates(w, v, s, original.count, &tally)
+        return PanelStatistics(tally)
+    }
+
     /// `result[j, i] = source[i, j]`.
     ///
     /// - Parameters:

@@ -127,6 +127,15 @@ void ck_low_rank_merge(
     ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
     const void *source, void *result, void *scratch, ck_low_rank_tally *tally);
 
+/// DoRA's magnitudes on whole rows: s = +0, s = fma(v, v, s) for v along the row in order, and then every v becomes
+/// v * (magnitudes[i] / sqrt(s)), one rounding each.
+void ck_scale_rows(
+    ck_path path, double *values, size_t rows, size_t columns, size_t row_stride, const double *magnitudes);
+
+/// Adds to `tally` what `count` elements came to: W, the exact result, and what is stored of it.
+void ck_tally_updates(
+    const double *original, const double *exact, const double *stored, size_t count, ck_low_rank_tally *tally);
+
 /// result[j, i] = source[i, j] for a dense rows x columns source.
 void ck_transpose(const double *source, size_t rows, size_t columns, double *result);
 

@@ -1,0 +1,45 @@
+import Tensors
+import TestSupport
+import Testing
+
+/// DoRA's magnitudes and the tally of updates, against plain loops.
+@Suite struct RowScalingTests {
+    @Test(arguments: [(1, 1), (3, 7), (8, 16), (9, 33), (17, 100), (5, 0)])
+    func rowsAreScaledInTheDefinedOrder(rows: Int, columns: Int) {
+        var generator = SplitMix64(seed: UInt64(rows * 1000 + columns))
+        let stride = columns + 3
+        var values = generator.doubles(rows * stride, exponents: -40...40)
+        let magnitudes = generator.doubles(rows)
+        var expected = values
+        for row in 0..<rows {
+            var squares = 0.0
+            for column in 0..<columns {
+                squares = squares.addingProduct(values[row * stride + column], values[row * stride + column])
+            }
+            let factor = magnitudes[row] / squares.squareRoot()
+            for column in 0..<columns { expected[row * stride + column] *= factor }
+        }
+        values.withUnsafeMutableBufferPointer { values in
+            magnitudes.withUnsafeBufferPointer {
+                Kernels.scaleRows(values, columns: columns, rowStride: stride, magnitudes: $0)
+            }
+        }
+        #expect(values.map(\.bitPattern) == expected.map(\.bitPattern))
+    }
+
+    @Test func updatesAreCountedAsTheyAre() {
+        let original: [Double] = [1, 2, 3, .nan, 5, .infinity, 7]
+        let exact: [Double] = [1, 2.5, 3.25, .nan, .infinity, .infinity, .nan]
+        let stored: [Double] = [1, 2, 3.5, .nan, .infinity, .infinity, .nan]
+        let figures = original.withUnsafeBufferPointer { original in
+            exact.withUnsafeBufferPointer { exact in
+                stored.withUnsafeBufferPointer { Kernels.tally(original: original, exact: exact, stored: $0) }
+            }
+        }
+        // 2.5 and 3.25 differ from W and so do those that are not finite; 2.5 is lost, 3.25 stored as 3.5.
+        #expect(figures.unchanged == 1)
+        #expect(figures.nonfinite == 2)
+        #expect(figures.updateSquares == 0.25 + 0.0625)
+        #expect(figures.storedSquares == 0.25)
+    }
+}
