@@ -11,10 +11,7 @@ typedef enum band_kind {
     WIDE      ///< in float64
 } band_kind;
 
-size_t ck_low_rank_scratch(size_t rank, size_t rows) {
-    static char nothing;
-    return arrange(&nothing, rank, rows).size;
-}
+size_t ck_low_rank_scratch(size_t rank, size_t rows) { return lay_out(rank, rows).size; }
 
 /// What stays the same while one panel is made.
 typedef struct panel {

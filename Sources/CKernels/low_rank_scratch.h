@@ -15,7 +15,6 @@ typedef struct workspace {
     float *row_bounds;
     unsigned char *kinds;
     ck_doubt *doubts;
-    size_t size;
 } workspace;
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -32,18 +31,30 @@ static inline size_t block_columns(size_t rank, size_t element) {
     return TILE_COLUMNS * (tiles == 0 ? 1 : smaller(tiles, BLOCK_COLUMNS_MAX / TILE_COLUMNS));
 }
 
-static inline workspace arrange(void *memory, size_t rank, size_t rows) {
+/// Where the parts begin, largest alignment first, in bytes.
+typedef struct layout {
+    size_t doubts, row_bounds, kinds, size;
+} layout;
+
+static inline layout lay_out(size_t rank, size_t rows) {
     size_t bands = chunk_bands(rank, rows);
-    char *at = memory;
-    workspace space;
-    space.left = (double *)at;
-    at += bands * BAND_ROWS * rank * sizeof(double);
-    space.doubts = (ck_doubt *)at;
-    at += BAND_ROWS * block_columns(rank, sizeof(float)) * sizeof(ck_doubt);
-    space.row_bounds = (float *)at;
-    at += bands * BAND_ROWS * sizeof(float);
-    space.kinds = (unsigned char *)at;
-    space.size = (size_t)(at - (char *)memory) + bands;
+    layout parts;
+    parts.doubts = bands * BAND_ROWS * rank * sizeof(double);
+    parts.row_bounds = parts.doubts + BAND_ROWS * block_columns(rank, sizeof(float)) * sizeof(ck_doubt);
+    parts.kinds = parts.row_bounds + bands * BAND_ROWS * sizeof(float);
+    parts.size = parts.kinds + bands;
+    return parts;
+}
+
+static inline workspace arrange(void *memory, size_t rank, size_t rows) {
+    layout parts = lay_out(rank, rows);
+    char *start = memory;
+    workspace space = {
+        .left = (double *)memory,
+        .row_bounds = (float *)(void *)(start + parts.row_bounds),
+        .kinds = (unsigned char *)start + parts.kinds,
+        .doubts = (ck_doubt *)(void *)(start + parts.doubts),
+    };
     return space;
 }
 
