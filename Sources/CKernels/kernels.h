@@ -51,6 +51,7 @@ extern const ck_functions ck_generic;
 #if defined(__x86_64__)
 extern const ck_functions ck_avx2;
 extern const ck_functions ck_avx2_sha;
+extern const ck_functions ck_avx512;
 #endif
 #if defined(__aarch64__)
 extern const ck_functions ck_neon;

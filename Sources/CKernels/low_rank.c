@@ -1,10 +1,7 @@
 // The fused rank-r update: which arithmetic a band of rows takes, and the order in which tiles are walked.
 
 #include "low_rank_bounds.h"
-
-/// The share of `right` that a core keeps in its second-level cache (512 KiB or more) while bands go by, and the left
-/// factor that is packed at a time.
-enum { BLOCK_BYTES = 192 << 10, BLOCK_COLUMNS_MAX = 1024, LEFT_BYTES = 512 << 10, CHUNK_ROWS_MAX = 256 * BAND_ROWS };
+#include "low_rank_scratch.h"
 
 /// How a band's sums are made. WIDE holds for all bands, since it is a matter of `right`.
 typedef enum band_kind {
@@ -14,48 +11,7 @@ typedef enum band_kind {
     WIDE      ///< in float64
 } band_kind;
 
-/// The places in the caller's scratch memory.
-typedef struct workspace {
-    double *left;  ///< for each band of a chunk its factors, [k][6], as float or double
-    float *row_bounds;
-    unsigned char *kinds;
-    ck_doubt *doubts;
-    size_t size;
-} workspace;
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-static size_t chunk_bands(size_t rank, size_t rows) {
-    size_t slot = BAND_ROWS * (rank > 0 ? rank : 1) * sizeof(double);
-    size_t rows_at_hand = smaller((rows + BAND_ROWS - 1) / BAND_ROWS, CHUNK_ROWS_MAX / BAND_ROWS);
-    size_t bands = smaller(LEFT_BYTES / slot, rows_at_hand);
-    return bands > 0 ? bands : 1;
-}
-
-static size_t block_columns(size_t rank, size_t element) {
-    size_t tiles = BLOCK_BYTES / (TILE_COLUMNS * (rank > 0 ? rank : 1) * element);
-    return TILE_COLUMNS * (tiles == 0 ? 1 : smaller(tiles, BLOCK_COLUMNS_MAX / TILE_COLUMNS));
-}
-
-static workspace arrange(void *memory, size_t rank, size_t rows) {
-    size_t bands = chunk_bands(rank, rows);
-    char *at = memory;
-    workspace space;
-    space.left = (double *)at;
-    at += bands * BAND_ROWS * rank * sizeof(double);
-    space.doubts = (ck_doubt *)at;
-    at += BAND_ROWS * block_columns(rank, sizeof(float)) * sizeof(ck_doubt);
-    space.row_bounds = (float *)at;
-    at += bands * BAND_ROWS * sizeof(float);
-    space.kinds = (unsigned char *)at;
-    space.size = (size_t)(at - (char *)memory) + bands;
-    return space;
-}
-
-size_t ck_low_rank_scratch(size_t rank, size_t rows) {
-    static char nothing;
-    return arrange(&nothing, rank, rows).size;
-}
+size_t ck_low_rank_scratch(size_t rank, size_t rows) { return lay_out(rank, rows).size; }
 
 /// What stays the same while one panel is made.
 typedef struct panel {

@@ -64,6 +64,7 @@ typedef struct ck_low_rank_functions {
 extern const ck_low_rank_functions ck_low_rank_generic;
 #if defined(__x86_64__)
 extern const ck_low_rank_functions ck_low_rank_avx2;
+extern const ck_low_rank_functions ck_low_rank_avx512;
 #endif
 #if defined(__aarch64__)
 extern const ck_low_rank_functions ck_low_rank_neon;

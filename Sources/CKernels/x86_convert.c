@@ -133,4 +133,11 @@ const ck_functions ck_avx2_sha = {
     .sha256_blocks = ck_sha256_blocks_sha,
 };
 
+const ck_functions ck_avx512 = {
+    CONVERSIONS,
+    .add_low_rank = ck_add_low_rank_avx2,
+    .low_rank = &ck_low_rank_avx512,
+    .sha256_blocks = ck_sha256_blocks_sha,
+};
+
 #endif

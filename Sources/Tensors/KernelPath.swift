@@ -10,6 +10,8 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
     case avx2
     /// The same with the SHA extensions.
     case avx2sha
+    /// The same with AVX-512 as Ice Lake and Zen 4 have it.
+    case avx512
     /// AArch64 with NEON, which every one has.
     case neon
 
@@ -19,6 +21,7 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
         switch ck_path_active() {
         case CK_PATH_AVX2: .avx2
         case CK_PATH_AVX2_SHA: .avx2sha
+        case CK_PATH_AVX512: .avx512
         case CK_PATH_NEON: .neon
         default: .generic
         }
@@ -36,6 +39,7 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
         case .generic: CK_PATH_GENERIC
         case .avx2: CK_PATH_AVX2
         case .avx2sha: CK_PATH_AVX2_SHA
+        case .avx512: CK_PATH_AVX512
         case .neon: CK_PATH_NEON
         }
     }

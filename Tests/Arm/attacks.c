@@ -195,6 +195,17 @@ static void specials(void) {
         for (int n = 0; n < each % 5; n++) made.right[next() % 105] = values[next() % 12];
         strike_once(made);
     }
+    // Products of float64 factors: only a fused step leaves the error of a product.
+    for (int each = 0; each < 2; each++) {
+        double factor = each == 0 ? 0.1 : (float)0.1;
+        attack made = make(13, 2, 19, 0x1p52, -6, 0, -6, 0);
+        for (size_t i = 0; i < 13; i++) {
+            made.left[2 * i + 1] = 1 + (double)i / 7;
+            made.left[2 * i] = -(made.left[2 * i + 1] * factor);
+        }
+        for (size_t j = 0; j < 19; j++) made.right[j] = 1, made.right[19 + j] = factor;
+        strike_once(made);
+    }
     // Zero rows and columns.
     for (int each = 0; each < 4; each++) {
         attack made = make(9, 4, 37, each % 2 == 0 ? 0.3 : -2, -6, 0, -6, 0);

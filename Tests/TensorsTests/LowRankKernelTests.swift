@@ -107,4 +107,31 @@ import Testing
             try panel.check("zero right")
         }
     }
+
+    /// -fl(a b) + a b: only a fused step leaves the error of the product, and not zero.
+    @Test("products of float64 factors are not rounded", arguments: dtypes)
+    func fusedSteps(_ dtype: DType) throws {
+        for factor in [0.1, Double(Float(0.1))] {
+            var panel = try LowRankPanel(dtype, rows: 13, rank: 2, columns: 19, scale: 0x1p52, seed: 31)
+            for i in 0..<13 {
+                let a = 1 + Double(i) / 7
+                (panel.left[2 * i], panel.left[2 * i + 1]) = (-(a * factor), a)
+            }
+            for j in 0..<19 { (panel.right[j], panel.right[19 + j]) = (1, factor) }
+            try panel.check("\(factor)")
+        }
+    }
+
+    @Test("wild exponents in everything", arguments: dtypes)
+    func wild(_ dtype: DType) throws {
+        var random = SplitMix64(seed: 21)
+        for seed in 0..<120 {
+            let width = [5, 20, 60, 120][seed % 4]
+            let rank = [1, 2, 7, 16, 40, 90][seed / 4 % 6]
+            try LowRankPanel(
+                dtype, rows: 6, rank: rank, columns: 33, scale: random.double(exponents: -70...70), seed: UInt64(seed),
+                exponents: -width...(width / 2), base: -width...min(width, 15)
+            ).check("seed \(seed)")
+        }
+    }
 }

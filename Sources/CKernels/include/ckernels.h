@@ -1,6 +1,6 @@
 // The arithmetic of the house in C: dtype conversion, the rank-r update, SHA-256.
 //
-// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, or for AArch64,
+// Every function exists in a portable form; some have others for x86-64 with AVX2, FMA and F16C (and AVX-512), or AArch64,
 // chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing
 // else. Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
 // overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path found at first use.
@@ -23,15 +23,16 @@ typedef enum ck_path {
     CK_PATH_GENERIC = 0,   ///< portable C; fma() of the C library where the target has no instruction for it
     CK_PATH_AVX2 = 1,      ///< x86-64 with AVX2, FMA and F16C
     CK_PATH_AVX2_SHA = 2,  ///< the same, and the SHA extensions
-    CK_PATH_NEON = 3,      ///< AArch64, every one
-    CK_PATH_COUNT = 4
+    CK_PATH_AVX512 = 3,    ///< the same, and AVX-512 as in Ice Lake and Zen 4 (F, BW, DQ, VL, VBMI2)
+    CK_PATH_NEON = 4,      ///< AArch64, every one
+    CK_PATH_COUNT = 5
 } ck_path;
 
 /// Whether this machine (processor and operating system) can run `path`.
 bool ck_path_available(ck_path path);
 
 /// The path that ordinary calls take: the last one available, unless the environment variable PEFTFILE_CPU names
-/// another ("generic", "avx2", "avx2sha", "neon"). A name that this machine cannot run, or that nobody knows, means generic:
+/// another ("generic", "avx2", "avx2sha", "avx512", "neon"). A name that this machine cannot run, or that nobody knows, means generic:
 /// the bits are the same. Found once, at the first call; any thread may make that call.
 ck_path ck_path_active(void);
 
