@@ -46,7 +46,7 @@ static void scale_avx2(double *values, size_t rows, size_t columns, size_t strid
 void ck_scale_rows(
     ck_path path, double *values, size_t rows, size_t columns, size_t row_stride, const double *magnitudes) {
 #if defined(__x86_64__)
-    if (path == CK_PATH_AVX2 || path == CK_PATH_AVX2_SHA) {
+    if (path != CK_PATH_GENERIC) {
         scale_avx2(values, rows, columns, row_stride, magnitudes);
         return;
     }
