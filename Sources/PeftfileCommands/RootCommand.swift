@@ -5,9 +5,9 @@ import Peftfile
 struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
-        abstract: "Reads, merges and proves safetensors checkpoints and PEFT adapters.",
+        abstract: "Reads, merges, strips and proves safetensors checkpoints and PEFT adapters.",
         version: "peftfile \(Receipt.toolVersion)",
-        subcommands: [InspectCommand.self, MergeCommand.self, VerifyCommand.self])
+        subcommands: [InspectCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self])
 }
 
 /// The program: parse, run, report, status.
@@ -34,7 +34,9 @@ public enum CommandLineTool {
                 Console.output(RootCommand.fullMessage(for: error) + "\n")
                 return ExitStatus.clean.rawValue
             }
-            let verb = arguments.first.map { ["inspect", "merge", "verify"].contains($0) ? " \($0)" : "" } ?? ""
+            let verb = arguments.first.map { name in
+                RootCommand.configuration.subcommands.contains { $0.configuration.commandName == name } ? " \(name)" : ""
+            } ?? ""
             let message = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
             Console.report(
                 PeftfileError(.usage, message, help: "see peftfile\(verb) --help"), json: json)

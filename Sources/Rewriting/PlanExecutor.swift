@@ -40,6 +40,7 @@ public struct PlanExecutor: Sendable {
 
     /// Refuses a target that cannot be written before any work is done.
     public func checkTarget() throws {
+        let output = OutputTarget(path: target, replacing: settings.replacing)
         if plan.isSingleFile {
             if FileSystem.isDirectory(target) {
                 throw PeftfileError(
@@ -49,39 +50,11 @@ public struct PlanExecutor: Sendable {
             for path in [target, target + ".receipt.json"] where FileSystem.exists(path) && !settings.replacing {
                 throw PeftfileError(.exists, "exists already", file: path, help: "choose another output or give --force")
             }
-        } else if FileSystem.exists(target), !FileSystem.isDirectory(target) {
-            throw PeftfileError(
-                .exists, "is a file, and the output is a directory", file: target, help: "choose another output")
-        } else if FileSystem.isNonEmptyDirectory(target), !settings.replacing {
-            throw PeftfileError(
-                .exists, "exists and is not empty", file: target, help: "choose another output or give --force")
+        } else {
+            try output.checkDirectory()
         }
-        try refuseInputAsTarget()
-        let parent = FileSystem.directory(of: target)
-        guard FileSystem.isDirectory(parent) else {
-            throw PeftfileError(
-                .notFound, "the directory that is to hold the output does not exist", file: target, rule: "ParentMissing",
-                help: "mkdir -p '\(parent)'")
-        }
-        let free = try FileSystem.availableBytes(at: parent)
-        guard free >= plan.bytesWritten else {
-            throw PeftfileError(
-                .noSpace, "needs \(plan.bytesWritten) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
-                help: "free \(plan.bytesWritten - free) bytes or choose another disk")
-        }
-    }
-
-    /// An output that replaces one of its own inputs would leave nothing to prove the result against.
-    private func refuseInputAsTarget() throws {
-        guard FileSystem.exists(target) else { return }
-        let output = try FileSystem.resolved(target)
-        for input in [plan.binding.base.path] + plan.binding.adapters.map(\.path) {
-            let resolved = try FileSystem.resolved(input)
-            guard resolved == output || resolved.hasPrefix(output + "/") else { continue }
-            throw PeftfileError(
-                .refused, "is an input of this merge and is never written over", file: target, rule: "OutputIsInput",
-                help: "choose another output")
-        }
+        try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
+        try output.checkRoom(for: plan.bytesWritten)
     }
 
     /// Writes everything and publishes it in one step.
@@ -105,7 +78,7 @@ public struct PlanExecutor: Sendable {
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
-                let digest = try write(sidecar, to: staged.path(of: sidecar.name))
+                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing)
                 receipt.add(sidecar: sidecar, digest: digest)
             }
             let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
@@ -201,35 +174,6 @@ public struct PlanExecutor: Sendable {
         var copy = error
         if copy.tensor == nil, copy.code != .interrupted { copy.tensor = tensor }
         return copy
-    }
-
-    private func write(_ sidecar: RewritePlan.Sidecar, to path: String) throws -> String? {
-        switch sidecar.content {
-        case .bytes(let bytes):
-            try FileWriter.write(bytes, to: path)
-            return settings.hashing ? SHA256.hex(SHA256.hash(bytes)) : nil
-        case .copy(let source):
-            let parent = FileSystem.directory(of: path)
-            if !FileSystem.exists(parent) { try FileSystem.makeDirectory(parent, withParents: true) }
-            let reader = try FileReader(path: source)
-            let writer = try FileWriter(path: path)
-            do {
-                var hash = SHA256()
-                var offset: UInt64 = 0
-                while offset < reader.size {
-                    try Interruption.check()
-                    let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
-                    if settings.hashing { hash.update(bytes) }
-                    try writer.write(bytes, at: offset)
-                    offset += UInt64(bytes.count)
-                }
-                try writer.commit()
-                return settings.hashing ? SHA256.hex(hash.finalize()) : nil
-            } catch {
-                writer.discard()
-                throw error
-            }
-        }
     }
 }
 

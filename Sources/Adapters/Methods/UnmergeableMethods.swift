@@ -22,7 +22,7 @@ struct UnmergeableMethod: AdapterMethod {
 
     /// Trained vectors that are put before the input or into the attention cache.
     static let softPrompts = UnmergeableMethod(
-        peftTypes: ["PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"],
+        peftTypes: SoftPrompt.allCases.map(\.peftType),
         reason: "it adds virtual tokens to the input or the attention cache, and no weight of the base changes")
 
     /// LLaMA-Adapter (arXiv:2303.16199).
