@@ -16,7 +16,7 @@ struct UnmergeableMethod: AdapterMethod {
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(
-            .refused, "\(adapter.config?.peftType ?? "this method") cannot be merged: \(reason)", file: adapter.path,
+            .refused, "\(adapter.config?.peftType ?? "a prefix or prompt") cannot be merged: \(reason)", file: adapter.path,
             rule: "NotMergeable", help: "serve it unmerged")
     }
 

@@ -17,6 +17,7 @@ import ByteAccess
 /// `PrefixTuning.eject` in adapters/methods/prefix_tuning.py.
 struct AdapterHubPrefix: PromptForm {
     let name = "AdapterHub prefix tuning"
+    let dialect = "adapterhub"
 
     func place(_ parts: [String]) -> PromptPlace? {
         guard let start = parts.lastIndex(of: "prefix_tunings"), start + 3 < parts.count else { return nil }
@@ -34,12 +35,9 @@ struct AdapterHubPrefix: PromptForm {
                 rule: "ActivationUnknown",
                 help: "known are \(PromptActivation.allCases.map(\.rawValue).joined(separator: ", "))")
         }
-        let isFlat = group.tensors["control_trans"] != nil
-        if let section, section["flat"] != nil, try section.flag("flat") != isFlat, let tensor = group.tensors.values.first {
-            throw PeftfileError(
-                .refused, "of shape \(tensor.shape) is \(isFlat ? "" : "not ")flat, and the config says flat = \(!isFlat)",
-                file: config?.path, tensor: tensor.stored, rule: "ConfigContradiction",
-                help: "the config belongs to another adapter; correct it")
+        // eject_prefix_tuning leaves flat = false in the config of what it flattened, so only the other way is wrong.
+        if try section?.flag("flat") == true, group.tensors["control_trans"] == nil {
+            _ = try group.required("control_trans")
         }
         var module = try ControlTransform.module(
             of: group, form: name, activation: activation, tokensKey: "prefix_length", middleKey: "bottleneck_size",

@@ -17,6 +17,7 @@ import ByteAccess
 /// (`get_prompt_p5`, `get_prompt_p2`).
 struct ControlTransform: PromptForm {
     let name = "PrefixTuning control_trans"
+    let dialect = "prefixtuning"
 
     func place(_ parts: [String]) -> PromptPlace? {
         guard !parts.contains("prefix_tunings"), !parts.contains("reparams") else { return nil }
@@ -30,7 +31,7 @@ struct ControlTransform: PromptForm {
 
     func module(of group: PromptGroup, config: AdapterConfig?) throws -> PromptModule {
         try ControlTransform.module(
-            of: group, form: name, activation: .tanh, tokensKey: "preseqlen", middleKey: "mid_dim", config: config)
+            of: group, form: name + group.variant, activation: .tanh, tokensKey: "preseqlen", middleKey: "mid_dim", config: config)
     }
 
     /// `wte<variant>.weight` or `control_trans<variant>[.…]` as the end of a name, the variant taken out of it.

@@ -16,6 +16,7 @@ import ByteAccess
 /// opendelta/delta_models/prefix.py.
 struct OpenDeltaPrefix: PromptForm {
     let name = "OpenDelta prefix"
+    let dialect = "opendelta"
 
     func place(_ parts: [String]) -> PromptPlace? {
         guard let start = parts.lastIndex(of: "reparams"), start + 1 < parts.count else { return nil }

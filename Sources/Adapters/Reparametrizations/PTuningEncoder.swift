@@ -16,6 +16,7 @@ import ByteAccess
 /// arXiv:2103.10385.
 struct PTuningEncoder: PromptForm {
     let name = "P-tuning v1 encoder"
+    let dialect = "p-tuning"
     private static let parts: Set<String> = ["embedding", "prompt_embeddings", "lstm_head", "mlp_head", "mlp"]
 
     func place(_ parts: [String]) -> PromptPlace? {

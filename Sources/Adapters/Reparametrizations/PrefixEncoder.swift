@@ -15,6 +15,7 @@ import ByteAccess
 /// X. Liu et al., arXiv:2110.07602.
 struct PrefixEncoder: PromptForm {
     let name = "P-tuning v2 prefix encoder"
+    let dialect = "p-tuning-v2"
 
     func place(_ parts: [String]) -> PromptPlace? {
         guard let start = parts.lastIndex(of: "prefix_encoder"), start + 1 < parts.count else { return nil }

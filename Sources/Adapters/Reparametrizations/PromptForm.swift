@@ -6,6 +6,8 @@ import ByteAccess
 public protocol PromptForm: Sendable {
     /// What people call it.
     var name: String { get }
+    /// The convention of its names, as `inspect --json` spells it.
+    var dialect: String { get }
     /// Where a tensor belongs, if its name is of this form: the encoder's root, what tells encoders of one root apart,
     /// and the rest of the name.
     func place(_ parts: [String]) -> PromptPlace?
@@ -64,9 +66,15 @@ public enum PromptForms {
                 try groups[position].add(tensor, as: place.leaf)
             }
             for group in groups where form.recognises(group) {
-                modules.append(try form.module(of: group, config: config))
+                var module = try form.module(of: group, config: config)
+                module.dialect = form.dialect
+                modules.append(module)
             }
         }
         return modules
     }
+}
+
+extension PromptForm {
+    var dialect: String { "peft" }
 }

@@ -7,6 +7,8 @@ public struct PromptModule: Sendable {
     public var form: String
     /// What the prompt does: key and value slots, or virtual tokens of the input.
     public var kind: SoftPrompt
+    /// The convention of the names: `peft`, `adapterhub`.
+    public var dialect = "peft"
     /// Whether names and config are PEFT's.
     public var isPEFT: Bool
     /// The path of the encoder's module, without wrappers.
@@ -73,22 +75,5 @@ public struct PromptModule: Sendable {
                 tensor: tensor.stored, rule: "PromptShape")
         }
         return count
-    }
-}
-
-extension PromptModule {
-    /// What receipts and `inspect --json` say of a prompt.
-    public var json: JSONValue {
-        .object([
-            "form": .string(form),
-            "kind": .string(kind.isKeyValue ? "prefix" : "prompt"),
-            "root": .string(root),
-            "reparametrized": .bool(isReparametrized),
-            "formula": .string(formula.text),
-            "virtual_tokens": tokens.map { .number(JSONNumber($0)) } ?? .null,
-            "width": width.map { .number(JSONNumber($0)) } ?? .null,
-            "tasks": factors.map { .number(JSONNumber($0.tasks)) } ?? .null,
-            "tensors": .array(tensors.map { .string($0.text) }),
-        ])
     }
 }
