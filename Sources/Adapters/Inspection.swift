@@ -58,7 +58,8 @@ public struct Inspection: Sendable {
         bottlenecks = try? BottleneckReport(
             among: adapter.checkpoint.tensors.map { PromptTensor($0) }, config: adapter.config)
         dialect = prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue ?? "peft"
-        kind = !prompts.isEmpty || adapter.keys.contains(where: \.isPrompt) ? .prompt : .adapter
+        // What is a prompt and cannot be read as one is warned of.
+        kind = !prompts.isEmpty || !warnings.isEmpty || adapter.keys.contains(where: \.isPrompt) ? .prompt : .adapter
         // What is said of keys without PEFT's prefix is said of PEFT's adapters alone.
         warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings : []
         var targets: [AdapterTarget] = []

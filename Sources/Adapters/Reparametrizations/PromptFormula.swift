@@ -17,7 +17,7 @@ public enum PromptFormula: Sendable, Hashable {
         case .stored: "as stored"
         case .perceptron(let value): value.text
         case .recurrent(let value): value.text
-        case .task: "E * (cols rows)"
+        case .task(let value): "E * (cols rows) of task \(value.task)"
         }
     }
 

@@ -60,7 +60,8 @@ struct InspectPage {
         switch inspection.kind {
         case .checkpoint: "checkpoint"
         case .prompt: "prompt" + origin
-        case .adapter: "adapter" + (origin.isEmpty ? ", no config" : origin)
+        case .adapter:
+            "adapter" + (origin.isEmpty ? inspection.adapter?.config == nil ? ", no config" : ", no peft_type" : origin)
         }
     }
 

@@ -10,12 +10,15 @@ struct StripPage {
 
     var text: String {
         let modules = plan.source.modules
+        let formula = plan.files.flatMap(\.tensors).lazy.compactMap { tensor in
+            if case .computed(let formula) = tensor.content { formula } else { nil }
+        }.first
         let verb = plan.source.isReparametrized ? "stripped" : "wrote"
         var result = "\(verb) \(modules[0].form)\(modules.count > 1 ? ", \(modules.count) prompts," : "") into \(target.printable)\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }
-        if plan.source.isReparametrized { line("formula", modules[0].formula.text) }
+        if let formula { line("formula", formula.text) }
         for tensor in plan.files.flatMap(\.tensors).prefix(limit) {
             line("tensor", "\(tensor.info.name.text.printable) \(tensor.info.dtype.rawValue) \(Text.shape(tensor.info.shape))")
         }

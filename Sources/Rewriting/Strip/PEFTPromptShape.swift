@@ -82,8 +82,9 @@ struct PEFTPromptShape {
         _ module: PromptModule, _ tokens: Int, _ width: Int, _ wanted: Int, _ who: String, detail: String? = nil
     ) -> PeftfileError {
         PeftfileError(
-            .refused, "has shape \([tokens, width]), and \(who) ask\(who.hasSuffix("base") ? "s" : "") for "
-                + "\([tokens, wanted])\(detail.map { ": \($0)" } ?? "")",
-            tensor: module.sourceName, rule: "PrefixWidth", help: "it was trained for another base; give that one")
+            .refused, "makes a prompt of shape \([tokens, width]), and by \(who) it is \([tokens, wanted])"
+                + (detail.map { ": \($0)" } ?? ""),
+            tensor: module.sourceName, rule: "PrefixWidth",
+            help: who == "the base" ? "it was trained for another base; give that one" : "correct the option")
     }
 }

@@ -65,8 +65,8 @@ struct StripOutputs {
                 }
             guard isCopy else {
                 throw PeftfileError(
-                    .refused, "holds \(source.modules.count) prompts, the first two at \"\(module.root.printable)\" and \""
-                        + "\(other.root.printable)\", and a PEFT adapter has one", rule: "SeveralPrompts",
+                    .refused, "holds \(source.modules.count) prompts, the first two \"\(module.sourceName.text.printable)\" "
+                        + "and \"\(other.sourceName.text.printable)\", and a PEFT adapter has one", rule: "SeveralPrompts",
                     help: "peftfile strip \(source.path) --layout source -o OUT")
             }
         }

@@ -48,15 +48,19 @@ struct BoundedNumber {
         return BoundedNumber(value: value, error: x.error + y.error + 2 * Bounded.unit * value.magnitude)
     }
 
-    /// tanh has a slope of at most 1.
+    /// tanh has the slope 1 − tanh², which changes by less than 0.8·e within e, and is at most 1.
     var tanh: BoundedNumber {
         let value = SecondTanh.tanh(self.value)
-        return BoundedNumber(value: value, error: error + Bounded.functionError * value.magnitude)
+        let slope = min(1, 1 - value * value + error)
+        return BoundedNumber(value: value, error: error * slope + Bounded.functionError * value.magnitude)
     }
 
-    /// σ has a slope of at most 1/4, and is computed here as (1 + tanh(x/2)) / 2.
+    /// σ has the slope σ·(1 − σ), which changes by less than 0.1·e within e, and is at most 1/4; it is computed here as
+    /// (1 + tanh(x/2)) / 2.
     var sigmoid: BoundedNumber {
-        BoundedNumber(value: SecondTanh.sigmoid(value), error: error / 4 + Bounded.functionError)
+        let value = SecondTanh.sigmoid(value)
+        let slope = min(0.25, value * (1 - value) + error + Bounded.functionError)
+        return BoundedNumber(value: value, error: error * slope + Bounded.functionError)
     }
 }
 

@@ -95,7 +95,10 @@ struct PromptRecomputation {
             case .identity: continue
             case .relu: (value, slope) = (v > 0 || v.isNaN ? v : 0, 1)
             case .leakyReLU: (value, slope) = (v < 0 ? v * 0.01 : v, 1)
-            case .tanh: (value, slope) = (SecondTanh.tanh(v), 1)
+            case .tanh:
+                let bounded = BoundedNumber(value: v, error: x.errors[index]).tanh
+                (result.values[index], result.errors[index]) = (bounded.value, bounded.error)
+                continue
             case .sigmoid: (value, slope) = (SecondTanh.sigmoid(v), 0.25)
             case .silu: (value, slope) = (v * SecondTanh.sigmoid(v), 1.1)
             case .quickGELU: (value, slope) = (v * SecondTanh.sigmoid(1.702 * v), 1.1)
@@ -106,7 +109,7 @@ struct PromptRecomputation {
             }
             // The products and sums around tanh act on numbers no larger than x itself; the inner cubic of gelu_new moves
             // tanh by at most its own relative error, which the factor of 2 covers.
-            let own = activation == .relu ? 0 : Bounded.functionError * (value.magnitude + (activation == .tanh ? 0 : 2 * v.magnitude + 1))
+            let own = activation == .relu ? 0 : Bounded.functionError * (value.magnitude + 2 * v.magnitude + 1)
             result.values[index] = value
             result.errors[index] = x.errors[index] * slope + own
         }

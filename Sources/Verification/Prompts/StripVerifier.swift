@@ -6,7 +6,8 @@ public import Tensors
 /// Judges whether a stripped prompt is what its unstripped source produces.
 ///
 /// Every element is computed again by ``PromptRecomputation`` and accepted if a correct strip can have written it: with v
-/// the recomputed value and E twice its bound, the stored number lies between v − E and v + E rounded to its dtype.
+/// the recomputed value and E twice its bound, the stored number lies between v − E and v + E rounded to its dtype; where
+/// these differ, the defined order of evaluation decides. So one flipped bit is found.
 public struct StripVerifier: Sendable {
     private let source: PromptSource
     private let result: Checkpoint
@@ -142,6 +143,12 @@ public struct StripVerifier: Sendable {
         let right = try recomputation.prompt(formula)
         let low = try rounded(zip(right.values, right.errors).map { $0 - 2 * $1 }, stored.dtype)
         let high = try rounded(zip(right.values, right.errors).map { $0 + 2 * $1 }, stored.dtype)
+        // Only what the bound leaves open is asked of the defined order.
+        let isOpen = zip(low, high).contains { $0 != $1 }
+        let defined = isOpen
+            ? try rounded(
+                PromptEvaluator(checkpoint: source.checkpoint, jobs: Machine.availableCores).values(of: formula), stored.dtype)
+            : low
         for index in found.indices {
             let (value, v) = (found[index], right.values[index])
             let distance = Ulp.distance(value, v, in: stored.dtype)
@@ -151,9 +158,13 @@ public struct StripVerifier: Sendable {
             } else if !(value.isNaN && v.isNaN), value != v {
                 figures.nonfinite += 1
             }
-            if low[index] != high[index] { figures.ambiguous += 1 }
-            let isInside = low[index] <= value && value <= high[index] && right.errors[index].isFinite
-            guard isInside || distance <= maxULP else {
+            var isRight = low[index] <= value && value <= high[index] && right.errors[index].isFinite
+            if low[index] != high[index] {
+                figures.ambiguous += 1
+                isRight = isRight && value == defined[index]
+            }
+            // NaN is right only where NaN is expected: then the distance is 0.
+            guard isRight || distance <= maxULP && (maxULP > 0 || !v.isFinite) else {
                 figures.mismatched += 1
                 if figures.firstMismatch == nil { figures.firstMismatch = .init(index: index, stored: value, expected: v) }
                 continue
