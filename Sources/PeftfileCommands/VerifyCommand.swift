@@ -48,7 +48,10 @@ struct VerifyCommand: ParsableCommand {
         guard (0...1000).contains(probes) else {
             throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
         }
-        if let from { return try verifyStrip(from: from) }
+        let strip = try StripRecord(in: result)
+        if let source = from ?? (base == nil && adapter.isEmpty ? strip?.source : nil) {
+            return try verifyStrip(from: source, strip)
+        }
         let inputs = try inputs()
         let binding = try Binding(
             base: try Checkpoint.open(inputs.base), adapters: try inputs.adapters.map(Adapter.init(path:)),
@@ -75,17 +78,16 @@ struct VerifyCommand: ParsableCommand {
         if !report.isEquivalent { throw ExitStatus.findings }
     }
 
-    private func verifyStrip(from path: String) throws {
+    private func verifyStrip(from path: String, _ record: StripRecord?) throws {
         guard base == nil, adapter.isEmpty else {
             throw PeftfileError(
                 .usage, "--from goes with neither --base nor --adapter", rule: "VerifyInputs",
                 help: "peftfile verify \(result) --from \(path)")
         }
-        let record = try StripRecord(in: result)
         let stripped = try PromptSource.open(result)
         let verifier = StripVerifier(
             source: try PromptSource(path: path), result: stripped.checkpoint, config: stripped.config,
-            task: task ?? record.task, dtype: try arguments.mergeSettings().dtype ?? record.dtype, maxULP: maxUlp)
+            task: task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
         try show(try verifier.run())
     }
 

@@ -38,8 +38,8 @@ struct StripCase {
         let record = try StripRecord(in: result)
         let files = try PromptSource.open(result)
         return try StripVerifier(
-            source: PromptSource(path: source), result: files.checkpoint, config: files.config, task: record.task,
-            dtype: record.dtype
+            source: PromptSource(path: source), result: files.checkpoint, config: files.config, task: record?.task,
+            dtype: record?.dtype
         ).run()
     }
 }
