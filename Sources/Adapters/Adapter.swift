@@ -14,6 +14,9 @@ public struct Adapter: Sendable {
     public let config: AdapterConfig?
     /// The stored tensors, in file order, each with its key taken apart.
     public let keys: [AdapterKey]
+    /// Tensors that hold the same bytes as another under a second spelling of its name; PEFT stores resized embeddings
+    /// that way.
+    public let copies: [ExactString]
     /// What the reader had to overlook or undo, in words.
     public let warnings: [String]
 
@@ -41,15 +44,7 @@ public struct Adapter: Sendable {
             directory = hasConfig ? parent : nil
             config = hasConfig ? try AdapterConfig(path: configPath) : nil
         }
-        keys = checkpoint.tensors.map { AdapterKey($0.info.name) }
-        var seen: [ExactString: ExactString] = [:]
-        for key in keys {
-            if let other = seen.updateValue(key.stored, forKey: key.canonical) {
-                throw PeftfileError(
-                    .refused, "means the same as \"\(other.text.printable)\"", file: path, tensor: key.stored,
-                    rule: "AmbiguousKey", help: "keep one of the two")
-            }
-        }
+        (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
         if !keys.isEmpty, keys.allSatisfy({ !$0.hadPrefix }), config?.peftType != nil, !keys.contains(where: \.isPrompt) {
             warnings.append(
                 "no key starts with base_model.model.: PEFT itself loads none of these tensors")
@@ -67,6 +62,30 @@ public struct Adapter: Sendable {
 
     /// The tensor stored under `name`.
     public func tensor(_ name: ExactString) -> TensorInfo? { checkpoint[name]?.info }
+
+    /// Takes the names apart. Two that mean the same tensor must hold the same values.
+    private static func keys(of checkpoint: Checkpoint, path: String) throws -> ([AdapterKey], [ExactString]) {
+        var keys: [AdapterKey] = []
+        var copies: [ExactString] = []
+        var seen: [ExactString: StoredTensor] = [:]
+        for tensor in checkpoint.tensors {
+            let key = AdapterKey(tensor.info.name)
+            guard let other = seen[key.canonical] else {
+                seen[key.canonical] = tensor
+                keys.append(key)
+                continue
+            }
+            guard other.dtype == tensor.dtype, other.shape == tensor.shape,
+                try checkpoint.read(other) == checkpoint.read(tensor)
+            else {
+                throw PeftfileError(
+                    .refused, "means the same as \"\(other.name.text.printable)\" and holds other values", file: path,
+                    tensor: key.stored, rule: "AmbiguousKey", help: "keep one of the two")
+            }
+            copies.append(key.stored)
+        }
+        return (keys, copies)
+    }
 
     /// The directory with the config: `path` itself, or its one subdirectory that has one.
     static func adapterDirectory(in path: String) throws -> String {

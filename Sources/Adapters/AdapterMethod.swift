@@ -18,6 +18,10 @@ public protocol AdapterMethod: Sendable {
     /// Whether the method knows what a tensor of this key is for; the keys that it does not know are listed as unclaimed.
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool
 
+    /// What somebody who thinks of merging the adapter should know, as far as the adapter alone tells: that it has no
+    /// merged form, or what in it will be refused.
+    func remarks(on adapter: Adapter) -> [String]
+
     /// What the adapter does to the parameters of the base.
     ///
     /// - Throws: `.refused` with the reason where the method, or this use of it, has no merged form.

@@ -99,8 +99,8 @@ struct BaseView {
         }
         var entries: [Entry] = []
         for (tensor, parts) in zip(base.tensors, split) {
-            if let parts, parts.layer >= map.count { continue }
-            let stored = parts == nil ? tensor : sources[tensor.info.name] ?? tensor
+            // A layer's old tensors go with it where the stack is shorter, or another layer of other parts takes its place.
+            guard let stored = parts == nil ? tensor : sources[tensor.info.name] else { continue }
             entries.append(Entry(name: tensor.info.name, stored: stored, isAdded: false))
         }
         entries += added.sorted { $0.name < $1.name }
@@ -119,11 +119,13 @@ struct BaseView {
     }
 
     private static func configChanges(_ base: Checkpoint, layers: Int, map: [Int]) -> [Binding.ConfigChange] {
-        guard let config = base.config else { return [] }
+        guard let config = base.config else {
+            return [.init(path: ["num_hidden_layers"], value: .number(JSONNumber(map.count)))]
+        }
         var changes: [Binding.ConfigChange] = []
         let nested: [ExactString?] = [nil, "text_config"]
         for parent in nested {
-            guard let object = parent == nil ? config : config[parent!]?.objectValue else { continue }
+            guard let object = parent.map({ config[$0]?.objectValue }) ?? config else { continue }
             let path = parent.map { [$0] } ?? []
             for key: ExactString in ["num_hidden_layers", "n_layer"] where object[key]?.intValue == layers {
                 changes.append(.init(path: path + [key], value: .number(JSONNumber(map.count))))

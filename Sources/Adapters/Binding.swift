@@ -66,7 +66,7 @@ public struct Binding: Sendable {
                 try requireAllClaimed(of: adapter, index: index, by: bound)
                 try assembly.add(bound, adapter: index)
                 targets += Binding.targets(bound, adapter: index)
-                setAside += bound.setAside
+                setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings
             } catch let error as PeftfileError {
                 throw error.inFile(adapter.path)
@@ -74,6 +74,7 @@ public struct Binding: Sendable {
         }
         let names = NameResolver(base: view.directory)
         try assembly.resolveTies(names: names, tie: options.tie)
+        try assembly.requireOneVocabulary()
         outputs = assembly.outputs()
         configChanges += assembly.configChanges
         warnings += assembly.warnings
@@ -81,9 +82,15 @@ public struct Binding: Sendable {
 
     private func bind(_ adapter: Adapter, index: Int, view: BaseView) throws -> MethodUpdates {
         let method = try MethodRegistry.method(of: adapter)
+        if adapter.config != nil, options.scale != nil || options.orientation != .outIn {
+            throw PeftfileError(
+                .usage, "has an adapter_config.json, which decides; --scale and --orientation are for files without one",
+                file: adapter.path, rule: "ConfigDecides", help: "leave them out")
+        }
         let resolver = NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
-            targetParameters: try adapter.config?.strings("target_parameters") ?? [])
+            targetParameters: try adapter.config?.strings("target_parameters") ?? [],
+            fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false)
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options
         ) { required, optional in
@@ -98,14 +105,16 @@ public struct Binding: Sendable {
     ) throws -> [ParameterRequest: ParameterPlace] {
         let resolution = try resolver.survey(required + optional)
         let mayMiss = Set(optional)
-        if resolution.missing.allSatisfy({ mayMiss.contains($0.request) }) { return resolution.places }
+        let lost = resolution.missing.filter { !mayMiss.contains($0.request) || !resolver.mayBeNew($0.storedName) }
+        if lost.isEmpty { return resolution.places }
         // The refusal names what is missing and its nearest candidates.
-        return try resolver.resolve(required)
+        return try resolver.resolve(required + lost.map(\.request).filter(mayMiss.contains))
     }
 
     /// Every tensor of the adapter must have been used or set aside by name.
     private func requireAllClaimed(of adapter: Adapter, index: Int, by bound: MethodUpdates) throws {
         var claimed = Set(bound.setAside.map(\.tensor))
+        claimed.formUnion(adapter.copies)
         claimed.formUnion(bound.additions.map(\.tensor))
         for change in bound.changes { claimed.formUnion(change.tensors) }
         let left = adapter.keys.map(\.stored).filter { !claimed.contains($0) }

@@ -69,6 +69,7 @@ public struct Inspection: Sendable {
             let method = try MethodRegistry.method(of: adapter)
             unclaimed.removeAll { method.claims($0, of: adapter) }
             targets = try method.targets(of: adapter)
+            warnings += method.remarks(on: adapter)
         } catch let error as PeftfileError {
             // An adapter that cannot be merged can still be looked at.
             warnings.append(error.description)

@@ -1,5 +1,4 @@
 import ByteAccess
-import _StringProcessing
 
 /// PEFT's way of picking a module's entry in `rank_pattern` and `alpha_pattern`.
 ///
@@ -12,7 +11,7 @@ struct PatternMatch {
     /// models have thousands of such keys.
     private enum Matcher {
         case characters([UInt8?])
-        case expression(Regex<AnyRegexOutput>)
+        case expression(RegularExpression)
     }
 
     private var matchers: [(key: String, matcher: Matcher)] = []
@@ -24,14 +23,7 @@ struct PatternMatch {
                 matchers.append((key, .characters(characters)))
                 continue
             }
-            do {
-                let expression = try Regex("(?:.*\\.)?(?:\(key))").matchingSemantics(.unicodeScalar)
-                matchers.append((key, .expression(expression)))
-            } catch {
-                throw PeftfileError(
-                    .malformed, "\"\(key)\" is no regular expression", rule: "PatternSyntax",
-                    help: "correct it in adapter_config.json")
-            }
+            matchers.append((key, .expression(try RegularExpression(modulePattern: key))))
         }
     }
 
@@ -42,7 +34,7 @@ struct PatternMatch {
             case .characters(let pattern):
                 if PatternMatch.matches(pattern, module) { return key }
             case .expression(let expression):
-                if (try? expression.wholeMatch(in: module)) != nil { return key }
+                if expression.matchesWhole(module) { return key }
             }
         }
         return nil

@@ -105,7 +105,7 @@ struct PiecePlacement {
     func magnitude(_ values: Factor, perColumn: Bool) throws -> TensorRecipe.Magnitude {
         // Along the rows of the in-memory parameter, or along its columns.
         let alongRows = perColumn == place.updateTransposed
-        let height = recipe.isExpertStack ? matrixRows : place.shape.first ?? 0
+        let height = place.shape.first ?? 0
         let width = place.shape.dropFirst().reduce(1, *)
         guard values.columns == (alongRows ? height : width) else {
             throw PeftfileError(

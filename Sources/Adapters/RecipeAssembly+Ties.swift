@@ -22,7 +22,8 @@ extension RecipeAssembly {
 
     private mutating func resolveTie(of stored: ExactString, names: NameResolver, tie: BindingOptions.Tie) throws {
         guard let entry = view[stored] else { return }
-        var partners = names.tiedPartners(of: stored)
+        // Both sides in the file with different values: the loader cannot tie them, whatever the config says.
+        var partners = try names.tiedPartners(of: stored).filter { try view[$0] == nil || holdsSameBytes($0, stored) }
         for (name, source) in tiedSource where source == stored && !partners.contains(name) { partners.append(name) }
         partners.sort()
         let first = side(stored, of: stored, entry: entry)
@@ -44,7 +45,7 @@ extension RecipeAssembly {
             return
         }
         switch tie {
-        case .break: try breakTie(stored, sides)
+        case .break: try breakTie(stored, sides, names: names)
         case .keep: try keepTie(stored, partners, sides)
         }
     }
@@ -57,7 +58,9 @@ extension RecipeAssembly {
             recipe.sourceDType = info.dtype
             recipe.shape = info.shape
         }
-        if recipe.rowReplacements.isEmpty { recipe.rowReplacements = sharedRows[stored] ?? [] }
+        if recipe.rowReplacements.isEmpty, !isReplaced(recipe) || sharedReplacement[stored] != nil {
+            recipe.rowReplacements = sharedRows[stored] ?? []
+        }
         return recipe
     }
 
@@ -66,19 +69,35 @@ extension RecipeAssembly {
         return false
     }
 
-    private mutating func breakTie(_ stored: ExactString, _ sides: [TensorRecipe]) throws {
-        for recipe in sides {
+    private func holdsSameBytes(_ left: ExactString, _ right: ExactString) throws -> Bool {
+        guard let a = view[left]?.stored, let b = view[right]?.stored else { return false }
+        return try a.dtype == b.dtype && a.shape == b.shape && base.read(a) == base.read(b)
+    }
+
+    private mutating func breakTie(_ stored: ExactString, _ sides: [TensorRecipe], names: NameResolver) throws {
+        let shared = Set(names.sharedModules(of: stored))
+        let comparison = RecipeComparison(base: base, adapters: adapters)
+        let moved = try sides.dropFirst().first { try shared.contains($0.name) && !comparison.areEqual(sides[0], $0) }
+        if names.tieScalesTheHead || moved != nil {
+            throw PeftfileError(
+                .refused, moved.map { "is one module with \($0.name) in this model, and the update reaches only one of the two" }
+                    ?? "is tied to the head, and in this model untying them also changes how the head's input is scaled",
+                file: base.path, tensor: stored, rule: "TiedEmbeddings", help: "use --tie keep, which moves both sides")
+        }
+        for recipe in sides where !shared.contains(recipe.name) {
             recipes[recipe.name] = recipe
             if recipe.name != stored { tiedSource[recipe.name] = stored }
         }
-        guard let change = tieFlag(false) else {
+        for name in shared { recipes[name] = nil }
+        let changes = tieFlags(false)
+        guard !changes.isEmpty else {
             throw PeftfileError(
                 .refused, "is tied to \(sides.dropFirst().map(\.name.text).joined(separator: ", ")), which the update leaves "
                     + "different, and there is no config.json in which to untie them", file: base.path, tensor: stored,
                 rule: "TiedEmbeddings", help: "give the base as a directory with its config.json, or use --tie keep")
         }
-        configChanges.append(change)
-        let partners = sides.dropFirst().map(\.name.text).joined(separator: ", ")
+        configChanges += changes
+        let partners = sides.dropFirst().map(\.name).filter { !shared.contains($0) }.map(\.text).joined(separator: ", ")
         warnings.append(
             "\(stored.text) and \(partners) were one tied tensor and now differ: both are written, and "
                 + "tie_word_embeddings is set to false")
@@ -116,14 +135,16 @@ extension RecipeAssembly {
         return copy
     }
 
-    /// The change that sets `tie_word_embeddings` where the config has it, else at the top.
-    private func tieFlag(_ value: Bool) -> Binding.ConfigChange? {
-        guard let config = base.config else { return nil }
+    /// The changes that set `tie_word_embeddings`, at the top and in the language model's part: transformers 4 asks the
+    /// one for some models and the other for others.
+    private func tieFlags(_ value: Bool) -> [Binding.ConfigChange] {
+        guard let config = base.config else { return [] }
         let key: ExactString = "tie_word_embeddings"
-        if config[key] == nil, config["text_config"]?.objectValue?[key] != nil {
-            return .init(path: ["text_config", key], value: .bool(value))
+        var changes = [Binding.ConfigChange(path: [key], value: .bool(value))]
+        if config["text_config"]?.objectValue != nil {
+            changes.append(.init(path: ["text_config", key], value: .bool(value)))
         }
-        return .init(path: [key], value: .bool(value))
+        return changes.filter { change in !configChanges.contains { $0.path == change.path } }
     }
 }
 

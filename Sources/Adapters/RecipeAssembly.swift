@@ -19,6 +19,8 @@ struct RecipeAssembly {
     /// Which adapters changed a recipe in a way that is not a sum.
     private var nonAdditiveBy: [ExactString: Int] = [:]
     private var changedBy: [ExactString: Set<Int>] = [:]
+    /// Vocabulary sizes of the base that an adapter changed, with the new ones.
+    private var resized: [Int: Int] = [:]
     private var additions: [(name: ExactString, recipe: TensorRecipe)] = []
     var configChanges: [Binding.ConfigChange] = []
     var warnings: [String] = []
@@ -31,6 +33,7 @@ struct RecipeAssembly {
 
     mutating func add(_ bound: MethodUpdates, adapter: Int) throws {
         // Replacements first: an update of a resized embedding fits the adapter's copy and not the base's.
+        try requireOneModulePerPiece(bound)
         for change in bound.changes where change.isReplacement { try applyPieces(of: change, adapter: adapter) }
         for change in bound.changes where !change.isReplacement { try applyPieces(of: change, adapter: adapter) }
         for addition in bound.additions {
@@ -46,6 +49,21 @@ struct RecipeAssembly {
                         name: addition.name, source: .adapter(adapter, addition.tensor), sourceDType: info.dtype,
                         dtype: dtype, shape: info.shape)
                 ))
+        }
+    }
+
+    /// An input embedding and an output head must have the same number of rows, or no loader takes the model.
+    func requireOneVocabulary() throws {
+        guard !resized.isEmpty else { return }
+        for output in outputs() {
+            let recipe = output.recipe
+            guard recipe.shape.count == 2, let new = resized[recipe.shape[0]], new != recipe.shape[0],
+                SavedParameters.isEmbedding(recipe.name)
+            else { continue }
+            throw PeftfileError(
+                .refused, "has \(recipe.shape[0]) rows, and the adapter gives the vocabulary \(new)", file: base.path,
+                tensor: recipe.name, rule: "VocabularySize",
+                help: "save the adapter with save_embedding_layers=True, so that it holds both embeddings")
         }
     }
 
@@ -80,11 +98,30 @@ struct RecipeAssembly {
         for piece in change.place.pieces { try apply(change, piece, adapter: adapter) }
     }
 
+    /// Two modules of one adapter that lead to the same stored piece would be added up, which no model does.
+    private func requireOneModulePerPiece(_ bound: MethodUpdates) throws {
+        struct Slot: Hashable {
+            let name: ExactString
+            let piece: ParameterPiece
+        }
+        var owners: [Slot: ExactString] = [:]
+        for change in bound.changes {
+            guard case .lowRank = change.change, let module = change.target?.module else { continue }
+            for piece in change.place.pieces {
+                let slot = Slot(name: change.place.untiedName ?? piece.tensor, piece: piece)
+                guard let owner = owners.updateValue(module, forKey: slot), owner != module else { continue }
+                throw PeftfileError(
+                    .refused, "modules \"\(owner)\" and \"\(module)\" of one adapter both lead to it", tensor: slot.name,
+                    rule: "SameTarget", help: "remove the tensors of one of the two")
+            }
+        }
+    }
+
     // MARK: One change on one piece
 
     private mutating func apply(_ update: ParameterUpdate, _ piece: ParameterPiece, adapter: Int) throws {
         guard let entry = view[piece.tensor] else {
-            throw PeftfileError(.refused, "is not in the base", tensor: piece.tensor, rule: "TargetMissing")
+            throw PeftfileError(.refused, "is not in the base", tensor: piece.tensor, rule: "MissingTarget")
         }
         let name = update.place.untiedName ?? piece.tensor
         if update.place.untiedName != nil { tiedSource[name] = piece.tensor }
@@ -148,7 +185,12 @@ struct RecipeAssembly {
         _ recipe: inout TensorRecipe, with tensor: ExactString, adapter: Int, place: PiecePlacement, entry: BaseView.Entry
     ) throws {
         guard let info = adapters[adapter].tensor(tensor) else { return }
-        try requireMergeable(recipe)
+        // Counters and masks come through as they are; a number is converted only between floating-point dtypes.
+        guard info.dtype == recipe.sourceDType || info.dtype.isMergeable && recipe.sourceDType.isMergeable else {
+            throw PeftfileError(
+                .refused, "has dtype \(info.dtype.rawValue), and the base's \(recipe.name) is \(recipe.sourceDType.rawValue)",
+                tensor: tensor, rule: "SavedDType")
+        }
         guard place.isWhole else {
             recipe.rowReplacements.append(try place.partReplacement(Factor(adapter: adapter, info: info)))
             return
@@ -170,15 +212,18 @@ struct RecipeAssembly {
 
     /// A tensor with another number of rows is an embedding whose vocabulary was resized; the config must follow.
     private mutating func noteVocabulary(old: Int, new: Int, tensor: ExactString) throws {
+        resized[old] = new
         guard let config = base.config else { return }
+        var isKnown = false
         for parent: ExactString? in [nil, "text_config"] {
             guard let object = parent.map({ config[$0]?.objectValue }) ?? config, object["vocab_size"]?.intValue == old
             else { continue }
             let path = (parent.map { [$0] } ?? []) + ["vocab_size"]
             configChanges.removeAll { $0.path == path }
             configChanges.append(.init(path: path, value: .number(JSONNumber(new))))
-            return
+            isKnown = true
         }
+        if isKnown { return }
         throw PeftfileError(
             .refused, "has \(new) rows where the base has \(old), and that is not the config's vocab_size", tensor: tensor,
             rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")

@@ -16,7 +16,10 @@ public enum Interruption {
     private static let received = Atomic<Int32>(0)
 
     /// Catches SIGINT and SIGTERM from now on.
+    ///
+    /// A file-size limit (SIGXFSZ) becomes an ordinary write error.
     public static func catchSignals() {
+        signal(SIGXFSZ, SIG_IGN)
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
                 // Only calls that are safe in a handler: a store, and the default disposition for the next signal.

@@ -99,3 +99,15 @@ extension String {
         return String(result)
     }
 }
+
+extension String {
+    /// The text as one word of a POSIX shell: as it is where no character has a meaning there, else in single quotes.
+    public var shellQuoted: String {
+        let isPlain = !isEmpty && utf8.allSatisfy { byte in
+            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                || "/._-+:@%,=".utf8.contains(byte)
+        }
+        return isPlain && utf8.first != UInt8(ascii: "-") ? self : "'" + split(separator: "'", omittingEmptySubsequences: false)
+            .joined(separator: "'\\''") + "'"
+    }
+}

@@ -40,6 +40,7 @@ typedef struct ck_functions {
     void (*add_low_rank)(
         const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale,
         double *result, size_t row_stride);
+    const struct ck_low_rank_functions *low_rank;
     void (*sha256_blocks)(uint32_t state[8], const uint8_t *blocks, size_t count);
 } ck_functions;
 
@@ -50,6 +51,9 @@ extern const ck_functions ck_generic;
 #if defined(__x86_64__)
 extern const ck_functions ck_avx2;
 extern const ck_functions ck_avx2_sha;
+#endif
+#if defined(__aarch64__)
+extern const ck_functions ck_neon;
 #endif
 
 // The portable forms, each in the file of its subject.

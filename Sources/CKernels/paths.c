@@ -1,12 +1,12 @@
 // Which forms this machine can run, and which one ordinary calls take.
 
-#include "kernels.h"
+#include "low_rank.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[CK_PATH_COUNT] = {"generic", "avx2", "avx2sha"};
+static const char *const names[CK_PATH_COUNT] = {"generic", "avx2", "avx2sha", "neon"};
 
 const char *ck_path_name(ck_path path) {
     return (unsigned)path < CK_PATH_COUNT ? names[path] : "generic";
@@ -48,6 +48,17 @@ const ck_functions *ck_functions_of(ck_path path) {
     }
 }
 
+bool ck_path_available(ck_path path) { return (unsigned)path <= (unsigned)best_path(); }
+
+#elif defined(__aarch64__)
+
+// NEON is part of every AArch64.
+static ck_path best_path(void) { return CK_PATH_NEON; }
+
+const ck_functions *ck_functions_of(ck_path path) { return path == CK_PATH_NEON ? &ck_neon : &ck_generic; }
+
+bool ck_path_available(ck_path path) { return path == CK_PATH_GENERIC || path == CK_PATH_NEON; }
+
 #else
 
 static ck_path best_path(void) { return CK_PATH_GENERIC; }
@@ -57,24 +68,23 @@ const ck_functions *ck_functions_of(ck_path path) {
     return &ck_generic;
 }
 
-#endif
+bool ck_path_available(ck_path path) { return path == CK_PATH_GENERIC; }
 
-bool ck_path_available(ck_path path) { return (unsigned)path <= (unsigned)best_path(); }
+#endif
 
 ck_path ck_path_active(void) {
     // Threads that meet here for the first time all find the same answer and store the same value.
     static atomic_int found = -1;
     int path = atomic_load_explicit(&found, memory_order_relaxed);
     if (path >= 0) return (ck_path)path;
-    ck_path best = best_path();
     const char *wanted = getenv("PEFTFILE_CPU");
     if (wanted != NULL && *wanted != '\0') {
         path = CK_PATH_GENERIC;
-        for (int each = 0; each <= (int)best; each++) {
-            if (strcmp(wanted, names[each]) == 0) path = each;
+        for (int each = 0; each < CK_PATH_COUNT; each++) {
+            if (strcmp(wanted, names[each]) == 0 && ck_path_available((ck_path)each)) path = each;
         }
     } else {
-        path = (int)best;
+        path = (int)best_path();
     }
     atomic_store_explicit(&found, path, memory_order_relaxed);
     return (ck_path)path;
@@ -88,5 +98,6 @@ const ck_functions ck_generic = {
     .narrow_bf16 = ck_narrow_bf16_generic,
     .narrow_f32 = ck_narrow_f32_generic,
     .add_low_rank = ck_add_low_rank_generic,
+    .low_rank = &ck_low_rank_generic,
     .sha256_blocks = ck_sha256_blocks_generic,
 };

@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__)
 
-#include "kernels.h"
+#include "low_rank.h"
 #include "x86.h"
 
 #include <immintrin.h>
@@ -122,12 +122,14 @@ AVX2 static void narrow_f32(const double *source, size_t count, void *result) {
 const ck_functions ck_avx2 = {
     CONVERSIONS,
     .add_low_rank = ck_add_low_rank_avx2,
+    .low_rank = &ck_low_rank_avx2,
     .sha256_blocks = ck_sha256_blocks_generic,
 };
 
 const ck_functions ck_avx2_sha = {
     CONVERSIONS,
     .add_low_rank = ck_add_low_rank_avx2,
+    .low_rank = &ck_low_rank_avx2,
     .sha256_blocks = ck_sha256_blocks_sha,
 };
 

@@ -94,3 +94,23 @@ void peftfile_keep_large_blocks(void) {
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
 }
+
+int peftfile_start_writeback(int descriptor, int64_t offset, int64_t size) {
+#ifdef __linux__
+    return sync_file_range(descriptor, offset, size, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : -errno;
+#else
+    (void)descriptor, (void)offset, (void)size;
+    return -ENOSYS;
+#endif
+}
+
+int peftfile_finish_writeback(int descriptor, int64_t offset, int64_t size, int drop) {
+#ifdef __linux__
+    int flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(descriptor, offset, size, flags) != 0) return -errno;
+    return drop ? -posix_fadvise(descriptor, offset, size, POSIX_FADV_DONTNEED) : 0;
+#else
+    (void)descriptor, (void)offset, (void)size, (void)drop;
+    return -ENOSYS;
+#endif
+}

@@ -27,9 +27,16 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
+/// Every command says the same of a path that is not there.
+func requireExistence(_ path: String) throws {
+    guard FileSystem.exists(path) else {
+        throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
+    }
+}
+
 /// How adapters are bound to a base: what `merge` does and `verify` judges.
 struct BindingArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("One weight for each adapter: 0.7,0.3.", valueName: "w,w"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("One weight for each adapter: 0.7,0.3.", valueName: "w,w"))
     var weights: String?
 
     @Option(help: ArgumentHelp("Where an update reaches one side of tied embeddings: break or keep the tie.", valueName: "break|keep"))
@@ -38,7 +45,7 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("What BASE is, for adapters whose initialisation changed it.", valueName: "original|residual"))
     var baseAs: String = "original"
 
-    @Option(help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
     var scale: Double?
 
     @Option(help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"))
@@ -52,6 +59,16 @@ struct BindingArguments: ParsableArguments {
 
     @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
     var dtypeAll = false
+
+    /// The first option that was given a value of its own, by its name.
+    var firstGiven: String? {
+        let given: [(Bool, String)] = [
+            (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
+            (scale != nil, "--scale"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
+            (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
+        ]
+        return given.first { $0.0 }?.1
+    }
 
     func options() throws -> BindingOptions {
         guard let tie = BindingOptions.Tie(rawValue: tie) else {
@@ -74,6 +91,9 @@ struct BindingArguments: ParsableArguments {
     }
 
     func mergeSettings(maximumShardSize: UInt64? = nil) throws -> MergeSettings {
+        guard dtype != nil || !dtypeAll else {
+            throw PeftfileError(.usage, "--dtype-all without --dtype", rule: "OutputDType", help: "give --dtype as well")
+        }
         let target = try dtype.map { text in
             guard let dtype = DType(spelling: text) else {
                 throw PeftfileError(.usage, "--dtype \(text): bf16, f16, f32 or f64", rule: "OutputDType")

@@ -6,19 +6,28 @@ import Musl
 import Glibc
 #endif
 import Peftfile
+import Synchronization
 
 /// The two streams: what a person or a program reads goes to stdout, everything else to stderr.
 enum Console {
     /// Writes a text to stdout as it is.
-    static func output(_ text: String) { write(text, to: STDOUT_FILENO) }
+    static func output(_ text: String) {
+        if !write(text, to: STDOUT_FILENO) { outputFailed.store(true, ordering: .relaxed) }
+    }
+
+    /// Whether something meant for stdout did not get there, other than to a reader that had gone.
+    static let outputFailed = Atomic<Bool>(false)
 
     /// Writes one line to stderr.
     static func message(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
     /// Writes all bytes; a reader that is gone ends the process by SIGPIPE, as for every filter, or is ignored.
-    static func write(_ text: String, to descriptor: Int32) {
+    ///
+    /// - Returns: false where the system refused to take them.
+    @discardableResult
+    static func write(_ text: String, to descriptor: Int32) -> Bool {
         var copy = text
-        copy.withUTF8 { buffer in
+        return copy.withUTF8 { buffer in
             var offset = 0
             while offset < buffer.count, let base = buffer.baseAddress {
                 #if canImport(Darwin)
@@ -30,10 +39,11 @@ enum Console {
                 #endif
                 if count < 0 {
                     if errno == EINTR { continue }
-                    return
+                    return errno == EPIPE
                 }
                 offset += count
             }
+            return true
         }
     }
 

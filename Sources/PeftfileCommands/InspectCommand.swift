@@ -22,6 +22,7 @@ struct InspectCommand: ParsableCommand {
     func run() throws {
         var items: [Inspection] = []
         for path in paths {
+            try requireExistence(path)
             var inspection = try Inspection(path: path)
             if stats {
                 inspection.statistics = try inspection.checkpoint.statistics(jobs: try common.workerCount())

@@ -33,6 +33,12 @@ struct MergeCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Take the SHA-256 of every output file for the receipt.")
     var hash = true
 
+    @Flag(inversion: .prefixedNo, help: "Have all bytes on disk before the output gets its name.")
+    var sync = true
+
+    @Flag(help: "Leave the output in the page cache, for a reader that comes next.")
+    var keepCache = false
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -55,7 +61,8 @@ struct MergeCommand: ParsableCommand {
         let executor = PlanExecutor(
             plan: plan, target: output,
             settings: .init(
-                jobs: try common.workerCount(), replacing: force, hashing: hash, progress: progress.map { $0.update }))
+                jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache,
+                progress: progress.map { $0.update }))
         defer { progress?.finish() }
         let receipt = try executor.run()
         progress?.finish()
@@ -74,9 +81,7 @@ struct Roles {
     let adapters: [String]
 
     init(paths: [String]) throws {
-        for path in paths where !FileSystem.exists(path) {
-            throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
-        }
+        for path in paths { try requireExistence(path) }
         guard let first = paths.first else {
             throw PeftfileError(.usage, "no paths given", help: "peftfile merge BASE ADAPTER -o OUT")
         }
@@ -88,22 +93,27 @@ struct Roles {
         base = first
         adapters = Array(paths.dropFirst())
         if FileSystem.exists(FileSystem.join(first, "adapter_config.json")) {
-            let hint = adapters.first.map { "peftfile merge \($0) \(first) -o OUT" }
+            let hint = adapters.first.map { "peftfile merge \($0.shellQuoted) \(first.shellQuoted) -o OUT" }
             throw PeftfileError(
                 .usage, "is an adapter, and the first path is the base", file: first, rule: "Roles", help: hint)
         }
     }
 
     private static func namedBase(of path: String) throws -> String {
+        guard Adapter.isAdapter(path) else {
+            throw PeftfileError(
+                .usage, "is no adapter, and one path alone is the adapter", file: path, rule: "Roles",
+                help: "peftfile merge \(path.shellQuoted) ADAPTER -o OUT")
+        }
         guard let name = try Adapter(path: path).config?.baseModel, !name.isEmpty else {
             throw PeftfileError(
                 .usage, "names no base, so both must be given", file: path, rule: "Roles",
-                help: "peftfile merge BASE \(path) -o OUT")
+                help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         guard FileSystem.exists(name) else {
             throw PeftfileError(
                 .notFound, "the adapter's base \"\(name)\" is not at that path", file: path, rule: "BaseNotFound",
-                help: "peftfile merge BASE \(path) -o OUT")
+                help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         return name
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Peftfile
+import Synchronization
 
 /// `peftfile` itself: the list of verbs.
 struct RootCommand: ParsableCommand {
@@ -12,10 +13,21 @@ struct RootCommand: ParsableCommand {
 
 /// The program: parse, run, report, status.
 public enum CommandLineTool {
+    private static let verbs = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
+
     /// Runs the program with the arguments after its name.
     ///
     /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it, 130 and 143 interrupted.
     public static func run(_ arguments: [String]) -> Int32 {
+        let status = perform(arguments)
+        guard status == 0, Console.outputFailed.load(ordering: .relaxed) else { return status }
+        Console.report(
+            PeftfileError(.io, "stdout could not be written", help: "check the disk that it goes to"),
+            json: arguments.contains("--json"))
+        return ExitStatus.failure.rawValue
+    }
+
+    private static func perform(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
         Interruption.catchSignals()
         Machine.keepLargeBlocks()
@@ -34,9 +46,14 @@ public enum CommandLineTool {
                 Console.output(RootCommand.fullMessage(for: error) + "\n")
                 return ExitStatus.clean.rawValue
             }
-            let verb = arguments.first.map { name in
-                RootCommand.configuration.subcommands.contains { $0.configuration.commandName == name } ? " \(name)" : ""
-            } ?? ""
+            let verb = arguments.first.map { verbs.contains($0) ? " \($0)" : "" } ?? ""
+            if let first = arguments.first, !first.hasPrefix("-"), verb.isEmpty, first != "help" {
+                Console.report(
+                    PeftfileError(
+                        .usage, "\"\(first)\" is no command", help: "one of \(verbs.joined(separator: ", ")); see peftfile --help"),
+                    json: json)
+                return ExitStatus.failure.rawValue
+            }
             let message = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
             Console.report(
                 PeftfileError(.usage, message, help: "see peftfile\(verb) --help"), json: json)

@@ -31,6 +31,7 @@ struct StripCommand: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
+        try requireExistence(adapter)
         let source = try PromptSource(path: adapter)
         switch try StripPlan.make(source, try arguments.options(writesStripped: force)) {
         case .alreadyStripped(let reason):

@@ -48,9 +48,11 @@ struct VerifyCommand: ParsableCommand {
         guard (0...1000).contains(probes) else {
             throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
         }
+        try requireExistence(result)
         let strip = try StripRecord(in: result)
-        if let source = from ?? (base == nil && adapter.isEmpty ? strip?.source : nil) {
-            return try verifyStrip(from: source, strip)
+        if let from { return try verifyStrip(from: from, strip, byReceipt: false) }
+        if base == nil, adapter.isEmpty, let strip, let source = strip.source {
+            return try verifyStrip(from: source, strip, byReceipt: true)
         }
         let inputs = try inputs()
         let binding = try Binding(
@@ -63,7 +65,8 @@ struct VerifyCommand: ParsableCommand {
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),
             probes: probes, progress: counter.map { $0.add })
         defer { counter?.finish() }
-        let report = try verifier.run()
+        var report = try verifier.run()
+        if let record = inputs.record { report.changedFiles = try record.changedFiles() }
         counter?.finish()
         try show(report)
     }
@@ -78,35 +81,46 @@ struct VerifyCommand: ParsableCommand {
         if !report.isEquivalent { throw ExitStatus.findings }
     }
 
-    private func verifyStrip(from path: String, _ record: StripRecord?) throws {
+    private func verifyStrip(from path: String, _ record: StripRecord?, byReceipt: Bool) throws {
         guard base == nil, adapter.isEmpty else {
             throw PeftfileError(
                 .usage, "--from goes with neither --base nor --adapter", rule: "VerifyInputs",
-                help: "peftfile verify \(result) --from \(path)")
+                help: "peftfile verify \(result.shellQuoted) --from \(path.shellQuoted)")
         }
+        if byReceipt { try record?.requireInputs() }
         let stripped = try PromptSource.open(result)
         let verifier = StripVerifier(
             source: try PromptSource(path: path), result: stripped.checkpoint, config: stripped.config,
             task: task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
-        try show(try verifier.run())
+        var report = try verifier.run()
+        if byReceipt { report.changedFiles = try record?.changedFiles() ?? [] }
+        try show(report)
     }
 
-    private typealias Inputs = (base: String, adapters: [String], options: BindingOptions, settings: MergeSettings)
+    private typealias Inputs = (
+        base: String, adapters: [String], options: BindingOptions, settings: MergeSettings, record: MergeRecord?
+    )
 
     private func inputs() throws -> Inputs {
         if let base {
             guard !adapter.isEmpty else {
                 throw PeftfileError(
-                    .usage, "--base without --adapter", help: "peftfile verify \(result) --base \(base) --adapter ADAPTER")
+                    .usage, "--base without --adapter", help: "peftfile verify \(result.shellQuoted) --base \(base.shellQuoted) --adapter ADAPTER")
             }
-            return (base, adapter, try arguments.options(), try arguments.mergeSettings())
+            return (base, adapter, try arguments.options(), try arguments.mergeSettings(), nil)
         }
         guard adapter.isEmpty else {
             throw PeftfileError(
                 .usage, "--adapter without --base",
-                help: "peftfile verify \(result) --base BASE --adapter \(adapter[0])")
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter \(adapter[0].shellQuoted)")
         }
-        let receipt = try MergeRecord(besides: result)
-        return (receipt.base, receipt.adapters, receipt.options, receipt.settings)
+        if let option = arguments.firstGiven {
+            throw PeftfileError(
+                .usage, "\(option) without --base and --adapter: the receipt says how the merge was made", rule: "ReceiptDecides",
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER \(option)")
+        }
+        let record = try MergeRecord(besides: result)
+        try record.requireInputs()
+        return (record.base, record.adapters, record.options, record.settings, record)
     }
 }

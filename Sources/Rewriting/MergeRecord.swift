@@ -8,6 +8,7 @@ public struct MergeRecord: Sendable {
     public let adapters: [String]
     public let options: BindingOptions
     public let settings: MergeSettings
+    private let evidence: ReceiptEvidence
 
     /// Reads the receipt in a merged directory or beside a merged file.
     ///
@@ -18,7 +19,7 @@ public struct MergeRecord: Sendable {
         guard FileSystem.exists(file) else {
             throw PeftfileError(
                 .notFound, "has no receipt, so base and adapters must be named", file: path, rule: "ReceiptMissing",
-                help: "peftfile verify \(path) --base BASE --adapter ADAPTER")
+                help: "peftfile verify \(path.shellQuoted) --base BASE --adapter ADAPTER")
         }
         let bytes = try FileReader(path: file).allBytes(limit: 1 << 28)
         let document = try JSONValue.parse(bytes, file: file, allowing: .strict)
@@ -26,7 +27,7 @@ public struct MergeRecord: Sendable {
         func malformed(_ key: String) -> PeftfileError {
             PeftfileError(
                 .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt",
-                help: "peftfile verify \(path) --base BASE --adapter ADAPTER")
+                help: "peftfile verify \(path.shellQuoted) --base BASE --adapter ADAPTER")
         }
         guard let base = predicate?["base"]?["path"]?.stringValue else { throw malformed("base") }
         guard let adapters = predicate?["adapters"]?.arrayValue?.map({ $0["path"]?.stringValue }), !adapters.isEmpty,
@@ -40,6 +41,8 @@ public struct MergeRecord: Sendable {
         else { throw malformed("options") }
         self.base = base
         self.adapters = adapters.compactMap { $0 }
+        evidence = ReceiptEvidence(
+            result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
         self.options = BindingOptions(
             tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
             weights: weights.compactMap { $0 })
@@ -47,4 +50,15 @@ public struct MergeRecord: Sendable {
             dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),
             convertsAllDTypes: options["dtype_all"]?.boolValue ?? false)
     }
+
+    /// The inputs must be where the receipt says, and be what they were.
+    ///
+    /// - Throws: `.notFound` where one is not there; `.refused` where size or header changed since the merge.
+    public func requireInputs() throws {
+        try evidence.requireInputs(
+            [base] + adapters, operation: "merge", help: "peftfile verify \(evidence.result.shellQuoted) --base BASE --adapter ADAPTER")
+    }
+
+    /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
+    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

@@ -11,35 +11,50 @@ struct OutputTarget {
         if FileSystem.exists(path), !FileSystem.isDirectory(path) {
             throw PeftfileError(
                 .exists, "is a file, and the output is a directory", file: path, help: "choose another output")
-        } else if FileSystem.isNonEmptyDirectory(path), !replacing {
+        } else if FileSystem.isNonEmptyDirectory(path) {
+            guard replacing else {
+                throw PeftfileError(
+                    .exists, "exists and is not empty", file: path, help: "choose another output or give --force")
+            }
+            guard try FileSystem.list(path).contains(where: { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }) else {
+                throw PeftfileError(
+                    .refused, "holds no checkpoint, and --force replaces nothing else", file: path, rule: "ForeignTarget",
+                    help: "choose another output, or empty the directory first")
+            }
+        }
+    }
+
+    /// Refuses a parent that is not there.
+    func checkParent() throws {
+        guard FileSystem.isDirectory(FileSystem.directory(of: path)) else {
             throw PeftfileError(
-                .exists, "exists and is not empty", file: path, help: "choose another output or give --force")
+                .notFound, "the directory that is to hold the output does not exist", file: path, rule: "ParentMissing",
+                help: "mkdir -p \(FileSystem.directory(of: path).shellQuoted)")
         }
     }
 
     /// An output that replaces one of its own inputs would leave nothing to prove the result against.
+    /// Nor is anything written into an input's directory.
     ///
     /// - Parameter operation: the verb's noun, for the message.
     func refuseInputs(_ inputs: [String], of operation: String) throws {
-        guard FileSystem.exists(path) else { return }
-        let output = try FileSystem.resolved(path)
+        let parent = try FileSystem.resolved(FileSystem.directory(of: path))
+        let output = FileSystem.exists(path)
+            ? try FileSystem.resolved(path) : FileSystem.join(parent, FileSystem.fileName(of: path))
         for input in inputs {
             let resolved = try FileSystem.resolved(input)
-            guard resolved == output || resolved.hasPrefix(output + "/") else { continue }
+            let isInside = FileSystem.isDirectory(input) && output.hasPrefix(resolved + "/")
+            guard resolved == output || resolved.hasPrefix(output + "/") || isInside else { continue }
             throw PeftfileError(
-                .refused, "is an input of this \(operation) and is never written over", file: path, rule: "OutputIsInput",
-                help: "choose another output")
+                .refused,
+                isInside ? "lies in an input of this \(operation)" : "is an input of this \(operation) and is never written over",
+                file: path, rule: "OutputIsInput", help: "choose another output")
         }
     }
 
-    /// Refuses a parent that is not there or has no room for `bytes`.
+    /// Refuses a disk that has no room for `bytes`.
     func checkRoom(for bytes: UInt64) throws {
         let parent = FileSystem.directory(of: path)
-        guard FileSystem.isDirectory(parent) else {
-            throw PeftfileError(
-                .notFound, "the directory that is to hold the output does not exist", file: path, rule: "ParentMissing",
-                help: "mkdir -p '\(parent)'")
-        }
         let free = try FileSystem.availableBytes(at: parent)
         guard free >= bytes else {
             throw PeftfileError(

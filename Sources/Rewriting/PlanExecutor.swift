@@ -14,16 +14,27 @@ public struct PlanExecutor: Sendable {
         public var replacing: Bool
         /// Whether the SHA-256 of every output is taken while it is written.
         public var hashing: Bool
+        /// Whether all bytes are on disk before the output gets its name.
+        public var isDurable: Bool
+        /// Whether the output stays in the page cache; without it, it is cold for its next reader and nothing else is
+        /// pushed out.
+        public var keepsCache: Bool
+        /// Elements of a panel. The bytes do not depend on it.
+        public var panelElements: Int
         /// Called with the bytes written so far, from any thread.
         public var progress: (@Sendable (UInt64) -> Void)?
 
         public init(
             jobs: Int = Machine.availableCores, replacing: Bool = false, hashing: Bool = true,
+            isDurable: Bool = true, keepsCache: Bool = false, panelElements: Int = Panels.elements,
             progress: (@Sendable (UInt64) -> Void)? = nil
         ) {
             self.jobs = jobs
             self.replacing = replacing
             self.hashing = hashing
+            self.isDurable = isDurable
+            self.keepsCache = keepsCache
+            self.panelElements = panelElements
             self.progress = progress
         }
     }
@@ -53,6 +64,7 @@ public struct PlanExecutor: Sendable {
         } else {
             try output.checkDirectory()
         }
+        try output.checkParent()
         try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
         try output.checkRoom(for: plan.bytesWritten)
     }
@@ -74,7 +86,7 @@ public struct PlanExecutor: Sendable {
             for file in plan.files {
                 let writer = try FileWriter(path: staged.path(of: file.name))
                 let written = try write(file, to: writer, counter: counter)
-                try writer.commit()
+                try writer.commit(durable: settings.isDurable)
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
@@ -83,7 +95,7 @@ public struct PlanExecutor: Sendable {
             }
             let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
             try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
-            try staged.publish(replacing: settings.replacing)
+            try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
             staged.discard()
@@ -104,7 +116,7 @@ public struct PlanExecutor: Sendable {
             if settings.replacing, FileSystem.exists(target + ".receipt.json") {
                 try FileSystem.remove(target + ".receipt.json")
             }
-            try writer.commit()
+            try writer.commit(durable: settings.isDurable)
             try FileWriter.write(
                 Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8), to: target + ".receipt.json", replacing: settings.replacing)
             return receipt
@@ -130,7 +142,7 @@ public struct PlanExecutor: Sendable {
         let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
         var pieces: [Piece] = []
         for (index, tensor) in file.tensors.enumerated() {
-            let step = Panels.rows(of: tensor.recipe)
+            let step = Panels.rows(of: tensor.recipe, elements: settings.panelElements)
             let rows = tensor.recipe.rows
             var first = 0
             while first < rows {
@@ -143,23 +155,28 @@ public struct PlanExecutor: Sendable {
         counter.add(UInt64(file.header.count))
         let turnstile = Turnstile()
         let order = pieces
+        let writeback = Writeback(writer: writer, settings: settings, fileSize: file.byteCount) {
+            file.tensors[order[$0].tensor].range(of: order[$0].rows)
+        }
         try parallelForEach(count: order.count, jobs: settings.jobs) { index in
             let piece = order[index]
             let tensor = file.tensors[piece.tensor]
             do {
-                try Interruption.check()
-                let panel = try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
-                let total = UInt64(tensor.recipe.rows)
-                let offset = tensor.info.byteCount / max(1, total) * UInt64(piece.rows.lowerBound)
-                try writer.write(panel.bytes, at: tensor.info.begin + offset)
+                let range = tensor.range(of: piece.rows)
+                let isCopied = try !settings.hashing && copy(tensor, range, to: writer)
+                let panel = isCopied ? nil : try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
+                if let panel { try writer.write(panel.bytes, at: range.lowerBound) }
                 try turnstile.pass(index) {
-                    state.withLock {
-                        if settings.hashing { $0.hash.update(panel.bytes) }
-                        $0.statistics[piece.tensor].add(panel.statistics)
+                    if let panel {
+                        state.withLock {
+                            if settings.hashing { $0.hash.update(panel.bytes) }
+                            $0.statistics[piece.tensor].add(panel.statistics)
+                        }
                     }
                     if piece.rows.upperBound == tensor.recipe.rows { evaluators.release(piece.tensor) }
-                    counter.add(UInt64(panel.bytes.count))
+                    counter.add(UInt64(range.count))
                 }
+                writeback.advance(index, range: range)
             } catch {
                 let named = (error as? PeftfileError).map { naming($0, tensor.info.name) } ?? error
                 turnstile.cancel(named)
@@ -167,6 +184,21 @@ public struct PlanExecutor: Sendable {
             }
         }
         return state.withLock { (settings.hashing ? SHA256.hex($0.hash.finalize()) : nil, $0.statistics) }
+    }
+
+    /// Copies a piece inside the kernel, which shares blocks where the file system can; false where it must be computed.
+    private func copy(_ tensor: RewritePlan.Tensor, _ range: Range<UInt64>, to writer: FileWriter) throws -> Bool {
+        guard tensor.recipe.isCopy else { return false }
+        let checkpoint: Checkpoint
+        let name: ExactString
+        switch tensor.recipe.source {
+        case .base(let stored): (checkpoint, name) = (plan.binding.base, stored)
+        case .adapter(let index, let stored): (checkpoint, name) = (plan.binding.adapters[index].checkpoint, stored)
+        }
+        guard let stored = checkpoint[name] else { return false }
+        let start = stored.info.begin + (range.lowerBound - tensor.info.begin)
+        try writer.copy(from: checkpoint.reader(of: stored), range: start..<(start + UInt64(range.count)), to: range.lowerBound)
+        return true
     }
 
     /// The tensor that was being written, where the error knows none and is not a signal's.

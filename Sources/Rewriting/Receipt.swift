@@ -39,8 +39,8 @@ public struct Receipt: Sendable {
                     "elements": .number(JSONNumber(tensor.info.elementCount)),
                     "updated": .number(JSONNumber(statistics.updated)),
                     "unchanged": .number(JSONNumber(statistics.unchanged)),
-                    "update_norm": Receipt.number(statistics.norm),
-                    "update_survival": statistics.survival.map(Receipt.number) ?? .null,
+                    "update_norm": Receipt.figure(statistics.norm),
+                    "update_survival": statistics.survival.map(Receipt.figure) ?? .null,
                     "nonfinite": .number(JSONNumber(statistics.nonfinite)),
                 ]))
             if statistics.nonfinite > 0 {
@@ -65,6 +65,17 @@ public struct Receipt: Sendable {
 
     /// NaN and infinities have no JSON; they become null.
     static func number(_ value: Double) -> JSONValue { value.isFinite ? .number(JSONNumber(value)) : .null }
+
+    /// Five significant digits: sums of squares are taken in float32 tile by tile, whose last digits differ between
+    /// processors, and nobody needs them.
+    static func figure(_ value: Double) -> JSONValue {
+        guard value.isFinite, value != 0 else { return number(value) }
+        var power = 1.0
+        let digits = 4 - Int(value.magnitude.exponent) * 1233 / 4096
+        for _ in 0..<min(digits.magnitude, 300) { power *= 10 }
+        let scaled = digits >= 0 ? (value * power).rounded() / power : (value / power).rounded() * power
+        return number(scaled)
+    }
 
     /// The document.
     public func document(target: String) -> JSONValue {
@@ -96,8 +107,8 @@ public struct Receipt: Sendable {
             "total": .object([
                 "updated": .number(JSONNumber(total.updated)),
                 "unchanged": .number(JSONNumber(total.unchanged)),
-                "update_norm": Receipt.number(total.norm),
-                "update_survival": total.survival.map(Receipt.number) ?? .null,
+                "update_norm": Receipt.figure(total.norm),
+                "update_survival": total.survival.map(Receipt.figure) ?? .null,
                 "nonfinite": .number(JSONNumber(total.nonfinite)),
             ]),
         ]

@@ -14,6 +14,7 @@ final class RecipeEvaluator: Sendable {
     private let adapters: [Adapter]
     private let numbers: AdapterNumbers
     private let shared = Mutex<Shared?>(nil)
+    private let fused = Mutex<FusedUpdate?>(nil)
 
     init(recipe: TensorRecipe, base: Checkpoint, adapters: [Adapter], numbers: AdapterNumbers) {
         self.recipe = recipe
@@ -51,6 +52,7 @@ final class RecipeEvaluator: Sendable {
     func panel(rows: Range<Int>) throws -> Panel {
         let raw = try sourceBytes(rows: rows)
         if recipe.isCopy { return Panel(bytes: raw) }
+        if let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
         let shared = try prepared()
         let count = rows.count * recipe.columns
         let original = try Conversion.widened(raw, as: recipe.sourceDType, count: count)
@@ -71,6 +73,47 @@ final class RecipeEvaluator: Sendable {
             }
         }
         return Panel(bytes: bytes, statistics: statistics)
+    }
+
+    // MARK: The common case
+
+    /// A single low-rank term over the whole tensor, with its factors packed: most tensors of most merges.
+    private struct FusedUpdate: Sendable {
+        let kernel: LowRankKernel
+        let left: [Double]
+        let scale: Double
+    }
+
+    /// The fused form of the recipe, where it has one; the kernel gives the same bits as the steps below.
+    private func fusedUpdate() throws -> FusedUpdate? {
+        guard recipe.updates.count == 1, recipe.magnitudes.isEmpty, recipe.rowReplacements.isEmpty,
+            recipe.sourceDType == recipe.dtype, LowRankKernel.supports(recipe.dtype),
+            case .lowRank(let left, let right, let scale) = recipe.updates[0].update,
+            recipe.updates[0].region == Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns)
+        else { return nil }
+        return try fused.withLock { known in
+            if let known { return known }
+            let made = FusedUpdate(
+                kernel: LowRankKernel(
+                    right: try right.matrix(from: numbers), rank: left.columns, columns: recipe.columns),
+                left: try left.matrix(from: numbers), scale: scale)
+            known = made
+            return made
+        }
+    }
+
+    private func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) -> Panel {
+        var bytes = raw
+        let rank = update.kernel.rank
+        let figures = bytes.withUnsafeMutableBytes { panel in
+            update.left.withUnsafeBufferPointer { left in
+                update.kernel.mergePanel(
+                    source: UnsafeRawBufferPointer(panel), dtype: recipe.dtype,
+                    left: UnsafeBufferPointer(rebasing: left[(rows.lowerBound * rank)..<(rows.upperBound * rank)]),
+                    rows: rows.count, scale: update.scale, into: panel)
+            }
+        }
+        return Panel(bytes: bytes, statistics: UpdateStatistics(figures))
     }
 
     // MARK: Steps

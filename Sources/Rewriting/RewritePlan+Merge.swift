@@ -31,9 +31,7 @@ extension RewritePlan {
         var configChanges = binding.configChanges
         if let dtype = settings.dtype {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
-            for key: ExactString in ["dtype", "torch_dtype"] where base.config?[key] != nil {
-                configChanges.append(.init(path: [key], value: .string(dtype.torchName)))
-            }
+            configChanges += dtypeChanges(base.config, to: dtype)
         }
         guard outputs.contains(where: { !$0.recipe.isCopy || $0.isAdded }) || binding.changesSource else {
             throw PeftfileError(
@@ -85,6 +83,21 @@ extension RewritePlan {
             guard own.isMergeable, all || own == main else { continue }
             outputs[index].recipe.dtype = dtype
         }
+    }
+
+    /// The config's own dtype, and those of its parts (`text_config`, `vision_config`) that say the same.
+    private static func dtypeChanges(_ config: JSONObject?, to dtype: DType) -> [Binding.ConfigChange] {
+        guard let config else { return [] }
+        var changes: [Binding.ConfigChange] = []
+        for key: ExactString in ["dtype", "torch_dtype"] {
+            if config[key] != nil { changes.append(.init(path: [key], value: .string(dtype.torchName))) }
+            for member in config.members {
+                guard let own = member.value.objectValue?[key]?.stringValue, config[key] == nil || config[key]?.stringValue == own
+                else { continue }
+                changes.append(.init(path: [member.key, key], value: .string(dtype.torchName)))
+            }
+        }
+        return changes
     }
 
     private struct ShardOutputs {
@@ -150,29 +163,5 @@ extension Binding {
     /// Whether a tensor is replaced by an adapter's, which may be of the same dtype and so looks like a copy.
     var changesSource: Bool {
         outputs.contains { if case .adapter = $0.recipe.source { true } else { false } }
-    }
-}
-
-extension DType {
-    /// The name that torch and transformers' configs use.
-    public var torchName: String {
-        switch self {
-        case .f64: "float64"
-        case .f32: "float32"
-        case .f16: "float16"
-        case .bf16: "bfloat16"
-        default: rawValue
-        }
-    }
-
-    /// Reads a dtype as people write it: `bfloat16`, `bf16`, `BF16`, `float16`, `fp16`, `half`…
-    public init?(spelling: String) {
-        switch spelling.lowercased() {
-        case "f64", "float64", "fp64", "double": self = .f64
-        case "f32", "float32", "fp32", "float": self = .f32
-        case "f16", "float16", "fp16", "half": self = .f16
-        case "bf16", "bfloat16": self = .bf16
-        default: return nil
-        }
     }
 }

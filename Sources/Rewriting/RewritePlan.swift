@@ -89,15 +89,23 @@ public struct RewritePlan: Sendable {
 ///
 /// The cut depends on the tensor alone and not on the number of workers, so that sums over panels (update survival)
 /// are the same for every `--jobs`. Output bytes do not depend on the cut at all.
-enum Panels {
+public enum Panels {
     /// Elements of a panel: 2^18 float64 numbers are 2 MiB, which stays in a core's share of the cache while it is
     /// widened, updated and narrowed.
-    static let elements = 1 << 18
+    public static let elements = 1 << 18
 
-    static func rows(of recipe: TensorRecipe) -> Int {
+    static func rows(of recipe: TensorRecipe, elements: Int = Panels.elements) -> Int {
         guard recipe.rows > 0, recipe.columns > 0 else { return 1 }
         // Sub-byte elements are only ever copied; whole tensors keep their rows on byte boundaries.
         guard recipe.columns * recipe.sourceDType.bits % 8 == 0 else { return recipe.rows }
         return min(recipe.rows, max(1, elements / recipe.columns))
+    }
+}
+
+extension RewritePlan.Tensor {
+    /// The bytes of some rows in the output file.
+    func range(of rows: Range<Int>) -> Range<UInt64> {
+        let rowBytes = info.byteCount / UInt64(max(1, recipe.rows))
+        return (info.begin + rowBytes * UInt64(rows.lowerBound))..<(info.begin + rowBytes * UInt64(rows.upperBound))
     }
 }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// What rounding left of an update, over the elements that it touches.
 ///
 /// An update can be smaller than half the spacing of the output's dtype; such an element is stored unchanged and the
@@ -5,7 +7,7 @@
 /// base and the stored update is the rounded result minus the base: 1 means that nothing was lost on the whole, and
 /// rounding can push it a little above 1.
 public struct UpdateStatistics: Sendable, Hashable {
-    /// Elements whose exact result differs from the base.
+    /// Elements whose update is not zero, or in the general path whose float64 result differs from the base.
     public var updated = 0
     /// Those of them that are stored with the base's value.
     public var unchanged = 0
@@ -15,6 +17,14 @@ public struct UpdateStatistics: Sendable, Hashable {
     var storedSquares = 0.0
 
     public init() {}
+
+    init(_ panel: PanelStatistics) {
+        updated = panel.updated
+        unchanged = panel.unchanged
+        nonfinite = panel.nonfinite
+        exactSquares = panel.updateSquares
+        storedSquares = panel.storedSquares
+    }
 
     /// `‖stored update‖ / ‖update‖`; nil where nothing was updated.
     public var survival: Double? {

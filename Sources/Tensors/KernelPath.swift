@@ -10,6 +10,8 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
     case avx2
     /// The same with the SHA extensions.
     case avx2sha
+    /// AArch64 with NEON, which every one has.
+    case neon
 
     /// The form that every call takes unless told otherwise: the fastest one of this machine, or the one that
     /// `PEFTFILE_CPU` names. A name unknown or not available here means `generic`. Found once per process.
@@ -17,6 +19,7 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
         switch ck_path_active() {
         case CK_PATH_AVX2: .avx2
         case CK_PATH_AVX2_SHA: .avx2sha
+        case CK_PATH_NEON: .neon
         default: .generic
         }
     }
@@ -33,6 +36,7 @@ public enum KernelPath: String, Sendable, Hashable, CaseIterable {
         case .generic: CK_PATH_GENERIC
         case .avx2: CK_PATH_AVX2
         case .avx2sha: CK_PATH_AVX2_SHA
+        case .neon: CK_PATH_NEON
         }
     }
 }

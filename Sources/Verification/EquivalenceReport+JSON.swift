@@ -16,6 +16,7 @@ extension EquivalenceReport {
         document["unexpected"] = .array(unexpected.map { .string($0.text) })
         document["dtype_or_shape"] = .array(disagreements.map(\.json))
         document["config"] = .array(config.map { .string($0.key) })
+        document["changed_files"] = .array(changedFiles.map { .string($0) })
         return .object(document)
     }
 }

@@ -95,6 +95,8 @@ public struct EquivalenceReport: Sendable {
     public var disagreements: [Disagreement] = []
     /// Keys of config.json that should have been changed and are not.
     public var config: [ConfigMismatch] = []
+    /// Files of the result that differ from what the merge's receipt says it wrote, or are gone.
+    public var changedFiles: [String] = []
     /// What a reader should know beside the verdict.
     public var warnings: [String] = []
 
@@ -103,7 +105,7 @@ public struct EquivalenceReport: Sendable {
     /// Whether the result is what base and adapters come to: every tensor there, none besides, every element accepted,
     /// every probe within its tolerance, the config in step.
     public var isEquivalent: Bool {
-        missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty
+        missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty && changedFiles.isEmpty
             && tensors.allSatisfy(\.isEquivalent)
     }
 }

@@ -27,10 +27,27 @@ import Testing
                 ["merge", base, adapter, "-o", directory.path(path)], environment: ["PEFTFILE_CPU": path])
             #expect(result.status == 0)
         }
-        for file in try FileManager.default.contentsOfDirectory(atPath: directory.path("generic")) {
+        // The receipt holds figures of the update beside the hashes, and these are good to five digits only.
+        for file in try FileManager.default.contentsOfDirectory(atPath: directory.path("generic"))
+        where file != "peftfile-receipt.json" {
             let bytes = try TestFile.bytes(directory.path("generic/\(file)"))
             #expect(try TestFile.bytes(directory.path("avx2/\(file)")) == bytes)
             #expect(try TestFile.bytes(directory.path("avx2sha/\(file)")) == bytes)
+        }
+    }
+
+    @Test func strippedBytesDoNotDependOnTheCPUPath() throws {
+        let directory = try TemporaryDirectory()
+        for state in ["ptuning-lstm", "prefix-projection-t5"] {
+            for path in ["generic", "avx2", "avx2sha"] {
+                let result = try Tool.run(
+                    ["strip", "Fixtures/strip/\(state)/unstripped", "-o", directory.path(state + path)],
+                    environment: ["PEFTFILE_CPU": path])
+                #expect(result.status == 0)
+                #expect(
+                    try TestFile.bytes(directory.path("\(state + path)/adapter_model.safetensors"))
+                        == TestFile.bytes(directory.path("\(state)generic/adapter_model.safetensors")))
+            }
         }
     }
 
@@ -42,6 +59,51 @@ import Testing
         let words = hint.split(whereSeparator: \.isWhitespace).map { $0 == "OUT" ? directory.path("out") : String($0) }
         #expect(words.first == "peftfile")
         #expect(try Tool.run(Array(words.dropFirst())).status == 0)
+    }
+
+    @Test func aReceiptCatchesFilesThatChangedAfterTheMerge() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("merged")
+        #expect(try Tool.run(["merge", base, adapter, "-o", target]).status == 0)
+        #expect(try Tool.run(["verify", target]).status == 0)
+        try TestFile.write("changed", to: target + "/README.md")
+        let changed = try Tool.run(["verify", target])
+        #expect(changed.status == 1)
+        #expect(changed.output.contains("README.md"))
+        // The options of the merge are the receipt's.
+        #expect(try Tool.run(["verify", target, "--tie", "keep"]).status == 2)
+        let elsewhere = try Tool.run(["verify", target], in: directory.path)
+        #expect(elsewhere.status == 2)
+        #expect(elsewhere.errors.contains("ReceiptInput"))
+    }
+
+    @Test func forceReplacesCheckpointsOnly() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("precious")
+        try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
+        try TestFile.write("thesis", to: target + "/thesis.txt")
+        let refused = try Tool.run(["merge", base, adapter, "-o", target, "--force"])
+        #expect(refused.status == 2)
+        #expect(try TestFile.text(target + "/thesis.txt") == "thesis")
+    }
+
+    @Test func aFullStdoutIsAnError() throws {
+        guard FileManager.default.fileExists(atPath: "/dev/full") else { return }
+        let process = Process()
+        process.executableURL = URL(filePath: Tool.path)
+        process.arguments = ["inspect", adapter]
+        process.currentDirectoryURL = URL(filePath: Fixtures.repository)
+        process.standardOutput = FileHandle(forWritingAtPath: "/dev/full")
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 2)
+    }
+
+    @Test func wordsThatAreNoCommandAreNamed() throws {
+        let result = try Tool.run(["mrege", base, adapter])
+        #expect(result.status == 2)
+        #expect(result.errors.contains("\"mrege\" is no command"))
     }
 
     @Test func helpAndVersionGoToStdoutWithStatusZero() throws {

@@ -143,6 +143,23 @@ import Testing
         #expect(try ManualPage("peftfile-strip").jsonKeys == keys)
     }
 
+    @Test func verifysKeysAreDocumented() throws {
+        let directory = try TemporaryDirectory()
+        let rows = "Fixtures/merge/trainable-tokens"
+        _ = try Tool.run(["merge", "-q", "\(rows)/base", "\(rows)/adapter", "-o", directory.path("rows")])
+        func verify(_ result: String, _ name: String, _ options: [String] = []) throws -> Set<String> {
+            try Self.document(
+                ["verify", "--json", result, "--base", "Fixtures/merge/\(name)/base", "--adapter",
+                    "Fixtures/merge/\(name)/adapter"] + options)
+        }
+        // Wrong elements and probes; rows without a linear form; another dtype than expected.
+        let base = "Fixtures/merge/lora-r1/base"
+        let keys = try verify(base, "lora-r1").union(verify(directory.path("rows"), "trainable-tokens"))
+            .union(verify(base, "lora-r1", ["--dtype", "f64"]))
+        #expect(keys.count > 25)
+        #expect(try ManualPage("peftfile-verify").jsonKeys == keys)
+    }
+
     @Test func errorsKeysAreDocumented() throws {
         let keys = try Self.document(["inspect", "--json", "Fixtures/nowhere"])
         #expect(try ManualPage("peftfile").jsonKeys == keys.union(Self.general))

@@ -87,4 +87,11 @@ enum Plain {
     }
 
     static func sum(_ a: [Double], _ b: [Double], scale: Double) -> [Double] { zip(a, b).map { $0 + scale * $1 } }
+
+    /// The transpose of an m × n matrix.
+    static func transposed(_ matrix: [Double], _ m: Int, _ n: Int) -> [Double] {
+        var result = [Double](repeating: 0, count: m * n)
+        for i in 0..<m { for j in 0..<n { result[j * m + i] = matrix[i * n + j] } }
+        return result
+    }
 }

@@ -231,3 +231,83 @@ import Testing
         #expect(report.config.map(\.key) == ["num_virtual_tokens"] && !report.isEquivalent)
     }
 }
+
+/// Whole models of several shards, and files that ask for more than they hold.
+@Suite struct StripModelTests {
+    /// A model directory of two shards with an index; the prefix encoder lies in both.
+    private func model(in directory: TemporaryDirectory) throws -> String {
+        var state = PromptState(seed: 60)
+        _ = state.matrix("transformer.prefix_encoder.embedding.weight", 3, 4)
+        _ = state.layer("transformer.prefix_encoder.trans.0", 4, 4)
+        _ = state.matrix("transformer.layers.0.weight", 4, 4)
+        let first = state.tensors
+        state.tensors = []
+        _ = state.layer("transformer.prefix_encoder.trans.2", 16, 4)
+        _ = state.matrix("transformer.layers.1.weight", 4, 4)
+        let path = directory.path("model")
+        try FileSystem.makeDirectory(path)
+        var map: [(tensor: ExactString, fileName: String)] = []
+        for (number, tensors) in [first, state.tensors].enumerated() {
+            let name = "model-0000\(number + 1)-of-00002.safetensors"
+            try SmallTensor.write(tensors, metadata: [("format", "pt")], to: "\(path)/\(name)")
+            map += tensors.map { ($0.name, name) }
+        }
+        try TestFile.write(
+            ShardIndex.text(weightMap: map, totalSize: 1, totalParameters: 1), to: "\(path)/model.safetensors.index.json")
+        try TestFile.write(
+            #"{"pre_seq_len": 3, "prefix_projection": true, "num_layers": 2, "hidden_size": 4, "num_attention_heads": 2, "x": 1.50}"#,
+            to: "\(path)/config.json")
+        try TestFile.write("{}", to: "\(path)/tokenizer.json")
+        try TestFile.write("state", to: "\(path)/optimizer.pt")
+        return path
+    }
+
+    @Test func shardsKeepTheirPlace() throws {
+        let directory = try TemporaryDirectory()
+        let source = try model(in: directory)
+        let target = directory.path("own")
+        let receipt = try #require(try StripCase.strip(source, to: target, StripOptions(layout: .source)))
+        let result = try Checkpoint.open(target)
+        #expect(result.shards.count == 2 && result.index != nil && result.tensors.count == 3)
+        #expect(result["transformer.prefix_encoder.embedding.weight"]?.shape == [3, 16])
+        #expect(result.config?["prefix_projection"] == false)
+        #expect(try TestFile.text("\(target)/config.json").contains("1.50"), "other keys keep their text")
+        #expect(FileSystem.exists("\(target)/tokenizer.json") && !FileSystem.exists("\(target)/optimizer.pt"))
+        #expect(receipt.document["predicate"]?["files_left_out"] == ["optimizer.pt"])
+        #expect(try StripCase.verify(target, from: source).isEquivalent)
+        let before = try Inspection(path: source)
+        #expect(before.kind == .checkpoint && before.prompts.count == 1 && before.prompts[0].module.isReparametrized)
+        #expect(before.prompts[0].layers == 2 && before.prompts[0].heads == 2 && before.prompts[0].headWidth == 2)
+    }
+
+    @Test func aPEFTAdapterComesOutOfAModel() throws {
+        let directory = try TemporaryDirectory()
+        let source = try model(in: directory)
+        let target = directory.path("peft")
+        guard case .plan(let plan) = try StripPlan.make(PromptSource(path: source)) else { throw TestSupportError("stripped") }
+        #expect(plan.leftOut == ["transformer.layers.0.weight", "transformer.layers.1.weight"])
+        _ = try StripExecutor(plan: plan, target: target).run()
+        let config = try AdapterConfig(path: "\(target)/adapter_config.json")
+        #expect(try config.count("num_layers") == 2 && config.count("token_dim") == 4)
+        #expect(try config.count("num_attention_heads") == 2 && config.count("num_virtual_tokens") == 3)
+        #expect(try StripCase.verify(target, from: source).isEquivalent)
+    }
+
+    /// 20 MB that ask for a prompt of 10^12 numbers are refused before anything is allocated for it.
+    @Test func promptsBeyondMeasureAreRefused() throws {
+        let directory = try TemporaryDirectory()
+        let n = 1 << 20
+        let shapes: [(String, [Int])] = [
+            ("embedding.weight", [n, 1]), ("trans.0.bias", [1]), ("trans.0.weight", [1, 1]), ("trans.2.bias", [n]),
+            ("trans.2.weight", [n, 1]),
+        ]
+        let tensors = shapes.map { leaf, shape in
+            SmallTensor(
+                name: ExactString("prefix_encoder.\(leaf)"), shape: shape,
+                values: [Double](repeating: 0, count: shape.reduce(1, *)))
+        }
+        try SmallTensor.write(tensors, to: directory.path("model.safetensors"))
+        let error = #expect(throws: PeftfileError.self) { _ = try PromptSource(path: directory.path("model.safetensors")) }
+        #expect(error?.rule == "PromptShape")
+    }
+}

@@ -77,9 +77,11 @@ public struct AdapterKey: Sendable, Hashable {
         } else {
             component = nil
             // Older files and raw dumps: `<module>.modules_to_save.<adapter>.weight`.
-            if let saved = parts.lastIndex(of: "modules_to_save"), saved + 2 < parts.count {
-                parts.removeSubrange(saved...(saved + 1))
+            // With the adapter's name taken out already, `<module>.modules_to_save.weight`.
+            if let saved = parts.lastIndex(of: "modules_to_save"), saved + 1 < parts.count {
+                parts.removeSubrange(saved..<(saved + (saved + 2 < parts.count ? 2 : 1)))
             }
+            parts.removeAll { $0 == "token_adapter" }
             leaf = parts.count > 1 ? parts.removeLast() : ""
         }
         var depth = 0

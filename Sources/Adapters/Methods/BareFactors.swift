@@ -21,6 +21,8 @@ struct BareFactors: AdapterMethod {
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.component?.hasPrefix("lora_") == true }
 
+    func remarks(on adapter: Adapter) -> [String] { [] }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         guard let scale = context.options.scale else {
             throw PeftfileError(

@@ -23,7 +23,9 @@ struct Bottleneck: AdapterMethod {
         return ["adapter_", ".adapters.", "modulelist.", "invertible_adapters"].contains { parts.contains($0) }
     }
 
-    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
+    func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \((try? sentence(adapter)) ?? "")"] }
+
+    private func sentence(_ adapter: Adapter) throws -> String {
         let section = try AdapterHubConfig.section(adapter.config) ?? adapter.config
         let function = section?["non_linearity"]?.stringValue
         let reason: String
@@ -32,9 +34,12 @@ struct Bottleneck: AdapterMethod {
         } else {
             reason = "the non-linearity\(function.map { " \($0.printable)" } ?? "") between its two projections has no weight-space form"
         }
+        return "a bottleneck adapter cannot be merged: \(reason)"
+    }
+
+    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(
-            .refused, "a bottleneck adapter cannot be merged: \(reason)", file: adapter.path, rule: "NotMergeable",
-            help: "serve it unmerged")
+            .refused, try sentence(adapter), file: adapter.path, rule: "NotMergeable", help: "serve it unmerged")
     }
 
     static func modules(of adapter: Adapter) -> [BottleneckModule] {

@@ -68,7 +68,27 @@ struct LoRA: AdapterMethod {
             if LoRA.trainingState.contains(where: { $0.prefix == component }) { return true }
             if LoRA.components.contains(component) { return true }
         }
-        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config?["bias"]?.stringValue != "none")
+        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config.map(SavedParameters.storesBiases) ?? false)
+    }
+
+    func remarks(on adapter: Adapter) -> [String] {
+        guard let file = adapter.config else { return [] }
+        var remarks: [String] = []
+        do {
+            try file.requireKnownKeys(configKeys)
+            let config = try LoRAConfig(file, options: BindingOptions())
+            let modules = try LoRAModule.collect(from: adapter)
+            let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
+            for module in modules where levels[module.path] == 1 && !module.isTargetParameter(config.targetParameters) {
+                do { try module.checkRank(config.rank(for: module.path.text), experts: 1, hasConfiguredRank: file["r"] != nil) }
+                catch { remarks.append("\(adapter.path): \(error)") }
+            }
+            remarks += config.unusedEntries(modules: modules)
+        } catch {
+            remarks.append("\(adapter.path): \(error)")
+        }
+        let limit = 5
+        return remarks.count <= limit ? remarks : remarks.prefix(limit) + ["and \(remarks.count - limit) more of this kind"]
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
@@ -81,8 +101,9 @@ struct LoRA: AdapterMethod {
         let config = try LoRAConfig(file, options: context.options)
         let modules = try LoRAModule.collect(from: adapter)
         let saved = try SavedParameters(
-            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: file["bias"]?.stringValue != "none")
+            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: SavedParameters.storesBiases(file))
         var result = MethodUpdates()
+        result.warnings = config.unusedEntries(modules: modules)
         for key in adapter.keys {
             guard let component = key.component else { continue }
             if let state = LoRA.trainingState.first(where: { component == $0.prefix }) {
@@ -113,7 +134,7 @@ struct LoRA: AdapterMethod {
             guard let place = places[request] else {
                 throw PeftfileError(
                     .refused, "module \"\(request.module)\" has no place in the base", file: adapter.path,
-                    rule: "TargetMissing", help: "merge onto the base that the adapter was trained on")
+                    rule: "MissingTarget", help: "merge onto the base that the adapter was trained on")
             }
             return place
         }

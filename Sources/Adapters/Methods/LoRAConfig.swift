@@ -20,9 +20,11 @@ struct LoRAConfig {
     /// The group size of QALoRA, or nil.
     let groupSize: Int?
     let blockDiagonal: BlockDiagonal?
-    let hasBias: Bool
     let initialisation: Initialisation
     let targetParameters: [String]
+    /// Whether the config gives `r`, or PEFT's default is taken.
+    let hasConfiguredRank: Bool
+    private let targetModules: [String]
     private let rank: Int
     private let alpha: Double
     private let rankPattern: (match: PatternMatch, values: [String: Double])
@@ -58,10 +60,12 @@ struct LoRAConfig {
         self.alpha = alpha
         // PEFT's default for `r` is 8; the tensors are held against it module by module.
         rank = try config.count("r") ?? 8
+        hasConfiguredRank = config["r"] != nil
+        // A single string is a regular expression or a shorthand, which only the model's own names can answer.
+        targetModules = config["target_modules"]?.arrayValue == nil ? [] : try config.strings("target_modules")
         usesRankStabilisedScale = try config.flag("use_rslora")
         usesDoRA = try config.flag("use_dora")
         usesKaSA = config["kasa_config"] != nil
-        hasBias = try config.flag("lora_bias")
         groupSize = try config.flag("use_qalora") ? try config.count("qalora_group_size") ?? 16 : nil
         targetParameters = try config.strings("target_parameters")
         blockDiagonal = try LoRAConfig.blockDiagonal(config)
@@ -97,6 +101,28 @@ struct LoRAConfig {
     func scale(for key: String) -> Double {
         let rank = Double(rank(for: key))
         return alpha(for: key) / (usesRankStabilisedScale ? rank.squareRoot() : rank)
+    }
+
+    /// Entries of the config that name no module of the file, in words. The tensors decide what is merged, so these change
+    /// nothing; they are signs of a lost tensor or a misspelt name.
+    func unusedEntries(modules: [LoRAModule]) -> [String] {
+        var result: [String] = []
+        let paths = modules.map { module in
+            targetParameters.isEmpty ? [module.path.text] : [module.path.text] + targetParameters
+        }
+        for (name, pattern) in [("rank_pattern", rankPattern), ("alpha_pattern", alphaPattern)] {
+            let used = Set(paths.joined().compactMap { pattern.match.firstKey(matching: $0) })
+            for key in pattern.values.keys.sorted() where !used.contains(key) {
+                result.append("\(name) \"\(key.printable)\" matches no module of the adapter")
+            }
+        }
+        // Experts and routers of version 5 are trained as parameters under other names than the target list has.
+        guard targetParameters.isEmpty else { return result }
+        for target in targetModules.sorted()
+        where !modules.contains(where: { $0.path.text == target || $0.path.text.hasSuffix("." + target) }) {
+            result.append("target_modules names \"\(target.printable)\", and the adapter has no tensors for such a module")
+        }
+        return result
     }
 
     /// What a page calls the variant.

@@ -12,17 +12,16 @@ extension LoRAModule {
             ? "\(path).\(place.parameter)" : path.text
         let rank = config.rank(for: key)
         let experts = isStack ? place.shape[0] : 1
-        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
-            throw PeftfileError(
-                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
-                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
-        }
-        guard rank > 0, storedRank == rank * experts else {
-            throw PeftfileError(
-                .refused,
-                "has rank \(storedRank)\(experts > 1 ? " for \(experts) experts" : ""), and the config says \(rank): the "
-                    + "scale would be wrong", tensor: a.name, rule: "RankMismatch",
-                help: "correct r or rank_pattern in adapter_config.json")
+        try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
+        if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) != .neither {
+            let shape = try updateShape(config)
+            let wanted = place.updateTransposed ? [shape.columns, shape.rows] : [shape.rows, shape.columns]
+            guard place.shape == wanted else {
+                throw PeftfileError(
+                    .refused, "has shape \(a.shape), which makes an update of \(shape.rows) × \(shape.columns) in "
+                        + "\(blocks.blocks) blocks, and the base's is \(place.shape)", tensor: a.name, rule: "ShapeMismatch",
+                    help: "merge onto the base that the adapter was trained on")
+            }
         }
         let adapter = context.adapterIndex
         let scale = config.scale(for: key)
@@ -35,7 +34,13 @@ extension LoRAModule {
             changes.append(ParameterUpdate(place: place, change: change, target: target))
         }
 
-        switch config.initialisation {
+        // PEFT leaves an embedding's base as it is, whatever init_lora_weights says (`Embedding.update_layer`), and cannot
+        // initialise other layers than Linear in these ways.
+        let initialisation = isEmbedding ? .none : config.initialisation
+        if initialisation != .none, isConvolution || isStack || place.parameter != "weight" {
+            throw unsupportedLayout(config.name)
+        }
+        switch initialisation {
         case .none: break
         case .principalComponents:
             add(.decomposition(.principalComponents(rank: rank), scale: context.weight))
@@ -81,6 +86,22 @@ extension LoRAModule {
                     place: biasAt, change: .add(values: Factor(adapter: adapter, info: bias), scale: factor)))
         }
         return changes
+    }
+
+    /// Holds the stored rank against the config's.
+    func checkRank(_ rank: Int, experts: Int, hasConfiguredRank: Bool) throws {
+        if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {
+            throw PeftfileError(
+                .refused, "has shape \(a.shape), and lora_B \(b.shape): both are stored transposed", tensor: a.name,
+                rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
+        }
+        guard rank > 0, storedRank == rank * experts else {
+            let says = hasConfiguredRank ? "the config says \(rank)" : "the config has no r, for which PEFT takes \(rank)"
+            throw PeftfileError(
+                .refused,
+                "has rank \(storedRank)\(experts > 1 ? " for \(experts) experts" : ""), and \(says): the scale would be wrong",
+                tensor: a.name, rule: "RankMismatch", help: "correct r or rank_pattern in adapter_config.json")
+        }
     }
 
     private struct Term {

@@ -24,14 +24,16 @@ struct SavedParameters {
     private var rows: [Rows] = []
     private var originals: [ExactString] = []
 
-    /// PEFT's names of embeddings that `save_embedding_layers` stores (EMBEDDING_LAYER_NAMES in peft/utils/constants.py).
-    private static let embeddingNames = ["embed_tokens", "lm_head"]
+    /// Last names of input embeddings and output heads, which `save_embedding_layers` stores whole.
+    private static let embeddingNames = Set(
+        TiedWeights.weights.flatMap(\.members).compactMap { $0.dottedComponents.last.map { String($0) } })
 
     /// - Parameters:
     ///   - tokenIndices: `trainable_token_indices` or `token_indices`: a list, or a map from module to list.
     ///   - hasBiases: whether the config says that biases were trained.
     init(adapter: Adapter, tokenIndices: JSONValue?, hasBiases: Bool) throws {
         let modulesToSave = try adapter.config?.strings("modules_to_save") ?? []
+        try SavedParameters.requireRows(for: tokenIndices, in: adapter)
         for key in adapter.keys where !key.isPrompt {
             guard let info = adapter.tensor(key.stored) else { continue }
             if key.component == "trainable_tokens_delta" {
@@ -46,11 +48,6 @@ struct SavedParameters {
                 continue
             }
             let isSaved = kind == .module
-            guard info.dtype.isMergeable else {
-                throw PeftfileError(
-                    .refused, "has dtype \(info.dtype.rawValue), and a saved parameter must be F64, F32, F16 or BF16",
-                    tensor: info.name, rule: "SavedDType")
-            }
             replacements.append(
                 Replacement(
                     request: ParameterRequest(module: key.module, parameter: .named(key.leaf)), tensor: key.stored,
@@ -66,8 +63,9 @@ struct SavedParameters {
         guard key.component == nil, !key.leaf.isEmpty, !key.module.text.isEmpty else { return nil }
         if modulesToSave.contains(where: { isPart(key.module.text, of: $0) }) { return .module }
         if key.depth > 0 { return .baseLayer }
-        if embeddingNames.contains(where: { endsWith(key.module.text, $0) }) { return .embedding }
-        return hasBiases && key.leaf == "bias" ? .bias : nil
+        if let last = key.module.text.dottedComponents.last, embeddingNames.contains(String(last)) { return .embedding }
+        // Older PEFT kept every key with "bias" in it: T5's relative_attention_bias, a router's correction bias.
+        return hasBiases && key.stored.text.utf8Contains("bias") ? .bias : nil
     }
 
     /// Whether a key is one of these parameters, as far as the adapter alone tells.
@@ -88,6 +86,17 @@ struct SavedParameters {
             guard key.component == nil, claims(key, of: adapter, hasBiases: true) else { return nil }
             return AdapterTarget(module: key.module, parameter: key.leaf, method: "saved whole")
         }
+    }
+
+    /// Whether the config says that biases were trained.
+    static func storesBiases(_ config: AdapterConfig) -> Bool {
+        ["all", "lora_only"].contains(config["bias"]?.stringValue ?? "none")
+    }
+
+    /// Whether a tensor is an input embedding's or an output head's, by its last names.
+    static func isEmbedding(_ tensor: ExactString) -> Bool {
+        let parts = tensor.text.dottedComponents
+        return parts.count > 1 && parts.last == "weight" && embeddingNames.contains(String(parts[parts.count - 2]))
     }
 
     /// Requests that must find a place.
@@ -123,6 +132,19 @@ struct SavedParameters {
         }
     }
 
+    /// Every module that a map of token indices names has its rows in the file, or shares the indices of one that has:
+    /// PEFT stores rows of tied modules once.
+    private static func requireRows(for tokenIndices: JSONValue?, in adapter: Adapter) throws {
+        guard let map = tokenIndices?.objectValue else { return }
+        let modules = adapter.keys.filter { $0.component == "trainable_tokens_delta" }.map(\.module.text)
+        let stored = map.members.filter { member in modules.contains { endsWith($0, member.key.text) } }
+        for member in map.members where !stored.contains(where: { $0.key == member.key || $0.value == member.value }) {
+            throw PeftfileError(
+                .refused, "trainable_token_indices names \"\(member.key.text.printable)\", and no tensor holds its rows",
+                file: adapter.config?.path, rule: "TokenIndicesMissing", help: "save the adapter again")
+        }
+    }
+
     private static func rows(
         _ key: AdapterKey, _ info: TensorInfo, _ tokenIndices: JSONValue?, _ adapter: Adapter
     ) throws -> Rows {
@@ -155,22 +177,19 @@ struct SavedParameters {
             values: info, indices: indices)
     }
 
-    /// PEFT: `re.match(rf"(^|.*\.){name}($|\..*)", module)`, for a name without signs of its own.
+    /// Whether the module is one that `modules_to_save` names, or lies in one. PEFT wraps every module whose path ends in
+    /// the name, not only at a dot: `norm` means `input_layernorm` too (`_set_trainable`, `key.endswith(target_key)`).
     private static func isPart(_ module: String, of name: String) -> Bool {
-        ("." + module + ".").utf8Contains("." + name + ".")
+        var path = module[...]
+        while !path.isEmpty {
+            if path.utf8.count >= name.utf8.count, path.utf8.suffix(name.utf8.count).elementsEqual(name.utf8) { return true }
+            guard let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")) else { return false }
+            path = path[..<dot]
+        }
+        return false
     }
 
     private static func endsWith(_ module: String, _ name: String) -> Bool {
         module == name || module.hasSuffix("." + name)
-    }
-}
-
-extension String {
-    /// Whether the bytes of `part` occur in this text.
-    func utf8Contains(_ part: String) -> Bool {
-        let text = Array(utf8)
-        let part = Array(part.utf8)
-        guard part.count <= text.count else { return false }
-        return (0...(text.count - part.count)).contains { text[$0..<($0 + part.count)].elementsEqual(part) }
     }
 }

@@ -19,6 +19,8 @@ struct TrainableTokens: AdapterMethod {
         SavedParameters.claims(key, of: adapter, hasBiases: false)
     }
 
+    func remarks(on adapter: Adapter) -> [String] { [] }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         try adapter.config?.requireKnownKeys(configKeys)
         let saved = try SavedParameters(

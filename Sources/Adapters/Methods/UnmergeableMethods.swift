@@ -12,11 +12,19 @@ struct UnmergeableMethod: AdapterMethod {
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
-    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.isPrompt || key.component != nil }
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        key.isPrompt || key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: false)
+    }
+
+    func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
+
+    private func sentence(_ adapter: Adapter) -> String {
+        "\(adapter.config?.peftType ?? "a prefix or prompt") cannot be merged: \(reason)"
+    }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(
-            .refused, "\(adapter.config?.peftType ?? "a prefix or prompt") cannot be merged: \(reason)", file: adapter.path,
+            .refused, sentence(adapter), file: adapter.path,
             rule: "NotMergeable", help: "serve it unmerged")
     }
 
@@ -50,11 +58,19 @@ struct UnbuiltMethod: AdapterMethod {
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
-    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool { key.component != nil }
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: true)
+    }
+
+    func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
+
+    private func sentence(_ adapter: Adapter) -> String {
+        "\(adapter.config?.peftType ?? "this method") is not merged by this version of peftfile"
+    }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         throw PeftfileError(
-            .unsupported, "\(adapter.config?.peftType ?? "this method") is not merged by this version of peftfile",
+            .unsupported, sentence(adapter),
             file: adapter.path, rule: "MethodUnsupported", help: "merge it with PEFT's merge_and_unload")
     }
 }

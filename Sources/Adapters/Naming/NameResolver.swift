@@ -11,11 +11,16 @@ public struct NameResolver: Sendable {
     private let basePrefixes: [String]
     private let peftVersion: String?
     private let targetParameters: [String]
+    private let fanInFanOut: Bool
 
     /// - Parameters:
     ///   - peftVersion: `peft_version` of adapter_config.json; it decides the orientation of square stacked experts.
     ///   - targetParameters: `target_parameters` of adapter_config.json, empty where absent.
-    public init(base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = []) {
+    ///   - fanInFanOut: `fan_in_fan_out` of adapter_config.json.
+    public init(
+        base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false
+    ) {
+        self.fanInFanOut = fanInFanOut
         locator = ParameterLocator(base: base)
         basePrefixes = BasePrefixes.prefixes(for: base.modelTypes)
         self.peftVersion = peftVersion
@@ -56,7 +61,7 @@ public struct NameResolver: Sendable {
         }
         let placed = subjects.placed(under: forms[first]) ?? PlacedSubjects()
         if let problem = placed.problem { throw problem }
-        return resolution(placed, form: forms[first])
+        return try resolution(placed, form: forms[first])
     }
 
     /// The resolution under the forms that place every request; nil if there is none. Names that all exist as they
@@ -68,19 +73,19 @@ public struct NameResolver: Sendable {
         var whole: [(placed: PlacedSubjects, form: PrefixForm)] = []
         for form in forms {
             guard let placed = subjects.placed(under: form, atMostMissing: 0) else { continue }
-            if form.isIdentity && placed.tiedCount == 0 { return resolution(placed, form: form) }
+            if form.isIdentity && placed.tiedCount == 0 { return try resolution(placed, form: form) }
             whole.append((placed, form))
         }
         let fewestTies = whole.map(\.placed.tiedCount).min()
         let best = whole.filter { $0.placed.tiedCount == fewestTies }
         guard let first = best.first else { return nil }
-        if first.form.isIdentity { return resolution(first.placed, form: first.form) }
+        if first.form.isIdentity { return try resolution(first.placed, form: first.form) }
         for other in best.dropFirst() {
             if let (request, one, other) = first.placed.difference(from: other.placed) {
                 throw ambiguityError(request, one, other)
             }
         }
-        return resolution(first.placed, form: first.form)
+        return try resolution(first.placed, form: first.form)
     }
 
     /// The names under which the parameters that the model ties to the stored tensor `name` would be stored on their
@@ -89,12 +94,33 @@ public struct NameResolver: Sendable {
         locator.tiedPartners(of: name.text, basePrefixes: basePrefixes)
     }
 
+    /// Those of the tied partners that are one module with `name` in the modeling file, whatever the config says: no flag
+    /// can give them different values.
+    func sharedModules(of name: ExactString) -> [ExactString] {
+        locator.tiedPartners(of: name.text, basePrefixes: basePrefixes, fixedOnly: true)
+    }
+
+    /// Whether `tie_word_embeddings` also scales what goes into the head, so that untying changes the model's answer: T5
+    /// multiplies by d_model^-0.5 only where the two are tied (`T5ForConditionalGeneration.forward`).
+    var tieScalesTheHead: Bool { !TiedWeights.t5.isDisjoint(with: locator.modelTypes) }
+
+    /// Whether a parameter that the base lacks may belong to a module that is new to it: a head of its own, and neither a
+    /// part of what the base has nor an input embedding.
+    func mayBeNew(_ storedName: ExactString) -> Bool {
+        let parts = storedName.text.dottedComponents
+        guard parts.count > 1, let first = parts.first, parts[parts.count - 2] != "embed_tokens" else { return false }
+        let front = String(first) + "."
+        return !storedNames.contains { $0.text.utf8.starts(with: front.utf8) }
+    }
+
     /// For messages.
     var modelType: String? { locator.base.modelType }
     var storedNames: [ExactString] { locator.base.names }
 
     /// Adds orientation and multiplicity to what was found.
-    private func resolution(_ placed: PlacedSubjects, form: PrefixForm) -> NameResolution {
+    private func resolution(_ placed: PlacedSubjects, form: PrefixForm) throws(PeftfileError) -> NameResolution {
+        let matrices = MatrixOrientation(
+            placed.found, base: locator.base, modelTypes: locator.modelTypes, fanInFanOut: fanInFanOut)
         let orientations = StackOrientations(
             placed.found, peftVersion: peftVersion, modelTypes: locator.modelTypes)
         var places: [ParameterRequest: ParameterPlace] = [:]
@@ -103,7 +129,7 @@ public struct NameResolver: Sendable {
             let isTransposed =
                 found.stored.isStack
                 ? orientations.isTransposed(request, in: found.stored.shape)
-                : matrixIsTransposed(request, in: found.stored.shape)
+                : try matrices.isTransposed(request, in: found.stored.shape)
             places[request] = ParameterPlace(
                 parameter: found.parameter, shape: found.stored.shape, pieces: found.stored.pieces,
                 updateTransposed: isTransposed, multiplicity: multiplicity(of: request, among: placed),
@@ -115,12 +141,6 @@ public struct NameResolver: Sendable {
                 storedName: ExactString(form.apply(request.tensorNames[0].tensor)))
         }
         return NameResolution(places: places, missing: missing)
-    }
-
-    private func matrixIsTransposed(_ request: ParameterRequest, in shape: [Int]) -> Bool {
-        guard let update = request.update, !request.isEmbedding, !request.isWrapped else { return false }
-        return UpdateOrientation.isTransposed(
-            update, in: shape, module: request.module, modelTypes: locator.modelTypes)
     }
 
     /// 2 for the `out_proj` of an nn.MultiheadAttention that PEFT wrapped as such: its forward pass merges the weight

@@ -95,7 +95,7 @@ struct ParameterLocator: Sendable {
     }
 
     /// The names under which parameters tied to the stored tensor `name` would be stored on their own.
-    func tiedPartners(of name: String, basePrefixes: [String]) -> [ExactString] {
+    func tiedPartners(of name: String, basePrefixes: [String], fixedOnly: Bool = false) -> [ExactString] {
         guard base.shape(name) != nil else { return [] }
         var partners: [ExactString] = []
         let forms = [PrefixForm.identity] + basePrefixes.map { PrefixForm([FrontRewrite($0 + ".", "")]) }
@@ -108,6 +108,7 @@ struct ParameterLocator: Sendable {
                     if position > 0 && row.modelTypes == nil && base.shape(stored[0]) == nil { continue }
                     for (index, partner) in stored.enumerated() where index != position {
                         let isFixed = max(index, position) < row.fixed
+                        if fixedOnly && !isFixed { continue }
                         guard isFixed || (mayTieHead && TiedWeights.hasLanguageModelHead(base)) else { continue }
                         let key = ExactString(partner)
                         // Stored apart and not declared tied: two tensors.

@@ -22,7 +22,7 @@ enum TiedWeights {
         "bart", "mbart", "plbart", "m2m_100", "marian", "pegasus", "pegasus_x", "blenderbot", "blenderbot_small", "led",
         "bigbird_pegasus", "nllb_moe", "mvp",
     ]
-    private static let t5: Set<String> = [
+    static let t5: Set<String> = [
         "t5", "mt5", "umt5", "longt5", "switch_transformers", "pop2piano", "udop",
     ]
 
@@ -89,16 +89,6 @@ enum TiedWeights {
             "LMHead", "ForCausalLM", "ForMaskedLM", "ForConditionalGeneration", "ForPreTraining", "MTModel",
         ]
         return base.architectures.isEmpty
-            || base.architectures.contains { name in heads.contains { name.occurs($0) } }
-    }
-}
-
-extension String {
-    /// Whether `part` occurs in the text, compared by bytes.
-    func occurs(_ part: String) -> Bool {
-        let needle = Array(part.utf8)
-        let hay = Array(utf8)
-        guard hay.count >= needle.count else { return false }
-        return (0...hay.count - needle.count).contains { hay[$0..<$0 + needle.count].elementsEqual(needle) }
+            || base.architectures.contains { name in heads.contains { name.utf8Contains($0) } }
     }
 }

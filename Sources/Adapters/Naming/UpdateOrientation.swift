@@ -1,29 +1,8 @@
 import ByteAccess
 import Tensors
 
-/// Whether an in-memory matrix is the transpose of the update B·A, where its shape does not say.
+/// Whether the matrices of stacked experts are the transposes of their updates B·A.
 enum UpdateOrientation {
-    /// Model types built of transformers' Conv1D (`pytorch_utils.Conv1D`), whose weight is (in, out), and the modules
-    /// that are such. Their heads and embeddings are ordinary.
-    private static let conv1DModelTypes: Set<String> = [
-        "gpt2", "openai_gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder",
-    ]
-    private static let conv1DModules: Set<String> = ["c_attn", "q_attn", "c_proj", "c_fc"]
-
-    /// For a matrix that is neither an embedding nor one of stacked experts. LoRA's B is (out, r) and A (r, in), so
-    /// B·A is (out, in). The shape decides if the matrix is not square, the architecture if it is: the config's
-    /// `fan_in_fan_out` is rewritten by PEFT for each layer in turn and may be wrong (`dispatch_default`).
-    static func isTransposed(
-        _ update: (rows: Int, columns: Int), in shape: Shape, module: ExactString, modelTypes: [String]
-    ) -> Bool {
-        guard shape.count == 2 else { return false }
-        let straight = shape[0] == update.rows && shape[1] == update.columns
-        let turned = shape[0] == update.columns && shape[1] == update.rows
-        if straight != turned { return turned }
-        guard let last = module.text.dottedComponents.last else { return false }
-        return conv1DModules.contains(String(last)) && !conv1DModelTypes.isDisjoint(with: modelTypes)
-    }
-
     /// Whether B·A may lie in each matrix of a stack: nil if it fits neither way round, `.some(nil)` if both.
     static func fit(_ update: (rows: Int, columns: Int), stack shape: Shape) -> Bool?? {
         let straight = shape[1] == update.rows && shape[2] == update.columns

@@ -1,4 +1,5 @@
 import ByteAccess
+import Tensors
 
 /// A way in which prompt encoders are stored: which names belong to one, and what they compute.
 ///
@@ -68,10 +69,25 @@ public enum PromptForms {
             for group in groups where form.recognises(group) {
                 var module = try form.module(of: group, config: config)
                 module.dialect = form.dialect
+                try requireSize(of: module, group)
                 modules.append(module)
             }
         }
         return modules
+    }
+}
+
+extension PromptForms {
+    /// Refuses a prompt far larger than what it is computed from, as a few crafted bytes could ask for.
+    ///
+    /// A prompt is tokens × width, its last layer width × (an encoder's width): there are more tokens than 16 times that
+    /// width in no training. Up to 2^26 numbers anything goes.
+    private static func requireSize(of module: PromptModule, _ group: PromptGroup) throws {
+        let stored = group.tensors.values.reduce(0) { $0 + ($1.shape.elementCount ?? 0) }
+        guard module.elements > 1 << 26, module.elements / 16 > stored else { return }
+        throw PeftfileError(
+            .refused, "makes a prompt of \(module.elements) numbers from \(stored) stored ones", tensor: module.sourceName,
+            rule: "PromptShape", help: "no trained prompt is of that kind")
     }
 }
 

@@ -24,7 +24,7 @@ public struct PromptSource: Sendable {
         guard modules.isEmpty else { return }
         throw PeftfileError(
             .refused, "holds no prompt: neither prompt_embeddings nor the tensors of a prompt encoder", file: path,
-            rule: "PromptMissing", help: "see what it is: peftfile inspect \(path)")
+            rule: "PromptMissing", help: "see what it is: peftfile inspect \(path.shellQuoted)")
     }
 
     /// Finds the prompts of an open checkpoint; there may be none.

@@ -146,15 +146,32 @@ public final class FileWriter: Sendable {
         }
     }
 
+    /// Starts bringing written bytes to disk while the work goes on, so that `commit` has little left to wait for. A hint:
+    /// what the system does not do now, `commit` does.
+    public func startWriteback(_ range: Range<UInt64>) {
+        guard let offset = Int64(exactly: range.lowerBound), let size = Int64(exactly: range.count) else { return }
+        _ = peftfile_start_writeback(descriptor, offset, size)
+    }
+
+    /// Waits for bytes whose write-back was started, so that no more than a window of the file is ever waiting in memory.
+    ///
+    /// - Parameter dropping: whether the pages leave the cache; the next reader then finds the file on disk.
+    public func finishWriteback(_ range: Range<UInt64>, dropping: Bool) {
+        guard let offset = Int64(exactly: range.lowerBound), let size = Int64(exactly: range.count) else { return }
+        _ = peftfile_finish_writeback(descriptor, offset, size, dropping ? 1 : 0)
+    }
+
     /// Makes the bytes durable and gives the file its name. After this, or after it threw, the writer takes no more.
-    public func commit() throws {
+    ///
+    /// - Parameter durable: false leaves it to the system when the bytes reach the disk; a power failure can then lose them.
+    public func commit(durable: Bool = true) throws {
         let isFirst = phase.withLock { phase in
             defer { phase = .committed }
             return phase == .writing
         }
         guard isFirst else { throw PeftfileError(.io, "the output was committed or discarded before", file: path) }
         do {
-            let synced = FileSystem.synchronise(descriptor)
+            let synced = durable ? FileSystem.synchronise(descriptor) : 0
             let status = synced == 0 ? 0 : errno
             // The descriptor is gone even where close fails, so it is not closed twice.
             guard close(descriptor) == 0 || errno == EINTR || status != 0 else {
@@ -166,7 +183,7 @@ public final class FileWriter: Sendable {
             unlink(temporaryPath)
             throw error
         }
-        try FileSystem.synchroniseDirectory(FileSystem.directory(of: path))
+        if durable { try FileSystem.synchroniseDirectory(FileSystem.directory(of: path)) }
     }
 
     /// Drops the file; the target is as it was. Does nothing after `commit`.

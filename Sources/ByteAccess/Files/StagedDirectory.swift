@@ -56,9 +56,11 @@ public final class StagedDirectory {
     /// two are exchanged in one step and what was there is removed. Where it throws before that, the target is as it was
     /// and the staged directory is still there, for `discard` or a later run. Errors of the last two steps, removing
     /// what was replaced and making the name durable, leave the new directory in place.
-    public func publish(replacing: Bool = false) throws {
+    ///
+    /// - Parameter durable: false leaves it to the system when names and bytes reach the disk.
+    public func publish(replacing: Bool = false, durable: Bool = true) throws {
         guard isOpen else { throw PeftfileError(.io, "the output was published or discarded before", file: target) }
-        try FileSystem.synchroniseTree(path)
+        if durable { try FileSystem.synchroniseTree(path) }
         let parent = FileSystem.directory(of: target)
         switch FileSystem.kind(of: target, followingLinks: false) {
         case nil:
@@ -71,7 +73,7 @@ public final class StagedDirectory {
         case _? where !replacing: throw FileSystem.existsError(target)
         default: try replaceTarget()
         }
-        try FileSystem.synchroniseDirectory(parent)
+        if durable { try FileSystem.synchroniseDirectory(parent) }
     }
 
     private func replaceTarget() throws {

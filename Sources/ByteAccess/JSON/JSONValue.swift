@@ -11,6 +11,7 @@ public indirect enum JSONValue: Sendable {
     public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
     /// The integer, where this is a number without point or exponent that fits.
     public var intValue: Int? { if case .number(let value) = self { value.int } else { nil } }
+    public var uint64Value: UInt64? { if case .number(let value) = self { value.uint64 } else { nil } }
     public var doubleValue: Double? { if case .number(let value) = self { value.double } else { nil } }
     public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
     public var arrayValue: [JSONValue]? { if case .array(let value) = self { value } else { nil } }

@@ -12,12 +12,15 @@ import Glibc
 ///
 /// Indices are taken in order. After a call throws no new index is taken, and the error of the lowest index that threw
 /// is thrown: every index below it had been taken before and has ended well, so it is the same error on every run.
-/// Where the system gives fewer threads than asked for, the work is done with those; the calling thread is one of them.
+/// A signal (`Interruption`) stops the work in the same way, between two calls. Where the system gives fewer threads than asked for, the work is done with those; the calling thread is one of them.
 public func parallelForEach(count: Int, jobs: Int, _ body: @Sendable (Int) throws -> Void) throws {
     guard count > 0 else { return }
     let threads = min(max(1, jobs), count)
     guard threads > 1 else {
-        for index in 0..<count { try body(index) }
+        for index in 0..<count {
+            try Interruption.check()
+            try body(index)
+        }
         return
     }
     // The closure outlives no thread: all of them are joined below.
@@ -49,6 +52,7 @@ private final class ParallelWork: Sendable {
             let index = next.add(1, ordering: .relaxed).oldValue
             guard index < count else { return }
             do {
+                try Interruption.check()
                 try body(index)
             } catch {
                 failure.withLock { if index < ($0?.index ?? .max) { $0 = (index, error) } }

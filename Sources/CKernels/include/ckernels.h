@@ -1,8 +1,8 @@
 // The arithmetic of the house in C: dtype conversion, the rank-r update, elementary functions, SHA-256.
 //
-// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, chosen when the
-// program runs. All forms of one function give the same bits, so the choice changes speed and nothing else.
-// Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
+// Every function exists in a portable form; some have a second form for x86-64 with AVX2, FMA and F16C, or for AArch64,
+// chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing
+// else. Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
 // overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path found at first use.
 
 #ifndef CKERNELS_H
@@ -23,14 +23,15 @@ typedef enum ck_path {
     CK_PATH_GENERIC = 0,   ///< portable C; fma() of the C library where the target has no instruction for it
     CK_PATH_AVX2 = 1,      ///< x86-64 with AVX2, FMA and F16C
     CK_PATH_AVX2_SHA = 2,  ///< the same, and the SHA extensions
-    CK_PATH_COUNT = 3
+    CK_PATH_NEON = 3,      ///< AArch64, every one
+    CK_PATH_COUNT = 4
 } ck_path;
 
 /// Whether this machine (processor and operating system) can run `path`.
 bool ck_path_available(ck_path path);
 
 /// The path that ordinary calls take: the last one available, unless the environment variable PEFTFILE_CPU names
-/// another ("generic", "avx2", "avx2sha"). A name that this machine cannot run, or that nobody knows, means generic:
+/// another ("generic", "avx2", "avx2sha", "neon"). A name that this machine cannot run, or that nobody knows, means generic:
 /// the bits are the same. Found once, at the first call; any thread may make that call.
 ck_path ck_path_active(void);
 
@@ -78,6 +79,53 @@ uint64_t ck_ulp_compare(
 void ck_add_low_rank(
     ck_path path, const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale,
     double *result, size_t row_stride);
+
+/// Columns of a tile of the packed right factor.
+enum { CK_LOW_RANK_TILE = 16 };
+
+/// The right factor of a rank-r update, packed as [columns / 16][rank][16] with zeros for what is missing: in `narrow`
+/// where every element is a finite float32 number, else in `wide`; the other is NULL.
+typedef struct ck_low_rank_right {
+    size_t rank, columns;  ///< columns < 2^32
+    const float *narrow;
+    const double *wide;
+    const float *lines;    ///< with `narrow`, or NULL: [columns][rank], which finds single elements faster
+    const float *bounds;   ///< with `narrow`: for each column, packed, a bound of its Euclidean norm
+    bool decides;          ///< whether those bounds are of use
+} ck_low_rank_right;
+
+/// What a panel came to.
+typedef struct ck_low_rank_tally {
+    size_t updated;         ///< elements whose update is not 0 (NaN is not)
+    size_t unchanged;       ///< those of them that are stored with the value of W
+    size_t nonfinite;       ///< elements stored as Inf or NaN where W is finite
+    double update_squares;  ///< sum of the squared updates, and of (stored - W)^2, where both are finite
+    double stored_squares;
+} ck_low_rank_tally;
+
+/// Whether every element is a finite float32 number.
+bool ck_low_rank_fits(const double *values, size_t count);
+/// `columns` rounded up to whole tiles: the packed factor has `rank` times as many elements, `bounds` as many.
+size_t ck_low_rank_packed_columns(size_t columns);
+/// Packs a factor that fits. Returns what `decides` takes.
+bool ck_low_rank_pack_narrow(const double *right, size_t rank, size_t columns, float *packed, float *bounds);
+void ck_low_rank_pack_lines(const double *right, size_t rank, size_t columns, float *lines);
+void ck_low_rank_pack_wide(const double *right, size_t rank, size_t columns, double *packed);
+/// Bytes of scratch memory, aligned to 8, that a panel takes.
+size_t ck_low_rank_scratch(size_t rank, size_t rows);
+
+/// The rank-r update of a panel of stored elements, fused. For each i < rows, j < columns:
+///
+///     acc = +0;  for k = 0 ... rank - 1:  acc = fma(left[i, k], right[k, j], acc)
+///     result[i, j] = round(W[i, j] + scale * acc)
+///
+/// in float64 with the roundings of `ck_add_low_rank`, and then one to `format`: CK_BF16, CK_F16 or CK_F32, which
+/// `source` (W) and `result` share, both dense, and of which NaN is the canonical one. `left` is rows x rank, dense.
+/// `result` may be `source`. What is counted is added to `tally`: the counts are exact, the sums of squares good to
+/// 1e-6 of themselves (and 2^-149 for each element), but for what low_rank_bounds.h says of hostile factors.
+void ck_low_rank_merge(
+    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+    const void *source, void *result, void *scratch, ck_low_rank_tally *tally);
 
 /// result[j, i] = source[i, j] for a dense rows x columns source.
 void ck_transpose(const double *source, size_t rows, size_t columns, double *result);

@@ -23,3 +23,9 @@ int peftfile_affinity_count(void);
 /// Lets the C library keep blocks of up to 256 MiB for reuse. By default glibc gives every block of a few MiB back to the
 /// system when it is freed, and each new one is filled page fault by page fault. Does nothing elsewhere.
 void peftfile_keep_large_blocks(void);
+
+/// Starts writing a range of a file's pages to disk (sync_file_range).
+int peftfile_start_writeback(int descriptor, int64_t offset, int64_t size);
+
+/// Waits until a range that was started is on disk, and lets its pages go from the cache where `drop` is not 0.
+int peftfile_finish_writeback(int descriptor, int64_t offset, int64_t size, int drop);

@@ -18,7 +18,7 @@ struct InspectPage {
         if let type = checkpoint.config?["model_type"]?.stringValue { line("model type", type.printable) }
         line("tensors", Text.count(checkpoint.tensors.count))
         line("parameters", Text.count(checkpoint.parameterCount))
-        line("bytes", "\(Text.count(checkpoint.tensorBytes)) (\(Text.bytes(checkpoint.tensorBytes)))")
+        line("bytes", Text.exactBytes(checkpoint.tensorBytes))
         line("dtypes", dtypes)
         let metadata = checkpoint.shards.first?.file.metadata ?? []
         if !metadata.isEmpty {

@@ -9,8 +9,7 @@ struct MergePage {
     var text: String {
         let binding = plan.binding
         let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
-        let count = binding.adapters.count
-        var result = "merged \(count) adapter\(count == 1 ? "" : "s")\(methods.isEmpty ? "" : " (\(methods))") into "
+        var result = "merged \(Text.counted(binding.adapters.count, "adapter"))\(methods.isEmpty ? "" : " (\(methods))") into "
             + "\(target.printable)\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 10 - key.count)))\(value)\n"
@@ -28,12 +27,12 @@ struct MergePage {
                 "survival", "\(Text.percent(survival)) of the update's norm is left after rounding; "
                     + "\(Text.percent(Double(total.unchanged) / Double(max(1, total.updated)))) of its elements round away")
         }
-        if !binding.setAside.isEmpty { line("set aside", "\(binding.setAside.count) adapter tensors without part in a merge") }
+        if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {
             line("config", "\(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())")
         }
         line(
-            "written", "\(Text.count(plan.files.count + plan.sidecars.count)) files, \(Text.bytes(plan.bytesWritten))")
+            "written", "\(Text.counted(plan.files.count + plan.sidecars.count, "file")), \(Text.bytes(plan.bytesWritten))")
         line("receipt", plan.isSingleFile ? "\(target.printable).receipt.json" : FileSystem.join(target.printable, Receipt.fileName))
         return result
     }
@@ -45,7 +44,7 @@ struct PlanPage {
     let jobs: Int
 
     var text: String {
-        var result = "plan \(plan.id): merge \(plan.binding.adapters.count) adapter(s) into \(plan.binding.base.path.printable)\n"
+        var result = "plan \(plan.id): merge \(Text.counted(plan.binding.adapters.count, "adapter")) into \(plan.binding.base.path.printable)\n"
         result += "  reads    \(Text.bytes(plan.bytesRead))\n"
         result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
         result += "  memory   at most about \(Text.bytes(plan.peakMemory(jobs: jobs)))\n"

@@ -15,11 +15,19 @@ enum Text {
         return result
     }
 
+    /// `1 tensor`, `1,234 tensors`.
+    static func counted(_ value: Int, _ noun: String) -> String { "\(count(value)) \(noun)\(value == 1 ? "" : "s")" }
+
     /// Decimal units, three digits: `2.20 GB`, `14.0 kB`, `812 bytes`.
     static func bytes(_ value: UInt64) -> String {
         let units: [(String, Double)] = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]
         for (name, size) in units where Double(value) >= size { return "\(digits(Double(value) / size)) \(name)" }
         return "\(value) bytes"
+    }
+
+    /// `12,672 (12.7 kB)`, or the bare number where that says it all.
+    static func exactBytes(_ value: UInt64) -> String {
+        value < 1000 ? count(value) : "\(count(value)) (\(bytes(value)))"
     }
 
     /// Three significant digits without an exponent, for 1 to 999.

@@ -15,7 +15,7 @@ struct VerifyPage {
         }
         let computed = report.tensors.filter { $0.kind == .computed }
         let elements = computed.reduce(0) { $0 + $1.elements }
-        line("tensors", "\(Text.count(report.tensors.count)): \(counts)")
+        line("tensors", Text.count(report.tensors.count) + (counts.isEmpty ? " compared" : ": \(counts)"))
         if !computed.isEmpty {
             line("elements", "\(Text.count(elements)) recomputed, \(Text.count(mismatched)) wrong")
             let worst = computed.compactMap(\.maxULP).max()
@@ -35,6 +35,7 @@ struct VerifyPage {
             "wrong in config.json",
             report.config.map { "\($0.key) is \($0.found?.serialized() ?? "absent"), expected \($0.expected.serialized())" },
             &result)
+        list("files that differ from the receipt", report.changedFiles, &result)
         let wrong = report.tensors.filter { !$0.isEquivalent }
         if !wrong.isEmpty {
             result += "\n" + Text.table(
@@ -74,9 +75,9 @@ struct VerifyPage {
             case nil: break
             }
         }
-        if vectors == 0 { return skipped > 0 ? "none: \(skipped) tensors have no linear form" : "none" }
-        return "\(Text.count(vectors)) vectors, \(failures == 0 ? "all tensors agree" : "\(failures) tensors differ")"
-            + (skipped > 0 ? ", \(skipped) tensors without a linear form" : "")
+        if vectors == 0 { return skipped > 0 ? "none: \(Text.counted(skipped, "tensor")) without a linear form" : "none" }
+        return "\(Text.count(vectors)) vectors, \(failures == 0 ? "all tensors agree" : "\(Text.counted(failures, "tensor")) differ\(failures == 1 ? "s" : "")")"
+            + (skipped > 0 ? ", \(Text.counted(skipped, "tensor")) without a linear form" : "")
     }
 
     private func probe(_ probe: EquivalenceReport.Probe?) -> String {

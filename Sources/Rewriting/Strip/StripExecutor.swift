@@ -22,6 +22,7 @@ public struct StripExecutor: Sendable {
     public func run() throws -> StripReceipt {
         let output = OutputTarget(path: target, replacing: settings.replacing)
         try output.checkDirectory()
+        try output.checkParent()
         try output.refuseInputs([plan.source.path], of: "strip")
         try output.checkRoom(for: plan.bytesWritten)
         let staged = try StagedDirectory(target: target, id: plan.id)
@@ -30,7 +31,7 @@ public struct StripExecutor: Sendable {
             for file in plan.files {
                 let writer = try FileWriter(path: staged.path(of: file.name))
                 let digest = try write(file, to: writer, receipt: &receipt)
-                try writer.commit()
+                try writer.commit(durable: settings.isDurable)
                 receipt.add(subject: file.name, digest: digest)
             }
             for sidecar in plan.sidecars {
@@ -40,7 +41,7 @@ public struct StripExecutor: Sendable {
             }
             let bytes = Array((receipt.document.serialized(indent: 2) + "\n").utf8)
             try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
-            try staged.publish(replacing: settings.replacing)
+            try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
             staged.discard()

@@ -33,7 +33,7 @@ struct StripOutputs {
         if let reason = module.noPEFTLayout {
             throw PeftfileError(
                 .refused, "cannot become a PEFT adapter: \(reason)", rule: "NoPEFTLayout",
-                help: "peftfile strip \(source.path) --layout source -o OUT")
+                help: "peftfile strip \(source.path.shellQuoted) --layout source -o OUT")
         }
         let shape = try PEFTPromptShape(module, options)
         var outputs = [try prompt("prompt_embeddings", [shape.tokens, shape.width], module, options, source)]
@@ -67,7 +67,7 @@ struct StripOutputs {
                 throw PeftfileError(
                     .refused, "holds \(source.modules.count) prompts, the first two \"\(module.sourceName.text.printable)\" "
                         + "and \"\(other.sourceName.text.printable)\", and a PEFT adapter has one", rule: "SeveralPrompts",
-                    help: "peftfile strip \(source.path) --layout source -o OUT")
+                    help: "peftfile strip \(source.path.shellQuoted) --layout source -o OUT")
             }
         }
         return module
@@ -84,7 +84,7 @@ struct StripOutputs {
             if let reason = module.noSourceLayout {
                 throw PeftfileError(
                     .refused, "has no layout of its own without the reparametrization: \(reason)", rule: "NoSourceLayout",
-                    help: "peftfile strip \(source.path) --layout peft -o OUT")
+                    help: "peftfile strip \(source.path.shellQuoted) --layout peft -o OUT")
             }
             guard let home = module.formula.tensors.first.flatMap({ checkpoint[$0]?.shard }) else { continue }
             shards[home].tensors.append(try prompt(module.sourceName, module.sourceShape, module, options, source))

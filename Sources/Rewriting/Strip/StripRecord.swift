@@ -9,6 +9,7 @@ public struct StripRecord: Sendable {
     public let task: Int?
     /// The dtype that was asked for.
     public let dtype: DType?
+    private let evidence: ReceiptEvidence
 
     /// Reads the receipt in a directory; nil where there is none, or one of another operation.
     ///
@@ -23,5 +24,18 @@ public struct StripRecord: Sendable {
         source = predicate?["source"]?["path"]?.stringValue
         task = predicate?["options"]?["task"]?.intValue
         dtype = predicate?["options"]?["dtype"]?.stringValue.flatMap(DType.init(rawValue:))
+        evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["source"]])
     }
+
+    /// The source must be where the receipt says, and be what it was.
+    ///
+    /// - Throws: `.notFound` where it is not there; `.refused` where size or header changed since the strip.
+    public func requireInputs() throws {
+        try evidence.requireInputs(
+            source.map { [$0] } ?? [], operation: "strip",
+            help: "peftfile verify \(evidence.result.shellQuoted) --from UNSTRIPPED")
+    }
+
+    /// The files of the result that are not what the strip wrote: changed, or gone. Without hashes only the latter.
+    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

@@ -1,0 +1,84 @@
+import ByteAccess
+import Tensors
+
+/// Which plain matrices are held as (in, out): the Conv1D layers of GPT-2 and its kin, whose B·A must be turned.
+///
+/// A matrix that is not square tells by its shape. For a square one, in this order: the architecture, where it is known
+/// to be built of Conv1D; matrices of the same name that are not square, in the adapter's requests; their biases in the
+/// base, which are as long as the output; all of the adapter's matrices that are not square, where they agree. The
+/// config's `fan_in_fan_out` is no witness, since PEFT rewrites it for each layer in turn (`dispatch_default`), but
+/// where it is set and nothing else tells, the answer is open and the adapter refused.
+struct MatrixOrientation {
+    /// Model types built of transformers' Conv1D (`pytorch_utils.Conv1D`), whose weight is (in, out), and the modules
+    /// that are such. Their heads and embeddings are ordinary.
+    private static let conv1DModelTypes: Set<String> = [
+        "gpt2", "openai_gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder",
+    ]
+    private static let conv1DModules: Set<String> = ["c_attn", "q_attn", "c_proj", "c_fc"]
+
+    private let isConv1DArchitecture: Bool
+    private let fanInFanOut: Bool
+    /// What the matrices that are not square say, by the last name of their module.
+    private var votes: [String: Set<Bool>] = [:]
+    /// What the biases of the base's Conv1D-like modules say.
+    private let baseVote: Bool?
+
+    init(_ found: [(request: ParameterRequest, found: FoundParameter)], base: BaseDirectory, modelTypes: [String], fanInFanOut: Bool) {
+        isConv1DArchitecture = !Self.conv1DModelTypes.isDisjoint(with: modelTypes)
+        self.fanInFanOut = fanInFanOut
+        for (request, located) in found {
+            guard let update = request.update, !request.isEmbedding, !request.isWrapped, located.stored.shape.count == 2,
+                let turned = Self.shapeTells(update, in: located.stored.shape)
+            else { continue }
+            votes[Self.lastName(request.module), default: []].insert(turned)
+        }
+        baseVote = isConv1DArchitecture ? nil : Self.baseVote(base)
+    }
+
+    /// Whether the matrix is the transpose of the update.
+    func isTransposed(_ request: ParameterRequest, in shape: Shape) throws(PeftfileError) -> Bool {
+        guard let update = request.update, !request.isEmbedding, !request.isWrapped, shape.count == 2 else { return false }
+        if let turned = Self.shapeTells(update, in: shape) { return turned }
+        // Neither way fits: the caller says what does not.
+        guard shape[0] == update.rows, shape[1] == update.columns else { return false }
+        let name = Self.lastName(request.module)
+        let isNamedLikeConv1D = Self.conv1DModules.contains(name)
+        if isConv1DArchitecture { return isNamedLikeConv1D }
+        if let own = votes[name], own.count == 1, let vote = own.first { return vote }
+        if isNamedLikeConv1D, let baseVote { return baseVote }
+        let all = votes.values.reduce(into: Set<Bool>()) { $0.formUnion($1) }
+        if all.count == 1, let vote = all.first { return vote }
+        guard !fanInFanOut else {
+            throw PeftfileError(
+                .refused,
+                "module \"\(request.module)\" is square, the adapter says fan_in_fan_out, and nothing tells whether the base "
+                    + "holds it as (in, out)", rule: "SquareOrientation",
+                help: "put the base's config.json beside its weights, or correct fan_in_fan_out in adapter_config.json")
+        }
+        return false
+    }
+
+    /// Whether the update fits turned; nil where the shape does not decide.
+    private static func shapeTells(_ update: (rows: Int, columns: Int), in shape: Shape) -> Bool? {
+        let straight = shape[0] == update.rows && shape[1] == update.columns
+        let turned = shape[0] == update.columns && shape[1] == update.rows
+        return straight == turned ? nil : turned
+    }
+
+    private static func lastName(_ module: ExactString) -> String {
+        module.text.dottedComponents.last.map { String($0) } ?? ""
+    }
+
+    /// A bias is as long as the layer's output: the second dimension of a Conv1D's weight, the first of a Linear's.
+    private static func baseVote(_ base: BaseDirectory) -> Bool? {
+        var votes: Set<Bool> = []
+        for name in base.names where name.text.hasSuffix(".weight") {
+            let module = String(name.text.dropLast(".weight".count))
+            guard conv1DModules.contains(lastName(ExactString(module))), let shape = base.shapes[name], shape.count == 2,
+                shape[0] != shape[1], let bias = base.shape(module + ".bias"), bias.count == 1
+            else { continue }
+            if bias[0] == shape[1] { votes.insert(true) } else if bias[0] == shape[0] { votes.insert(false) }
+        }
+        return votes.count == 1 ? votes.first : nil
+    }
+}

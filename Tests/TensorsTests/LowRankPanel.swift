@@ -1,0 +1,113 @@
+import TestSupport
+import Testing
+@testable import Tensors
+
+/// One panel for the fused kernel, and what the definition says of it.
+struct LowRankPanel {
+    var dtype: DType
+    var rows: Int, rank: Int, columns: Int
+    var left: [Double], right: [Double]
+    /// W, as stored.
+    var base: [UInt8]
+    var scale: Double
+
+    /// Factors are float32 numbers with exponents in `exponents`, and so is W before it is rounded to `dtype`.
+    init(
+        _ dtype: DType, rows: Int, rank: Int, columns: Int, scale: Double, seed: UInt64,
+        exponents: ClosedRange<Int> = -6...0, base baseExponents: ClosedRange<Int> = -6...0
+    ) throws {
+        var random = SplitMix64(seed: seed)
+        (self.dtype, self.rows, self.rank, self.columns, self.scale) = (dtype, rows, rank, columns, scale)
+        left = random.doubles(rows * rank, exponents: exponents).map { Double(Float($0)) }
+        right = random.doubles(rank * columns, exponents: exponents).map { Double(Float($0)) }
+        base = try Conversion.narrowed(random.doubles(rows * columns, exponents: baseExponents), to: dtype)
+    }
+
+    var count: Int { rows * columns }
+
+    mutating func setBase(_ values: [Double]) throws { base = try Conversion.narrowed(values, to: dtype) }
+
+    /// scale * acc, by Swift's fused multiply-add.
+    func update(_ i: Int, _ j: Int) -> Double {
+        var sum = 0.0
+        for k in 0..<rank { sum = sum.addingProduct(left[i * rank + k], right[k * columns + j]) }
+        return scale * sum
+    }
+
+    /// The stored result and its statistics, by the definition.
+    func defined() throws -> (bytes: [UInt8], statistics: PanelStatistics) {
+        let old = try Conversion.widened(base, as: dtype, count: count)
+        var totals = old
+        var updates = old
+        for i in 0..<rows {
+            for j in 0..<columns {
+                let index = i * columns + j
+                updates[index] = update(i, j)
+                totals[index] = old[index] + updates[index]
+            }
+        }
+        let bytes = try narrowed(totals, to: dtype, by: .generic)
+        let stored = try Conversion.widened(bytes, as: dtype, count: count)
+        var statistics = PanelStatistics()
+        for index in old.indices {
+            if !stored[index].isFinite && old[index].isFinite { statistics.nonfinite += 1 }
+            guard updates[index] != 0 else { continue }
+            statistics.updated += 1
+            let kept = stored[index] - old[index]
+            if stored[index] == old[index] { statistics.unchanged += 1 }
+            if updates[index].isFinite && kept.isFinite {
+                statistics.updateSquares += updates[index] * updates[index]
+                statistics.storedSquares += kept * kept
+            }
+        }
+        return (bytes, statistics)
+    }
+
+    func computed(by path: KernelPath, inPlace: Bool = false) -> (bytes: [UInt8], statistics: PanelStatistics) {
+        let kernel = LowRankKernel(right: right, rank: rank, columns: columns)
+        var result = inPlace ? base : [UInt8](repeating: 0xA5, count: base.count)
+        let statistics = left.withUnsafeBufferPointer { left in
+            base.withUnsafeBytes { base in
+                result.withUnsafeMutableBytes { result in
+                    kernel.mergePanel(
+                        source: inPlace ? UnsafeRawBufferPointer(result) : base, dtype: dtype, left: left, rows: rows,
+                        scale: scale, into: result, by: path)
+                }
+            }
+        }
+        return (result, statistics)
+    }
+
+    /// Every form against the definition, bit for bit; the counts exactly, the sums as documented: `slack` is what the
+    /// sum of the squared updates may be off, relative to itself.
+    func check(
+        _ what: String = "", slack updateSlack: Double = 1e-6, _ sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let expected = try defined()
+        let name = "\(what) \(dtype) \(rows) x \(rank) x \(columns) scale \(scale)"
+        for path in KernelPath.available where path != .avx2sha {
+            for inPlace in [false, true] {
+                let result = computed(by: path, inPlace: inPlace)
+                if result.bytes != expected.bytes {
+                    let size = dtype.bits / 8
+                    let wrong = (0..<count).filter {
+                        result.bytes[($0 * size)..<($0 * size + size)] != expected.bytes[($0 * size)..<($0 * size + size)]
+                    }
+                    Issue.record("\(path): \(wrong.count) wrong, first \(wrong[0]): \(name)", sourceLocation: sourceLocation)
+                }
+                let (counted, known) = (result.statistics, expected.statistics)
+                #expect(counted.updated == known.updated, "\(path) updated: \(name)", sourceLocation: sourceLocation)
+                #expect(counted.unchanged == known.unchanged, "\(path) unchanged: \(name)", sourceLocation: sourceLocation)
+                #expect(counted.nonfinite == known.nonfinite, "\(path) nonfinite: \(name)", sourceLocation: sourceLocation)
+                for (sum, exact, relative) in [
+                    (counted.updateSquares, known.updateSquares, updateSlack),
+                    (counted.storedSquares, known.storedSquares, 1e-6),
+                ] {
+                    let slack = relative * exact + Double(count) * 0x1p-149
+                    #expect(abs(sum - exact) <= slack || sum == exact, "\(path) squares: \(name)",
+                            sourceLocation: sourceLocation)
+                }
+            }
+        }
+    }
+}
