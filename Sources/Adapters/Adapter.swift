@@ -87,7 +87,8 @@ public struct Adapter: Sendable {
         return (keys, copies)
     }
 
-    private static func adapterDirectory(in path: String) throws -> String {
+    /// The directory with the config: `path` itself, or its one subdirectory that has one.
+    static func adapterDirectory(in path: String) throws -> String {
         if FileSystem.exists(FileSystem.join(path, "adapter_config.json")) { return path }
         let inner = try FileSystem.list(path).filter {
             FileSystem.exists(FileSystem.join(FileSystem.join(path, $0), "adapter_config.json"))
@@ -103,8 +104,13 @@ public struct Adapter: Sendable {
             help: "copy the config that PEFT wrote beside the weights, or give the .safetensors file itself with --scale")
     }
 
+    /// The names that adapter weights have, PEFT's before those of the adapters library.
+    static let weightNames = [
+        "adapter_model.safetensors", "adapter_model.safetensors.index.json", "adapter.safetensors",
+    ]
+
     private static func openTensors(in directory: String) throws -> Checkpoint {
-        for name in ["adapter_model.safetensors", "adapter_model.safetensors.index.json"] {
+        for name in weightNames {
             let path = FileSystem.join(directory, name)
             if FileSystem.exists(path) { return try Checkpoint.open(path) }
         }

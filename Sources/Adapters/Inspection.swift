@@ -23,6 +23,10 @@ public struct Inspection: Sendable {
     /// Adapter tensors that the method does not know.
     public let unclaimed: [ExactString]
     public let warnings: [String]
+    /// Prompts, in an adapter or inside a whole model.
+    public let prompts: [PromptSummary]
+    /// Bottleneck adapters, where there are any.
+    public let bottlenecks: BottleneckReport?
     /// Filled by `--stats`, in the order of the tensors.
     public var statistics: [TensorStatistics?]?
 
@@ -30,21 +34,37 @@ public struct Inspection: Sendable {
     public init(path: String) throws {
         self.path = path
         statistics = nil
+        var warnings: [String] = []
         guard Inspection.looksLikeAdapter(path) else {
-            kind = .checkpoint
             checkpoint = try Checkpoint.open(path)
-            (adapter, peftType, dialect, targets, unclaimed, warnings) = (nil, nil, nil, [], [], [])
+            let config = try PromptSource.config(in: checkpoint.directory ?? FileSystem.directory(of: path))
+            let found = Inspection.prompts(in: checkpoint, config: config, path: path, warnings: &warnings)
+            prompts = found.map { source in source.modules.map { PromptSummary($0, in: source.checkpoint) } } ?? []
+            bottlenecks = try? BottleneckReport(among: Inspection.candidates(checkpoint), config: config)
+            warnings += prompts.flatMap(\.warnings) + (bottlenecks?.findings ?? [])
+            let isPrompt = found.map { !$0.modules.isEmpty && $0.others.isEmpty } ?? false
+            kind = isPrompt ? .prompt : bottlenecks != nil ? .adapter : .checkpoint
+            dialect = prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue
+            (adapter, peftType, targets, unclaimed) = (nil, nil, [], [])
+            self.warnings = warnings
             return
         }
         let adapter = try Adapter(path: path)
         self.adapter = adapter
         checkpoint = adapter.checkpoint
         peftType = adapter.config?.peftType
-        dialect = "peft"
-        kind = adapter.keys.contains(where: \.isPrompt) ? .prompt : .adapter
-        var warnings = adapter.warnings
+        let found = Inspection.prompts(in: checkpoint, config: adapter.config, path: path, warnings: &warnings)
+        prompts = found?.modules.map { PromptSummary($0, in: adapter.checkpoint) } ?? []
+        bottlenecks = try? BottleneckReport(
+            among: adapter.checkpoint.tensors.map { PromptTensor($0) }, config: adapter.config)
+        dialect = prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue ?? "peft"
+        // What is a prompt and cannot be read as one is warned of.
+        kind = !prompts.isEmpty || !warnings.isEmpty || adapter.keys.contains(where: \.isPrompt) ? .prompt : .adapter
+        // What is said of keys without PEFT's prefix is said of PEFT's adapters alone.
+        warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings : []
         var targets: [AdapterTarget] = []
-        var unclaimed = adapter.keys
+        let claimed = Set(prompts.flatMap(\.module.tensors))
+        var unclaimed = adapter.keys.filter { !claimed.contains($0.stored) }
         do {
             let method = try MethodRegistry.method(of: adapter)
             unclaimed.removeAll { method.claims($0, of: adapter) }
@@ -54,9 +74,43 @@ public struct Inspection: Sendable {
             // An adapter that cannot be merged can still be looked at.
             warnings.append(error.description)
         }
+        warnings += prompts.flatMap(\.warnings) + (bottlenecks?.findings ?? [])
         self.targets = targets
         self.unclaimed = unclaimed.map(\.stored)
         self.warnings = warnings
+    }
+
+    /// The prompts of a file; what is wrong with them is a warning here, and a refusal when they are stripped.
+    private static func prompts(
+        in checkpoint: Checkpoint, config: AdapterConfig?, path: String, warnings: inout [String]
+    ) -> PromptSource? {
+        guard config?.peftType != nil || !candidates(checkpoint).isEmpty else { return nil }
+        do {
+            return try PromptSource(path: path, directory: nil, checkpoint: checkpoint, config: config)
+        } catch {
+            warnings.append((error as? PeftfileError)?.description ?? "\(error)")
+            return nil
+        }
+    }
+
+    /// Tensors of a checkpoint whose names can be of a prompt encoder or a bottleneck adapter: most models have none,
+    /// and then no name is taken apart.
+    private static func candidates(_ checkpoint: Checkpoint) -> [PromptTensor] {
+        let marks = ["prompt_", "prefix_", "control_trans", "lstm_head", "reparams", "adapter_", "modulelist"]
+            .map { Array($0.utf8) }
+        return checkpoint.tensors.filter { tensor in
+            let name = Array(tensor.name.text.utf8)
+            return name.indices.contains { start in marks.contains { name[start...].starts(with: $0) } }
+        }.map { PromptTensor($0) }
+    }
+
+    /// The bottleneck adapters whose up-projection is zero everywhere; nil before `--stats` read the numbers.
+    public var untrained: [String]? {
+        guard let statistics, let bottlenecks else { return nil }
+        return bottlenecks.untrained { name in
+            checkpoint.position(of: name).flatMap { statistics[$0] }.map { $0.zeroCount == checkpoint[name]?.info.elementCount }
+                ?? false
+        }
     }
 
     /// A directory with a config of its own or in a subdirectory, or a file whose keys are an adapter's.
@@ -100,6 +154,8 @@ public struct Inspection: Sendable {
             "tensors": .array(tensors),
             "targets": .array(targets.map(Inspection.json)),
             "unclaimed": .array(unclaimed.map { .string($0.text) }),
+            "prompts": .array(prompts.map(\.json)),
+            "bottlenecks": bottlenecks?.json(untrained: untrained) ?? .null,
         ])
     }
 

@@ -1,4 +1,5 @@
 import ByteAccess
+import Checkpoints
 
 /// The methods that the house knows, one line each.
 public enum MethodRegistry {
@@ -27,6 +28,7 @@ public enum MethodRegistry {
     ///
     /// - Throws: `.refused` where the config names no type or one that does not exist.
     public static func method(of adapter: Adapter) throws -> any AdapterMethod {
+        if adapter.config?.peftType == nil, let method = method(byTensorsOf: adapter) { return method }
         guard let config = adapter.config else { return BareFactors() }
         guard let peftType = config.peftType else {
             throw PeftfileError(
@@ -39,5 +41,14 @@ public enum MethodRegistry {
                 rule: "PeftTypeUnknown", help: "correct peft_type in adapter_config.json")
         }
         return method
+    }
+
+    /// A method of another library, whose config names no `peft_type`: told by the tensors.
+    private static func method(byTensorsOf adapter: Adapter) -> (any AdapterMethod)? {
+        if !Bottleneck.modules(of: adapter).isEmpty { return Bottleneck() }
+        let tensors = adapter.checkpoint.tensors.map { PromptTensor($0) }
+        // A prompt that cannot be read is one as well.
+        let prompts = try? PromptForms.modules(among: tensors, config: adapter.config)
+        return prompts?.isEmpty == true ? nil : UnmergeableMethod.softPrompts
     }
 }

@@ -83,6 +83,11 @@ public struct SidecarFiles: Sendable {
         self.leftOut = leftOut.sorted()
     }
 
+    /// Whether a file belongs to a tokenizer or a chat template.
+    public static func isTokenizerFile(_ name: String) -> Bool {
+        tokenizerNames.contains(name) || name.hasSuffix(".tiktoken")
+    }
+
     private static func isWanted(_ name: String, namesPythonModules: Bool) -> Bool {
         if tokenizerNames.contains(name) || baseNames.contains(name) || name.hasSuffix(".tiktoken") { return true }
         if name.hasPrefix("LICENSE") || name.hasPrefix("LICENCE") || name.hasPrefix("NOTICE") { return true }

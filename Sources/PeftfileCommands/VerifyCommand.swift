@@ -1,19 +1,22 @@
 import ArgumentParser
 import Peftfile
 
-/// `peftfile verify`: whether a merged checkpoint is what its base and adapters make it.
+/// `peftfile verify`: whether a merged checkpoint is what its base and adapters make it, or a stripped prompt what its
+/// training state produces.
 struct VerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Prove that a merged checkpoint equals its base plus its adapters.",
+        abstract: "Prove that a merge or a strip is right.",
         usage: """
             peftfile verify RESULT --base BASE --adapter ADAPTER... [options]
             peftfile verify RESULT
+            peftfile verify STRIPPED --from UNSTRIPPED [options]
             """,
         discussion: """
             Recomputes every element by an independent path (OpenBLAS, float64) and accepts only the bits that a correct \
             merge can have; compares x·W' with x·W + scale·(x·A)·B on probe vectors. Without --base, inputs and options \
-            are read from the receipt. Exit 0: equivalent; 1: not; 2: could not tell.
+            are read from the receipt. With --from, the prompt is computed again from the training state. Exit 0: \
+            equivalent; 1: not; 2: could not tell.
             """)
 
     @Argument(help: ArgumentHelp("The merged checkpoint.", valueName: "result"))
@@ -24,6 +27,12 @@ struct VerifyCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("An adapter; repeat it for several, in the order of the merge.", valueName: "path"))
     var adapter: [String] = []
+
+    @Option(help: ArgumentHelp("The training state that the result was stripped from.", valueName: "path"))
+    var from: String?
+
+    @Option(help: ArgumentHelp("With --from: the task of a multitask prompt that was baked.", valueName: "n"))
+    var task: Int?
 
     @OptionGroup var arguments: BindingArguments
 
@@ -40,6 +49,11 @@ struct VerifyCommand: ParsableCommand {
             throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
         }
         try requireExistence(result)
+        let strip = try StripRecord(in: result)
+        if let from { return try verifyStrip(from: from, strip, byReceipt: false) }
+        if base == nil, adapter.isEmpty, let strip, let source = strip.source {
+            return try verifyStrip(from: source, strip, byReceipt: true)
+        }
         let inputs = try inputs()
         let binding = try Binding(
             base: try Checkpoint.open(inputs.base), adapters: try inputs.adapters.map(Adapter.init(path:)),
@@ -54,6 +68,10 @@ struct VerifyCommand: ParsableCommand {
         var report = try verifier.run()
         if let record = inputs.record { report.changedFiles = try record.changedFiles() }
         counter?.finish()
+        try show(report)
+    }
+
+    private func show(_ report: EquivalenceReport) throws {
         if common.json {
             Console.output(report.json)
         } else {
@@ -61,6 +79,22 @@ struct VerifyCommand: ParsableCommand {
             Console.output(VerifyPage(report: report, path: result).text)
         }
         if !report.isEquivalent { throw ExitStatus.findings }
+    }
+
+    private func verifyStrip(from path: String, _ record: StripRecord?, byReceipt: Bool) throws {
+        guard base == nil, adapter.isEmpty else {
+            throw PeftfileError(
+                .usage, "--from goes with neither --base nor --adapter", rule: "VerifyInputs",
+                help: "peftfile verify \(result.shellQuoted) --from \(path.shellQuoted)")
+        }
+        if byReceipt { try record?.requireInputs() }
+        let stripped = try PromptSource.open(result)
+        let verifier = StripVerifier(
+            source: try PromptSource(path: path), result: stripped.checkpoint, config: stripped.config,
+            task: task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
+        var report = try verifier.run()
+        if byReceipt { report.changedFiles = try record?.changedFiles() ?? [] }
+        try show(report)
     }
 
     private typealias Inputs = (

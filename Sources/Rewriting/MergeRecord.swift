@@ -1,6 +1,5 @@
 public import Adapters
 import ByteAccess
-import Containers
 import Tensors
 
 /// The inputs and options of an earlier merge, read back from its receipt.
@@ -9,12 +8,7 @@ public struct MergeRecord: Sendable {
     public let adapters: [String]
     public let options: BindingOptions
     public let settings: MergeSettings
-    private let result: String
-    private let receipt: String
-    /// The files that the merge wrote, with the SHA-256 it took of them; nil for `--no-hash`.
-    private let subjects: [(name: String, digest: String?)]
-    /// The inputs' files: path, bytes, SHA-256 of the header.
-    private let inputs: [(path: String, name: String, bytes: UInt64?, header: String?)]
+    private let evidence: ReceiptEvidence
 
     /// Reads the receipt in a merged directory or beside a merged file.
     ///
@@ -47,17 +41,8 @@ public struct MergeRecord: Sendable {
         else { throw malformed("options") }
         self.base = base
         self.adapters = adapters.compactMap { $0 }
-        result = path
-        receipt = file
-        subjects = (document["subject"]?.arrayValue ?? []).compactMap { subject in
-            subject["name"]?.stringValue.map { ($0, subject["digest"]?["sha256"]?.stringValue) }
-        }
-        inputs = ([predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? [])).flatMap { input in
-            (input?["files"]?.arrayValue ?? []).compactMap { file in
-                guard let path = input?["path"]?.stringValue, let name = file["name"]?.stringValue else { return nil }
-                return (path, name, file["bytes"]?.uint64Value, file["header_sha256"]?.stringValue)
-            }
-        }
+        evidence = ReceiptEvidence(
+            result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
         self.options = BindingOptions(
             tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
             weights: weights.compactMap { $0 })
@@ -70,40 +55,10 @@ public struct MergeRecord: Sendable {
     ///
     /// - Throws: `.notFound` where one is not there; `.refused` where size or header changed since the merge.
     public func requireInputs() throws {
-        let help = "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER"
-        for path in [base] + adapters where !FileSystem.exists(path) {
-            throw PeftfileError(
-                .notFound, "its receipt names the input \"\(path.printable)\", which is not there from this directory",
-                file: result, rule: "ReceiptInput", help: "run it where the merge ran, or " + help)
-        }
-        for input in inputs {
-            let path = FileSystem.isDirectory(input.path) ? FileSystem.join(input.path, input.name) : input.path
-            guard FileSystem.exists(path), FileSystem.fileName(of: path) == input.name else { continue }
-            let file = try SafetensorsFile.open(path)
-            guard file.reader.size == input.bytes, SHA256.hex(try file.headerSHA256()) == input.header else {
-                throw PeftfileError(
-                    .refused, "is not the file that the merge read: its size or header differs from the receipt's",
-                    file: path, rule: "ReceiptInput", help: "to judge by what is there now: " + help)
-            }
-        }
+        try evidence.requireInputs(
+            [base] + adapters, operation: "merge", help: "peftfile verify \(evidence.result.shellQuoted) --base BASE --adapter ADAPTER")
     }
 
     /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
-    public func changedFiles() throws -> [String] {
-        try subjects.filter { subject in
-            let path = FileSystem.isDirectory(result) ? FileSystem.join(result, subject.name) : result
-            guard FileSystem.exists(path) else { return true }
-            guard let digest = subject.digest else { return false }
-            let reader = try FileReader(path: path)
-            var hash = SHA256()
-            var offset: UInt64 = 0
-            while offset < reader.size {
-                try Interruption.check()
-                let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
-                hash.update(bytes)
-                offset += UInt64(bytes.count)
-            }
-            return SHA256.hex(hash.finalize()) != digest
-        }.map(\.name)
-    }
+    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

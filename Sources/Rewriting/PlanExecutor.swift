@@ -51,6 +51,7 @@ public struct PlanExecutor: Sendable {
 
     /// Refuses a target that cannot be written before any work is done.
     public func checkTarget() throws {
+        let output = OutputTarget(path: target, replacing: settings.replacing)
         if plan.isSingleFile {
             if FileSystem.isDirectory(target) {
                 throw PeftfileError(
@@ -60,49 +61,12 @@ public struct PlanExecutor: Sendable {
             for path in [target, target + ".receipt.json"] where FileSystem.exists(path) && !settings.replacing {
                 throw PeftfileError(.exists, "exists already", file: path, help: "choose another output or give --force")
             }
-        } else if FileSystem.exists(target), !FileSystem.isDirectory(target) {
-            throw PeftfileError(
-                .exists, "is a file, and the output is a directory", file: target, help: "choose another output")
-        } else if FileSystem.isNonEmptyDirectory(target) {
-            guard settings.replacing else {
-                throw PeftfileError(
-                    .exists, "exists and is not empty", file: target, help: "choose another output or give --force")
-            }
-            guard try FileSystem.list(target).contains(where: { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }) else {
-                throw PeftfileError(
-                    .refused, "holds no checkpoint, and --force replaces nothing else", file: target, rule: "ForeignTarget",
-                    help: "choose another output, or empty the directory first")
-            }
+        } else {
+            try output.checkDirectory()
         }
-        let parent = FileSystem.directory(of: target)
-        guard FileSystem.isDirectory(parent) else {
-            throw PeftfileError(
-                .notFound, "the directory that is to hold the output does not exist", file: target, rule: "ParentMissing",
-                help: "mkdir -p \(parent.shellQuoted)")
-        }
-        try refuseInputAsTarget()
-        let free = try FileSystem.availableBytes(at: parent)
-        guard free >= plan.bytesWritten else {
-            throw PeftfileError(
-                .noSpace, "needs \(plan.bytesWritten) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
-                help: "free \(plan.bytesWritten - free) bytes or choose another disk")
-        }
-    }
-
-    /// An output that replaces one of its own inputs would leave nothing to prove the result against.
-    /// Nor is anything written into an input's directory.
-    private func refuseInputAsTarget() throws {
-        let parent = try FileSystem.resolved(FileSystem.directory(of: target))
-        let output = FileSystem.exists(target)
-            ? try FileSystem.resolved(target) : FileSystem.join(parent, FileSystem.fileName(of: target))
-        for input in [plan.binding.base.path] + plan.binding.adapters.map(\.path) {
-            let resolved = try FileSystem.resolved(input)
-            let isInside = FileSystem.isDirectory(input) && output.hasPrefix(resolved + "/")
-            guard resolved == output || resolved.hasPrefix(output + "/") || isInside else { continue }
-            throw PeftfileError(
-                .refused, isInside ? "lies in an input of this merge" : "is an input of this merge and is never written over",
-                file: target, rule: "OutputIsInput", help: "choose another output")
-        }
+        try output.checkParent()
+        try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
+        try output.checkRoom(for: plan.bytesWritten)
     }
 
     /// Writes everything and publishes it in one step.
@@ -126,7 +90,7 @@ public struct PlanExecutor: Sendable {
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
-                let digest = try write(sidecar, to: staged.path(of: sidecar.name))
+                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing)
                 receipt.add(sidecar: sidecar, digest: digest)
             }
             let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
@@ -242,35 +206,6 @@ public struct PlanExecutor: Sendable {
         var copy = error
         if copy.tensor == nil, copy.code != .interrupted { copy.tensor = tensor }
         return copy
-    }
-
-    private func write(_ sidecar: RewritePlan.Sidecar, to path: String) throws -> String? {
-        switch sidecar.content {
-        case .bytes(let bytes):
-            try FileWriter.write(bytes, to: path)
-            return settings.hashing ? SHA256.hex(SHA256.hash(bytes)) : nil
-        case .copy(let source):
-            let parent = FileSystem.directory(of: path)
-            if !FileSystem.exists(parent) { try FileSystem.makeDirectory(parent, withParents: true) }
-            let reader = try FileReader(path: source)
-            let writer = try FileWriter(path: path)
-            do {
-                var hash = SHA256()
-                var offset: UInt64 = 0
-                while offset < reader.size {
-                    try Interruption.check()
-                    let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
-                    if settings.hashing { hash.update(bytes) }
-                    try writer.write(bytes, at: offset)
-                    offset += UInt64(bytes.count)
-                }
-                try writer.commit()
-                return settings.hashing ? SHA256.hex(hash.finalize()) : nil
-            } catch {
-                writer.discard()
-                throw error
-            }
-        }
     }
 }
 

@@ -37,6 +37,21 @@ import Testing
         }
     }
 
+    @Test func strippedBytesDoNotDependOnTheCPUPath() throws {
+        let directory = try TemporaryDirectory()
+        for state in ["ptuning-lstm", "prefix-projection-t5"] {
+            for path in ["generic", "avx2", "avx2sha"] {
+                let result = try Tool.run(
+                    ["strip", "Fixtures/strip/\(state)/unstripped", "-o", directory.path(state + path)],
+                    environment: ["PEFTFILE_CPU": path])
+                #expect(result.status == 0)
+                #expect(
+                    try TestFile.bytes(directory.path("\(state + path)/adapter_model.safetensors"))
+                        == TestFile.bytes(directory.path("\(state)generic/adapter_model.safetensors")))
+            }
+        }
+    }
+
     @Test func theCommandThatARefusalSuggestsGetsFurther() throws {
         let directory = try TemporaryDirectory()
         let refused = try Tool.run(["merge", adapter, base, "-o", directory.path("out")])

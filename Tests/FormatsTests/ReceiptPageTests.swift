@@ -73,5 +73,9 @@ import Testing
         for name in names {
             for key in Self.keys(try Self.merge(name, into: directory)) { #expect(words.contains(key), "\(key)") }
         }
+        guard case .plan(let plan) = try StripPlan.make(PromptSource(path: Fixtures.path("strip/ptuning-mlp/unstripped")))
+        else { throw TestSupportError("nothing to strip") }
+        let strip = try StripExecutor(plan: plan, target: directory.path("stripped")).run()
+        for key in Self.keys(strip.document) { #expect(words.contains(key), "\(key)") }
     }
 }

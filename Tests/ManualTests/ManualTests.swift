@@ -4,7 +4,7 @@ import Testing
 
 /// The manual pages against the parser and against the documents that the commands print.
 @Suite struct ManualTests {
-    static let commands = ["inspect", "merge", "verify"]
+    static let commands = ["inspect", "merge", "strip", "verify"]
 
     // MARK: Options
 
@@ -107,8 +107,14 @@ import Testing
     static let general: Set<String> = ["schema", "warnings"]
 
     @Test func inspectsKeysAreDocumented() throws {
-        let keys = try Self.document(["inspect", "--json", "--stats", "Fixtures/merge/lora-r1/adapter"])
-        #expect(keys.count > 20)
+        var keys = try Self.document(["inspect", "--json", "--stats", "Fixtures/merge/lora-r1/adapter"])
+        keys.formUnion(try Self.document(["inspect", "--json", "Fixtures/strip/ptuning-lstm/unstripped"]))
+        let directory = try TemporaryDirectory()
+        let header = #"{"a.modulelist.down_proj.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}"#
+        let bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
+        let bottleneck = try directory.write(bytes + [0, 0, 0, 0], to: "bottleneck.safetensors")
+        keys.formUnion(try Self.document(["inspect", "--json", bottleneck]))
+        #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-inspect").jsonKeys == keys)
     }
 
@@ -123,6 +129,18 @@ import Testing
         for name in ["lora-embedding-tied", "lora-monteclora", "lora-pissa"] { keys.formUnion(try merge(name)) }
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
+    }
+
+    @Test func stripsKeysAreDocumented() throws {
+        let directory = try TemporaryDirectory()
+        func strip(_ state: String, _ options: [String] = []) throws -> Set<String> {
+            try Self.document(["strip", "--json", "Fixtures/strip/\(state)", "-o", directory.path("out")] + options)
+        }
+        var keys = try strip("ptuning-mlp/unstripped", ["--dry-run"])
+        keys.formUnion(try strip("ptuning-mlp/unstripped"))
+        keys.formUnion(try strip("ptuning-mlp/peft"))
+        #expect(keys.count > 40)
+        #expect(try ManualPage("peftfile-strip").jsonKeys == keys)
     }
 
     @Test func verifysKeysAreDocumented() throws {

@@ -19,7 +19,7 @@ struct UnmergeableMethod: AdapterMethod {
     func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
 
     private func sentence(_ adapter: Adapter) -> String {
-        "\(adapter.config?.peftType ?? "this method") cannot be merged: \(reason)"
+        "\(adapter.config?.peftType ?? "a prefix or prompt") cannot be merged: \(reason)"
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
@@ -30,7 +30,7 @@ struct UnmergeableMethod: AdapterMethod {
 
     /// Trained vectors that are put before the input or into the attention cache.
     static let softPrompts = UnmergeableMethod(
-        peftTypes: ["PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"],
+        peftTypes: SoftPrompt.allCases.map(\.peftType),
         reason: "it adds virtual tokens to the input or the attention cache, and no weight of the base changes")
 
     /// LLaMA-Adapter (arXiv:2303.16199).

@@ -1,4 +1,4 @@
-// The arithmetic of the house in C: dtype conversion, the rank-r update, SHA-256.
+// The arithmetic of the house in C: dtype conversion, the rank-r update, elementary functions, SHA-256.
 //
 // Every function exists in a portable form; some have others for x86-64 with AVX2, FMA and F16C (and AVX-512), or AArch64,
 // chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing
@@ -142,6 +142,15 @@ void ck_transpose(const double *source, size_t rows, size_t columns, double *res
 
 /// Whether no element is NaN or infinite.
 bool ck_all_finite(const double *source, size_t count);
+
+// MARK: Elementary functions
+
+/// exp(x) within 0.625 ulp, subnormal results within 1 ulp; 0 and Inf beyond the range.
+double ck_exp(double x);
+/// tanh(x) within 0.625 ulp; the sign of zero is kept.
+double ck_tanh(double x);
+/// 1 / (1 + exp(-x)) within 0.625 ulp, subnormal results within 1 ulp.
+double ck_sigmoid(double x);
 
 // MARK: SHA-256 (FIPS 180-4)
 

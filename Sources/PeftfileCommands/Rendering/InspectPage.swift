@@ -31,6 +31,7 @@ struct InspectPage {
                     [$0.fileName.printable, Text.count($0.file.tensors.count), Text.count($0.file.reader.size)]
                 }, right: [1, 2])
         }
+        result += PromptSection(inspection: inspection).text
         if inspection.adapter != nil {
             line("unclaimed", inspection.unclaimed.isEmpty ? "none" : "\(inspection.unclaimed.count)")
             for name in inspection.unclaimed.prefix(20) { result += "    \(name.text.printable)\n" }
@@ -58,9 +59,16 @@ struct InspectPage {
     private var title: String {
         switch inspection.kind {
         case .checkpoint: "checkpoint"
-        case .prompt: "prompt" + (inspection.peftType.map { ", PEFT \($0.printable)" } ?? "")
-        case .adapter: "adapter" + (inspection.peftType.map { ", PEFT \($0.printable)" } ?? ", no config")
+        case .prompt: "prompt" + origin
+        case .adapter:
+            "adapter" + (origin.isEmpty ? inspection.adapter?.config == nil ? ", no config" : ", no peft_type" : origin)
         }
+    }
+
+    /// PEFT's method, or the library whose names these are.
+    private var origin: String {
+        if let type = inspection.peftType { return ", PEFT \(type.printable)" }
+        return inspection.dialect.flatMap { $0 == "peft" ? nil : ", \($0)" } ?? ""
     }
 
     /// A metadata value on one line, cut where it is long: trainers store whole configs there.

@@ -1,0 +1,104 @@
+public import ByteAccess
+
+/// How a prompt comes out of stored tensors, as a value: what is read, in which shapes, and what is computed.
+///
+/// Everything is float64 from the widened stored numbers, in the order that the cases state; the result is rounded once.
+/// `PromptEvaluator` computes it for writing, `PromptRecomputation` by other arithmetic for verification.
+public enum PromptFormula: Sendable, Hashable {
+    /// The numbers as they are stored.
+    case stored(ExactString)
+    case perceptron(PromptPerceptron)
+    case recurrent(PromptRecurrence)
+    case task(TaskPrompt)
+
+    /// The formula for people: E is the embedding.
+    public var text: String {
+        switch self {
+        case .stored: "as stored"
+        case .perceptron(let value): value.text
+        case .recurrent(let value): value.text
+        case .task(let value): "E * (cols rows) of task \(value.task)"
+        }
+    }
+
+    /// The tensors that are read.
+    public var tensors: [ExactString] {
+        switch self {
+        case .stored(let name): [name]
+        case .perceptron(let value): [value.embedding] + value.layers.flatMap { [$0.weight, $0.bias] }
+        case .recurrent(let value):
+            [value.embedding]
+                + value.layers.flatMap { [$0.forward, $0.reverse] }
+                .flatMap { [$0.inputWeight, $0.hiddenWeight, $0.inputBias, $0.hiddenBias] }
+                + value.head.flatMap { [$0.weight, $0.bias] }
+        case .task(let value): [value.embedding, value.columns, value.rows]
+        }
+    }
+}
+
+/// An embedding through linear layers with one function between each two:
+///
+///     y = W_n f(... f(W_1 e + b_1) ...) + b_n     for each row e of the embedding
+///
+/// Each layer as ``PromptLayer`` defines it.
+public struct PromptPerceptron: Sendable, Hashable {
+    public let embedding: ExactString
+    /// Rows of the embedding: virtual tokens.
+    public let tokens: Int
+    public let layers: [PromptLayer]
+    public let activation: PromptActivation
+
+    var text: String {
+        layers.indices.reversed().map { "W\($0 + 1)" + ($0 > 0 ? " \(activation.rawValue)(" : " E + b1") }.joined()
+            + layers.indices.dropFirst().map { ") + b\($0 + 1)" }.joined()
+    }
+}
+
+/// An embedding through a bidirectional LSTM of any number of layers, and then linear layers with ReLU between them.
+///
+/// For each direction, with h and c zero before the first token, gates in the order i, f, g, o of the rows of W:
+///
+///     p = (b_ih + b_hh) + W_ih x + W_hh h       each product by fma from zero, added in this order
+///     c = σ(p_f)·c + σ(p_i)·tanh(p_g);   h = σ(p_o)·tanh(c)
+///
+/// c is the sum of its two products, each rounded. A layer's output for a token is forward h then reverse h. Dropout between layers is for training alone.
+/// Source: torch.nn.LSTM's documentation.
+public struct PromptRecurrence: Sendable, Hashable {
+    public struct Direction: Sendable, Hashable {
+        /// (4·hidden, inputs)
+        public let inputWeight: ExactString
+        /// (4·hidden, hidden)
+        public let hiddenWeight: ExactString
+        /// (4·hidden)
+        public let inputBias: ExactString
+        /// (4·hidden)
+        public let hiddenBias: ExactString
+    }
+    public struct Layer: Sendable, Hashable {
+        public let inputs: Int
+        public let forward: Direction
+        public let reverse: Direction
+    }
+    public let embedding: ExactString
+    public let tokens: Int
+    public let hidden: Int
+    public let layers: [Layer]
+    /// The linear layers on top, ReLU between them.
+    public let head: [PromptLayer]
+
+    var text: String { "W2 relu(W1 LSTM(E) + b1) + b2, \(layers.count) bidirectional layers of \(hidden)" }
+}
+
+/// One task's prompt of multitask prompt tuning: `prompt ⊙ (cols_t · rows_t)`, the product by fma from zero over ranks.
+public struct TaskPrompt: Sendable, Hashable {
+    /// (tokens, width)
+    public let embedding: ExactString
+    /// (tasks, tokens, ranks)
+    public let columns: ExactString
+    /// (tasks, ranks, width)
+    public let rows: ExactString
+    public let task: Int
+    public let tokens: Int
+    public let ranks: Int
+    public let width: Int
+}

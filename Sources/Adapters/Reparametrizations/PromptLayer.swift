@@ -1,0 +1,71 @@
+public import ByteAccess
+
+/// One linear layer of a prompt encoder: y = W·x + b, W (out, in), b (out).
+///
+/// Element j of y is defined as `b[j] + (sum over k = 0 ... in − 1, by fma from zero, of W[j, k]·x[k])`, in float64.
+public struct PromptLayer: Sendable, Hashable {
+    public let weight: ExactString
+    public let bias: ExactString
+    public let inputs: Int
+    public let outputs: Int
+}
+
+/// The function between two linear layers, element by element.
+///
+/// The names are those of transformers' `ACT2FN` and of AdapterHub's `Activation_Function_Class`. Source:
+/// transformers/activations.py, adapters/methods/modeling.py.
+public enum PromptActivation: String, Sendable, Hashable, CaseIterable {
+    case tanh, relu, sigmoid, silu
+    case leakyReLU = "leakyrelu"
+    case geluTanh = "gelu_new"
+    case quickGELU = "quick_gelu"
+    case identity = "linear"
+
+    /// The function that a config names, in upper or lower case.
+    public init?(name: String) {
+        switch name.lowercased() {
+        case "tanh": self = .tanh
+        case "relu": self = .relu
+        case "sigmoid": self = .sigmoid
+        case "silu", "swish": self = .silu
+        case "leakyrelu": self = .leakyReLU
+        case "gelu_new", "gelu_pytorch_tanh": self = .geluTanh
+        case "quick_gelu": self = .quickGELU
+        case "linear", "identity": self = .identity
+        default: return nil
+        }
+    }
+}
+
+extension PromptLayer {
+    /// The layers of an `nn.Sequential` under `prefix`: linear layers at `steps`, functions between them.
+    ///
+    /// - Parameters:
+    ///   - steps: the places that linear layers have, in order: 0, 2 for two of them.
+    ///   - input: the tensor whose last dimension enters the first layer.
+    ///   - width: that dimension.
+    /// - Throws: `.refused` with both shapes where a layer does not take what the one before it gives.
+    static func sequence(
+        of group: PromptGroup, under prefix: String, steps: [Int], from input: PromptTensor, width: Int
+    ) throws -> [PromptLayer] {
+        var layers: [PromptLayer] = []
+        var (before, inputs) = (input, width)
+        for step in steps {
+            let weight = try group.required("\(prefix).\(step).weight")
+            let bias = try group.required("\(prefix).\(step).bias")
+            try weight.requireNumbers(rank: 2)
+            try bias.requireNumbers(rank: 1)
+            try weight.requireShape([weight.shape[0], inputs], dueTo: before)
+            try bias.requireShape([weight.shape[0]], dueTo: weight)
+            layers.append(
+                PromptLayer(weight: weight.stored, bias: bias.stored, inputs: inputs, outputs: weight.shape[0]))
+            (before, inputs) = (weight, weight.shape[0])
+        }
+        return layers
+    }
+
+    /// The names of `sequence`'s tensors below the root.
+    static func leaves(under prefix: String, steps: [Int]) -> [String] {
+        steps.flatMap { ["\(prefix).\($0).weight", "\(prefix).\($0).bias"] }
+    }
+}

@@ -1,0 +1,79 @@
+public import ByteAccess
+public import Tensors
+
+/// A prompt found among stored tensors: what it is for, how it comes out of them, and what it is called when stripped.
+public struct PromptModule: Sendable {
+    /// The form's name, for people: `PEFT prefix MLP`.
+    public var form: String
+    /// What the prompt does: key and value slots, or virtual tokens of the input.
+    public var kind: SoftPrompt
+    /// The convention of the names: `peft`, `adapterhub`.
+    public var dialect = "peft"
+    /// Whether names and config are PEFT's.
+    public var isPEFT: Bool
+    /// The path of the encoder's module, without wrappers.
+    public var root: String
+    public var formula: PromptFormula
+    /// The tensors that the form accounts for: those of the formula, and those that fall away with it.
+    public var tensors: [ExactString]
+    /// Rows of the result; nil for a flat vector whose config does not tell.
+    public var tokens: Int?
+    /// Elements of the result.
+    public var elements: Int
+    /// The dtype of the embedding, which a stripped prompt keeps.
+    public var dtype: DType
+    /// What the source itself calls the prompt where it has no reparametrization, and in which shape.
+    public var sourceName: ExactString
+    public var sourceShape: Shape
+    /// Why the source has no such name, where it has none.
+    public var noSourceLayout: String?
+    /// Why PEFT cannot hold it, where it cannot.
+    public var noPEFTLayout: String?
+    /// The factors of multitask prompt tuning.
+    public var factors: TaskFactors?
+    /// The config section that speaks of this prompt.
+    public var config: AdapterConfig?
+
+    /// `prefix_task_cols` (tasks, tokens, ranks) and `prefix_task_rows` (tasks, ranks, width).
+    public struct TaskFactors: Sendable {
+        public var columns: ExactString
+        public var rows: ExactString
+        public var tasks: Int
+        public var ranks: Int
+    }
+
+    /// Whether there is a reparametrization to take away.
+    public var isReparametrized: Bool { if case .stored = formula { false } else { true } }
+
+    /// Width of a row of the result.
+    public var width: Int? { tokens.map { elements / $0 } }
+
+    init(
+        form: String, kind: SoftPrompt, isPEFT: Bool, group: PromptGroup, formula: PromptFormula, embedding: PromptTensor,
+        tokens: Int?, elements: Int, sourceName: String, flat: Bool = false, config: AdapterConfig?
+    ) {
+        self.form = form
+        self.kind = kind
+        self.isPEFT = isPEFT
+        root = group.root
+        self.formula = formula
+        tensors = group.leaves.compactMap { group.tensors[$0]?.stored }
+        self.tokens = tokens
+        self.elements = elements
+        dtype = embedding.dtype
+        self.sourceName = ExactString(group.root.isEmpty ? sourceName : "\(group.root).\(sourceName)")
+        sourceShape = if !flat, let tokens { [tokens, elements / tokens] } else { [elements] }
+        self.config = config
+    }
+
+    /// tokens · width, refused where it does not fit.
+    static func elements(_ tokens: Int, _ width: Int, _ tensor: PromptTensor) throws -> Int {
+        let (count, overflow) = tokens.multipliedReportingOverflow(by: width)
+        guard !overflow, count <= Int.max / 16 else {
+            throw PeftfileError(
+                .refused, "makes a prompt of \(tokens) × \(width) numbers, which does not fit memory",
+                tensor: tensor.stored, rule: "PromptShape")
+        }
+        return count
+    }
+}
