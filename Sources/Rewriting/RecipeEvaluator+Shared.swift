@@ -1,0 +1,68 @@
+import Adapters
+import ByteAccess
+import Synchronization
+import Tensors
+
+/// What all panels of a tensor share, prepared once.
+extension RecipeEvaluator {
+    func prepared() throws -> Shared {
+        try shared.withLock { known in
+            if let known { return known }
+            var result = Shared()
+            for placed in recipe.updates { result.terms.append(try term(placed)) }
+            for replacement in recipe.rowReplacements {
+                let rows = Dictionary(replacement.rows.enumerated().map { ($1, $0) }) { _, last in last }
+                result.replacements.append((rows, replacement.columns, try replacement.values.matrix(from: numbers)))
+            }
+            for magnitude in recipe.magnitudes {
+                let values = try magnitude.values.matrix(from: numbers)
+                let norms = magnitude.axis == .columns ? try columnNorms(of: magnitude.region, result) : nil
+                result.magnitudes.append((values, norms))
+            }
+            known = result
+            return result
+        }
+    }
+
+    func term(_ placed: TensorRecipe.PlacedUpdate) throws -> Term {
+        switch placed.update {
+        case .lowRank(let left, let right, let scale):
+            return .lowRank(
+                region: placed.region, left: try left.matrix(from: numbers), right: try right.matrix(from: numbers),
+                rank: left.columns, scale: scale)
+        case .dense(let values, let scale):
+            return .dense(region: placed.region, values: try values.matrix(from: numbers), scale: scale)
+        case .decomposed(let decomposition, let transposed, let scale):
+            let weight = try wholeSource()
+            let factors = try decomposition.factors(
+                ofStored: weight, rows: recipe.rows, columns: recipe.columns, transposed: transposed)
+            return .lowRank(
+                region: placed.region, left: factors.left, right: factors.right, rank: factors.rank, scale: scale)
+        }
+    }
+
+    func wholeSource() throws -> [Double] {
+        try Conversion.widened(
+            try sourceBytes(rows: 0..<recipe.rows), as: recipe.sourceDType, count: recipe.rows * recipe.columns)
+    }
+
+    /// ‖V[:, j]‖ for every column of the region, summing squares by fused multiply-add down the rows.
+    func columnNorms(of region: Region, _ shared: Shared) throws -> [Double] {
+        var squares = [Double](repeating: 0, count: region.columns.count)
+        var row = region.rows.lowerBound
+        while row < region.rows.upperBound {
+            let rows = row..<min(row + 256, region.rows.upperBound)
+            var values = try Conversion.widened(
+                try sourceBytes(rows: rows), as: recipe.sourceDType, count: rows.count * recipe.columns)
+            try apply(shared, to: &values, rows: rows)
+            for line in 0..<rows.count {
+                for (index, column) in region.columns.enumerated() {
+                    let value = values[line * recipe.columns + column]
+                    squares[index] = squares[index].addingProduct(value, value)
+                }
+            }
+            row = rows.upperBound
+        }
+        return squares.map { $0.squareRoot() }
+    }
+}
