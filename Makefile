@@ -2,6 +2,7 @@
 # make demo    merge a real adapter, verify the result, print both reports
 # make test    every test
 # make test-arm  the C kernels on AArch64, emulated, against those of this machine (not part of make test)
+# make bench   time the tool against cp and others; BENCH="--size small --rounds 1" for a short one
 # make clean   remove what was built
 #
 # demo, test and test-arm install what they need beside Swift where they may, and say the line to run where they may not.
@@ -15,7 +16,7 @@ ARM_PACKAGES = gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-us
 PEFTFILE = .build/release/peftfile
 CASE = Fixtures/merge/lora-sharded-bf16
 
-.PHONY: build demo test test-arm clean packages
+.PHONY: build demo test test-arm bench clean packages
 
 build:
 	$(SWIFT) build -c release --static-swift-stdlib --product peftfile
@@ -33,9 +34,13 @@ test-arm:
 	@bash .ci/packages $(ARM_PACKAGES)
 	@bash Tests/Arm/run .build/arm
 
+bench: packages build
+	$(SWIFT) build -c release --static-swift-stdlib --product peftfile-bench
+	.build/release/peftfile-bench $(BENCH)
+
 packages:
 	@bash .ci/packages $(PACKAGES)
 
 clean:
 	$(SWIFT) package clean
-	rm -rf .build/demo
+	rm -rf .build/demo .build/bench

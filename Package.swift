@@ -18,6 +18,7 @@ let package = Package(
     products: [
         .library(name: "Peftfile", targets: ["Peftfile"]),
         .executable(name: "peftfile", targets: ["PeftfileTool"]),
+        .executable(name: "peftfile-bench", targets: ["PeftfileBench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -61,6 +62,11 @@ let package = Package(
             ],
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
+
+        // Outside the house: it times what stands in it.
+        .executableTarget(
+            name: "PeftfileBench", dependencies: ["Peftfile"], path: "Benchmarks", exclude: ["README.md", "Peers"],
+            swiftSettings: house),
 
         // Tests mirror the floors. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
         .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),

@@ -81,6 +81,20 @@ import Testing
         }
     }
 
+    /// The benchmark sees what any user of the library sees, and the product does not see the benchmark.
+    @Test func benchmarksStandOutside() throws {
+        let folder = FloorPlan.repository.appendingPathComponent("Benchmarks")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".swift") }
+        #expect(!names.isEmpty)
+        for name in names {
+            let file = FloorPlan.SourceFile(path: name, module: "PeftfileBench", text: try FloorPlan.text("Benchmarks/\(name)"))
+            #expect(Set(FloorPlan.imports(of: file)).isSubset(of: ["Foundation", "Peftfile"]), "Benchmarks/\(name)")
+        }
+        let manifest = try FloorPlan.text("Package.swift")
+        #expect(FloorPlan.declared("PeftfileBench", manifest: manifest) == ["Peftfile"])
+        #expect(plan.floors.allSatisfy { !$0.package.contains("PeftfileBench") })
+    }
+
     /// The modules that differ from system to system have three doors.
     @Test func platformModulesHaveThreeDoors() {
         let doors = ["PeftfileCommands/Console.swift", "PeftfileTool/main.swift"]
