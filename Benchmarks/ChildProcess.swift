@@ -58,7 +58,8 @@ enum ChildProcess {
         let cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime)
         let elsewhere = busy.flatMap { before in Clock.machine().map { max(0, $0 - before - cpu) } }
         return Cost(
-            wall: wall, cpu: cpu, elsewhere: elsewhere, peakMemory: Int(usage.ru_maxrss) * unit, status: status & 0x7F == 0 ? status >> 8 & 0xFF : nil)
+            wall: wall, cpu: cpu, elsewhere: elsewhere, peakMemory: Int(usage.ru_maxrss) * unit,
+            status: status & 0x7F == 0 ? status >> 8 & 0xFF : nil)
     }
 
     /// What a command prints, or nil where it is missing or fails.

@@ -48,7 +48,8 @@ struct Goals {
             let peaks = samples.values(id) { Double($0.peakMemory) / 1_048_576 }
             // The largest of the rounds is what is promised.
             rows.append(
-                Measure("peak RSS, \(run.label)", "MiB", [peaks.max()].compactMap(\.self), goal: goal, note: samples.failures[id]))
+                Measure(
+                    "peak RSS, \(run.label)", "MiB", [peaks.max()].compactMap(\.self), goal: goal, note: samples.failures[id]))
         }
         for kind in AdapterKind.allCases where options.groups.contains(.rounding) {
             let id = "check-\(kind.rawValue)"

@@ -45,7 +45,8 @@ struct Samples {
                     // A command's own message comes first; of a Python traceback the last line says what it is.
                     let lines = said.split(separator: "\n")
                     let line = said.hasPrefix("Traceback") ? lines.last : lines.first
-                    failures[run.id] = line.map(String.init) ?? "ended with status \(cost.status.map { "\($0)" } ?? "of a signal")"
+                    failures[run.id] =
+                        line.map(String.init) ?? "ended with status \(cost.status.map { "\($0)" } ?? "of a signal")"
                 }
             }
         }
