@@ -49,10 +49,14 @@ let package = Package(
             dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
             swiftSettings: house),
         .target(
+            name: "Checking",
+            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
+            swiftSettings: house),
+        .target(
             name: "Peftfile",
             dependencies: [
                 "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Rewriting",
-                "Verification",
+                "Verification", "Checking",
             ],
             swiftSettings: house),
         .target(
@@ -98,6 +102,11 @@ let package = Package(
             dependencies: [
                 "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
                 "TestSupport",
+            ], swiftSettings: house),
+        .testTarget(
+            name: "CheckingTests",
+            dependencies: [
+                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Checking", "TestSupport",
             ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
