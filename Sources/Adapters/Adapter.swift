@@ -34,15 +34,15 @@ public struct Adapter: Sendable {
             }
             self.directory = directory
             // The config comes first: without it a directory is no adapter, whatever lies in it.
-            config = try AdapterConfig(path: FileSystem.join(directory, "adapter_config.json"))
+            config = try AdapterConfig(
+                path: Adapter.configPath(in: directory) ?? FileSystem.join(directory, "adapter_config.json"))
             checkpoint = try Adapter.openTensors(in: directory)
         } else {
             checkpoint = try Checkpoint.open(path)
             let parent = FileSystem.directory(of: path)
-            let configPath = FileSystem.join(parent, "adapter_config.json")
-            let hasConfig = FileSystem.exists(configPath)
-            directory = hasConfig ? parent : nil
-            config = hasConfig ? try AdapterConfig(path: configPath) : nil
+            let configPath = Adapter.configPath(in: parent)
+            directory = configPath.map { _ in parent }
+            config = try configPath.map { try AdapterConfig(path: $0) }
         }
         (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
         if !keys.isEmpty, keys.allSatisfy({ !$0.hadPrefix }), config?.peftType != nil, !keys.contains(where: \.isPrompt) {
@@ -87,9 +87,18 @@ public struct Adapter: Sendable {
         return (keys, copies)
     }
 
+    /// `adapter_config.json`, or OpenDelta's `config.json`, which names a `delta_type`; a model's own config does not.
+    static func configPath(in directory: String) -> String? {
+        let own = FileSystem.join(directory, "adapter_config.json")
+        if FileSystem.exists(own) { return own }
+        let other = FileSystem.join(directory, "config.json")
+        guard FileSystem.isRegularFile(other), (try? AdapterConfig(path: other))?["delta_type"] != nil else { return nil }
+        return other
+    }
+
     /// The directory with the config: `path` itself, or its one subdirectory that has one.
     static func adapterDirectory(in path: String) throws -> String {
-        if FileSystem.exists(FileSystem.join(path, "adapter_config.json")) { return path }
+        if configPath(in: path) != nil { return path }
         let inner = try FileSystem.list(path).filter {
             FileSystem.exists(FileSystem.join(FileSystem.join(path, $0), "adapter_config.json"))
         }
@@ -114,6 +123,8 @@ public struct Adapter: Sendable {
             let path = FileSystem.join(directory, name)
             if FileSystem.exists(path) { return try Checkpoint.open(path) }
         }
+        // OpenDelta's directory is laid out as a model's.
+        if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
         let pickle = FileSystem.join(directory, "adapter_model.bin")
         if FileSystem.exists(pickle) {
             throw PeftfileError(

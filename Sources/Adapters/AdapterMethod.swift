@@ -165,6 +165,8 @@ public struct ParameterUpdate: Sendable {
         case magnitude(values: Factor, perColumn: Bool)
         /// What the method's initialisation took out of the base, with the adapter's weight.
         case decomposition(BaseDecomposition, scale: Double)
+        /// A bottleneck without a non-linearity behind the layer, on its weight or its bias.
+        case bottleneck(LinearBottleneck, scale: Double)
     }
 
     public var place: ParameterPlace

@@ -164,6 +164,7 @@ extension ParameterUpdate {
         case .add(let values, _), .replaceRows(_, let values), .magnitude(let values, _): [values.tensor]
         case .replace(let tensor, _): [tensor]
         case .decomposition: []
+        case .bottleneck(let bottleneck, _): bottleneck.tensors
         }
     }
 }

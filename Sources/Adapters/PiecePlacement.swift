@@ -21,7 +21,7 @@ struct PiecePlacement {
     private var matrixRows: Int { recipe.isExpertStack ? recipe.shape[1] : recipe.rows }
 
     func requireWhole(_ what: String) throws {
-        let coversTensor = piece.storedOffset == 0 && piece.rows.count == (piece.transposed ? recipe.columns : recipe.rows)
+        let coversTensor = piece.storedOffset == 0 && piece.rows.count == (piece.transposed ? recipe.columns : storedLength)
         guard coversTensor, place.pieces.count == 1, piece.storedExpert == nil else {
             throw PeftfileError(
                 .unsupported, "is stored fused with other parameters, and \(what) must be whole", tensor: piece.tensor,

@@ -148,10 +148,13 @@ struct RecipeAssembly {
                     region: Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns),
                     update: .decomposed(
                         decomposition, transposed: update.place.updateTransposed != piece.transposed, scale: scale)))
+        case .bottleneck(let bottleneck, let scale):
+            try requireMergeable(recipe)
+            try RecipeAssembly.fold(bottleneck, scale: scale, into: &recipe, at: place)
+            try noteNotAdditive(name, adapter)
         case .magnitude(let values, let perColumn):
             recipe.magnitudes.append(try place.magnitude(values, perColumn: perColumn))
-            guard changedBy[name, default: []].subtracting([adapter]).isEmpty else { throw notAdditive(name) }
-            nonAdditiveBy[name] = adapter
+            try noteNotAdditive(name, adapter)
         case .replace(let tensor, let shared):
             if let other = replacedBy.updateValue(adapter, forKey: name), other != adapter { throw twice(name) }
             try replace(&recipe, with: tensor, adapter: adapter, place: place, entry: entry)
@@ -170,6 +173,11 @@ struct RecipeAssembly {
         if let other = nonAdditiveBy[name], other != adapter { throw notAdditive(name) }
         changedBy[name, default: []].insert(adapter)
         recipes[name] = recipe
+    }
+
+    private mutating func noteNotAdditive(_ name: ExactString, _ adapter: Int) throws {
+        guard changedBy[name, default: []].subtracting([adapter]).isEmpty else { throw notAdditive(name) }
+        nonAdditiveBy[name] = adapter
     }
 
     private func requireMergeable(_ recipe: TensorRecipe) throws {
@@ -236,7 +244,7 @@ struct RecipeAssembly {
 
     private func notAdditive(_ name: ExactString) -> PeftfileError {
         PeftfileError(
-            .refused, "an adapter rescales it (DoRA) and another changes it too; the order would matter", tensor: name,
+            .refused, "an adapter multiplies it (DoRA, a bottleneck) and another changes it too; the order would matter", tensor: name,
             rule: "NotAdditive", help: "merge one adapter, then merge the other onto the result")
     }
 }

@@ -15,6 +15,8 @@ public enum WeightUpdate: Sendable, Hashable {
     /// A low-rank term whose factors are computed from the base matrix itself: `scale · Σ_k left[i, k]·right[k, j]`.
     /// `transposed` says that the decomposition reads the transpose of the matrix that the term is applied to.
     case decomposed(BaseDecomposition, transposed: Bool, scale: Double)
+    /// A low-rank term one of whose factors is a product with the base matrix itself: a linear map behind the layer.
+    case composed(BaseComposition, scale: Double)
 }
 
 /// A rectangle of a matrix: the rows and columns that a term changes.
@@ -93,20 +95,12 @@ public enum BaseDecomposition: Sendable, Hashable {
     ) {
         guard transposed else { return try factors(of: weight, rows: rows, columns: columns) }
         // W = X·Y for the transpose means Wᵀ = Yᵀ·Xᵀ for what is stored.
-        let turned = BaseDecomposition.transpose(weight, rows: rows, columns: columns)
+        let turned = Kernels.transposed(weight, rows: rows, columns: columns)
         let (left, right, rank) = try factors(of: turned, rows: columns, columns: rows)
         return (
-            BaseDecomposition.transpose(right, rows: rank, columns: rows),
-            BaseDecomposition.transpose(left, rows: columns, columns: rank), rank
+            Kernels.transposed(right, rows: rank, columns: rows),
+            Kernels.transposed(left, rows: columns, columns: rank), rank
         )
-    }
-
-    private static func transpose(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
-        var result = [Double](repeating: 0, count: matrix.count)
-        matrix.withUnsafeBufferPointer { source in
-            result.withUnsafeMutableBufferPointer { Kernels.transpose(source, rows: rows, columns: columns, into: $0) }
-        }
-        return result
     }
 
     private func triplets(of weight: [Double], rows: Int, columns: Int, range: Range<Int>) throws -> (

@@ -13,23 +13,11 @@
 //
 // Only +, -, *, /, fma and floor are used, each rounded once as IEEE 754 says.
 
-#include "kernels.h"
+#include "elementary.h"
 
 #include <math.h>
 
 #pragma STDC FP_CONTRACT OFF
-
-/// An unevaluated sum of two doubles, |low| <= ulp(high) / 2 or so.
-typedef struct pair {
-    double high, low;
-} pair;
-
-/// a + b without error, whatever their sizes (D. Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B).
-static pair two_sum(double a, double b) {
-    double sum = a + b;
-    double part = sum - a;
-    return (pair){sum, (a - (sum - part)) + (b - part)};
-}
 
 /// ln 2 in two parts; the first has 33 significant bits, so that its product with |k| < 2^11 is exact.
 static const double LN2_HIGH = 0x1.62E42FEE00000p-1;
@@ -42,29 +30,25 @@ static const double COEFFICIENTS[12] = {
     1.0 / 362880,   1.0 / 3628800,   1.0 / 39916800,   1.0 / 479001600,    1.0 / 6227020800.0,  1.0 / 87178291200.0,
 };
 
-/// s and k of the expansion, for a finite |x| < 800.
-static pair expansion(double x, int *k) {
+ck_pair ck_expansion(double x, int *k) {
     double multiple = floor(fma(x, LOG2_E, 0.5));
     *k = (int)multiple;
     // x - k LN2_HIGH is exact: the product is, and the difference loses the leading bits of both.
-    pair r = two_sum(x - multiple * LN2_HIGH, -(multiple * LN2_LOW));
+    ck_pair r = ck_two_sum(x - multiple * LN2_HIGH, -(multiple * LN2_LOW));
     double q = COEFFICIENTS[11];
     for (int n = 10; n >= 0; n--) q = fma(q, r.high, COEFFICIENTS[n]);
     double square = r.high * r.high;
     double square_rest = fma(r.high, r.high, -square);
     double cubic = square * r.high * q;
-    pair s = two_sum(r.high, 0.5 * square);
+    ck_pair s = ck_two_sum(r.high, 0.5 * square);
     // The small parts: of r, of r^2/2 (where 2 r.high r.low / 2 belongs), and the cubic term.
     double rest = s.low + (r.low + fma(r.high, r.low, 0.5 * square_rest));
-    pair sum = two_sum(s.high, cubic);
-    return two_sum(sum.high, sum.low + rest);
+    ck_pair sum = ck_two_sum(s.high, cubic);
+    return ck_two_sum(sum.high, sum.low + rest);
 }
 
-/// 2^k for |k| <= 1022.
-static double power_of_two(int k) { return ck_double((uint64_t)(k + 1023) << 52); }
-
 /// numerator / denominator, corrected once by its remainder.
-static double quotient(pair numerator, pair denominator) {
+static double quotient(ck_pair numerator, ck_pair denominator) {
     double first = numerator.high / denominator.high;
     double rest = fma(-first, denominator.high, numerator.high);
     rest = rest + (numerator.low - first * denominator.low);
@@ -77,13 +61,13 @@ double ck_exp(double x) {
     if (x > 709.79) return ck_double(UINT64_C(0x7FF) << 52);
     if (x < -745.2) return 0;
     int k;
-    pair s = expansion(x, &k);
-    pair one = two_sum(1, s.high);
+    ck_pair s = ck_expansion(x, &k);
+    ck_pair one = ck_two_sum(1, s.high);
     double value = one.high + (one.low + s.low);
-    if (k >= -1021 && k <= 1022) return value * power_of_two(k);
+    if (k >= -1021 && k <= 1022) return value * ck_power_of_two(k);
     // In two steps: the first is exact, the second overflows or rounds a subnormal.
     int half = k / 2;
-    return value * power_of_two(half) * power_of_two(k - half);
+    return value * ck_power_of_two(half) * ck_power_of_two(k - half);
 }
 
 double ck_tanh(double x) {
@@ -94,16 +78,16 @@ double ck_tanh(double x) {
     if (size < 0x1p-28) return x;
     // tanh(x) = (exp(2x) - 1) / (exp(2x) + 1).
     int k;
-    pair s = expansion(2 * size, &k);
-    pair numerator = s;
+    ck_pair s = ck_expansion(2 * size, &k);
+    ck_pair numerator = s;
     if (k != 0) {
-        double scale = power_of_two(k);
-        pair less = two_sum(scale, -1);
-        pair sum = two_sum(less.high, scale * s.high);
-        numerator = two_sum(sum.high, sum.low + (less.low + scale * s.low));
+        double scale = ck_power_of_two(k);
+        ck_pair less = ck_two_sum(scale, -1);
+        ck_pair sum = ck_two_sum(less.high, scale * s.high);
+        numerator = ck_two_sum(sum.high, sum.low + (less.low + scale * s.low));
     }
-    pair sum = two_sum(numerator.high, 2);
-    pair denominator = two_sum(sum.high, sum.low + numerator.low);
+    ck_pair sum = ck_two_sum(numerator.high, 2);
+    ck_pair denominator = ck_two_sum(sum.high, sum.low + numerator.low);
     return copysign(quotient(numerator, denominator), x);
 }
 
@@ -114,13 +98,13 @@ double ck_sigmoid(double x) {
     if (x < -700) return ck_exp(x);
     // sigmoid(x) = e / (1 + e) with e = exp(x).
     int k;
-    pair s = expansion(x, &k);
-    pair one = two_sum(1, s.high);
-    pair e = two_sum(one.high, one.low + s.low);
-    double scale = power_of_two(k);
+    ck_pair s = ck_expansion(x, &k);
+    ck_pair one = ck_two_sum(1, s.high);
+    ck_pair e = ck_two_sum(one.high, one.low + s.low);
+    double scale = ck_power_of_two(k);
     e.high *= scale;
     e.low *= scale;
-    pair sum = two_sum(1, e.high);
-    pair denominator = two_sum(sum.high, sum.low + e.low);
+    ck_pair sum = ck_two_sum(1, e.high);
+    ck_pair denominator = ck_two_sum(sum.high, sum.low + e.low);
     return quotient(e, denominator);
 }

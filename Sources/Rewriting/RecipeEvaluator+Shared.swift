@@ -38,6 +38,11 @@ extension RecipeEvaluator {
                 ofStored: weight, rows: recipe.rows, columns: recipe.columns, transposed: transposed)
             return .lowRank(
                 region: placed.region, left: factors.left, right: factors.right, rank: factors.rank, scale: scale)
+        case .composed(let composition, let scale):
+            let factors = try composition.factors(
+                of: try wholeSource(), rows: recipe.rows, columns: recipe.columns, numbers: numbers)
+            return .lowRank(
+                region: placed.region, left: factors.left, right: factors.right, rank: composition.rank, scale: scale)
         }
     }
 

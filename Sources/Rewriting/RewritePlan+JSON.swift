@@ -59,6 +59,7 @@ extension TensorRecipe {
             case .lowRank: lowRank += 1
             case .dense: parts.append("vector added")
             case .decomposed(let decomposition, _, _): parts.append(decomposition.name)
+            case .composed: parts.append("bottleneck folded in")
             }
         }
         if lowRank > 0 { parts.append("low-rank update" + (lowRank > 1 ? " ×\(lowRank)" : "")) }

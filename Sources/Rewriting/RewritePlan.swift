@@ -76,6 +76,9 @@ public struct RewritePlan: Sendable {
                 case .lowRank(let left, let right, _):
                     factors += 2 * 8 * UInt64(left.rows * left.columns + right.rows * right.columns)
                 case .dense(let values, _): factors += 2 * 8 * UInt64(values.rows * values.columns)
+                case .composed(let composition, _):
+                    factors += 8 * UInt64(recipe.rows) * UInt64(recipe.columns)
+                    factors += 2 * 8 * UInt64(composition.rank) * UInt64(recipe.rows + recipe.columns)
                 case .decomposed: factors += 6 * 8 * UInt64(recipe.rows) * UInt64(recipe.columns)
                 }
             }

@@ -93,6 +93,14 @@ public enum Kernels {
         ck_transpose(from, rows, columns, to)
     }
 
+    /// The transpose of a rows x columns matrix.
+    public static func transposed(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
+        [Double](unsafeUninitializedCapacity: rows * columns) { result, count in
+            matrix.withUnsafeBufferPointer { transpose($0, rows: rows, columns: columns, into: result) }
+            count = rows * columns
+        }
+    }
+
     /// Whether no element is NaN or infinite; true for an empty buffer.
     public static func allFinite(_ values: UnsafeBufferPointer<Double>) -> Bool {
         guard let from = values.baseAddress else { return true }

@@ -47,6 +47,14 @@ struct PreparedRecipe: Sendable {
                     PreparedTerm(
                         region: placed.region, dense: try values.matrix(from: numbers), scale: scale,
                         overlapping: overlapping))
+            case .composed(let composition, let scale):
+                let part = try ComposedPart(
+                    composition, of: try source.values(rows: 0..<recipe.rows), rows: recipe.rows,
+                    columns: recipe.columns, numbers: numbers)
+                terms.append(
+                    PreparedTerm(
+                        region: placed.region, left: part.left, right: part.right, rank: composition.rank, scale: scale,
+                        overlapping: overlapping))
             case .decomposed(let decomposition, let transposed, let scale):
                 let taken = try TakenPart(
                     decomposition, of: try source.values(rows: 0..<recipe.rows), rows: recipe.rows,

@@ -36,10 +36,10 @@ struct TakenPart {
             (left, right, rank, bound) = try TakenPart.factors(decomposition, of: stored, rows: rows, columns: columns)
             return
         }
-        let turned = TakenPart.transpose(stored, rows: rows, columns: columns)
+        let turned = Kernels.transposed(stored, rows: rows, columns: columns)
         let factors = try TakenPart.factors(decomposition, of: turned, rows: columns, columns: rows)
-        left = TakenPart.transpose(factors.right, rows: factors.rank, columns: rows)
-        right = TakenPart.transpose(factors.left, rows: columns, columns: factors.rank)
+        left = Kernels.transposed(factors.right, rows: factors.rank, columns: rows)
+        right = Kernels.transposed(factors.left, rows: columns, columns: factors.rank)
         (rank, bound) = (factors.rank, factors.bound)
     }
 
@@ -109,13 +109,5 @@ struct TakenPart {
         // Two projections differ by at most 1 in norm, however small the columns are.
         let bound = min(smallest > 0 ? change * (1 + 2 * norm / smallest) : .infinity, norm + change)
         return (left, Array(qr.r[0..<(kept * columns)]), kept, 2 * abs(scale) * bound * RoundingError.slack)
-    }
-
-    private static func transpose(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
-        var result = [Double](repeating: 0, count: matrix.count)
-        matrix.withUnsafeBufferPointer { source in
-            result.withUnsafeMutableBufferPointer { Kernels.transpose(source, rows: rows, columns: columns, into: $0) }
-        }
-        return result
     }
 }

@@ -108,6 +108,14 @@ import Testing
             case .geluTanh: { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * pow($0, 3)))) }
             case .quickGELU: { $0 * PlainPrompts.sigmoid(1.702 * $0) }
             case .identity: { $0 }
+            case .relu2: { pow(max($0, 0), 2) }
+            case .relu6: { min(max($0, 0), 6) }
+            case .gelu: { 0.5 * $0 * erfc(-$0 / 2.0.squareRoot()) }
+            case .clippedGELU: { min(max(0.5 * $0 * erfc(-$0 / 2.0.squareRoot()), -10), 10) }
+            case .fastGELU: { 0.5 * $0 * (1 + tanh($0 * 0.7978845608 * (1 + 0.044715 * $0 * $0))) }
+            case .mish: { $0 * tanh(log1p(exp($0))) }
+            case .hardswish: { $0 * min(max($0 + 3, 0), 6) / 6 }
+            case .laplace: { 0.5 * (1 + erf(($0 - 0.707107) / (0.282095 * 2.0.squareRoot()))) }
             }
         let wanted = PlainPrompts.linear(
             PlainPrompts.apply(function, PlainPrompts.linear(x, first.0, first.1)), last.0, last.1)

@@ -67,6 +67,10 @@ struct PlainMerge {
                         update[offset + i * columns + j] += scale * dense[i * region.columns.count + j]
                     }
                 }
+            case .composed(let composition, let scale):
+                let factors = try composition.factors(
+                    of: original, rows: recipe.rows, columns: columns, numbers: numbers)
+                product(factors.left, factors.right, composition.rank, scale)
             case .decomposed(let decomposition, let transposed, let scale):
                 let taken = try decomposition.factors(
                     ofStored: original, rows: recipe.rows, columns: columns, transposed: transposed)

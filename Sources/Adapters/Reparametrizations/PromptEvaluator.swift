@@ -178,23 +178,3 @@ extension Double {
     /// fma(self, factor, sum).
     fileprivate func addingProduct(into sum: Double, _ factor: Double) -> Double { sum.addingProduct(self, factor) }
 }
-
-extension PromptActivation {
-    /// The function, from our own exp, tanh and σ.
-    public func apply(_ x: Double) -> Double {
-        switch self {
-        case .tanh: return Elementary.tanh(x)
-        // Not max(x, 0), which would lose a NaN.
-        case .relu: return x < 0 ? 0 : x
-        case .sigmoid: return Elementary.sigmoid(x)
-        case .silu: return x * Elementary.sigmoid(x)
-        case .leakyReLU: return x < 0 ? 0.01 * x : x
-        case .geluTanh:
-            // 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
-            let inner = 0.797_884_560_802_865_4 * (x + 0.044715 * (x * x * x))
-            return 0.5 * x * (1 + Elementary.tanh(inner))
-        case .quickGELU: return x * Elementary.sigmoid(1.702 * x)
-        case .identity: return x
-        }
-    }
-}

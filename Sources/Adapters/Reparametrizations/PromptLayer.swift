@@ -10,33 +10,6 @@ public struct PromptLayer: Sendable, Hashable {
     public let outputs: Int
 }
 
-/// The function between two linear layers, element by element.
-///
-/// The names are those of transformers' `ACT2FN` and of AdapterHub's `Activation_Function_Class`. Source:
-/// transformers/activations.py, adapters/methods/modeling.py.
-public enum PromptActivation: String, Sendable, Hashable, CaseIterable {
-    case tanh, relu, sigmoid, silu
-    case leakyReLU = "leakyrelu"
-    case geluTanh = "gelu_new"
-    case quickGELU = "quick_gelu"
-    case identity = "linear"
-
-    /// The function that a config names, in upper or lower case.
-    public init?(name: String) {
-        switch name.lowercased() {
-        case "tanh": self = .tanh
-        case "relu": self = .relu
-        case "sigmoid": self = .sigmoid
-        case "silu", "swish": self = .silu
-        case "leakyrelu": self = .leakyReLU
-        case "gelu_new", "gelu_pytorch_tanh": self = .geluTanh
-        case "quick_gelu": self = .quickGELU
-        case "linear", "identity": self = .identity
-        default: return nil
-        }
-    }
-}
-
 extension PromptLayer {
     /// The layers of an `nn.Sequential` under `prefix`: linear layers at `steps`, functions between them.
     ///

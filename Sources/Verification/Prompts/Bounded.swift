@@ -50,7 +50,7 @@ struct BoundedNumber {
 
     /// tanh has the slope 1 − tanh², which changes by less than 0.8·e within e, and is at most 1.
     var tanh: BoundedNumber {
-        let value = SecondTanh.tanh(self.value)
+        let value = SecondElementary.tanh(self.value)
         let slope = min(1, 1 - value * value + error)
         return BoundedNumber(value: value, error: error * slope + Bounded.functionError * value.magnitude)
     }
@@ -58,34 +58,8 @@ struct BoundedNumber {
     /// σ has the slope σ·(1 − σ), which changes by less than 0.1·e within e, and is at most 1/4; it is computed here as
     /// (1 + tanh(x/2)) / 2.
     var sigmoid: BoundedNumber {
-        let value = SecondTanh.sigmoid(value)
+        let value = SecondElementary.sigmoid(value)
         let slope = min(0.25, value * (1 - value) + error + Bounded.functionError)
         return BoundedNumber(value: value, error: error * slope + Bounded.functionError)
     }
-}
-
-/// tanh by another formula than the one that output bytes come from, in plain float64.
-///
-/// Lambert's continued fraction x / (1 + x²/(3 + x²/(5 + …))) for |x| ≤ 1: 14 levels leave out less than 2^-70, all terms
-/// are positive, so each level adds at most 3 units of relative error and divides what came from below by at least 3.
-/// Beyond, x is halved and tanh(2y) = 2t / (1 + t²) doubles it again: that does not enlarge a relative error of t
-/// (the factor is (1 − t²) / (1 + t²)) and adds 3 units. With at most 5 doublings the error is below 24 units.
-enum SecondTanh {
-    static func tanh(_ x: Double) -> Double {
-        guard x.magnitude < 22 else { return x.isNaN ? .nan : x < 0 ? -1 : 1 }
-        var y = x
-        var doublings = 0
-        while y.magnitude > 1 {
-            y /= 2
-            doublings += 1
-        }
-        let square = y * y
-        var denominator = 29.0
-        for odd in stride(from: 27.0, through: 1, by: -2) { denominator = odd + square / denominator }
-        var t = y / denominator
-        for _ in 0..<doublings { t = 2 * t / (1 + t * t) }
-        return t
-    }
-
-    static func sigmoid(_ x: Double) -> Double { 0.5 + 0.5 * tanh(x / 2) }
 }

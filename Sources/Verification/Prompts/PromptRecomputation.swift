@@ -85,37 +85,6 @@ struct PromptRecomputation {
         return x
     }
 
-    /// The function on every number. `slope` bounds its derivative; `own` the error of computing it here or there.
-    static func apply(_ activation: PromptActivation, to x: Bounded) -> Bounded {
-        var result = x
-        for index in x.values.indices {
-            let v = x.values[index]
-            let (value, slope): (Double, Double)
-            switch activation {
-            case .identity: continue
-            case .relu: (value, slope) = (v > 0 || v.isNaN ? v : 0, 1)
-            case .leakyReLU: (value, slope) = (v < 0 ? v * 0.01 : v, 1)
-            case .tanh:
-                let bounded = BoundedNumber(value: v, error: x.errors[index]).tanh
-                (result.values[index], result.errors[index]) = (bounded.value, bounded.error)
-                continue
-            case .sigmoid: (value, slope) = (SecondTanh.sigmoid(v), 0.25)
-            case .silu: (value, slope) = (v * SecondTanh.sigmoid(v), 1.1)
-            case .quickGELU: (value, slope) = (v * SecondTanh.sigmoid(1.702 * v), 1.1)
-            case .geluTanh:
-                // √(2/π)·x·(1 + 0.044715·x²)
-                let inner = 0.797_884_560_802_865_4 * v * (1 + 0.044715 * v * v)
-                (value, slope) = (v * (0.5 + 0.5 * SecondTanh.tanh(inner)), 1.13)
-            }
-            // The products and sums around tanh act on numbers no larger than x itself; the inner cubic of gelu_new moves
-            // tanh by at most its own relative error, which the factor of 2 covers.
-            let own = activation == .relu ? 0 : Bounded.functionError * (value.magnitude + 2 * v.magnitude + 1)
-            result.values[index] = value
-            result.errors[index] = x.errors[index] * slope + own
-        }
-        return result
-    }
-
     // MARK: LSTM
 
     private func recurrent(_ value: PromptRecurrence) throws -> Bounded {
