@@ -15,6 +15,10 @@ public protocol CheckRule: Sendable {
     /// What must be at hand before the rule can run; where something is not, the report says which and why.
     var needs: [RuleNeed] { get }
 
+    /// The rules of the refusals, by opening the adapter or by binding it to the base, that are findings of this rule where
+    /// no other rule has found their cause.
+    var refusals: Set<String> { get }
+
     /// Looks at a subject.
     ///
     /// - Throws: ``NotChecked`` where the rule applies and the question cannot be answered: the verdict is then
@@ -62,6 +66,9 @@ public struct NotChecked: Error, Sendable, Hashable {
 }
 
 extension CheckRule {
+    public var needs: [RuleNeed] { [] }
+    public var refusals: Set<String> { [] }
+
     /// A finding of this rule, with its own severity unless another is given.
     public func finding(
         _ message: String, severity: Severity? = nil, file: String? = nil, tensor: ExactString? = nil,

@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("CKernels", "Tensors"), ("COpenBLAS", "LinearAlgebra"), ("CPlatform", "ByteAccess"),
+        ("CKernels", "Tensors"), ("COpenBLAS", "LinearAlgebra"), ("CPlatform", "ByteAccess"), ("CYAML", "ByteAccess"),
         ("ArgumentParser", "PeftfileCommands"),
     ])
     func onlyOneModuleImports(_ module: String, _ user: String) {
