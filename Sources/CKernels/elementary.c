@@ -17,8 +17,6 @@
 
 #include <math.h>
 
-#pragma STDC FP_CONTRACT OFF
-
 /// An unevaluated sum of two doubles, |low| <= ulp(high) / 2 or so.
 typedef struct pair {
     double high, low;
