@@ -33,12 +33,14 @@ typedef float64x2_t D;
 enum { WIDE_LANES = 2, WIDE_ROWS = 6 };
 #define WIDE_STEP(a, b, c) vfmaq_f64(c, a, b)
 #define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
+#define SQUARE_STEP(a, b, c) WIDE_STEP(a, b, c)
 #define WIDE_BROADCAST(p) vld1q_dup_f64(p)
 #define WIDEN_FLOATS(p) vcvt_f64_f32(vreinterpret_f32_u8(vld1_u8((const uint8_t *)(p))))
 #define STORE_FLOATS(p, d) vst1_u8((uint8_t *)(p), vreinterpret_u8_f32(vcvt_f32_f64(d)))
 #define ALL_WIDE(m) (((m)[0] & (m)[1]) == -1)
 
 #include "low_rank_sums.h"
+#include "low_rank_rows.h"
 
 const ck_low_rank_functions ck_low_rank_neon = {
     .band_bf16 = band_bf16,
@@ -47,6 +49,13 @@ const ck_low_rank_functions ck_low_rank_neon = {
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
     .finish_f32 = finish_f32,
+    .raise_bf16 = raise_bf16,
+    .raise_f16 = raise_f16,
+    .raise_f32 = raise_f32,
+    .chain = chain,
+    .stretch_bf16 = stretch_bf16,
+    .stretch_f16 = stretch_f16,
+    .stretch_f32 = stretch_f32,
 };
 
 const ck_functions ck_neon = {

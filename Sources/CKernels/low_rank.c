@@ -34,12 +34,7 @@ typedef struct panel {
 static size_t rows_of(const panel *panel, size_t row) { return smaller(BAND_ROWS, panel->rows - row); }
 
 static void pack_wide(const panel *panel, size_t row, double *slot) {
-    size_t rank = panel->right->rank, rows = rows_of(panel, row);
-    for (size_t i = 0; i < BAND_ROWS; i++) {
-        for (size_t k = 0; k < rank; k++) {
-            slot[k * BAND_ROWS + i] = i < rows ? panel->left[(row + i) * rank + k] : 0;
-        }
-    }
+    ck_low_rank_pack_band(panel->left + row * panel->right->rank, rows_of(panel, row), panel->right->rank, slot);
 }
 
 /// Packs the band as float32 if all of it may be computed so, and otherwise as float64.

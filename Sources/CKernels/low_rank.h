@@ -45,6 +45,31 @@ typedef struct ck_band {
     float sign;                   ///< of scale
 } ck_band;
 
+/// Lanes in which the squares of a row are summed.
+enum { SQUARE_LANES = 8 };
+
+/// A tile of full columns, on the way to V = W + scale * sums.
+typedef struct ck_raise {
+    const double *sums;  ///< [6][16]
+    double scale;
+    const char *source;  ///< W
+    size_t pitch;        ///< bytes from one row of W to the next
+    size_t rows;
+    double *values;      ///< V
+    size_t stride;       ///< elements from one row of V to the next
+    double *squares;     ///< [6][8]: to which V^2 is added, column j to lane j modulo 8
+} ck_raise;
+
+/// A row on the way to round(V * factor).
+typedef struct ck_stretch {
+    const double *values;
+    double factor;
+    double low, high;    ///< between which the defined factor is
+    const char *source;  ///< W
+    char *result;        ///< may be `source`
+    size_t groups;       ///< full groups of 16 columns
+} ck_stretch;
+
 /// The forms of one path.
 typedef struct ck_low_rank_functions {
     void (*band_bf16)(const ck_band *band, ck_band_result *result);
@@ -59,6 +84,15 @@ typedef struct ck_low_rank_functions {
     unsigned (*finish_f32)(
         const double *sums, double scale, const char *source, char *result, size_t pitch, size_t rows,
         ck_low_rank_tally *tally);
+    void (*raise_bf16)(const ck_raise *tile);
+    void (*raise_f16)(const ck_raise *tile);
+    void (*raise_f32)(const ck_raise *tile);
+    double (*chain)(const double *values, size_t count);
+    /// Decides, stores and counts groups of 16 columns from `first` on. Returns the first group that is left open, and
+    /// as it was, or the number of groups. low_rank_magnitude.h says why it is right.
+    size_t (*stretch_bf16)(const ck_stretch *row, size_t first, ck_low_rank_tally *tally);
+    size_t (*stretch_f16)(const ck_stretch *row, size_t first, ck_low_rank_tally *tally);
+    size_t (*stretch_f32)(const ck_stretch *row, size_t first, ck_low_rank_tally *tally);
 } ck_low_rank_functions;
 
 extern const ck_low_rank_functions ck_low_rank_generic;
@@ -75,6 +109,9 @@ extern const ck_low_rank_functions ck_low_rank_neon;
 void ck_low_rank_settle(
     ck_format format, const double *left, const ck_low_rank_right *right, double scale, void *result,
     const ck_doubt *doubts, size_t count, ck_low_rank_tally *tally);
+
+/// Packs up to BAND_ROWS rows of the left factor as [k][6], with zeros for what is missing.
+void ck_low_rank_pack_band(const double *left, size_t rows, size_t rank, double *slot);
 
 /// Adds one element to the tally.
 static inline void ck_count(ck_low_rank_tally *tally, double base, double update, double stored) {

@@ -64,6 +64,7 @@ typedef double D __attribute__((vector_size(16)));
 
 INLINE D WIDE_STEP(D a, D b, D c) { return (D){fma(a[0], b[0], c[0]), fma(a[1], b[1], c[1])}; }
 #define EXACT_STEP(a, b, c) ((a) * (b) + (c))
+#define SQUARE_STEP(a, b, c) ((a) * (b) + (c))
 #define WIDE_BROADCAST(p) ((D){0} + *(p))
 typedef float floats2 __attribute__((vector_size(8)));
 
@@ -81,6 +82,7 @@ INLINE void STORE_FLOATS(float *to, D values) {
 #define ALL_WIDE(m) (((m)[0] & (m)[1]) == -1)
 
 #include "low_rank_sums.h"
+#include "low_rank_rows.h"
 
 const ck_low_rank_functions ck_low_rank_generic = {
     .band_bf16 = band_bf16,
@@ -89,4 +91,11 @@ const ck_low_rank_functions ck_low_rank_generic = {
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
     .finish_f32 = finish_f32,
+    .raise_bf16 = raise_bf16,
+    .raise_f16 = raise_f16,
+    .raise_f32 = raise_f32,
+    .chain = chain,
+    .stretch_bf16 = stretch_bf16,
+    .stretch_f16 = stretch_f16,
+    .stretch_f32 = stretch_f32,
 };

@@ -1,4 +1,4 @@
-// The right factor of a rank-r update as the tiles read it, and the elements that float32 left open.
+// The factors of a rank-r update as the tiles read them, and the elements that float32 left open.
 
 #include "low_rank_bounds.h"
 
@@ -54,6 +54,12 @@ void ck_low_rank_pack_wide(const double *right, size_t rank, size_t columns, dou
                 packed[first * rank + k * TILE_COLUMNS + j] = j < width ? right[k * columns + first + j] : 0;
             }
         }
+    }
+}
+
+void ck_low_rank_pack_band(const double *left, size_t rows, size_t rank, double *slot) {
+    for (size_t i = 0; i < BAND_ROWS; i++) {
+        for (size_t k = 0; k < rank; k++) slot[k * BAND_ROWS + i] = i < rows ? left[i * rank + k] : 0;
     }
 }
 

@@ -55,6 +55,43 @@ void ck_scale_rows(
     scale_generic(values, rows, columns, row_stride, magnitudes);
 }
 
+INLINE void add_squares_all(const double *values, size_t rows, size_t columns, size_t stride, double *squares) {
+    for (size_t i = 0; i < rows; ++i) {
+        const double *row = values + i * stride;
+        for (size_t j = 0; j < columns; ++j) squares[j] = __builtin_fma(row[j], row[j], squares[j]);
+    }
+}
+
+static void add_squares_generic(const double *values, size_t rows, size_t columns, size_t stride, double *squares) {
+    add_squares_all(values, rows, columns, stride, squares);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma")))
+static void add_squares_avx2(const double *values, size_t rows, size_t columns, size_t stride, double *squares) {
+    add_squares_all(values, rows, columns, stride, squares);
+}
+#endif
+
+void ck_add_squares(
+    ck_path path, const double *values, size_t rows, size_t columns, size_t row_stride, double *squares) {
+#if defined(__x86_64__)
+    if (path != CK_PATH_GENERIC) {
+        add_squares_avx2(values, rows, columns, row_stride, squares);
+        return;
+    }
+#endif
+    (void)path;
+    add_squares_generic(values, rows, columns, row_stride, squares);
+}
+
+void ck_scale_columns(double *values, size_t rows, size_t columns, size_t row_stride, const double *factors) {
+    for (size_t i = 0; i < rows; ++i) {
+        double *row = values + i * row_stride;
+        for (size_t j = 0; j < columns; ++j) row[j] *= factors[j];
+    }
+}
+
 void ck_tally_updates(
     const double *original, const double *exact, const double *stored, size_t count, ck_low_rank_tally *tally) {
     size_t updated = 0, unchanged = 0, nonfinite = 0;

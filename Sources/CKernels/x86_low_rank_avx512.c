@@ -43,12 +43,14 @@ typedef __m512d D;
 
 enum { WIDE_LANES = 8, WIDE_ROWS = 6 };
 #define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
+#define SQUARE_STEP(a, b, c) WIDE_STEP(a, b, c)
 #define WIDE_BROADCAST(p) _mm512_set1_pd(*(p))
 #define WIDEN_FLOATS(p) _mm512_cvtps_pd(_mm256_loadu_ps(p))
 #define STORE_FLOATS(p, d) _mm256_storeu_ps(p, _mm512_cvtpd_ps(d))
 #define ALL_WIDE(m) (_mm512_movepi64_mask((__m512i)(m)) == 0xFF)
 
 #include "low_rank_sums.h"
+#include "low_rank_rows.h"
 
 const ck_low_rank_functions ck_low_rank_avx512 = {
     .band_bf16 = band_bf16,
@@ -57,6 +59,13 @@ const ck_low_rank_functions ck_low_rank_avx512 = {
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
     .finish_f32 = finish_f32,
+    .raise_bf16 = raise_bf16,
+    .raise_f16 = raise_f16,
+    .raise_f32 = raise_f32,
+    .chain = chain,
+    .stretch_bf16 = stretch_bf16,
+    .stretch_f16 = stretch_f16,
+    .stretch_f32 = stretch_f32,
 };
 
 #endif

@@ -46,12 +46,14 @@ INLINE void STORE_BITS(char *to, U codes) {
 
 enum { WIDE_LANES = 4, WIDE_ROWS = 6 };
 #define EXACT_STEP(a, b, c) WIDE_STEP(a, b, c)
+#define SQUARE_STEP(a, b, c) WIDE_STEP(a, b, c)
 #define WIDE_BROADCAST(p) _mm256_broadcast_sd(p)
 #define WIDEN_FLOATS(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
 #define STORE_FLOATS(p, d) _mm_storeu_ps(p, _mm256_cvtpd_ps(d))
 #define ALL_WIDE(m) (_mm256_movemask_pd((__m256d)(m)) == 0xF)
 
 #include "low_rank_sums.h"
+#include "low_rank_rows.h"
 
 const ck_low_rank_functions ck_low_rank_avx2 = {
     .band_bf16 = band_bf16,
@@ -60,6 +62,13 @@ const ck_low_rank_functions ck_low_rank_avx2 = {
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,
     .finish_f32 = finish_f32,
+    .raise_bf16 = raise_bf16,
+    .raise_f16 = raise_f16,
+    .raise_f32 = raise_f32,
+    .chain = chain,
+    .stretch_bf16 = stretch_bf16,
+    .stretch_f16 = stretch_f16,
+    .stretch_f32 = stretch_f32,
 };
 
 #endif

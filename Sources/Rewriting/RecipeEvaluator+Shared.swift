@@ -19,8 +19,9 @@ extension RecipeEvaluator {
             for placed in recipe.updates { result.terms.append(try term(placed, result)) }
             for magnitude in recipe.magnitudes {
                 let values = try magnitude.values.matrix(from: numbers)
-                let norms = magnitude.axis == .columns ? try columnNorms(of: magnitude.region, result) : nil
-                result.magnitudes.append((values, norms))
+                let factors = magnitude.axis == .columns
+                    ? zip(values, try columnNorms(of: magnitude.region, result)).map { $0 / $1 } : nil
+                result.magnitudes.append((values, factors))
             }
             known = result
             return result
@@ -60,15 +61,17 @@ extension RecipeEvaluator {
     func columnNorms(of region: Region, _ shared: Shared) throws -> [Double] {
         var squares = [Double](repeating: 0, count: region.columns.count)
         var row = region.rows.lowerBound
+        let step = Panels.rows(of: recipe)
         while row < region.rows.upperBound {
-            let rows = row..<min(row + 256, region.rows.upperBound)
+            let rows = row..<min(row + step, region.rows.upperBound)
             var values = try Conversion.widened(
                 try sourceBytes(rows: rows), as: recipe.sourceDType, count: rows.count * recipe.columns)
             try apply(shared, to: &values, rows: rows)
-            for line in 0..<rows.count {
-                for (index, column) in region.columns.enumerated() {
-                    let value = values[line * recipe.columns + column]
-                    squares[index] = squares[index].addingProduct(value, value)
+            values.withUnsafeBufferPointer { values in
+                squares.withUnsafeMutableBufferPointer {
+                    Kernels.addSquares(
+                        of: UnsafeBufferPointer(rebasing: values[region.columns.lowerBound...]), rows: rows.count,
+                        rowStride: recipe.columns, to: $0)
                 }
             }
             row = rows.upperBound

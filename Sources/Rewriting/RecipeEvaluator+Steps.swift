@@ -117,12 +117,13 @@ extension RecipeEvaluator {
                     }
                 }
             case .columns:
-                guard let norms = numbers.norms else { continue }
-                for row in part {
-                    let start = (row - rows.lowerBound) * columns
-                    for column in region.columns {
-                        let index = column - region.columns.lowerBound
-                        values[start + column] *= numbers.values[index] / norms[index]
+                guard let factors = numbers.factors else { continue }
+                let offset = (part.lowerBound - rows.lowerBound) * columns + region.columns.lowerBound
+                values.withUnsafeMutableBufferPointer { values in
+                    factors.withUnsafeBufferPointer {
+                        Kernels.scaleColumns(
+                            UnsafeMutableBufferPointer(rebasing: values[offset...]), rows: part.count,
+                            rowStride: columns, factors: $0)
                     }
                 }
             }

@@ -40,8 +40,8 @@ final class RecipeEvaluator: Sendable {
         var transforms: [(region: Region, walk: Walk)] = []
         /// Replaced rows: matrix row → (row of `values`, values, columns).
         var replacements: [(rows: [Int: Int], columns: Range<Int>, values: [Double])] = []
-        /// For each magnitude its values, and for those along columns the norms of all columns.
-        var magnitudes: [(values: [Double], norms: [Double]?)] = []
+        /// For each magnitude its values, and for those along columns m / ‖column‖ of all columns.
+        var magnitudes: [(values: [Double], factors: [Double]?)] = []
     }
 
     /// What a panel came to.
@@ -79,26 +79,32 @@ final class RecipeEvaluator: Sendable {
 
     // MARK: The common case
 
-    /// A single low-rank term over the whole tensor, with its factors packed: most tensors of most merges.
+    /// A single low-rank term over the whole tensor, with its factors packed: most tensors of most merges. DoRA's
+    /// magnitudes of whole rows go with it.
     struct FusedUpdate: Sendable {
         let kernel: LowRankKernel
         let left: [Double]
         let scale: Double
+        let magnitudes: [Double]?
     }
 
     /// The fused form of the recipe, where it has one; the kernel gives the same bits as the steps below.
     func fusedUpdate() throws -> FusedUpdate? {
-        guard recipe.updates.count == 1, recipe.magnitudes.isEmpty, recipe.rowReplacements.isEmpty, recipe.transforms.isEmpty,
+        let whole = Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns)
+        guard recipe.updates.count == 1, recipe.magnitudes.count <= 1, recipe.rowReplacements.isEmpty,
+            recipe.transforms.isEmpty,
             recipe.sourceDType == recipe.dtype, LowRankKernel.supports(recipe.dtype),
             case .lowRank(let left, let right, let scale) = recipe.updates[0].update,
-            recipe.updates[0].region == Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns)
+            recipe.updates[0].region == whole,
+            recipe.magnitudes.allSatisfy({ $0.axis == .rows && $0.region == whole })
         else { return nil }
         return try fused.withLock { known in
             if let known { return known }
             let made = FusedUpdate(
                 kernel: LowRankKernel(
                     right: try right.matrix(from: numbers), rank: left.columns, columns: recipe.columns),
-                left: try left.matrix(from: numbers), scale: scale)
+                left: try left.matrix(from: numbers), scale: scale,
+                magnitudes: try recipe.magnitudes.first?.values.matrix(from: numbers))
             known = made
             return made
         }
@@ -107,12 +113,16 @@ final class RecipeEvaluator: Sendable {
     func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) -> Panel {
         var bytes = raw
         let rank = update.kernel.rank
+        let magnitudes = update.magnitudes.map { Array($0[rows]) }
         let figures = bytes.withUnsafeMutableBytes { panel in
             update.left.withUnsafeBufferPointer { left in
-                update.kernel.mergePanel(
-                    source: UnsafeRawBufferPointer(panel), dtype: recipe.dtype,
-                    left: UnsafeBufferPointer(rebasing: left[(rows.lowerBound * rank)..<(rows.upperBound * rank)]),
-                    rows: rows.count, scale: update.scale, into: panel)
+                let left = UnsafeBufferPointer(rebasing: left[(rows.lowerBound * rank)..<(rows.upperBound * rank)])
+                func merge(_ magnitudes: UnsafeBufferPointer<Double>?) -> PanelStatistics {
+                    update.kernel.mergePanel(
+                        source: UnsafeRawBufferPointer(panel), dtype: recipe.dtype, left: left, rows: rows.count,
+                        scale: update.scale, magnitudes: magnitudes, into: panel)
+                }
+                return magnitudes?.withUnsafeBufferPointer { merge($0) } ?? merge(nil)
             }
         }
         return Panel(bytes: bytes, statistics: UpdateStatistics(figures))

@@ -65,6 +65,40 @@ public enum Kernels {
         ck_scale_rows(KernelPath.active.path, to, magnitudes.count, columns, rowStride, from)
     }
 
+    /// Adds the squares of some rows to those of the columns: squares[j] = fma(v, v, squares[j]) for v down column j.
+    ///
+    /// - Parameters:
+    ///   - values: the rows, the first at 0 and each `rowStride` further on.
+    ///   - squares: one for each column.
+    public static func addSquares(
+        of values: UnsafeBufferPointer<Double>, rows: Int, rowStride: Int, to squares: UnsafeMutableBufferPointer<Double>
+    ) {
+        addSquares(of: values, rows: rows, rowStride: rowStride, to: squares, by: .active)
+    }
+
+    /// `addSquares` by a chosen form of the kernel.
+    static func addSquares(
+        of values: UnsafeBufferPointer<Double>, rows: Int, rowStride: Int, to squares: UnsafeMutableBufferPointer<Double>,
+        by path: KernelPath
+    ) {
+        precondition(rows >= 0 && rowStride >= squares.count, "negative or overlapping rows")
+        guard rows > 0, let from = values.baseAddress, let to = squares.baseAddress else { return }
+        precondition(values.count >= (rows - 1) * rowStride + squares.count, "smaller than its shape")
+        ck_add_squares(path.path, from, rows, squares.count, rowStride, to)
+    }
+
+    /// Multiplies each column by its factor, in place.
+    public static func scaleColumns(
+        _ values: UnsafeMutableBufferPointer<Double>, rows: Int, rowStride: Int, factors: UnsafeBufferPointer<Double>
+    ) {
+        precondition(rows >= 0 && rowStride >= factors.count, "negative or overlapping rows")
+        guard rows > 0, let to = values.baseAddress, let factors = factors.baseAddress.map({ ($0, factors.count) }) else {
+            return
+        }
+        precondition(values.count >= (rows - 1) * rowStride + factors.1, "smaller than its shape")
+        ck_scale_columns(to, rows, factors.1, rowStride, factors.0)
+    }
+
     /// What rounding left of some elements: W, the exact result, and what is stored of it.
     public static func tally(
         original: UnsafeBufferPointer<Double>, exact: UnsafeBufferPointer<Double>, stored: UnsafeBufferPointer<Double>

@@ -99,38 +99,58 @@ public struct LowRankKernel: Sendable {
 
     /// Merges a panel of rows.
     ///
+    /// With magnitudes, the panel holds whole rows of V = W + scale * left right, and each becomes V * (m / ||V||) as
+    /// DoRA has it (S. Liu et al., arXiv:2402.09353): with V in float64 as above but not rounded,
+    ///
+    ///     s = +0;  for j in 0..<n { s = fma(V[i, j], V[i, j], s) }
+    ///     result[i, j] = round(V[i, j] * (magnitudes[i] / sqrt(s)))
+    ///
+    /// These are the bits of `Kernels.scaleRows` between the steps named above.
+    ///
     /// - Parameters:
     ///   - source: W, m x n elements, dense and little-endian, at any address.
     ///   - dtype: the type of the elements of `source` and `result`, one that `supports` names.
     ///   - left: m x r, dense: the rows of the left factor that belong to the panel.
     ///   - rows: m.
     ///   - scale: the factor of the product, `lora_alpha / r` for LoRA.
+    ///   - magnitudes: one for each row, or nil.
     ///   - result: m x n elements; it may be `source` itself and overlaps it in no other way.
     /// - Returns: what the panel came to; the same counts from every form of the kernel and every division into panels.
+    ///   With magnitudes an element counts as updated where its result, before it is rounded, is not W's.
     public func mergePanel(
         source: UnsafeRawBufferPointer, dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, scale: Double,
-        into result: UnsafeMutableRawBufferPointer
+        magnitudes: UnsafeBufferPointer<Double>? = nil, into result: UnsafeMutableRawBufferPointer
     ) -> PanelStatistics {
-        mergePanel(source: source, dtype: dtype, left: left, rows: rows, scale: scale, into: result, by: .active)
+        mergePanel(
+            source: source, dtype: dtype, left: left, rows: rows, scale: scale, magnitudes: magnitudes, into: result,
+            by: .active)
     }
 
     /// `mergePanel` by a chosen form of the kernel.
     func mergePanel(
         source: UnsafeRawBufferPointer, dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, scale: Double,
-        into result: UnsafeMutableRawBufferPointer, by path: KernelPath
+        magnitudes: UnsafeBufferPointer<Double>? = nil, into result: UnsafeMutableRawBufferPointer, by path: KernelPath
     ) -> PanelStatistics {
         guard Self.supports(dtype), let format = dtype.format else { preconditionFailure("no kernel for \(dtype)") }
         precondition(rows >= 0 && left.count >= rows * rank, "the left factor is smaller than its shape")
+        precondition((magnitudes?.count ?? rows) >= rows, "there are fewer magnitudes than rows")
         let size = rows * columns * (dtype.bits / 8)
         precondition(source.count == size && result.count == size, "a panel is not of its shape")
         guard let from = source.baseAddress, let to = result.baseAddress, size > 0 else { return PanelStatistics() }
         var tally = ck_low_rank_tally()
-        withUnsafeTemporaryAllocation(byteCount: ck_low_rank_scratch(rank, rows), alignment: 64) { scratch in
+        let scratchSize =
+            magnitudes == nil ? ck_low_rank_scratch(rank, rows) : ck_low_rank_magnify_scratch(rank, rows, columns)
+        withUnsafeTemporaryAllocation(byteCount: scratchSize, alignment: 64) { scratch in
             withFactor { factor in
                 // With rank 0 the left factor may have no address; the kernel does not read it then.
                 let empty = UnsafePointer<Double>(bitPattern: 8)
                 guard let left = left.baseAddress ?? empty, let scratch = scratch.baseAddress else { return }
-                ck_low_rank_merge(path.path, format, factor, left, rows, scale, from, to, scratch, &tally)
+                if let magnitudes = magnitudes?.baseAddress {
+                    ck_low_rank_magnify(
+                        path.path, format, factor, left, rows, scale, magnitudes, from, to, scratch, &tally)
+                } else {
+                    ck_low_rank_merge(path.path, format, factor, left, rows, scale, from, to, scratch, &tally)
+                }
             }
         }
         return PanelStatistics(tally)

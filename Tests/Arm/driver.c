@@ -43,7 +43,7 @@ static void fail(ck_path path, const char *what, size_t index) {
 
 static size_t element_size(ck_format format) { return format == CK_F32 ? 4 : 2; }
 
-/// The result and its counts, from the definition alone.
+/// The result of an update and its counts, from the definition alone.
 static void define(
     const attack *attack, ck_format format, const uint8_t *source, uint8_t *result, ck_low_rank_tally *tally) {
     size_t size = element_size(format);
@@ -64,6 +64,82 @@ static void define(
             tally->unchanged += update != 0 && stored == old;
         }
     }
+}
+
+/// The same of DoRA's rows. Magnitudes are those of rows that change a little, by a known factor, or not by much that
+/// is a number.
+static void define_rows(
+    const attack *attack, ck_format format, const uint8_t *source, double *magnitudes, uint8_t *result,
+    ck_low_rank_tally *tally) {
+    static const double shares[] = {1, 1 + 0x1p-24, 0.75, 1.01, -3, 1 - 0x1p-9, 0, NAN, INFINITY, 0x1p-1000, 0x1p990, 1};
+    size_t size = element_size(format);
+    double *values = claim(attack->columns * sizeof(double)), *old = claim(attack->columns * sizeof(double));
+    for (size_t i = 0; i < attack->rows; i++) {
+        double squares = 0;
+        ck_widen(CK_PATH_GENERIC, format, source + i * attack->columns * size, attack->columns, old);
+        for (size_t j = 0; j < attack->columns; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < attack->rank; k++) {
+                sum = fma(attack->left[i * attack->rank + k], attack->right[k * attack->columns + j], sum);
+            }
+            volatile double update = attack->scale * sum;
+            values[j] = old[j] + update;
+            squares = fma(values[j], values[j], squares);
+        }
+        double norm = sqrt(squares), share = shares[i % (sizeof shares / sizeof *shares)];
+        magnitudes[i] = isfinite(norm) && norm > 0 ? norm * share : share;
+        double factor = magnitudes[i] / norm;
+        for (size_t j = 0; j < attack->columns; j++) {
+            uint8_t *to = result + (i * attack->columns + j) * size;
+            volatile double exact = values[j] * factor;
+            double stored;
+            uint64_t code = ck_code(format, exact);
+            memcpy(to, &code, size);
+            ck_widen(CK_PATH_GENERIC, format, to, 1, &stored);
+            double update = exact - old[j];
+            tally->nonfinite += !isfinite(stored) && isfinite(old[j]);
+            tally->updated += !(update == 0);
+            tally->unchanged += !(update == 0) && stored == old[j];
+        }
+    }
+    free(values), free(old);
+}
+
+static void compare(
+    ck_path path, const uint8_t *result, const uint8_t *expected, size_t count, size_t size,
+    const ck_low_rank_tally *tally, const ck_low_rank_tally *known) {
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(result + i * size, expected + i * size, size) != 0) fail(path, "wrong", i);
+    }
+    if (tally->updated != known->updated) fail(path, "updated", tally->updated);
+    if (tally->unchanged != known->unchanged) fail(path, "unchanged", tally->unchanged);
+    if (tally->nonfinite != known->nonfinite) fail(path, "nonfinite", tally->nonfinite);
+    // The slowest and the fastest form, so that both processors hash as much.
+    if (path == CK_PATH_GENERIC || path == ck_path_active()) {
+        uint64_t counts[3] = {tally->updated, tally->unchanged, tally->nonfinite};
+        ck_sha256_update(&hash, result, count * size);
+        ck_sha256_update(&hash, counts, sizeof counts);
+    }
+}
+
+static void strike_rows(
+    const attack *attack, ck_format format, const ck_low_rank_right *right, const uint8_t *source, uint8_t *expected,
+    uint8_t *result) {
+    size_t count = attack->rows * attack->columns, size = element_size(format);
+    double *magnitudes = claim(attack->rows * sizeof(double));
+    void *scratch = claim(ck_low_rank_magnify_scratch(attack->rank, attack->rows, attack->columns));
+    ck_low_rank_tally known = {0, 0, 0, 0, 0};
+    define_rows(attack, format, source, magnitudes, expected, &known);
+    for (int path = 0; path < CK_PATH_COUNT; path++) {
+        if (!ck_path_available((ck_path)path)) continue;
+        ck_low_rank_tally tally = {0, 0, 0, 0, 0};
+        memset(result, 0xA5, count * size);
+        ck_low_rank_magnify(
+            (ck_path)path, format, right, attack->left, attack->rows, attack->scale, magnitudes, source, result,
+            scratch, &tally);
+        compare((ck_path)path, result, expected, count, size, &tally, &known);
+    }
+    free(magnitudes), free(scratch);
 }
 
 static void strike_format(const attack *attack, ck_format format) {
@@ -100,19 +176,9 @@ static void strike_format(const attack *attack, ck_format format) {
         memset(result, 0xA5, count * size);
         ck_low_rank_merge(
             (ck_path)path, format, &right, attack->left, attack->rows, attack->scale, source, result, scratch, &tally);
-        for (size_t i = 0; i < count; i++) {
-            if (memcmp(result + i * size, expected + i * size, size) != 0) fail((ck_path)path, "wrong", i);
-        }
-        if (tally.updated != known.updated) fail((ck_path)path, "updated", tally.updated);
-        if (tally.unchanged != known.unchanged) fail((ck_path)path, "unchanged", tally.unchanged);
-        if (tally.nonfinite != known.nonfinite) fail((ck_path)path, "nonfinite", tally.nonfinite);
-        // The slowest and the fastest form, so that both processors hash as much.
-        if (path == CK_PATH_GENERIC || path == (int)ck_path_active()) {
-            uint64_t counts[3] = {tally.updated, tally.unchanged, tally.nonfinite};
-            ck_sha256_update(&hash, result, count * size);
-            ck_sha256_update(&hash, counts, sizeof counts);
-        }
+        compare((ck_path)path, result, expected, count, size, &tally, &known);
     }
+    strike_rows(attack, format, &right, source, expected, result);
     panels++;
     free(source), free(expected), free(result), free(narrow), free(lines), free(bounds), free(wide), free(scratch);
 }

@@ -10,6 +10,8 @@ struct LowRankPanel {
     /// W, as stored.
     var base: [UInt8]
     var scale: Double
+    /// DoRA's, one for each row.
+    var magnitudes: [Double]?
 
     /// Factors are float32 numbers with exponents in `exponents`, and so is W before it is rounded to `dtype`.
     init(
@@ -26,6 +28,17 @@ struct LowRankPanel {
     var count: Int { rows * columns }
 
     mutating func setBase(_ values: [Double]) throws { base = try Conversion.narrowed(values, to: dtype) }
+
+    /// ||V|| of each row, by the definition.
+    func norms() throws -> [Double] {
+        let old = try Conversion.widened(base, as: dtype, count: count)
+        return (0..<rows).map { i in
+            (0..<columns).reduce(0.0) { squares, j in
+                let value = old[i * columns + j] + update(i, j)
+                return squares.addingProduct(value, value)
+            }.squareRoot()
+        }
+    }
 
     /// scale * acc, by Swift's fused multiply-add.
     func update(_ i: Int, _ j: Int) -> Double {
@@ -44,6 +57,14 @@ struct LowRankPanel {
                 let index = i * columns + j
                 updates[index] = update(i, j)
                 totals[index] = old[index] + updates[index]
+            }
+            guard let magnitudes else { continue }
+            let line = (i * columns)..<((i + 1) * columns)
+            let squares = totals[line].reduce(0) { $0.addingProduct($1, $1) }
+            let factor = magnitudes[i] / squares.squareRoot()
+            for index in line {
+                totals[index] *= factor
+                updates[index] = totals[index] - old[index]
             }
         }
         let bytes = try narrowed(totals, to: dtype, by: .generic)
@@ -69,9 +90,12 @@ struct LowRankPanel {
         let statistics = left.withUnsafeBufferPointer { left in
             base.withUnsafeBytes { base in
                 result.withUnsafeMutableBytes { result in
-                    kernel.mergePanel(
-                        source: inPlace ? UnsafeRawBufferPointer(result) : base, dtype: dtype, left: left, rows: rows,
-                        scale: scale, into: result, by: path)
+                    func merge(_ magnitudes: UnsafeBufferPointer<Double>?) -> PanelStatistics {
+                        kernel.mergePanel(
+                            source: inPlace ? UnsafeRawBufferPointer(result) : base, dtype: dtype, left: left,
+                            rows: rows, scale: scale, magnitudes: magnitudes, into: result, by: path)
+                    }
+                    return magnitudes?.withUnsafeBufferPointer { merge($0) } ?? merge(nil)
                 }
             }
         }

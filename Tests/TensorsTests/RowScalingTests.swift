@@ -1,6 +1,6 @@
-import Tensors
 import TestSupport
 import Testing
+@testable import Tensors
 
 /// DoRA's magnitudes and the tally of updates, against plain loops.
 @Suite struct RowScalingTests {
@@ -22,6 +22,38 @@ import Testing
         values.withUnsafeMutableBufferPointer { values in
             magnitudes.withUnsafeBufferPointer {
                 Kernels.scaleRows(values, columns: columns, rowStride: stride, magnitudes: $0)
+            }
+        }
+        #expect(values.map(\.bitPattern) == expected.map(\.bitPattern))
+    }
+
+    @Test(arguments: [(1, 1), (3, 7), (9, 33), (17, 100)])
+    func columnsAreScaledInTheDefinedOrder(rows: Int, columns: Int) {
+        var generator = SplitMix64(seed: UInt64(rows * 1000 + columns))
+        let stride = columns + 2
+        var values = generator.doubles(rows * stride, exponents: -40...40)
+        let factors = generator.doubles(columns)
+        var expected = values
+        var squares = [Double](repeating: 0, count: columns)
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let value = values[row * stride + column]
+                squares[column] = squares[column].addingProduct(value, value)
+                expected[row * stride + column] *= factors[column]
+            }
+        }
+        for path in KernelPath.available {
+            var found = [Double](repeating: 0, count: columns)
+            values.withUnsafeBufferPointer { values in
+                found.withUnsafeMutableBufferPointer {
+                    Kernels.addSquares(of: values, rows: rows, rowStride: stride, to: $0, by: path)
+                }
+            }
+            #expect(found.map(\.bitPattern) == squares.map(\.bitPattern), "\(path)")
+        }
+        values.withUnsafeMutableBufferPointer { values in
+            factors.withUnsafeBufferPointer {
+                Kernels.scaleColumns(values, rows: rows, rowStride: stride, factors: $0)
             }
         }
         #expect(values.map(\.bitPattern) == expected.map(\.bitPattern))

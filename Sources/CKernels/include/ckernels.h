@@ -128,10 +128,33 @@ void ck_low_rank_merge(
     ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
     const void *source, void *result, void *scratch, ck_low_rank_tally *tally);
 
+/// Bytes of scratch memory, aligned to 8, that `ck_low_rank_magnify` takes.
+size_t ck_low_rank_magnify_scratch(size_t rank, size_t rows, size_t columns);
+
+/// The rank-r update of whole rows and DoRA's magnitudes on them, fused. For each i < rows, with acc as in
+/// `ck_low_rank_merge`:
+///
+///     V[j] = W[i, j] + scale * acc[j];  s = +0;  for j = 0 ... columns - 1:  s = fma(V[j], V[j], s)
+///     result[i, j] = round(V[j] * (magnitudes[i] / sqrt(s)))
+///
+/// in float64 with one rounding in each operation, and then one to `format`. Arguments and tally are those of
+/// `ck_low_rank_merge`, but that an element counts as updated where V[j] * (...) is not W[i, j], and that the sum of the
+/// squared updates is off by another 2^-34 ||result|| ||result - W|| at most.
+void ck_low_rank_magnify(
+    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+    const double *magnitudes, const void *source, void *result, void *scratch, ck_low_rank_tally *tally);
+
 /// DoRA's magnitudes on whole rows: s = +0, s = fma(v, v, s) for v along the row in order, and then every v becomes
 /// v * (magnitudes[i] / sqrt(s)), one rounding each.
 void ck_scale_rows(
     ck_path path, double *values, size_t rows, size_t columns, size_t row_stride, const double *magnitudes);
+
+/// squares[j] = fma(v, v, squares[j]) for v down column j, in order.
+void ck_add_squares(
+    ck_path path, const double *values, size_t rows, size_t columns, size_t row_stride, double *squares);
+
+/// Every v of column j becomes v * factors[j].
+void ck_scale_columns(double *values, size_t rows, size_t columns, size_t row_stride, const double *factors);
 
 /// Adds to `tally` what `count` elements came to: W, the exact result, and what is stored of it.
 void ck_tally_updates(
