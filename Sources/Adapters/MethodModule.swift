@@ -139,9 +139,9 @@ struct MethodModule {
         return try config.number(key)
     }
 
-    /// The same for a positive whole number.
-    func count(_ key: ExactString, pattern: ExactString? = nil) throws -> Int? {
-        guard let number = try number(key, pattern: pattern) else { return nil }
+    /// The same for a positive whole number; where `zeroIsNil`, 0 says that the key is not used.
+    func count(_ key: ExactString, pattern: ExactString? = nil, zeroIsNil: Bool = false) throws -> Int? {
+        guard let number = try number(key, pattern: pattern), !(zeroIsNil && number == 0) else { return nil }
         guard let count = Int(exactly: number), count > 0 else { throw config.wrong(key, "a positive whole number") }
         return count
     }

@@ -17,9 +17,8 @@ struct MergeCase: CustomStringConvertible {
     static let names = all.filter { !unbuilt.contains($0) }
 
     private static let unbuiltFamilies = [
-        "adalora", "adamss", "beft", "boft", "c3a", "deft", "delora", "fourierft", "frod", "glora", "gralora", "hira", "hra",
-        "ln-tuning", "lokr", "miss", "oft", "osf", "peanut", "psoft", "pvera", "randlora", "road1", "road2", "road4", "shira",
-        "supertuning", "tinylora", "unilora", "vblora", "vera", "waveft",
+        "adamss", "deft", "fourierft", "frod", "glora", "osf", "peanut", "psoft", "pvera", "randlora", "road1", "road2",
+        "road4", "tinylora", "unilora", "vblora", "vera", "waveft",
     ]
 
     init(_ name: String) throws {

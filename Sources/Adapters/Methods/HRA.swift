@@ -1,0 +1,46 @@
+import ByteAccess
+import Tensors
+
+/// HRA, Householder reflection adaptation (arXiv:2405.17484).
+///
+///     W' = W × (I − 2u₁u₁ᵀ) × (I − 2u₂u₂ᵀ) × …            u_i the columns of hra_u, each divided by its length
+///     W' = W × (I − 2UUᵀ)                                 apply_GS: U an orthonormal basis of the columns
+///
+/// `hra_u` (in, r), for a Conv2d (in·k·k, r). W is (out, in) or (out, in·k·k).
+///
+/// The product of reflections is I − U·T·Uᵀ with T upper triangular and T⁻¹ = ½·I + the part of UᵀU above its diagonal
+/// (R. Schreiber and C. Van Loan, 1989); with a basis from Gram and Schmidt UUᵀ is the projection u·(uᵀu)⁻¹·uᵀ, which
+/// needs no basis. So a row of W costs 2·in·r operations, and no in × in matrix is made.
+///
+/// Order: lengths, u, the system, X = T·Uᵀ or (uᵀu)⁻¹·uᵀ by elimination; W×U, its product with X (twice that for
+/// apply_GS); W minus it.
+///
+/// Config: `apply_GS`, `r`. Source: `HRALinear.get_delta_weight`, `merge` in peft/tuners/hra/layer.py.
+struct HRA: ModuleMethod {
+    let name = "HRA"
+    let peftTypes = ["HRA"]
+    let components: Set<String> = ["hra_u"]
+    let configKeys: Set<String> = ["r", "apply_GS", "bias", "init_weights"]
+
+    func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(columns: try module.side("hra_u", 0)) }
+
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
+        (try module.side("hra_u", 1), nil, nil)
+    }
+
+    func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
+        let rank = try module.side("hra_u", 1)
+        try module.requireRank(rank, of: "hra_u", pattern: nil)
+        let u = try module.matrix("hra_u", [weight.columns, rank])
+        if try module.config.flag("apply_GS") {
+            let projection = (u.transpose × u).solving(u.transpose)
+            return ModuleChanges(weight: .become(weight.base - 2 * ((weight.base × u) × projection)))
+        }
+        let unit = u / MatrixExpression.rowNorms(u.transpose).transpose
+        let above = (0..<(rank * rank)).map { $0 / rank < $0 % rank ? 1.0 : 0.0 }
+        let mask = MatrixExpression.constant(.table(NumberTable(above), rows: rank, columns: rank))
+        let system = 0.5 * .identity(rank) + (unit.transpose × unit) * mask
+        let right = system.solving(unit.transpose)
+        return ModuleChanges(weight: .become(weight.base - (weight.base × unit) × right))
+    }
+}

@@ -1,0 +1,66 @@
+import ByteAccess
+import Tensors
+
+/// LoKr, a Kronecker product of two factors (KronA, arXiv:2212.10650; LyCORIS, arXiv:2309.14859).
+///
+///     W' = W + s·(w1 ⊗ w2)                                          s = alpha / r
+///
+/// | factor | keys (shape) |
+/// |---|---|
+/// | w1 (p, m) | `lokr_w1` (p, m), or `lokr_w1_a` (p, r) × `lokr_w1_b` (r, m) |
+/// | w2 (q, n·k…) | `lokr_w2` (q, n) or (q, n, k…), or `lokr_w2_a` (q, r) × `lokr_w2_b` (r, n·k…) |
+/// | w2 with a core | `lokr_t2` (r, r, k…), `lokr_w2_a` (r, q), `lokr_w2_b` (r, n), as in LoHa |
+///
+/// with out = p·q and in = m·n: element (i·q + k, j·n·k… + l) is `w1[i, j]·w2[k, l]`. A kernel's offsets belong to w2,
+/// so a convolution read as (out, in·k…) is the same product.
+///
+/// Order: the factors, their product element by element, the scale. PEFT keeps `alpha / r` even where both factors are
+/// whole and no rank is left in them.
+///
+/// Config: `r`, `alpha`, `rank_pattern`, `alpha_pattern`; the form is told by the tensors.
+/// Source: `LoKrLayer.get_delta_weight`, `make_kron`, `make_weight_cp` in peft/tuners/lokr/layer.py.
+struct LoKr: ModuleMethod {
+    let name = "LoKr"
+    let peftTypes = ["LOKR"]
+    let components: Set<String> = [
+        "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+    ]
+    let configKeys = LycorisScale.configKeys.union(["decompose_both", "decompose_factor", "rank_dropout_scale"])
+
+    func extent(of module: MethodModule) throws -> UpdateExtent {
+        let (first, second) = try factors(of: module)
+        return UpdateExtent(rows: first.rows * second.rows, columns: first.columns * second.columns)
+    }
+
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
+        let scale = try LycorisScale(module)
+        return (scale.rank, scale.alpha, scale.value)
+    }
+
+    func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
+        for name in ["lokr_w1_b", "lokr_w2_b"] where module.has(name) {
+            try module.requireRank(module.side(name, 0), of: name)
+        }
+        let (first, second) = try factors(of: module)
+        return ModuleChanges(weight: .add(.kronecker(first, second), scale: try LycorisScale(module).value))
+    }
+
+    private func factors(of module: MethodModule) throws -> (MatrixExpression, MatrixExpression) {
+        (try factor("lokr_w1", of: module), try secondFactor(of: module))
+    }
+
+    private func factor(_ name: String, of module: MethodModule) throws -> MatrixExpression {
+        if module.has(name) { return try module.matrix(name) }
+        let (left, right) = (try module.matrix(name + "_a"), try module.matrix(name + "_b"))
+        guard left.columns == right.rows else {
+            throw module.misfit(try module.tensor(name + "_a"), "the rank \(right.rows) of \(name)_b")
+        }
+        return left × right
+    }
+
+    private func secondFactor(of module: MethodModule) throws -> MatrixExpression {
+        guard module.has("lokr_t2") else { return try factor("lokr_w2", of: module) }
+        let (left, right) = (try module.matrix("lokr_w2_a"), try module.matrix("lokr_w2_b"))
+        return try TuckerCore("lokr_t2", of: module, ranks: (left.rows, right.rows)).expanded(left: left, right: right)
+    }
+}

@@ -1,0 +1,114 @@
+import ByteAccess
+import Tensors
+
+/// OFT, orthogonal fine-tuning (arXiv:2306.07280, arXiv:2311.06243), in the form of PEFT 0.16 and newer.
+///
+///     W' = W × blockdiag(R₁, R₂, …)ᵀ                 Linear (out, in), Conv2d read as (out, in·k·k)
+///     W' = W × blockdiag(R₁, R₂, …)                  Embedding (vocab, dim)
+///     R = (I − Q)·(I + Q)⁻¹                          use_cayley_neumann = false
+///     R = I + 2Q + 2Q² + 2Q³ + Q⁴                    use_cayley_neumann = true, with 5 terms
+///
+/// `oft_R.weight` or `oft_embedding_R.weight` (blocks, b·(b − 1)/2) holds the part of each skew-symmetric Q (b, b)
+/// above the diagonal, row by row; with `block_share` one block serves all. With `coft` each Q longer than
+/// ε = eps / √blocks in the Frobenius norm is shortened to it.
+///
+/// Order: Q, scaled by min(1, ε / ‖Q‖) for COFT; Rᵀ = (I − Q)⁻¹·(I + Q) by elimination, or the series of −Q, powers
+/// ascending; then the products by blocks. The transposed parameter (GPT-2's Conv1D) is held whole.
+///
+/// Config: `coft`, `eps`, `block_share`, `use_cayley_neumann`, `num_cayley_neumann_terms`; block size and count are
+/// told by the tensor, and held against `oft_block_size` and `r` where they divide the width.
+/// Source: `OFTRotationModule.get_weight`, `_cayley_batch`, `_project_batch`, `Linear.merge`, `Conv2d.merge`,
+/// `Embedding.merge` in peft/tuners/oft/layer.py. PEFT refuses older files (`oft_r`, `oft_s`), whose rotation differs.
+struct OFT: ModuleMethod {
+    let name = "OFT"
+    let peftTypes = ["OFT"]
+    let components: Set<String> = ["oft_R", "oft_embedding_R"]
+    let configKeys: Set<String> = [
+        "coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms", "oft_block_size", "r", "bias",
+        "fan_in_fan_out", "module_dropout", "init_weights",
+    ]
+
+    func extent(of module: MethodModule) throws -> UpdateExtent {
+        let blocks = try Blocks(module)
+        return UpdateExtent(columns: blocks.isShared ? nil : blocks.count * blocks.size)
+    }
+
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
+        (try Blocks(module).size, nil, nil)
+    }
+
+    func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
+        let blocks = try Blocks(module)
+        let (size, count) = (blocks.size, blocks.count)
+        guard weight.columns % size == 0, blocks.isShared || count * size == weight.columns else {
+            throw module.misfit(try module.tensor(blocks.tensor), "blocks for \(weight.columns) columns")
+        }
+        try blocks.requireConfigured(weight.columns, module)
+        // The transposed rotation is the rotation by the transposed Q, which is −Q.
+        var vectors = try module.matrix(blocks.tensor)
+        if try module.config.flag("coft") { vectors = try projected(vectors, blocks, module) }
+        let above = (0..<size).flatMap { row in ((row + 1)..<max(size, row + 1)).map { row * size + $0 } }
+        func scattered(_ places: [Int]) -> MatrixExpression {
+            let positions = (0..<count).flatMap { block in places.map { block * size * size + $0 } }
+            return .scattered(vectors, positions: IndexTable(positions), rows: count * size, columns: size)
+        }
+        let upper = scattered(above)
+        let lower = scattered(above.map { $0 % size * size + $0 / size })
+        let skew = module.isEmbedding ? upper - lower : lower - upper
+        var rotation: MatrixExpression
+        if module.config["use_cayley_neumann"]?.boolValue ?? true {
+            let terms = try module.count("num_cayley_neumann_terms") ?? 5
+            rotation = OrthogonalBlocks.neumann(skew, size: size, count: count, terms: terms)
+        } else {
+            rotation = OrthogonalBlocks.cayley(skew, size: size, count: count)
+        }
+        let used = weight.columns / size
+        if used != count { rotation = rotation.rows(at: (0..<weight.columns).map { $0 % size }) }
+        return ModuleChanges(weight: .become(.blockwise(weight.base, rotation, count: used)))
+    }
+
+    /// COFT: each Q within ε = eps / √count of 0.
+    private func projected(
+        _ vectors: MatrixExpression, _ blocks: Blocks, _ module: MethodModule
+    ) throws -> MatrixExpression {
+        let limit = (try module.number("eps") ?? 6e-5) / Double(blocks.count).squareRoot()
+        // Every element stands twice in Q.
+        let norms = MatrixExpression.rowNorms(vectors.columns(at: (0..<(2 * vectors.columns)).map { $0 / 2 }))
+        let factors = MatrixExpression.function(.atMost(1), .filled(limit, rows: blocks.count, columns: 1) / norms)
+        return vectors * factors
+    }
+
+    /// The number and size of the blocks in the file.
+    private struct Blocks {
+        let tensor: String
+        let count: Int
+        let size: Int
+        let isShared: Bool
+
+        init(_ module: MethodModule) throws {
+            tensor = module.isEmbedding ? "oft_embedding_R.weight" : "oft_R.weight"
+            let info = try module.tensor(tensor)
+            guard info.shape.count == 2 else { throw module.misfit(info, "two dimensions") }
+            let elements = info.shape[1]
+            // b·(b − 1)/2 = elements.
+            let size = Int(((1 + Double(8 * elements).squareRoot()) / 2).rounded())
+            count = info.shape[0]
+            self.size = max(1, size)
+            isShared = try module.config.flag("block_share")
+            guard self.size * (self.size - 1) / 2 == elements, count > 0, !isShared || count == 1 else {
+                throw module.misfit(info, isShared ? "one block above its diagonal" : "blocks above their diagonals")
+            }
+        }
+
+        /// PEFT moves a block size, or a count, that does not divide the width to a neighbour that does.
+        func requireConfigured(_ columns: Int, _ module: MethodModule) throws {
+            let wanted = try module.count("oft_block_size", zeroIsNil: true)
+            let blocks = try module.count("r", zeroIsNil: true)
+            let expected = wanted.map { columns % $0 == 0 ? $0 : nil } ?? blocks.map { columns % $0 == 0 ? columns / $0 : nil }
+            guard let expected, let expected, expected != size else { return }
+            throw PeftfileError(
+                .refused, "holds blocks of \(size), and the config says \(expected)", tensor: try module.tensor(tensor).name,
+                rule: "BlockSize", help: "correct oft_block_size or r in adapter_config.json")
+        }
+    }
+}
