@@ -29,9 +29,10 @@ let package = Package(
         .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "CKernels"),
         .target(name: "CPlatform"),
+        .target(name: "CYAML", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 
         // Swift floors, lowest first.
-        .target(name: "ByteAccess", dependencies: ["CPlatform"], swiftSettings: house),
+        .target(name: "ByteAccess", dependencies: ["CPlatform", "CYAML"], swiftSettings: house),
         .target(name: "Tensors", dependencies: ["ByteAccess", "CKernels"], swiftSettings: house),
         .target(name: "LinearAlgebra", dependencies: ["ByteAccess", "Tensors", "COpenBLAS"], swiftSettings: house),
         .target(name: "Containers", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
@@ -49,10 +50,14 @@ let package = Package(
             dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
             swiftSettings: house),
         .target(
+            name: "Checking",
+            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
+            swiftSettings: house),
+        .target(
             name: "Peftfile",
             dependencies: [
                 "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Rewriting",
-                "Verification",
+                "Verification", "Checking",
             ],
             swiftSettings: house),
         .target(
@@ -71,7 +76,7 @@ let package = Package(
         // Tests mirror the floors. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
         .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),
         .testTarget(
-            name: "ByteAccessTests", dependencies: ["ByteAccess", "TestSupport"], swiftSettings: house),
+            name: "ByteAccessTests", dependencies: ["ByteAccess", "CYAML", "TestSupport"], swiftSettings: house),
         .testTarget(
             name: "TensorsTests", dependencies: ["ByteAccess", "Tensors", "TestSupport"], swiftSettings: house),
         .testTarget(
@@ -98,6 +103,11 @@ let package = Package(
             dependencies: [
                 "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Verification",
                 "TestSupport",
+            ], swiftSettings: house),
+        .testTarget(
+            name: "CheckingTests",
+            dependencies: [
+                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Checking", "TestSupport",
             ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),

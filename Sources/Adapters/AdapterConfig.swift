@@ -115,10 +115,10 @@ public struct AdapterConfig: Sendable {
         "layers_pattern", "runtime_config", "tokenizer_name_or_path", "tokenizer_kwargs",
     ]
 
-    /// Refuses a config key that neither the method nor the house knows, unless its value says "not used": null,
-    /// false, or an empty list or map, which is how newer PEFT versions write features that are off.
-    func requireKnownKeys(_ known: Set<String>) throws {
-        let unknown = json.members.filter { member in
+    /// The keys that neither the method nor the house knows, unless their value says "not used": null, false, or an empty
+    /// list or map, which is how newer PEFT versions write features that are off.
+    public func unknownKeys(beside known: Set<String>) -> [ExactString] {
+        json.members.filter { member in
             if known.contains(member.key.text) || AdapterConfig.keysWithoutEffect.contains(member.key.text) {
                 return false
             }
@@ -128,11 +128,16 @@ public struct AdapterConfig: Sendable {
             case .object(let object): return !object.members.isEmpty
             default: return true
             }
-        }
+        }.map(\.key)
+    }
+
+    /// Refuses a config with unknown keys.
+    func requireKnownKeys(_ known: Set<String>) throws {
+        let unknown = unknownKeys(beside: known)
         guard let first = unknown.first else { return }
         let others = unknown.count == 1 ? "" : " and \(unknown.count - 1) more"
         throw PeftfileError(
-            .refused, "config key \"\(first.key.text)\"\(others) is unknown, and it may change the result", file: path,
+            .refused, "config key \"\(first.text)\"\(others) is unknown, and it may change the result", file: path,
             rule: "UnknownConfigKey", help: "remove the key if it has no part in the merge, or use a newer peftfile")
     }
 }

@@ -163,6 +163,11 @@ public struct ParameterUpdate: Sendable {
         case replaceRows(indices: [Int], values: Factor)
         /// DoRA's magnitude: one value for each row of `left`, or for each column of `right`.
         case magnitude(values: Factor, perColumn: Bool)
+        /// `scale · expression`, added to the parameter; the expression is (out, in), a convolution's (out, in·k…), a
+        /// vector one row.
+        case term(MatrixExpression, scale: Double)
+        /// The parameter becomes the expression, in which the base's own elements stand; the same shapes.
+        case transform(MatrixExpression)
         /// What the method's initialisation took out of the base, with the adapter's weight.
         case decomposition(BaseDecomposition, scale: Double)
         /// A bottleneck without a non-linearity behind the layer, on its weight or its bias.

@@ -105,7 +105,10 @@ public struct Binding: Sendable {
     ) throws -> [ParameterRequest: ParameterPlace] {
         let resolution = try resolver.survey(required + optional)
         let mayMiss = Set(optional)
-        let lost = resolution.missing.filter { !mayMiss.contains($0.request) || !resolver.mayBeNew($0.storedName) }
+        // A layer either has a bias or has none; a module saved whole may be new, if its name is no misspelling.
+        let lost = resolution.missing.filter {
+            !mayMiss.contains($0.request) || $0.request.parameter != .bias && !resolver.mayBeNew($0.storedName)
+        }
         if lost.isEmpty { return resolution.places }
         // The refusal names what is missing and its nearest candidates.
         return try resolver.resolve(required + lost.map(\.request).filter(mayMiss.contains))
@@ -163,6 +166,7 @@ extension ParameterUpdate {
             [left.tensor, right.tensor] + [left.diagonal, right.diagonal].compactMap { $0 }
         case .add(let values, _), .replaceRows(_, let values), .magnitude(let values, _): [values.tensor]
         case .replace(let tensor, _): [tensor]
+        case .term(let expression, _), .transform(let expression): expression.factors.flatMap { [$0.tensor] + ($0.diagonal.map { [$0] } ?? []) }
         case .decomposition: []
         case .bottleneck(let bottleneck, _): bottleneck.tensors
         }

@@ -7,15 +7,18 @@ public enum MethodRegistry {
     public static let methods: [any AdapterMethod] = [
         LoRA(),
         TrainableTokens(),
+        LoHa(),
+        IA3(),
         UnmergeableMethod.softPrompts,
         UnmergeableMethod.adaptionPrompt,
         UnmergeableMethod.poly,
         UnmergeableMethod.xLoRA,
         UnmergeableMethod.lily,
+        UnmergeableMethod.shadow,
         UnbuiltMethod(peftTypes: [
             "ADALORA", "ADAMSS", "BEFT", "BOFT", "BONE", "C3A", "DEFT", "DELORA", "FOURIERFT", "FROD", "GLORA", "GRALORA",
-            "HIRA", "HRA", "IA3", "LN_TUNING", "LOHA", "LOKR", "MISS", "OFT", "OSF", "PEANUT", "PSOFT", "PVERA",
-            "RANDLORA", "ROAD", "SHADOW", "SHIRA", "SUPERTUNING", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
+            "HIRA", "HRA", "LN_TUNING", "LOKR", "MISS", "OFT", "OSF", "PEANUT", "PSOFT", "PVERA",
+            "RANDLORA", "ROAD", "SHIRA", "SUPERTUNING", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
         ]),
     ]
 

@@ -30,7 +30,7 @@ struct PiecePlacement {
     }
 
     /// A rectangle of the stored matrix, from rows and columns of the in-memory one.
-    private func region(rows: Range<Int>, columns: Range<Int>) throws -> Region {
+    func region(rows: Range<Int>, columns: Range<Int>) throws -> Region {
         let start = piece.storedOffset + rows.lowerBound - piece.rows.lowerBound
         let along = start..<(start + rows.count)
         let result = piece.transposed
@@ -42,7 +42,7 @@ struct PiecePlacement {
             rows: (result.rows.lowerBound + firstRow)..<(result.rows.upperBound + firstRow), columns: result.columns)
     }
 
-    private func mismatch(rows: Int, columns: Int) -> PeftfileError {
+    func mismatch(rows: Int, columns: Int) -> PeftfileError {
         PeftfileError(
             .refused, "has shape \(recipe.shape), which an update of \(rows) × \(columns) does not fit", tensor: recipe.name,
             rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")
@@ -85,7 +85,7 @@ struct PiecePlacement {
         return (target, left, right)
     }
 
-    private var isResized: Bool {
+    var isResized: Bool {
         if case .adapter = recipe.source { return true }
         return false
     }

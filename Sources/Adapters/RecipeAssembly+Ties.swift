@@ -107,7 +107,7 @@ extension RecipeAssembly {
         var merged = sides[0]
         for side in sides.dropFirst() {
             guard side.source == merged.source, side.rowReplacements == merged.rowReplacements,
-                side.magnitudes.isEmpty || merged.updates.isEmpty
+                side.magnitudes.isEmpty || merged.updates.isEmpty, side.transforms == merged.transforms
             else {
                 throw PeftfileError(
                     .refused, "is tied to \(side.name), and the adapter replaces only one of the two", file: base.path,
@@ -166,7 +166,7 @@ struct RecipeComparison {
     func areEqual(_ left: TensorRecipe, _ right: TensorRecipe) throws -> Bool {
         guard left.dtype == right.dtype, left.sourceDType == right.sourceDType, left.shape == right.shape,
             left.updates.count == right.updates.count, left.magnitudes.count == right.magnitudes.count,
-            left.rowReplacements.count == right.rowReplacements.count
+            left.rowReplacements.count == right.rowReplacements.count, left.transforms == right.transforms
         else { return false }
         if left.source != right.source, try bytes(of: left) != bytes(of: right) { return false }
         for (a, b) in zip(left.rowReplacements, right.rowReplacements) {

@@ -106,7 +106,7 @@ struct RecipeAssembly {
         }
         var owners: [Slot: ExactString] = [:]
         for change in bound.changes {
-            guard case .lowRank = change.change, let module = change.target?.module else { continue }
+            guard change.change.isUpdate, let module = change.target?.module else { continue }
             for piece in change.place.pieces {
                 let slot = Slot(name: change.place.untiedName ?? piece.tensor, piece: piece)
                 guard let owner = owners.updateValue(module, forKey: slot), owner != module else { continue }
@@ -151,10 +151,19 @@ struct RecipeAssembly {
         case .bottleneck(let bottleneck, let scale):
             try requireMergeable(recipe)
             try RecipeAssembly.fold(bottleneck, scale: scale, into: &recipe, at: place)
-            try noteNotAdditive(name, adapter)
+            try noteNotAdditive(name, adapter: adapter)
+        case .term(let expression, let scale):
+            try requireMergeable(recipe)
+            let placed = try place.expression(expression)
+            recipe.updates.append(.init(region: placed.region, update: .term(placed.expression, scale: scale)))
+        case .transform(let expression):
+            try requireMergeable(recipe)
+            let placed = try place.expression(expression)
+            recipe.transforms.append(.init(region: placed.region, expression: placed.expression))
+            try noteNotAdditive(name, adapter: adapter)
         case .magnitude(let values, let perColumn):
             recipe.magnitudes.append(try place.magnitude(values, perColumn: perColumn))
-            try noteNotAdditive(name, adapter)
+            try noteNotAdditive(name, adapter: adapter)
         case .replace(let tensor, let shared):
             if let other = replacedBy.updateValue(adapter, forKey: name), other != adapter { throw twice(name) }
             try replace(&recipe, with: tensor, adapter: adapter, place: place, entry: entry)
@@ -175,7 +184,7 @@ struct RecipeAssembly {
         recipes[name] = recipe
     }
 
-    private mutating func noteNotAdditive(_ name: ExactString, _ adapter: Int) throws {
+    private mutating func noteNotAdditive(_ name: ExactString, adapter: Int) throws {
         guard changedBy[name, default: []].subtracting([adapter]).isEmpty else { throw notAdditive(name) }
         nonAdditiveBy[name] = adapter
     }
@@ -244,7 +253,7 @@ struct RecipeAssembly {
 
     private func notAdditive(_ name: ExactString) -> PeftfileError {
         PeftfileError(
-            .refused, "an adapter multiplies it (DoRA, a bottleneck) and another changes it too; the order would matter", tensor: name,
+            .refused, "an adapter rescales or multiplies it and another changes it too; the order would matter", tensor: name,
             rule: "NotAdditive", help: "merge one adapter, then merge the other onto the result")
     }
 }

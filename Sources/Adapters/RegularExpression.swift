@@ -43,6 +43,17 @@ struct RegularExpression: Sendable {
         program = steps
     }
 
+    /// Compiles a pattern that is to match a whole text: Python's `re.fullmatch(pattern, text)`.
+    ///
+    /// - Throws: `.malformed` with what is wrong in the pattern.
+    init(wholePattern pattern: String) throws {
+        var parser = RegularExpressionParser(pattern)
+        var steps: [Step] = []
+        try RegularExpression.compile(parser.parse(), into: &steps, pattern)
+        steps.append(.accept)
+        program = steps
+    }
+
     /// Whether the whole text matches.
     func matchesWhole(_ text: String) -> Bool {
         let scalars = Array(text.unicodeScalars)

@@ -5,7 +5,8 @@ public import Tensors
 /// and that verification recomputes by its own path.
 ///
 /// The tensor is read as a matrix of `rows` × `columns` (for a stack of experts all matrices below each other). In
-/// order: the source's elements, widened; replaced rows; the sum of the updates; magnitudes; one rounding.
+/// order: the source's elements, widened; replaced rows; transforms; the sum of the updates; magnitudes; one
+/// rounding. Expressions read the source as it is before transforms.
 public struct TensorRecipe: Sendable, Hashable {
     /// Where the unchanged elements come from.
     public enum Source: Sendable, Hashable {
@@ -42,6 +43,17 @@ public struct TensorRecipe: Sendable, Hashable {
         }
     }
 
+    /// A rectangle whose elements become those of an expression, which reads the source with its replaced rows.
+    public struct Transform: Sendable, Hashable {
+        public var region: Region
+        public var expression: MatrixExpression
+
+        public init(region: Region, expression: MatrixExpression) {
+            self.region = region
+            self.expression = expression
+        }
+    }
+
     /// DoRA's magnitude (arXiv:2402.09353): inside `region`, with V = W + Σ updates, each line of V along `axis` is
     /// multiplied by m / ‖line‖₂. The norm sums squares by fused multiply-add in index order, in float64.
     public struct Magnitude: Sendable, Hashable {
@@ -72,6 +84,7 @@ public struct TensorRecipe: Sendable, Hashable {
     public var dtype: DType
     public var shape: Shape
     public var rowReplacements: [RowReplacement] = []
+    public var transforms: [Transform] = []
     public var updates: [PlacedUpdate] = []
     public var magnitudes: [Magnitude] = []
 
@@ -95,13 +108,13 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// Whether the output is the source, bit for bit.
     public var isCopy: Bool {
-        rowReplacements.isEmpty && updates.isEmpty && magnitudes.isEmpty && sourceDType == dtype
+        rowReplacements.isEmpty && transforms.isEmpty && updates.isEmpty && magnitudes.isEmpty && sourceDType == dtype
     }
 
     /// The rectangles whose elements are computed; all others keep the source's bits.
     public var changedRegions: [Region] {
         var regions: [Region] = []
-        for region in updates.map(\.region) + magnitudes.map(\.region) where !regions.contains(region) {
+        for region in transforms.map(\.region) + updates.map(\.region) + magnitudes.map(\.region) where !regions.contains(region) {
             regions.append(region)
         }
         return regions

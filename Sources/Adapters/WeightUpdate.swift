@@ -17,6 +17,8 @@ public enum WeightUpdate: Sendable, Hashable {
     case decomposed(BaseDecomposition, transposed: Bool, scale: Double)
     /// A low-rank term one of whose factors is a product with the base matrix itself: a linear map behind the layer.
     case composed(BaseComposition, scale: Double)
+    /// `scale · expression[i, j]`, one multiplication; rectangles of the base are those of the recipe's matrix.
+    case computed(MatrixExpression, scale: Double)
 }
 
 /// A rectangle of a matrix: the rows and columns that a term changes.
@@ -123,6 +125,27 @@ public enum BaseDecomposition: Sendable, Hashable {
         guard weight.allSatisfy(\.isFinite) else {
             throw PeftfileError(
                 .refused, "the base matrix holds NaN or Inf and cannot be decomposed", rule: "DecompositionFinite")
+        }
+    }
+}
+
+extension WeightUpdate {
+    /// `scale · expression`; a plain product of two stored factors is a low-rank term, which has kernels of its own.
+    static func term(_ expression: MatrixExpression, scale: Double) -> WeightUpdate {
+        if case .scaled(let inner, let factor) = expression, scale == 1 { return term(inner, scale: factor) }
+        if case .product(.stored(let left), .stored(let right)) = expression {
+            return .lowRank(left: left, right: right, scale: scale)
+        }
+        return .computed(expression, scale: scale)
+    }
+}
+
+extension ParameterUpdate.Change {
+    /// Whether it computes with a module's own numbers, which only one module of an adapter may do to a stored piece.
+    var isUpdate: Bool {
+        switch self {
+        case .lowRank, .term, .transform: true
+        default: false
         }
     }
 }

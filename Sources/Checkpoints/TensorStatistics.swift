@@ -23,7 +23,8 @@ public struct TensorStatistics: Sendable, Hashable {
     /// The population standard deviation of the finite elements; 0 for none.
     public var standardDeviation: Double { count > 0 ? (squares / Double(count)).squareRoot() : 0 }
 
-    mutating func add(_ values: [Double]) {
+    /// Adds a block of values.
+    public mutating func add(_ values: [Double]) {
         var block = TensorStatistics()
         var sum = 0.0
         for value in values {
@@ -46,7 +47,8 @@ public struct TensorStatistics: Sendable, Hashable {
         add(block)
     }
 
-    mutating func add(_ other: TensorStatistics) {
+    /// Adds what was counted of the values behind these.
+    public mutating func add(_ other: TensorStatistics) {
         nanCount += other.nanCount
         infinityCount += other.infinityCount
         zeroCount += other.zeroCount

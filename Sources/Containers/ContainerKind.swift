@@ -33,7 +33,7 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
 
     /// Whether the first 8 bytes are an allowed length and the next one begins a header: `{`, or whitespace, which is
     /// refused later under its own rule.
-    static func hasSafetensorsOutline(_ reader: FileReader) throws -> Bool {
+    public static func hasSafetensorsOutline(_ reader: FileReader) throws -> Bool {
         guard reader.size >= 9 else { return false }
         let prefix = try reader.bytes(at: 0, count: 9)
         let length = prefix[..<8].reversed().reduce(0 as UInt64) { $0 << 8 | UInt64($1) }

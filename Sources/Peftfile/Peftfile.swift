@@ -9,6 +9,7 @@
 /// ```
 @_exported public import Adapters
 @_exported public import ByteAccess
+@_exported public import Checking
 @_exported public import Checkpoints
 @_exported public import Containers
 @_exported public import LinearAlgebra

@@ -50,6 +50,14 @@ enum Console {
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
     static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
+    /// Whether stdout is coloured: never with NO_COLOR, always with CLICOLOR_FORCE, else on a terminal that has colours.
+    static var showsColor: Bool {
+        func isSet(_ name: String) -> Bool { getenv(name).map { $0.pointee != 0 } ?? false }
+        if isSet("NO_COLOR") { return false }
+        if isSet("CLICOLOR_FORCE") { return true }
+        return outputIsTerminal && getenv("TERM").map { String(cString: $0) } != "dumb"
+    }
+
     /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.
     static var width: Int? {
         guard outputIsTerminal else { return nil }

@@ -9,11 +9,14 @@ extension RecipeEvaluator {
         try shared.withLock { known in
             if let known { return known }
             var result = Shared()
-            for placed in recipe.updates { result.terms.append(try term(placed)) }
             for replacement in recipe.rowReplacements {
                 let rows = Dictionary(replacement.rows.enumerated().map { ($1, $0) }) { _, last in last }
                 result.replacements.append((rows, replacement.columns, try replacement.values.matrix(from: numbers)))
             }
+            for transform in recipe.transforms {
+                result.transforms.append((transform.region, try walk(transform.expression, result)))
+            }
+            for placed in recipe.updates { result.terms.append(try term(placed, result)) }
             for magnitude in recipe.magnitudes {
                 let values = try magnitude.values.matrix(from: numbers)
                 let norms = magnitude.axis == .columns ? try columnNorms(of: magnitude.region, result) : nil
@@ -24,7 +27,7 @@ extension RecipeEvaluator {
         }
     }
 
-    func term(_ placed: TensorRecipe.PlacedUpdate) throws -> Term {
+    func term(_ placed: TensorRecipe.PlacedUpdate, _ shared: Shared) throws -> Term {
         switch placed.update {
         case .lowRank(let left, let right, let scale):
             return .lowRank(
@@ -32,6 +35,8 @@ extension RecipeEvaluator {
                 rank: left.columns, scale: scale)
         case .dense(let values, let scale):
             return .dense(region: placed.region, values: try values.matrix(from: numbers), scale: scale)
+        case .computed(let expression, let scale):
+            return .computed(region: placed.region, walk: try walk(expression, shared), scale: scale)
         case .decomposed(let decomposition, let transposed, let scale):
             let weight = try wholeSource()
             let factors = try decomposition.factors(

@@ -23,8 +23,8 @@ extension RecipeEvaluator {
             tensor, bytes: (UInt64(rows.lowerBound) * rowBytes)..<(UInt64(rows.upperBound) * rowBytes))
     }
 
-    /// W + Σ terms, with replaced rows in the place of W's.
-    func apply(_ shared: Shared, to values: inout [Double], rows: Range<Int>) throws {
+    /// Puts replaced rows in the place of the source's.
+    func replaceRows(_ shared: Shared, in values: inout [Double], rows: Range<Int>) {
         let columns = recipe.columns
         for replacement in shared.replacements {
             let width = replacement.columns.count
@@ -34,6 +34,15 @@ extension RecipeEvaluator {
                 values.replaceSubrange(start..<(start + width), with: replacement.values[(from * width)..<((from + 1) * width)])
             }
         }
+    }
+
+    /// W + Σ terms, W with its replaced rows and transforms.
+    func apply(_ shared: Shared, to values: inout [Double], rows: Range<Int>) throws {
+        let columns = recipe.columns
+        replaceRows(shared, in: &values, rows: rows)
+        // Terms may read the base too, and mean it as it was.
+        let start = values
+        try transform(&values, rows: rows, shared)
         guard !shared.terms.isEmpty else { return }
         // A single term goes straight onto W: the sum of one update is that update.
         if shared.terms.count == 1, case .lowRank(let region, let left, let right, let rank, let scale) = shared.terms[0] {
@@ -63,6 +72,8 @@ extension RecipeEvaluator {
                         left[(first * rank)..<((first + part.count) * rank)], right, rows: part.count, rank: rank,
                         columns: width, scale: scale, to: update, offset: offset, rowStride: columns)
                 }
+            case .computed(let region, let walk, let scale):
+                try add(walk, region: region, scale: scale, to: &update, values: start, rows: rows, shared)
             case .dense(_, let dense, let scale):
                 for row in 0..<part.count {
                     for column in 0..<width {

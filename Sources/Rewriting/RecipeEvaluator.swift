@@ -27,15 +27,17 @@ final class RecipeEvaluator: Sendable {
     enum Term {
         case lowRank(region: Region, left: [Double], right: [Double], rank: Int, scale: Double)
         case dense(region: Region, values: [Double], scale: Double)
+        case computed(region: Region, walk: Walk, scale: Double)
         var region: Region {
             switch self {
-            case .lowRank(let region, _, _, _, _), .dense(let region, _, _): region
+            case .lowRank(let region, _, _, _, _), .dense(let region, _, _), .computed(let region, _, _): region
             }
         }
     }
 
     struct Shared {
         var terms: [Term] = []
+        var transforms: [(region: Region, walk: Walk)] = []
         /// Replaced rows: matrix row → (row of `values`, values, columns).
         var replacements: [(rows: [Int: Int], columns: Range<Int>, values: [Double])] = []
         /// For each magnitude its values, and for those along columns the norms of all columns.
@@ -86,7 +88,7 @@ final class RecipeEvaluator: Sendable {
 
     /// The fused form of the recipe, where it has one; the kernel gives the same bits as the steps below.
     func fusedUpdate() throws -> FusedUpdate? {
-        guard recipe.updates.count == 1, recipe.magnitudes.isEmpty, recipe.rowReplacements.isEmpty,
+        guard recipe.updates.count == 1, recipe.magnitudes.isEmpty, recipe.rowReplacements.isEmpty, recipe.transforms.isEmpty,
             recipe.sourceDType == recipe.dtype, LowRankKernel.supports(recipe.dtype),
             case .lowRank(let left, let right, let scale) = recipe.updates[0].update,
             recipe.updates[0].region == Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns)

@@ -53,11 +53,13 @@ extension TensorRecipe {
         case .adapter: parts.append("replaced by the adapter's")
         }
         if !rowReplacements.isEmpty { parts.append("\(rowReplacements.reduce(0) { $0 + $1.rows.count }) rows replaced") }
+        if !transforms.isEmpty { parts.append("transformed") }
         var lowRank = 0
         for placed in updates {
             switch placed.update {
             case .lowRank: lowRank += 1
             case .dense: parts.append("vector added")
+            case .computed: if !parts.contains("computed update") { parts.append("computed update") }
             case .decomposed(let decomposition, _, _): parts.append(decomposition.name)
             case .composed: parts.append("bottleneck folded in")
             }

@@ -64,7 +64,8 @@ public struct RewritePlan: Sendable {
     public var computedCount: Int { files.flatMap(\.tensors).filter { !$0.recipe.isCopy }.count }
 
     /// An upper estimate of the memory that execution takes for numbers, in bytes: for each worker one panel in float64
-    /// four times over, and the widened factors of the largest tensor; whole matrices where the base is decomposed.
+    /// four times over, and the widened factors of the largest tensor; what its
+    /// expressions hold; whole matrices where the base is decomposed.
     public func peakMemory(jobs: Int) -> UInt64 {
         var largest: UInt64 = 0
         for tensor in files.flatMap(\.tensors) where !tensor.recipe.isCopy {
@@ -75,6 +76,7 @@ public struct RewritePlan: Sendable {
                 switch placed.update {
                 case .lowRank(let left, let right, _):
                     factors += 2 * 8 * UInt64(left.rows * left.columns + right.rows * right.columns)
+                case .computed(let expression, _): factors += held(expression, recipe, jobs)
                 case .dense(let values, _): factors += 2 * 8 * UInt64(values.rows * values.columns)
                 case .composed(let composition, _):
                     factors += 8 * UInt64(recipe.rows) * UInt64(recipe.columns)
@@ -82,9 +84,14 @@ public struct RewritePlan: Sendable {
                 case .decomposed: factors += 6 * 8 * UInt64(recipe.rows) * UInt64(recipe.columns)
                 }
             }
+            for transform in recipe.transforms { factors += held(transform.expression, recipe, jobs) }
             largest = max(largest, UInt64(max(1, jobs)) * panel + factors)
         }
         return largest + (64 << 20)
+    }
+
+    private func held(_ expression: MatrixExpression, _ recipe: TensorRecipe, _ jobs: Int) -> UInt64 {
+        8 * UInt64(expression.heldNumbers(panelRows: Panels.rows(of: recipe), workers: jobs))
     }
 }
 

@@ -16,7 +16,12 @@ struct DefinedOrder {
     private var columns: Int { recomputation.columns }
 
     /// W + Σ terms of one element.
-    func element(row: Int, column: Int, start: Double) -> Double {
+    func element(row: Int, column: Int, start: Double) throws -> Double {
+        var start = start
+        for part in recomputation.prepared.transforms
+        where part.region.rows.contains(row) && part.region.columns.contains(column) {
+            start = try part.definedRow(row)[column - part.region.columns.lowerBound]
+        }
         var update = -0.0
         for term in recomputation.prepared.terms
         where term.region.rows.contains(row) && term.region.columns.contains(column) {
@@ -24,6 +29,7 @@ struct DefinedOrder {
             let (line, position) = (row - term.region.rows.lowerBound, column - term.region.columns.lowerBound)
             switch term.numbers {
             case .dense(let dense): update += term.scale * dense[line * width + position]
+            case .computed(let part): update += term.scale * (try part.definedRow(row)[position])
             case .lowRank(let left, let right, let rank):
                 var sum = 0.0
                 for k in 0..<rank { sum = sum.addingProduct(left[line * rank + k], right[k * width + position]) }
@@ -34,13 +40,19 @@ struct DefinedOrder {
     }
 
     /// W + Σ terms of one row.
-    func sums(row: Int, start: ArraySlice<Double>) -> [Double] {
+    func sums(row: Int, start: ArraySlice<Double>) throws -> [Double] {
+        var start = Array(start)
+        for part in recomputation.prepared.transforms where part.region.rows.contains(row) {
+            start.replaceSubrange(part.region.columns, with: try part.definedRow(row))
+        }
         var update = [Double](repeating: -0.0, count: columns)
         for term in recomputation.prepared.terms where term.region.rows.contains(row) {
             let width = term.region.columns.count
             let first = term.region.columns.lowerBound
             let line = row - term.region.rows.lowerBound
             switch term.numbers {
+            case .computed(let part):
+                for (column, value) in try part.definedRow(row).enumerated() { update[first + column] += term.scale * value }
             case .dense(let dense):
                 for column in 0..<width { update[first + column] += term.scale * dense[line * width + column] }
             case .lowRank(let left, let right, let rank):
@@ -58,8 +70,8 @@ struct DefinedOrder {
     }
 
     /// The finished row. `columnNorms` holds, for each magnitude along columns, the norms in the defined order.
-    func row(_ row: Int, start: ArraySlice<Double>, columnNorms: [[Double]]) -> [Double] {
-        var values = sums(row: row, start: start)
+    func row(_ row: Int, start: ArraySlice<Double>, columnNorms: [[Double]]) throws -> [Double] {
+        var values = try sums(row: row, start: start)
         for (index, magnitude) in recomputation.prepared.magnitudes.enumerated() {
             let region = magnitude.region
             guard region.rows.contains(row) else { continue }
@@ -86,7 +98,7 @@ struct DefinedOrder {
             var buffers = PanelBuffers()
             for row in magnitude.region.rows {
                 try recomputation.load(rows: row..<(row + 1), &buffers)
-                let values = sums(row: row, start: buffers.start[...])
+                let values = try sums(row: row, start: buffers.start[...])
                 for (position, column) in magnitude.region.columns.enumerated() {
                     squares[position] = squares[position].addingProduct(values[column], values[column])
                 }

@@ -28,11 +28,11 @@ struct DefinedRow<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
         if self.row != row { (self.row, asked, values) = (row, 0, []) }
         asked += 1
         if asked <= limit, comparison.recipe.magnitudes.isEmpty {
-            let value = definition.element(row: row, column: column, start: start[first + column])
+            let value = try definition.element(row: row, column: column, start: start[first + column])
             return (value, try comparison.narrowed(value))
         }
         if values.isEmpty {
-            values = definition.row(
+            values = try definition.row(
                 row, start: start[first..<(first + columns)], columnNorms: try comparison.definedNorms())
             codes = try Conversion.narrowed(values, to: comparison.recipe.dtype)
         }

@@ -21,11 +21,25 @@ struct PreparedRecipe: Sendable {
     }
 
     let terms: [PreparedTerm]
+    let transforms: [ComputedPart]
     let replacements: [Replacement]
     var magnitudes: [Magnitude]
 
     /// Reads and computes the numbers, all but column norms.
     init(_ recipe: TensorRecipe, source: SourceRows, numbers: AdapterNumbers) throws {
+        replacements = try recipe.rowReplacements.map { replacement in
+            let values = replacement.values
+            guard values.rows == replacement.rows.count, values.columns == replacement.columns.count else {
+                throw PreparedRecipe.misfit(recipe, values.tensor)
+            }
+            // Where a row is named twice the last one counts, as in an assignment by index.
+            let rows = Dictionary(replacement.rows.enumerated().map { ($1, $0) }) { _, last in last }
+            return Replacement(rows: rows, columns: replacement.columns, values: try values.matrix(from: numbers))
+        }
+        let start = StartRows(source: source, replacements: replacements)
+        transforms = try recipe.transforms.map {
+            try ComputedPart($0.expression, region: $0.region, numbers: numbers, start: start)
+        }
         var terms: [PreparedTerm] = []
         for placed in recipe.updates {
             let overlapping = recipe.updates.count { $0.region.overlaps(placed.region) }
@@ -55,6 +69,14 @@ struct PreparedRecipe: Sendable {
                     PreparedTerm(
                         region: placed.region, left: part.left, right: part.right, rank: composition.rank, scale: scale,
                         overlapping: overlapping))
+            case .computed(let expression, let scale):
+                guard expression.size == (placed.region.rows.count, placed.region.columns.count) else {
+                    throw PreparedRecipe.misfit(recipe, expression.factors.first?.tensor ?? recipe.name)
+                }
+                terms.append(
+                    PreparedTerm(
+                        try ComputedPart(expression, region: placed.region, numbers: numbers, start: start), scale: scale,
+                        overlapping: overlapping))
             case .decomposed(let decomposition, let transposed, let scale):
                 let taken = try TakenPart(
                     decomposition, of: try source.values(rows: 0..<recipe.rows), rows: recipe.rows,
@@ -66,15 +88,6 @@ struct PreparedRecipe: Sendable {
             }
         }
         self.terms = terms
-        replacements = try recipe.rowReplacements.map { replacement in
-            let values = replacement.values
-            guard values.rows == replacement.rows.count, values.columns == replacement.columns.count else {
-                throw PreparedRecipe.misfit(recipe, values.tensor)
-            }
-            // Where a row is named twice the last one counts, as in an assignment by index.
-            let rows = Dictionary(replacement.rows.enumerated().map { ($1, $0) }) { _, last in last }
-            return Replacement(rows: rows, columns: replacement.columns, values: try values.matrix(from: numbers))
-        }
         magnitudes = try recipe.magnitudes.map { magnitude in
             let count = magnitude.axis == .rows ? magnitude.region.rows.count : magnitude.region.columns.count
             guard magnitude.values.rows * magnitude.values.columns == count else {

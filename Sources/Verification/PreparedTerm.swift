@@ -24,6 +24,7 @@ struct PreparedTerm: Sendable {
     enum Numbers: Sendable {
         case lowRank(left: [Double], right: [Double], rank: Int)
         case dense([Double])
+        case computed(ComputedPart)
     }
 
     let region: Region
@@ -38,6 +39,8 @@ struct PreparedTerm: Sendable {
     /// How far another build of LAPACK could be from this term, for every element alike; 0 for stored factors.
     let libraryBound: Double
     let isDecomposed: Bool
+    /// Whether no other term meets it.
+    let isAlone: Bool
 
     /// - Parameter overlapping: T.
     init(
@@ -53,6 +56,7 @@ struct PreparedTerm: Sendable {
         relative = 2 * RoundingError.gamma(rank + 1 + overlapping) * abs(scale)
         self.libraryBound = libraryBound ?? 0
         isDecomposed = libraryBound != nil
+        isAlone = overlapping == 1
     }
 
     init(region: Region, dense: [Double], scale: Double, overlapping: Int) {
@@ -64,6 +68,23 @@ struct PreparedTerm: Sendable {
         relative = 2 * RoundingError.gamma(overlapping) * abs(scale)
         libraryBound = 0
         isDecomposed = false
+        isAlone = overlapping == 1
+    }
+
+    /// A term whose rows come with bounds of their own.
+    ///
+    /// Where that bound D is 0, s·x is the same product on both paths; else it adds |s|·D + 2u·|s·x|, and the sum of T
+    /// terms 2·γ(T)·|s·x|: 2·γ(T + 1)·|s·x| covers both. A term that is alone is not rounded by the sum.
+    init(_ part: ComputedPart, scale: Double, overlapping: Int) {
+        region = part.region
+        self.scale = scale
+        numbers = .computed(part)
+        rowNorms = []
+        columnNorms = []
+        relative = 2 * RoundingError.gamma(overlapping + 1) * abs(scale)
+        libraryBound = 0
+        isDecomposed = false
+        isAlone = overlapping == 1
     }
 
     /// Upper bounds of the Euclidean norms of `count` lines of `length` numbers. They are scaled by the largest number

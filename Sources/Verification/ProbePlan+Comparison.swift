@@ -53,6 +53,7 @@ extension ProbePlan {
             switch prepared.numbers {
             case .lowRank(let left, _, let rank): (left, rank)
             case .dense(let values): (values, region.columns.count)
+            case .computed: ([], region.columns.count)
             }
         let lines = Array(left[(first * rank)..<((first + part.count) * rank)])
         let image = try BLAS.product(lines, term.image, rows: part.count, columns: vectors, depth: rank)

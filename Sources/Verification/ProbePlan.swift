@@ -55,8 +55,12 @@ struct ProbePlan: Sendable {
 
     /// Why a tensor has no linear form that could be probed, or nil where it has one.
     static func reasonToSkip(_ recipe: TensorRecipe) -> String? {
+        if !recipe.transforms.isEmpty { return "the base is transformed, not added to" }
         if recipe.updates.isEmpty && recipe.magnitudes.isEmpty {
             return "no update: every element is a stored number, rounded at most once"
+        }
+        if recipe.updates.contains(where: { if case .computed = $0.update { true } else { false } }) {
+            return "the update is no sum of products of stored factors"
         }
         if recipe.shape.count < 2 { return "a vector has no linear form" }
         let isPartial = recipe.magnitudes.contains { magnitude in
@@ -131,7 +135,7 @@ struct ProbePlan: Sendable {
             let part = Array(
                 reference[(term.region.columns.lowerBound * count)..<(term.region.columns.upperBound * count)])
             switch term.numbers {
-            case .dense:
+            case .dense, .computed:
                 return Term(index: index, image: part, norms: norms(part, count))
             case .lowRank(_, let right, let rank):
                 let width = term.region.columns.count

@@ -10,7 +10,8 @@ import Tensors
 /// *The addition to W.* Let w = W[i, j] and s_v, s_k the two sums of terms, |s_v − s_k| ≤ D (``PreparedTerm``; several
 /// terms add their D, and a term that decomposes W its library bound). v = fl(w + s_v) and k = fl(w + s_k) are rounded
 /// once each, so |v − k| ≤ D + u|v| + u|k| ≤ (D + 2u|v|)·(1 + 2u). v ∓ E rounds once more, by at most u·|v ∓ E|. So
-/// E = (D + 4u|v|)·(1 + 2⁻²⁰) does. Where s is exactly 0 on both paths (a factor's row or column is 0) D is 0.
+/// E = (D + 4u|v|)·(1 + 2⁻²⁰) does. Where s is exactly 0 on both paths (a factor's row or column is 0), or each operation
+/// is the same on both, D is 0: then v = k, and E = 0.
 ///
 /// Magnitudes are treated in ``magnify(rows:_:)``.
 struct Recomputation: Sendable {
@@ -41,15 +42,7 @@ struct Recomputation: Sendable {
     /// Reads the source's elements of some rows, with replaced rows in their places.
     func load(rows: Range<Int>, _ buffers: inout PanelBuffers) throws {
         try source.read(rows: rows, raw: &buffers.raw, values: &buffers.start)
-        for replacement in prepared.replacements {
-            let width = replacement.columns.count
-            for row in rows {
-                guard let from = replacement.rows[row] else { continue }
-                let start = (row - rows.lowerBound) * columns + replacement.columns.lowerBound
-                buffers.start.replaceSubrange(
-                    start..<(start + width), with: replacement.values[(from * width)..<((from + 1) * width)])
-            }
-        }
+        StartRows(source: source, replacements: prepared.replacements).replace(rows, in: &buffers.start)
     }
 
     /// v and E of rows that are loaded, without magnitudes. Outside the changed regions v is the start and E means
@@ -63,19 +56,29 @@ struct Recomputation: Sendable {
             buffers.sums[index] = -0.0
             buffers.bounds[index] = 0
         }
+        var start = buffers.start
+        for part in prepared.transforms {
+            try place(part, rows: rows, panel: buffers.start, values: &start, bounds: &buffers.bounds)
+        }
         for term in prepared.terms {
             let part = term.region.rows.clamped(to: rows)
             if part.isEmpty || term.region.columns.isEmpty { continue }
+            if case .computed(let computed) = term.numbers {
+                try add(computed, term, rows: rows, buffers.start, sums: &buffers.sums, bounds: &buffers.bounds)
+                continue
+            }
             try add(
                 term, rows: part, of: rows.lowerBound, sums: &buffers.sums, bounds: &buffers.bounds,
                 product: &buffers.product)
         }
-        let (start, sums) = (buffers.start, buffers.sums)
+        let sums = buffers.sums
         buffers.values.withUnsafeMutableBufferPointer { values in
             buffers.bounds.withUnsafeMutableBufferPointer { bounds in
                 for index in 0..<count {
                     let value = start[index] + sums[index]
                     values[index] = value
+                    // With D = 0 the two paths add the same numbers.
+                    if bounds[index] == 0 { continue }
                     bounds[index] = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
                 }
             }
@@ -92,6 +95,7 @@ struct Recomputation: Sendable {
         let termRow = part.lowerBound - term.region.rows.lowerBound
         let (scale, relative) = (term.scale, term.relative)
         switch term.numbers {
+        case .computed: break
         case .dense(let dense):
             for row in 0..<part.count {
                 for column in 0..<width {

@@ -59,7 +59,7 @@ import Testing
     }
 
     @Test func siblingsDoNotKnowEachOther() {
-        for pair in [["LinearAlgebra", "Containers"], ["Rewriting", "Verification"]] {
+        for pair in [["LinearAlgebra", "Containers"], ["Rewriting", "Verification", "Checking"]] {
             for floor in plan.floors where pair.contains(floor.module) {
                 #expect(floor.package.isDisjoint(with: pair), "\(floor.module)")
             }
@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("CKernels", "Tensors"), ("COpenBLAS", "LinearAlgebra"), ("CPlatform", "ByteAccess"),
+        ("CKernels", "Tensors"), ("COpenBLAS", "LinearAlgebra"), ("CPlatform", "ByteAccess"), ("CYAML", "ByteAccess"),
         ("ArgumentParser", "PeftfileCommands"),
     ])
     func onlyOneModuleImports(_ module: String, _ user: String) {

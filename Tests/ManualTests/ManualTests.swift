@@ -4,7 +4,7 @@ import Testing
 
 /// The manual pages against the parser and against the documents that the commands print.
 @Suite struct ManualTests {
-    static let commands = ["inspect", "merge", "strip", "verify"]
+    static let commands = ["inspect", "check", "merge", "strip", "verify"]
 
     // MARK: Options
 
@@ -116,6 +116,12 @@ import Testing
         keys.formUnion(try Self.document(["inspect", "--json", bottleneck]))
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-inspect").jsonKeys == keys)
+    }
+
+    @Test func checksKeysAreDocumented() throws {
+        let keys = try Self.document(["check", "--json", "Fixtures/negative/nan", "Fixtures/negative/trailing"])
+        #expect(keys.count > 15)
+        #expect(try ManualPage("peftfile-check").jsonKeys == keys)
     }
 
     @Test func mergesKeysAreDocumented() throws {

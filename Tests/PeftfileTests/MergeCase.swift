@@ -7,13 +7,20 @@ struct MergeCase: CustomStringConvertible {
     let description: String
     private let file: JSONValue
 
-    /// The families that this version merges or refuses, by the fixtures' names.
-    static let families = ["lora-", "dora-", "refuse-", "trainable-tokens", "arch-"]
+    /// All cases.
+    static let all = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
 
-    static let names: [String] = {
-        let all = (try? FileSystem.list(Fixtures.path("merge"))) ?? []
-        return all.filter { name in families.contains { name.hasPrefix($0) } && name != "index.json" }
-    }()
+    /// Cases of methods whose arithmetic is not here yet.
+    static let unbuilt = all.filter { name in unbuiltFamilies.contains { name == $0 || name.hasPrefix($0 + "-") } }
+
+    /// Cases that this version merges or refuses for good.
+    static let names = all.filter { !unbuilt.contains($0) }
+
+    private static let unbuiltFamilies = [
+        "adalora", "adamss", "beft", "boft", "c3a", "deft", "delora", "fourierft", "frod", "glora", "gralora", "hira", "hra",
+        "ln-tuning", "lokr", "miss", "oft", "osf", "peanut", "psoft", "pvera", "randlora", "road1", "road2", "road4", "shira",
+        "supertuning", "tinylora", "unilora", "vblora", "vera", "waveft",
+    ]
 
     init(_ name: String) throws {
         self.name = name

@@ -6,7 +6,13 @@ import Testing
 @Suite struct MergeFixtureTests {
     @Test func allCasesAreThere() {
         // The set is copied whole; a lost folder must not turn into fewer tests.
-        #expect(MergeCase.names.count == 113)
+        #expect(MergeCase.all.count == 188)
+    }
+
+    @Test(arguments: MergeCase.unbuilt) func namesWhatIsNotBuilt(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let error = #expect(throws: PeftfileError.self) { _ = try merge.binding() }
+        #expect(error?.rule == "MethodUnsupported")
     }
 
     @Test(arguments: MergeCase.names) func mergesOrRefuses(_ name: String) throws {
@@ -31,6 +37,34 @@ import Testing
             binding: binding, result: result, dtype: nil, convertsAllDTypes: false, maxULP: 0, jobs: 2, probes: 2
         ).run()
         #expect(report.isEquivalent, "\(report.json.serialized())")
+        try findsFlippedBit(in: result, binding: binding)
+    }
+
+    /// One bit of one computed number is changed: the lowest of an element in the middle of the first such tensor.
+    private func findsFlippedBit(in result: Checkpoint, binding: Binding) throws {
+        let computed = binding.outputs.first { output in
+            !output.recipe.isCopy && !output.recipe.updates.contains { if case .decomposed = $0.update { true } else { false } }
+        }
+        // What is decomposed is accepted from any build of LAPACK, and saved parameters alone compute nothing.
+        guard let recipe = computed?.recipe, let stored = result[recipe.name] else { return }
+        let directory = try TemporaryDirectory()
+        for shard in result.shards {
+            var bytes = try TestFile.bytes(FileSystem.join(try #require(result.directory), shard.fileName))
+            if shard.fileName == result.shards[stored.shard].fileName {
+                let element = stored.info.elementCount / 2
+                bytes[Int(stored.info.begin) + element * stored.dtype.bits / 8] ^= 1
+            }
+            try directory.write(bytes, to: shard.fileName)
+        }
+        if result.shards.count > 1 {
+            let index = FileSystem.join(try #require(result.directory), "model.safetensors.index.json")
+            try directory.write(TestFile.bytes(index), to: "model.safetensors.index.json")
+        }
+        let report = try Verifier(
+            binding: binding, result: Checkpoint.open(directory.path), dtype: nil, convertsAllDTypes: false, maxULP: 0,
+            jobs: 1, probes: 0
+        ).run()
+        #expect(report.tensors.filter { $0.mismatched > 0 }.map(\.name) == [recipe.name])
     }
 
     private func compare(_ result: Checkpoint, with merge: MergeCase) throws {

@@ -90,7 +90,7 @@ struct SavedParameters {
 
     /// Whether the config says that biases were trained.
     static func storesBiases(_ config: AdapterConfig) -> Bool {
-        ["all", "lora_only"].contains(config["bias"]?.stringValue ?? "none")
+        (config["bias"]?.stringValue ?? "none") != "none"
     }
 
     /// Whether a tensor is an input embedding's or an output head's, by its last names.

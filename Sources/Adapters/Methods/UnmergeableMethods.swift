@@ -49,6 +49,11 @@ struct UnmergeableMethod: AdapterMethod {
     /// Lily (arXiv:2407.09946).
     static let lily = UnmergeableMethod(
         peftTypes: ["LILY"], reason: "a router mixes its shared factors by the input, so no single weight stands for it")
+
+    /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
+    static let shadow = UnmergeableMethod(
+        peftTypes: ["SHADOW"],
+        reason: "a second model runs beside the base, and what it adds to a layer's input depends on that input")
 }
 
 /// Methods that have a merged form and whose arithmetic this version does not have: refused by name.

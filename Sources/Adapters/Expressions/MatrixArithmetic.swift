@@ -1,0 +1,61 @@
+/// The arithmetic that an expression is evaluated in: float64 in the defined order, or with bounds.
+///
+/// ``ExpressionWalk`` moves numbers, which is exact, and calls this for everything that rounds. Matrices are row-major;
+/// their sizes are told with every call.
+public protocol MatrixArithmetic: Sendable {
+    associatedtype Matrix: Sendable
+
+    /// Stored numbers, which are exact.
+    func exact(_ values: [Double]) -> Matrix
+    /// `count` elements, the i-th a copy of element `index(i)`.
+    func gathered(_ matrix: Matrix, count: Int, _ index: (Int) -> Int) -> Matrix
+    /// Matrices one after the other.
+    func joined(_ parts: [Matrix]) -> Matrix
+    /// `left` (rows × depth) times `right` (depth × columns).
+    func product(_ left: Matrix, _ right: Matrix, rows: Int, columns: Int, depth: Int) throws -> Matrix
+    /// Element by element, with operands that may be repeated along rows or columns.
+    func elementwise(
+        _ operation: ElementOperation, _ left: Spread<Matrix>, _ right: Spread<Matrix>, rows: Int, columns: Int
+    ) -> Matrix
+    func applied(_ function: ElementFunction, to matrix: Matrix) -> Matrix
+    func scaled(_ matrix: Matrix, by scale: Double) -> Matrix
+    func rowNorms(_ matrix: Matrix, rows: Int, columns: Int) -> Matrix
+    /// X with left·X = right, `left` being `size` × `size`.
+    func solved(_ left: Matrix, _ right: Matrix, size: Int, columns: Int) throws -> Matrix
+    /// `count` zeros, to which value i is added at `places[i].target`, in order; `places[i].value` is its index.
+    func scattered(_ values: Matrix, places: [(value: Int, target: Int)], count: Int) -> Matrix
+}
+
+/// A matrix whose rows or columns may stand for many: the strides are 0 where it is repeated.
+public struct Spread<Matrix: Sendable>: Sendable {
+    public let matrix: Matrix
+    public let rowStride: Int
+    public let columnStride: Int
+
+    public init(matrix: Matrix, rowStride: Int, columnStride: Int) {
+        self.matrix = matrix
+        self.rowStride = rowStride
+        self.columnStride = columnStride
+    }
+}
+
+extension ElementOperation {
+    @inlinable public func callAsFunction(_ left: Double, _ right: Double) -> Double {
+        switch self {
+        case .sum: left + right
+        case .difference: left - right
+        case .product: left * right
+        case .quotient: left / right
+        }
+    }
+}
+
+extension ElementFunction {
+    @inlinable public func callAsFunction(_ x: Double) -> Double {
+        switch self {
+        case .atLeast(let limit): x < limit ? limit : x
+        case .atMost(let limit): x > limit ? limit : x
+        case .relu: x < 0 ? 0 : x
+        }
+    }
+}

@@ -1,0 +1,184 @@
+/// What a method computes, as a value: a matrix of float64 numbers built from adapter tensors and the base's own
+/// elements by a closed set of operations.
+///
+/// A method states its update as an expression and is done: the merge evaluates it in the order that each case defines
+/// here, verification evaluates it by OpenBLAS with a bound for every element, and both take row panels wherever the
+/// expression allows that (``ExpressionWalk``). The result is rounded once, to the output's dtype.
+///
+/// Every operation on two numbers is one float64 operation with one rounding unless said otherwise.
+public indirect enum MatrixExpression: Sendable, Hashable {
+    /// An adapter tensor read as a matrix, exactly.
+    case stored(Factor)
+    /// The base's own elements, in the orientation in which the method states its update.
+    case base(BaseRectangle)
+    /// Numbers that the formula brings along.
+    case constant(ConstantMatrix)
+    /// `Σ_k left[i, k]·right[k, j]`: k ascending from 0, fused multiply-add starting from +0.
+    case product(MatrixExpression, MatrixExpression)
+    /// `count` products: both operands hold `count` matrices below each other, and so does the result.
+    case batched(MatrixExpression, MatrixExpression, count: Int)
+    /// `left · blockdiag(right₀, right₁, …)`: the columns of `left` in `count` equal blocks, each times its own matrix
+    /// of `right`, in which the matrices lie below each other.
+    case blockwise(MatrixExpression, MatrixExpression, count: Int)
+    /// Element by element. An operand with one row or one column is repeated to the size of the other.
+    case elementwise(ElementOperation, MatrixExpression, MatrixExpression)
+    /// A function of each element.
+    case function(ElementFunction, MatrixExpression)
+    /// Every element times a number.
+    case scaled(MatrixExpression, Double)
+    /// The Kronecker product: element (i·p + k, j·q + l) is `left[i, j]·right[k, l]`, `right` being p × q.
+    case kronecker(MatrixExpression, MatrixExpression)
+    case transposed(MatrixExpression)
+    /// Some rows and columns, in the order given; nil means all.
+    case selected(MatrixExpression, rows: Selection?, columns: Selection?)
+    /// The same numbers in another order: read row by row as an array of shape `shape`, its axes permuted (axis i of the
+    /// result is axis `axes[i]`), and cut into rows of `columns`.
+    case rearranged(MatrixExpression, shape: [Int], axes: [Int], columns: Int)
+    /// Matrices of the same width below each other.
+    case stacked([MatrixExpression])
+    /// The Euclidean norm of each row, as a column: squares summed by fused multiply-add from +0 in column order, then
+    /// one root.
+    case rowNorms(MatrixExpression)
+    /// X with `left·X = right`, for each of `count` square matrices that lie below each other in `left`, with as many
+    /// right sides in `right`. Gaussian elimination: columns ascending, the pivot the first element of the largest
+    /// magnitude, multipliers by one division; then back substitution from the last row, the sum over the columns to the
+    /// right ascending by fused multiply-add, one subtraction, one division.
+    case solved(MatrixExpression, MatrixExpression, count: Int)
+    /// A matrix of zeros in which value i, counted row by row, is added at `positions[i] = row·columns + column`, in
+    /// order, starting from +0.
+    case scattered(MatrixExpression, positions: IndexTable, rows: Int, columns: Int)
+}
+
+/// An operation on two elements.
+public enum ElementOperation: Sendable, Hashable {
+    case sum, difference, product, quotient
+}
+
+/// A function of one element.
+public enum ElementFunction: Sendable, Hashable {
+    /// The larger of the element and a number; NaN stays NaN.
+    case atLeast(Double)
+    /// The smaller of the element and a number; NaN stays NaN.
+    case atMost(Double)
+    /// max(x, 0); NaN stays NaN.
+    case relu
+}
+
+/// A rectangle of the matrix that a recipe reads, or of its transpose: `rows` and `columns` are those of the matrix as
+/// it lies there, and `transposed` says that the expression sees them exchanged.
+public struct BaseRectangle: Sendable, Hashable {
+    public var rows: Range<Int>
+    public var columns: Range<Int>
+    public var transposed: Bool
+
+    public init(rows: Range<Int>, columns: Range<Int>, transposed: Bool = false) {
+        self.rows = rows
+        self.columns = columns
+        self.transposed = transposed
+    }
+}
+
+/// Numbers that are in no file.
+public enum ConstantMatrix: Sendable, Hashable {
+    case identity(Int)
+    /// One number everywhere.
+    case filled(Double, rows: Int, columns: Int)
+    /// Numbers that the formula derives exactly: a random projection that was left out of the file, a table.
+    case table(NumberTable, rows: Int, columns: Int)
+}
+
+/// Which rows or columns are taken.
+public enum Selection: Sendable, Hashable {
+    case range(Range<Int>)
+    case indices(IndexTable)
+
+    var count: Int {
+        switch self {
+        case .range(let range): range.count
+        case .indices(let table): table.values.count
+        }
+    }
+
+    func index(_ position: Int) -> Int {
+        switch self {
+        case .range(let range): range.lowerBound + position
+        case .indices(let table): table.values[position]
+        }
+    }
+}
+
+/// A list that may be long: it is shared and not copied, and its hash is taken once.
+public final class SharedList<Element: Hashable & Sendable>: Sendable, Hashable {
+    public let values: [Element]
+    private let hash: Int
+
+    public init(_ values: [Element]) {
+        self.values = values
+        hash = values.hashValue
+    }
+
+    public static func == (left: SharedList, right: SharedList) -> Bool {
+        left === right || left.hash == right.hash && left.values == right.values
+    }
+
+    public func hash(into hasher: inout Hasher) { hasher.combine(hash) }
+}
+
+public typealias IndexTable = SharedList<Int>
+public typealias NumberTable = SharedList<Double>
+
+extension MatrixExpression {
+    public var rows: Int { size.rows }
+    public var columns: Int { size.columns }
+
+    /// Rows and columns of the result.
+    public var size: (rows: Int, columns: Int) {
+        switch self {
+        case .stored(let factor): (factor.rows, factor.columns)
+        case .base(let rectangle):
+            rectangle.transposed
+                ? (rectangle.columns.count, rectangle.rows.count) : (rectangle.rows.count, rectangle.columns.count)
+        case .constant(.identity(let size)): (size, size)
+        case .constant(.filled(_, let rows, let columns)), .constant(.table(_, let rows, let columns)): (rows, columns)
+        case .product(let left, let right): (left.rows, right.columns)
+        case .batched(let left, let right, _): (left.rows, right.columns)
+        case .blockwise(let left, let right, let count): (left.rows, right.columns * count)
+        case .elementwise(_, let left, let right): (max(left.rows, right.rows), max(left.columns, right.columns))
+        case .function(_, let inner), .scaled(let inner, _): inner.size
+        case .kronecker(let left, let right): (left.rows * right.rows, left.columns * right.columns)
+        case .transposed(let inner): (inner.columns, inner.rows)
+        case .selected(let inner, let rows, let columns): (rows?.count ?? inner.rows, columns?.count ?? inner.columns)
+        case .rearranged(_, let shape, _, let columns): (columns == 0 ? 0 : shape.reduce(1, *) / columns, columns)
+        case .stacked(let parts): (parts.reduce(0) { $0 + $1.rows }, parts.first?.columns ?? 0)
+        case .rowNorms(let inner): (inner.rows, 1)
+        case .solved(let left, let right, _): (left.rows, right.columns)
+        case .scattered(_, _, let rows, let columns): (rows, columns)
+        }
+    }
+
+    /// The operands.
+    var operands: [MatrixExpression] {
+        switch self {
+        case .stored, .base, .constant: []
+        case .product(let left, let right), .batched(let left, let right, _), .blockwise(let left, let right, _),
+            .elementwise(_, let left, let right), .kronecker(let left, let right), .solved(let left, let right, _):
+            [left, right]
+        case .function(_, let inner), .scaled(let inner, _), .transposed(let inner), .selected(let inner, _, _),
+            .rearranged(let inner, _, _, _), .rowNorms(let inner), .scattered(let inner, _, _, _):
+            [inner]
+        case .stacked(let parts): parts
+        }
+    }
+
+    /// The adapter tensors that the expression reads.
+    public var factors: [Factor] {
+        if case .stored(let factor) = self { return [factor] }
+        return operands.flatMap(\.factors)
+    }
+
+    /// Whether the base's own elements enter.
+    public var readsBase: Bool {
+        if case .base = self { return true }
+        return operands.contains(where: \.readsBase)
+    }
+}

@@ -1,0 +1,168 @@
+import ByteAccess
+import Checkpoints
+import Tensors
+
+/// One target module of an adapter with its tensors, and the reader of those tensors.
+struct MethodModule {
+    /// The in-memory path.
+    let path: ExactString
+    let config: AdapterConfig
+    private let adapter: Adapter
+    private let adapterIndex: Int
+    /// The module's own tensors, by what their keys say after the path: `hada_w1_a`, `oft_R.weight`.
+    private let own: [String: TensorInfo]
+    /// Tensors of the whole adapter, which stand at no module: `vera_A`.
+    private let common: [String: TensorInfo]
+
+    /// Gathers the modules in file order.
+    ///
+    /// - Throws: `.refused` where two of a module's tensors have one name.
+    static func collect(
+        from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0
+    ) throws -> [MethodModule] {
+        var order: [ExactString] = []
+        var tensors: [ExactString: [String: TensorInfo]] = [:]
+        for key in adapter.keys where key.depth == 0 {
+            guard let component = key.component, components.contains(component), let info = adapter.tensor(key.stored)
+            else { continue }
+            let name = key.leaf.isEmpty ? component : "\(component).\(key.leaf)"
+            if tensors[key.module] == nil { order.append(key.module) }
+            tensors[key.module, default: [:]][name] = info
+        }
+        let common = tensors[ExactString("")] ?? [:]
+        return order.filter { !$0.text.isEmpty }.map {
+            MethodModule(
+                path: $0, config: config, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
+                common: common)
+        }
+    }
+
+    /// Whether the module is an embedding, as the names of its tensors say.
+    var isEmbedding: Bool { own.keys.contains { $0.utf8Contains("embedding") } }
+
+    /// The module's own tensors, by name.
+    var known: [TensorInfo] { own.keys.sorted().compactMap { own[$0] } }
+
+    /// Whether the module has a tensor.
+    func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
+
+    /// A tensor of the module, or of the whole adapter.
+    ///
+    /// - Throws: `.refused` where neither has it.
+    func tensor(_ name: String) throws -> TensorInfo {
+        if let info = own[name] ?? common[name] { return info }
+        throw PeftfileError(
+            .refused, "module \"\(path)\" has no \(name)", tensor: known.first?.name, rule: "MissingTensor",
+            help: "save the adapter again; part of an update is none")
+    }
+
+    func shape(_ name: String) throws -> Shape { try tensor(name).shape }
+
+    /// A dimension of a tensor.
+    func side(_ name: String, _ axis: Int) throws -> Int {
+        let info = try tensor(name)
+        guard info.shape.indices.contains(axis) else { throw misfit(info, "\(axis + 1) or more dimensions") }
+        return info.shape[axis]
+    }
+
+    /// A tensor as a matrix of its first dimension by the product of the others; a vector is one row.
+    ///
+    /// - Parameter shape: the shape that it must have, where the formula tells.
+    /// - Throws: `.refused` where it is missing, has another shape, or no floating-point dtype.
+    func matrix(_ name: String, _ shape: Shape? = nil) throws -> MatrixExpression {
+        let info = try tensor(name)
+        guard info.dtype.isMergeable else {
+            throw PeftfileError(
+                .refused, "has dtype \(info.dtype.rawValue), and a factor must be F64, F32, F16 or BF16",
+                tensor: info.name, rule: "FactorDType")
+        }
+        if let shape, info.shape != shape { throw misfit(info, "shape \(shape)") }
+        return .stored(Factor(adapter: adapterIndex, info: info))
+    }
+
+    /// A tensor of any shape as one row.
+    func row(_ name: String, count: Int) throws -> MatrixExpression {
+        let info = try tensor(name)
+        guard info.elementCount == count else { throw misfit(info, "\(count) elements") }
+        guard case .stored(var factor) = try matrix(name) else { return try matrix(name) }
+        (factor.rows, factor.columns) = (1, count)
+        (factor.rowStride, factor.columnStride) = (count, 1)
+        return .stored(factor)
+    }
+
+    /// Whole numbers that are not negative, from an integer tensor, or a floating-point one that holds integers.
+    func indices(_ name: String, below limit: Int) throws -> [Int] {
+        let info = try tensor(name)
+        guard let stored = adapter.checkpoint[info.name] else { throw misfit(info, "bytes") }
+        let bytes = try adapter.checkpoint.read(stored)
+        let values: [Int?] =
+            switch info.dtype {
+            case .i32: bytes.numbers(Int32.self).map { Int($0) }
+            case .i64: bytes.numbers(Int64.self).map { Int(exactly: $0) }
+            case .i16: bytes.numbers(Int16.self).map { Int($0) }
+            case .u8: bytes.map { Int($0) }
+            case _ where info.dtype.isMergeable:
+                try Conversion.widened(bytes, as: info.dtype, count: info.elementCount).map { Int(exactly: $0) }
+            default: []
+            }
+        let result = values.compactMap { $0 }
+        guard result.count == info.elementCount, result.allSatisfy({ $0 >= 0 && $0 < limit }) else {
+            throw PeftfileError(
+                .refused, "must hold whole numbers from 0 to \(limit - 1)", tensor: info.name, rule: "IndexRange",
+                help: "merge onto the base that the adapter was trained on")
+        }
+        return result
+    }
+
+    /// The refusal of a tensor that does not have the size that the formula needs.
+    func misfit(_ info: TensorInfo, _ expected: String) -> PeftfileError {
+        PeftfileError(
+            .refused, "has shape \(info.shape), and \(expected) is needed", tensor: info.name, rule: "ShapeMismatch",
+            help: "merge onto the base that the adapter was trained on")
+    }
+
+    /// The refusal of a use of the method that has no formula.
+    func refusal(_ message: String, rule: String, help: String? = nil) -> PeftfileError {
+        PeftfileError(.refused, "module \"\(path)\" \(message)", tensor: known.first?.name, rule: rule, help: help)
+    }
+
+    /// The config's number for this module: the entry of `pattern` that matches its path, else `key`.
+    ///
+    /// Source: `get_pattern_key` in peft/utils/other.py.
+    func number(_ key: ExactString, pattern: ExactString? = nil) throws -> Double? {
+        if let pattern {
+            let entries = try config.pattern(pattern)
+            if let hit = try PatternMatch(keys: entries.map(\.key)).firstKey(matching: path.text) {
+                return entries.first { $0.key == hit }?.value
+            }
+        }
+        return try config.number(key)
+    }
+
+    /// The same for a positive whole number.
+    func count(_ key: ExactString, pattern: ExactString? = nil) throws -> Int? {
+        guard let number = try number(key, pattern: pattern) else { return nil }
+        guard let count = Int(exactly: number), count > 0 else { throw config.wrong(key, "a positive whole number") }
+        return count
+    }
+
+    /// The rank: what the config says of this module must be what the tensors have.
+    func requireRank(_ stored: Int, of name: String, pattern: ExactString? = "rank_pattern") throws {
+        guard let rank = try count("r", pattern: pattern), rank != stored else { return }
+        throw PeftfileError(
+            .refused, "has rank \(stored), and the config says \(rank): the scale would be wrong",
+            tensor: try tensor(name).name, rule: "RankMismatch", help: "correct r or rank_pattern in adapter_config.json")
+    }
+}
+
+extension [UInt8] {
+    /// Little-endian integers.
+    fileprivate func numbers<Number: FixedWidthInteger>(_ type: Number.Type) -> [Number] {
+        let size = MemoryLayout<Number>.size
+        return withUnsafeBytes { bytes in
+            (0..<(bytes.count / size)).map {
+                Number(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * size, as: Number.self))
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+import ByteAccess
+import Tensors
+
+/// A method that changes each of its target modules by that module's own tensors: an expression for the weight, and
+/// where it has one, another for the bias.
+///
+/// A conforming type says which tensors it has, how large its update is, and the formula; finding the parameters in the
+/// base, their orientation, saved parameters, tied weights and the accounting of every key are the same for all and
+/// stand here.
+protocol ModuleMethod: AdapterMethod {
+    /// What pages call the method.
+    var name: String { get }
+
+    /// Its tensors, as their keys name them after the module's path: `hada_w1_a`, `oft_R`.
+    var components: Set<String> { get }
+
+    /// The sides of the update that the module's tensors tell, in the (out, in) orientation, in of a convolution being
+    /// in·k…; of an embedding (vocabulary, width). A side that is nil is taken from the base.
+    func extent(of module: MethodModule) throws -> UpdateExtent
+
+    /// What pages say of the module beyond its name: rank, alpha and scale.
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?)
+
+    /// The formula.
+    ///
+    /// - Parameter weight: the module's weight as the base has it, in the orientation of the update.
+    func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges
+}
+
+/// Rows and columns of an update, as far as the adapter tells.
+struct UpdateExtent {
+    var rows: Int?
+    var columns: Int?
+}
+
+/// The weight that an update changes.
+struct ModuleWeight {
+    /// Rows of the update: output features or channels; of an embedding the vocabulary.
+    let rows: Int
+    /// Columns of the update: input features, for a convolution in·k….
+    let columns: Int
+    /// The parameter's shape in memory: (out, in) or (in, out) of a matrix, (out, in, k…) of a kernel.
+    let shape: Shape
+    /// Whether the base has a bias for this module.
+    let hasBias: Bool
+
+    var isConvolution: Bool { shape.count > 2 }
+    /// The base's own elements, as the update sees them.
+    var base: MatrixExpression { .base(rows: rows, columns: columns) }
+    /// The bias as one row.
+    var bias: MatrixExpression { .base(rows: 1, columns: rows) }
+    /// The elements of a kernel's window: k… of (out, in, k…), 1 for a matrix.
+    var window: Int { shape.dropFirst(2).reduce(1, *) }
+}
+
+/// What happens to a module.
+struct ModuleChanges {
+    /// What happens to a parameter.
+    enum Change {
+        /// W + scale · expression; the bias is one row.
+        case add(MatrixExpression, scale: Double = 1)
+        /// W becomes the expression.
+        case become(MatrixExpression)
+    }
+
+    var weight: Change?
+    var bias: Change?
+    var warnings: [String] = []
+}
+
+extension ModuleMethod {
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) { (nil, nil, nil) }
+
+    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+        guard let config = adapter.config else { return [] }
+        return try MethodModule.collect(from: adapter, config: config, components: components).map(target)
+            + SavedParameters.targets(of: adapter)
+    }
+
+    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        if let component = key.component, components.contains(component) { return true }
+        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config.map(SavedParameters.storesBiases) ?? false)
+    }
+
+    func remarks(on adapter: Adapter) -> [String] {
+        guard let config = adapter.config else { return [] }
+        do {
+            try config.requireKnownKeys(configKeys)
+            for module in try MethodModule.collect(from: adapter, config: config, components: components) {
+                _ = try extent(of: module)
+            }
+            return []
+        } catch {
+            return ["\(adapter.path): \(error)"]
+        }
+    }
+
+    private func target(_ module: MethodModule) throws -> AdapterTarget {
+        let summary = try summary(of: module)
+        return AdapterTarget(
+            module: module.path, method: name, rank: summary.rank, alpha: summary.alpha, scale: summary.scale)
+    }
+
+    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
+        guard let config = adapter.config else {
+            throw PeftfileError(.refused, "has no adapter_config.json", file: adapter.path, rule: "ConfigMissing")
+        }
+        try config.requireKnownKeys(configKeys)
+        let modules = try MethodModule.collect(
+            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex)
+        let saved = try SavedParameters(
+            adapter: adapter, tokenIndices: config["trainable_token_indices"],
+            hasBiases: SavedParameters.storesBiases(config))
+        let requests = try requests(for: modules, context)
+        let biases = modules.map { ParameterRequest(module: $0.path, parameter: .bias) }
+        let places = try context.resolve(requests + saved.required, biases + saved.optional)
+        var result = MethodUpdates()
+        for ((module, request), bias) in zip(zip(modules, requests), biases) {
+            guard let place = places[request] else {
+                throw PeftfileError(
+                    .refused, "module \"\(module.path)\" has no place in the base", file: adapter.path,
+                    rule: "MissingTarget", help: "merge onto the base that the adapter was trained on")
+            }
+            guard place.multiplicity == 1 else {
+                throw PeftfileError(
+                    .unsupported, "is the output projection of an nn.MultiheadAttention, for which only LoRA is defined",
+                    tensor: place.pieces.first?.tensor, rule: "ModuleKind")
+            }
+            let changes = try changes(of: module, weight: place.weight(hasBias: places[bias] != nil))
+            let target = try target(module)
+            if let change = changes.weight { result.changes.append(try change.update(at: place, target, context)) }
+            if let change = changes.bias {
+                guard let place = places[bias] else {
+                    throw PeftfileError(
+                        .refused, "module \"\(module.path)\" changes a bias, and the base layer has none",
+                        file: adapter.path, rule: "BiasMissing",
+                        help: "merge onto the base that the adapter was trained on")
+                }
+                result.changes.append(try change.update(at: place, target, context))
+            }
+            let used = Set(result.changes.flatMap(\.tensors))
+            result.setAside += module.known.filter { !used.contains($0.name) }.map { ($0.name, "its values are built into the formula") }
+            result.warnings += changes.warnings
+        }
+        try saved.appendChanges(to: &result, places: places, context: context)
+        return result
+    }
+
+    /// Where each module's weight is to be looked for: with both sides of its update, so that transposed layers are told.
+    private func requests(for modules: [MethodModule], _ context: BindingContext) throws -> [ParameterRequest] {
+        func request(_ module: MethodModule, _ update: (rows: Int, columns: Int)?) -> ParameterRequest {
+            ParameterRequest(module: module.path, parameter: .weight, update: update, isEmbedding: module.isEmbedding)
+        }
+        let extents = try modules.map { try extent(of: $0) }
+        let open = zip(modules, extents).filter { $1.rows == nil || $1.columns == nil }.map { request($0.0, nil) }
+        let shapes = open.isEmpty ? [:] : try context.resolve(open, [])
+        return zip(modules, extents).map { module, extent in
+            if let rows = extent.rows, let columns = extent.columns { return request(module, (rows, columns)) }
+            guard let place = shapes[request(module, nil)] else { return request(module, nil) }
+            let (first, second) = place.matrixSize
+            let isStraight = extent.rows.map { $0 == first } ?? extent.columns.map { $0 == second } ?? true
+            let isTurned = extent.rows.map { $0 == second } ?? extent.columns.map { $0 == first } ?? false
+            return request(module, !isStraight && isTurned && place.shape.count == 2 ? (second, first) : (first, second))
+        }
+    }
+}
+
+extension ParameterPlace {
+    /// Rows and columns of the parameter, or of the matrix of one expert, as they are in memory.
+    var matrixSize: (rows: Int, columns: Int) {
+        let matrix = pieces.first?.expert == nil ? shape : Array(shape.dropFirst())
+        return (matrix.first ?? 0, matrix.dropFirst().reduce(1, *))
+    }
+
+    fileprivate func weight(hasBias: Bool) -> ModuleWeight {
+        let (rows, columns) = matrixSize
+        return ModuleWeight(
+            rows: updateTransposed ? columns : rows, columns: updateTransposed ? rows : columns, shape: shape,
+            hasBias: hasBias)
+    }
+}
+
+extension ModuleChanges.Change {
+    fileprivate func update(
+        at place: ParameterPlace, _ target: AdapterTarget, _ context: BindingContext
+    ) throws -> ParameterUpdate {
+        switch self {
+        case .add(let expression, let scale):
+            return ParameterUpdate(place: place, change: .term(expression, scale: scale * context.weight), target: target)
+        case .become(let expression):
+            guard context.weight == 1 else {
+                throw PeftfileError(
+                    .refused, "\(target.method) multiplies the base and cannot be weighted",
+                    tensor: place.pieces.first?.tensor, rule: "WeightedTransform",
+                    help: "merge this adapter alone, with weight 1")
+            }
+            return ParameterUpdate(place: place, change: .transform(expression), target: target)
+        }
+    }
+}

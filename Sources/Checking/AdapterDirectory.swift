@@ -1,0 +1,90 @@
+public import ByteAccess
+
+/// The files of an adapter's directory.
+public enum AdapterDirectory {
+    /// A file, link or directory.
+    public struct Entry: Sendable, Hashable {
+        /// The name below the adapter's directory, with `/` between directories.
+        public var name: String
+        public var path: String
+        /// What the entry is itself, a link not followed.
+        public var kind: FileSystem.Kind
+
+        /// The last component of the name.
+        public var fileName: String { FileSystem.fileName(of: name) }
+    }
+
+    /// How deep and how far directories are listed: an adapter's directory has a few dozen files, and a hostile one shall
+    /// not keep the gate busy.
+    static let depthLimit = 8
+    static let countLimit = 20_000
+
+    /// All entries, a directory before its content; directories that hold an adapter of their own are not entered.
+    static func entries(of directory: String) throws -> [Entry] {
+        var result: [Entry] = []
+        try list(directory, prefix: "", depth: 0, into: &result)
+        return result
+    }
+
+    private static func list(_ directory: String, prefix: String, depth: Int, into result: inout [Entry]) throws {
+        for name in try FileSystem.list(directory) {
+            let path = FileSystem.join(directory, name)
+            guard let kind = FileSystem.kind(of: path, followingLinks: false) else { continue }
+            guard result.count < countLimit else {
+                throw NotChecked("\(directory.printable) holds more than \(countLimit) files")
+            }
+            result.append(Entry(name: prefix + name, path: path, kind: kind))
+            if kind == .directory, name != ".git", !isAdapter(path) {
+                guard depth < depthLimit else { throw NotChecked("\(path.printable) is nested too deeply") }
+                try list(path, prefix: "\(prefix)\(name)/", depth: depth + 1, into: &result)
+            }
+        }
+    }
+
+    /// The names that adapter weights have, in the order in which loaders look for them: PEFT's, the adapters library's, MLX's
+    /// and diffusers'.
+    static let weightNames = [
+        "adapter_model.safetensors", "adapter_model.safetensors.index.json", "adapter_model.bin", "adapter.safetensors",
+        "pytorch_adapter.bin", "adapters.safetensors", "adapters.npz", "pytorch_lora_weights.safetensors",
+        "pytorch_lora_weights.bin",
+    ]
+
+    /// Whether a directory holds an adapter, whole or not.
+    static func isAdapter(_ directory: String) -> Bool {
+        (["adapter_config.json"] + weightNames).contains { FileSystem.exists(FileSystem.join(directory, $0)) }
+    }
+
+    /// The tensors of a directory: under one of the known names, or the only file that can hold any.
+    static func weights(in directory: String) -> WeightsState {
+        if let name = weightNames.first(where: { FileSystem.exists(FileSystem.join(directory, $0)) }) {
+            return .opening(FileSystem.join(directory, name))
+        }
+        let names = ((try? FileSystem.list(directory)) ?? []).filter { name in
+            [".safetensors", ".gguf", ".npz"].contains(where: name.hasSuffix)
+        }
+        return names.count == 1 ? .opening(FileSystem.join(directory, names[0])) : .missing
+    }
+
+    /// The adapters at a path: itself, or those below a directory that holds none; sorted by their paths.
+    ///
+    /// A path where nothing looks like an adapter is one subject all the same: the rules say what is missing.
+    public static func subjects(at path: String) throws -> [String] {
+        guard FileSystem.isDirectory(path), !isAdapter(path) else { return [path] }
+        var found: [String] = []
+        try search(path, depth: 0, into: &found)
+        return found.isEmpty ? [path] : found
+    }
+
+    private static func search(_ directory: String, depth: Int, into found: inout [String]) throws {
+        for name in try FileSystem.list(directory) where name != ".git" {
+            let path = FileSystem.join(directory, name)
+            // Links are followed by nobody who walks a tree: they may lead back.
+            guard FileSystem.kind(of: path, followingLinks: false) == .directory else { continue }
+            if isAdapter(path) {
+                found.append(path)
+            } else if depth < depthLimit {
+                try search(path, depth: depth + 1, into: &found)
+            }
+        }
+    }
+}

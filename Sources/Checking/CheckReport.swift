@@ -1,0 +1,77 @@
+/// What `check` found in all adapters of one call.
+public struct CheckReport: Sendable {
+    public var subjects: [CheckedSubject]
+    public var warnings: [String]
+    /// The least severity that fails a subject.
+    public var failOn: Severity
+
+    public init(subjects: [CheckedSubject], failOn: Severity = .error, warnings: [String] = []) {
+        self.subjects = subjects
+        self.failOn = failOn
+        self.warnings = warnings
+    }
+
+    /// Whether every subject passes.
+    public var isClean: Bool { subjects.allSatisfy { $0.verdict(failOn: failOn) == .pass } }
+}
+
+/// One adapter and what the rules said of it.
+public struct CheckedSubject: Sendable {
+    public enum Verdict: String, Sendable {
+        case pass, fail
+        /// Nothing failed, and something that was asked could not be checked.
+        case inconclusive
+    }
+
+    /// A rule that did not run, and why.
+    public struct Omission: Sendable, Hashable {
+        public var rule: String
+        public var reason: String
+        /// Whether the question was asked and stayed open; false where it does not arise, as without `--base`.
+        public var isInconclusive: Bool
+
+        public init(rule: String, reason: String, isInconclusive: Bool) {
+            self.rule = rule
+            self.reason = reason
+            self.isInconclusive = isInconclusive
+        }
+    }
+
+    /// A finding that does not count, and why: known by the baseline, or ignored by the policy.
+    public struct Hidden: Sendable, Hashable {
+        public var finding: Finding
+        public var reason: String
+
+        public init(finding: Finding, reason: String) {
+            self.finding = finding
+            self.reason = reason
+        }
+    }
+
+    /// The path as given, or as found in a tree that was given.
+    public var path: String
+    /// SHA-256 of the weights, in hex; nil where they are not one file that was read whole.
+    public var sha256: String?
+    public var rulesRun: Int
+    public var omissions: [Omission]
+    /// In the order of the registry.
+    public var findings: [Finding]
+    public var hidden: [Hidden]
+
+    public init(
+        path: String, sha256: String? = nil, rulesRun: Int = 0, omissions: [Omission] = [], findings: [Finding] = [],
+        hidden: [Hidden] = []
+    ) {
+        self.path = path
+        self.sha256 = sha256
+        self.rulesRun = rulesRun
+        self.omissions = omissions
+        self.findings = findings
+        self.hidden = hidden
+    }
+
+    public func verdict(failOn: Severity) -> Verdict {
+        if findings.contains(where: { $0.severity >= failOn }) { return .fail }
+        return omissions.contains(where: \.isInconclusive) ? .inconclusive : .pass
+    }
+}

@@ -1,0 +1,45 @@
+import Adapters
+import ByteAccess
+import Containers
+
+extension CheckSubject {
+    /// Whose conventions the tensor names follow.
+    enum Dialect: Sendable {
+        /// `base_model.model.`, or components that PEFT registers.
+        case peft
+        /// Prompts, bottleneck adapters, and the files of other trainers.
+        case other
+    }
+
+    var dialect: Dialect {
+        if keys.contains(where: \.hadPrefix) { return .peft }
+        if config.config?.peftType != nil { return .peft }
+        return keys.contains { PEFTNames.components.contains($0.component ?? "") } ? .peft : .other
+    }
+
+    /// Whether the weights are in a container of other tools that was named as such.
+    var hasForeignWeights: Bool {
+        guard let error = weights.error, let file = weights.file else { return false }
+        return ContainerDefect(error, file: file) == .unread
+    }
+
+    /// Whether the file has components of PEFT's methods and the config's method knows none of them.
+    var typeIsContradicted: Bool {
+        guard let name = config.config?.peftType, let method = MethodRegistry.method(named: name),
+            let adapter = try? adapter()
+        else { return false }
+        let trained = adapter.keys.filter { $0.component != nil }
+        return !trained.isEmpty && trained.allSatisfy { !method.claims($0, of: adapter) }
+    }
+
+    /// Whether the config's method has a config key of this name.
+    func methodReads(_ key: String) -> Bool {
+        guard let name = config.config?.peftType, let method = MethodRegistry.method(named: name) else { return false }
+        return method.configKeys.contains(key)
+    }
+}
+
+/// Components that no other trainer writes.
+private enum PEFTNames {
+    static let components: Set<String> = ["lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"]
+}

@@ -1,0 +1,130 @@
+public import Adapters
+public import ByteAccess
+public import Checkpoints
+import Containers
+
+/// An adapter to be checked: its directory, config, tensors and values, each looked at when the first rule asks, and once.
+public final class CheckSubject: Sendable {
+    /// The path as given, or as found in a tree that was given.
+    public let path: String
+    public let options: CheckOptions
+    /// The directory that holds the adapter: `path`, or where the file `path` lies.
+    public let directory: String
+    /// Whether `path` is a single file.
+    public let isFile: Bool
+
+    private let listed = Once<[AdapterDirectory.Entry]>()
+    private let readConfig = Once<ConfigState>()
+    private let openedWeights = Once<WeightsState>()
+    private let takenApart = Once<[AdapterKey]>()
+    private let openedAdapter = Once<Adapter>()
+    private let builtFactors = Once<FactorTable>()
+    private let readValues = Once<WeightsReading>()
+    private let bound = Once<BindingState>()
+
+    public init(path: String, options: CheckOptions = CheckOptions()) {
+        self.path = path
+        self.options = options
+        isFile = !FileSystem.isDirectory(path)
+        directory = isFile ? FileSystem.directory(of: path) : path
+    }
+
+    /// Where `adapter_config.json` is, or would be.
+    public var configPath: String { FileSystem.join(directory, "adapter_config.json") }
+
+    /// The files of the adapter's directory and of those below it that hold no adapter of their own. Empty for a bare file,
+    /// whose neighbours are none of its business.
+    public func entries() throws -> [AdapterDirectory.Entry] {
+        try listed.value { isFile ? [] : try AdapterDirectory.entries(of: directory) }
+    }
+
+    /// The config, or why there is none.
+    public var config: ConfigState {
+        readConfig.certain {
+            guard FileSystem.exists(configPath) else { return .missing }
+            do { return .read(try AdapterConfig(path: configPath)) }
+            catch { return .unreadable(PeftfileError(wrapping: error, file: configPath)) }
+        }
+    }
+
+    /// The tensors, or why there are none.
+    public var weights: WeightsState {
+        openedWeights.certain { isFile ? .opening(path) : AdapterDirectory.weights(in: directory) }
+    }
+
+    /// The tensor names, taken apart, in file order.
+    public var keys: [AdapterKey] {
+        takenApart.certain { weights.checkpoint.map { $0.tensors.map { AdapterKey($0.name) } } ?? [] }
+    }
+
+    /// The adapter as merging sees it.
+    public func adapter() throws -> Adapter {
+        try openedAdapter.value { try Adapter(path: isFile ? path : weights.file ?? directory) }
+    }
+
+    /// The pairs of factors, and what is wrong with single ones.
+    var factors: FactorTable { builtFactors.certain { FactorTable(self) } }
+
+    /// The numbers of all tensors and the file's hash, from one read.
+    func values() throws -> WeightsReading {
+        try readValues.value {
+            guard let checkpoint = weights.checkpoint else { throw NotChecked("the tensors cannot be read") }
+            return try WeightsReading(checkpoint, jobs: options.jobs)
+        }
+    }
+
+    /// The SHA-256 of the weights in hex, where they are one file that was read whole.
+    func sha256() -> String? { (try? values())?.sha256 }
+
+    /// The adapter held against the base.
+    var binding: BindingState { bound.certain { BindingState(self) } }
+}
+
+/// `adapter_config.json`, or why there is none.
+public enum ConfigState: Sendable {
+    case read(AdapterConfig)
+    case unreadable(PeftfileError)
+    case missing
+
+    public var config: AdapterConfig? {
+        if case .read(let config) = self { return config }
+        return nil
+    }
+}
+
+/// The tensors, or why there are none.
+public enum WeightsState: Sendable {
+    case opened(Checkpoint, file: String)
+    case unreadable(PeftfileError, file: String)
+    case missing
+
+    /// The file or index that holds the tensors, or should.
+    public var file: String? {
+        switch self {
+        case .opened(_, let file), .unreadable(_, let file): file
+        case .missing: nil
+        }
+    }
+
+    public var checkpoint: Checkpoint? {
+        if case .opened(let checkpoint, _) = self { return checkpoint }
+        return nil
+    }
+
+    public var error: PeftfileError? {
+        if case .unreadable(let error, _) = self { return error }
+        return nil
+    }
+
+    static func opening(_ file: String) -> WeightsState {
+        do { return .opened(try Checkpoint.open(file), file: file) }
+        catch { return .unreadable(PeftfileError(wrapping: error, file: file), file: file) }
+    }
+}
+
+extension PeftfileError {
+    /// The error itself, or what another type of error says.
+    init(wrapping error: any Error, file: String) {
+        self = (error as? PeftfileError)?.inFile(file) ?? PeftfileError(.io, "\(error)", file: file)
+    }
+}

@@ -1,0 +1,85 @@
+import ByteAccess
+
+/// Runs the rules on adapters.
+public struct Checker: Sendable {
+    public var rules: [any CheckRule]
+    public var options: CheckOptions
+
+    public init(rules: [any CheckRule] = RuleRegistry.rules, options: CheckOptions = CheckOptions()) {
+        self.rules = rules
+        self.options = options
+    }
+
+    /// Checks the adapters at the paths; a directory that holds none stands for those below it.
+    ///
+    /// - Throws: what stops the work: a signal, or a directory that cannot be listed.
+    public func check(_ paths: [String], failOn: Severity = .error) throws -> CheckReport {
+        let subjects = try paths.flatMap { try AdapterDirectory.subjects(at: $0) }
+        return CheckReport(subjects: try subjects.map { try check($0) }, failOn: failOn)
+    }
+
+    /// Checks one adapter.
+    public func check(_ path: String) throws -> CheckedSubject {
+        let subject = CheckSubject(path: path, options: options)
+        var result = CheckedSubject(path: path)
+        for rule in rules {
+            try Interruption.check()
+            if let omission = Checker.omission(of: rule, subject) {
+                result.omissions.append(omission)
+                continue
+            }
+            do {
+                result.findings += try rule.findings(in: subject)
+                result.rulesRun += 1
+            } catch let open as NotChecked {
+                result.omissions.append(.init(rule: rule.id, reason: open.reason, isInconclusive: true))
+            } catch let error as PeftfileError where error.code != .interrupted {
+                result.omissions.append(.init(rule: rule.id, reason: error.description, isInconclusive: true))
+            }
+        }
+        addRefusal(of: subject, to: &result)
+        sort(&result.findings)
+        result.sha256 = subject.sha256()
+        return result
+    }
+
+    /// What a rule lacks on this subject; nil where it can run.
+    private static func omission(of rule: any CheckRule, _ subject: CheckSubject) -> CheckedSubject.Omission? {
+        for need in rule.needs {
+            let reason: String? =
+                switch need {
+                case .tensors: subject.weights.checkpoint == nil ? "the tensors cannot be read" : nil
+                case .config: subject.config.config == nil ? "there is no readable adapter_config.json" : nil
+                case .base: subject.options.base == nil ? "no --base was given" : nil
+                case .target: subject.options.targets.isEmpty ? "no --target was given" : nil
+                case .policy: subject.options.askedFor.contains(rule.id) ? nil : "no policy asks for it"
+                }
+            if let reason { return .init(rule: rule.id, reason: reason, isInconclusive: false) }
+        }
+        return nil
+    }
+
+    /// Turns the refusal of opening or binding the adapter into a finding of the rule that owns it, unless another rule has
+    /// found the cause. A refusal that no rule owns leaves the adapter unchecked.
+    private func addRefusal(of subject: CheckSubject, to result: inout CheckedSubject) {
+        guard case .refused(let error) = subject.binding,
+            !result.findings.contains(where: { $0.severity == .error && $0.rule != "nonfinite" && $0.rule != "untrained" })
+        else { return }
+        if let rule = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }) {
+            guard !result.findings.contains(where: { $0.rule == rule.id }) else { return }
+            result.findings.append(
+                rule.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help))
+        } else {
+            result.omissions.append(
+                .init(rule: "target-not-in-base", reason: error.description, isInconclusive: true))
+        }
+    }
+
+    /// By rule in the order of the registry; findings of one rule stay in theirs.
+    private func sort(_ findings: inout [Finding]) {
+        let order = Dictionary(rules.enumerated().map { ($1.id, $0) }) { first, _ in first }
+        findings = findings.enumerated()
+            .sorted { (order[$0.element.rule] ?? .max, $0.offset) < (order[$1.element.rule] ?? .max, $1.offset) }
+            .map(\.element)
+    }
+}

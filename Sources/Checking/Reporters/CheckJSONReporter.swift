@@ -1,0 +1,49 @@
+import ByteAccess
+
+/// `peftfile.check/1`.
+public struct CheckJSONReporter: CheckReporter {
+    public let name = "json"
+
+    public init() {}
+
+    public func render(_ report: CheckReport) -> String { document(report).serialized(indent: 2) + "\n" }
+
+    private func document(_ report: CheckReport) -> JSONValue {
+        .object([
+            "schema": "peftfile.check/1",
+            "warnings": .array(report.warnings.map { .string($0) }),
+            "ok": .bool(report.isClean),
+            "checked": .array(report.subjects.map { checked($0, report.failOn) }),
+            "findings": .array(report.subjects.flatMap { subject in subject.findings.map { finding($0, of: subject) } }),
+        ])
+    }
+
+    private func checked(_ subject: CheckedSubject, _ failOn: Severity) -> JSONValue {
+        .object([
+            "path": .string(subject.path),
+            "sha256": subject.sha256.map { .string($0) } ?? .null,
+            "verdict": .string(subject.verdict(failOn: failOn).rawValue),
+            "rules_run": .number(JSONNumber(subject.rulesRun)),
+            "not_run": .array(
+                subject.omissions.map { omission in
+                    .object([
+                        "rule": .string(omission.rule), "reason": .string(omission.reason),
+                        "inconclusive": .bool(omission.isInconclusive),
+                    ])
+                }),
+        ])
+    }
+
+    private func finding(_ finding: Finding, of subject: CheckedSubject) -> JSONValue {
+        .object([
+            "path": .string(subject.path),
+            "rule": .string(finding.rule),
+            "severity": .string(finding.severity.rawValue),
+            "message": .string(finding.message),
+            "file": finding.file.map { .string($0) } ?? .null,
+            "tensor": finding.tensor.map { .string($0.text) } ?? .null,
+            "offset": finding.offset.map { .number(JSONNumber($0)) } ?? .null,
+            "help": finding.help.map { .string($0) } ?? .null,
+        ])
+    }
+}

@@ -1,0 +1,27 @@
+import Checkpoints
+import Containers
+
+/// A header that is legal and too long for some readers.
+struct HeaderSize: CheckRule {
+    let id = "header-size"
+    let family = RuleFamily.container
+    let severity = Severity.warning
+    let summary = "The safetensors header has more than 25,000,000 bytes."
+    let protectsFrom = """
+        Readers that stop before the format does: clients of the Hub read headers up to 25,000,000 bytes \
+        (SAFETENSORS_MAX_HEADER_LENGTH in huggingface_hub/constants.py), the format allows 100,000,000.
+        """
+    let needs: [RuleNeed] = [.tensors]
+
+    /// `SAFETENSORS_MAX_HEADER_LENGTH`.
+    static let limit: UInt64 = 25_000_000
+
+    func findings(in subject: CheckSubject) throws -> [Finding] {
+        (subject.weights.checkpoint?.shards ?? []).filter { $0.file.headerBytes.count > HeaderSize.limit }.map { shard in
+            finding(
+                "the header has \(shard.file.headerBytes.count) bytes, and clients of the Hub read at most "
+                    + "\(HeaderSize.limit)", file: shard.file.path, offset: 0,
+                help: "split the tensors over several files, or shorten the metadata")
+        }
+    }
+}

@@ -1,0 +1,24 @@
+import Tensors
+
+/// Tensors that do not fit.
+struct ShapeMismatch: CheckRule {
+    let id = "shape-mismatch"
+    let family = RuleFamily.base
+    let severity = Severity.error
+    let summary = "A tensor does not fit the base's module, or is no matrix where one is needed."
+    let protectsFrom = """
+        An adapter of another size of the same model. PEFT raises "size mismatch"; flat factors come from shards of FSDP or \
+        ZeRO that were saved without gathering.
+        """
+    let needs: [RuleNeed] = [.tensors]
+    let refusals: Set<String> = ["ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange"]
+
+    func findings(in subject: CheckSubject) throws -> [Finding] {
+        subject.factors.pairs.compactMap { pair in
+            guard case .flat(let info) = pair.defect else { return nil }
+            return finding(
+                "has shape \(info.shape), and a factor is a matrix", file: subject.weights.file, tensor: info.name,
+                help: "gather the shards before saving (ZeRO-3, FSDP)")
+        }
+    }
+}
