@@ -96,7 +96,7 @@ public struct Inspection: Sendable {
     /// Tensors of a checkpoint whose names can be of a prompt encoder or a bottleneck adapter: most models have none,
     /// and then no name is taken apart.
     private static func candidates(_ checkpoint: Checkpoint) -> [PromptTensor] {
-        let marks = ["prompt_", "prefix_", "control_trans", "lstm_head", "reparams", "adapter_", "modulelist"]
+        let marks = ["prompt_", "prefix_", "control_trans", "lstm_head", "reparams", "adapter_", "modulelist", "past_"]
             .map { Array($0.utf8) }
         return checkpoint.tensors.filter { tensor in
             let name = Array(tensor.name.text.utf8)

@@ -28,6 +28,9 @@ struct StripCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Take the SHA-256 of every output file for the receipt.")
     var hash = true
 
+    @Flag(inversion: .prefixedNo, help: "Have all bytes on disk before the output gets its name.")
+    var sync = true
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -46,7 +49,8 @@ struct StripCommand: ParsableCommand {
             let receipt = try StripExecutor(
                 plan: plan, target: output,
                 settings: .init(
-                    jobs: try common.workerCount(), replacing: force, hashing: hash, progress: progress.map { $0.update })
+                    jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync,
+                    progress: progress.map { $0.update })
             ).run()
             progress?.finish()
             if common.json {

@@ -84,12 +84,73 @@ import Testing
         let wanted = PlainPrompts.linear(
             PlainPrompts.apply(tanh, PlainPrompts.linear(x, first.0, first.1)), last.0, last.1)
         expect(try strip(state, config: nil, options: options), wanted, "OpenDelta")
+    }
+
+    /// OpenDelta's own layout: a pair of tensors for each attention module, whose names follow from the first one's, or from the
+    /// numbers in `modified_modules`; they strip to nothing more, and to the same PEFT adapter.
+    @Test(arguments: [[2, 3, 4], [2, 4, 10]]) func openDeltasOwnLayout(_ layers: [Int]) throws {
+        var state = PromptState(seed: 31)
+        func path(_ layer: Int) -> String { "bert.encoder.layer.\(layer).attention" }
+        let x = state.matrix("module.\(path(2)).reparams.wte.weight", 3, 5)
+        let first = state.layer("module.\(path(2)).reparams.control_trans.0", 7, 5)
+        let last = state.layer("module.\(path(2)).reparams.control_trans.2", 3 * 2 * 4, 7)
+        _ = state.matrix("module.classifier.weight", 2, 4)
+        let wanted = PlainPrompts.linear(
+            PlainPrompts.apply(tanh, PlainPrompts.linear(x, first.0, first.1)), last.0, last.1)
+        let modules = layers == [2, 3, 4] ? #"["attention"]"# : #"["2.attention", "4.attention", "10.attention"]"#
+        let config = #"{"reparameterize": true, "embed_dim": 5, "mid_dim": 7, "modified_modules": \#(modules)}"#
         let directory = try TemporaryDirectory()
-        let source = try state.write(into: directory, config: nil)
-        let error = #expect(throws: PeftfileError.self) {
-            _ = try StripCase.strip(source, to: directory.path("out"), StripOptions(layout: .source))
+        let source = try state.write(into: directory, config: config)
+        let options = StripOptions(layout: .source, stated: PromptFacts(layers: 3))
+        _ = try #require(try StripCase.strip(source, to: directory.path("own"), options))
+        #expect(try StripCase.verify(directory.path("own"), from: source).isEquivalent)
+        let own = try PromptSource.open(directory.path("own"))
+        #expect(own.checkpoint.tensors.count == 7 && own.checkpoint["classifier.weight"] != nil)
+        #expect(own.config?.json["reparameterize"] == false)
+        for (index, layer) in layers.enumerated() {
+            for (side, name) in ["past_key", "past_value"].enumerated() {
+                let found = try own.checkpoint.numbers(ExactString("\(path(layer)).prefix.\(name)"))
+                let start = (2 * index + side) * 4
+                expect(found, wanted.map { Array($0[start..<(start + 4)]) }, "\(layer) \(name)")
+            }
         }
-        #expect(error?.rule == "NoSourceLayout")
+        guard case .alreadyStripped(let reason) = try StripPlan.make(PromptSource(path: directory.path("own"))) else {
+            Issue.record("something to strip is left")
+            return
+        }
+        #expect(reason.contains("OpenDelta"))
+        let stated = StripOptions(layout: .peft, stated: PromptFacts(heads: 2))
+        _ = try #require(try StripCase.strip(directory.path("own"), to: directory.path("peft"), stated))
+        #expect(try StripCase.verify(directory.path("peft"), from: directory.path("own")).isEquivalent)
+        let peft = try PromptSource.open(directory.path("peft"))
+        expect(try peft.checkpoint.numbers("prompt_embeddings"), wanted, "PEFT")
+        #expect(peft.config?.json["num_layers"] == 3 && peft.config?.json["token_dim"] == 4)
+    }
+
+    @Test func namesThatOpenDeltaDoesNotTellAreRefused() throws {
+        func rule(_ path: String, layers: Int?, base: String? = nil, modified: String = "[]") throws -> String? {
+            var state = PromptState(seed: 32)
+            _ = state.matrix("\(path).reparams.wte.weight", 3, 5)
+            _ = state.layer("\(path).reparams.control_trans.0", 7, 5)
+            _ = state.layer("\(path).reparams.control_trans.2", 3 * 2 * 4, 7)
+            let directory = try TemporaryDirectory()
+            let source = try state.write(into: directory, config: #"{"modified_modules": \#(modified)}"#)
+            var options = StripOptions(layout: .source, stated: PromptFacts(layers: layers))
+            if let base {
+                options.base = ("base", try AdapterConfig(json: JSONValue.parse(Array(base.utf8), file: nil).objectValue ?? [:], path: "base"))
+            }
+            do {
+                _ = try StripCase.strip(source, to: directory.path("out"), options)
+                return nil
+            } catch let error as PeftfileError { return error.rule }
+        }
+        #expect(try rule("h.0.attn", layers: 3) == nil)
+        #expect(try rule("h.0.attn", layers: nil) == "OptionMissing")
+        #expect(try rule("h.0.attn", layers: 5) == "PrefixWidth")
+        #expect(try rule("block.0.layer.0", layers: 3) == "NoSourceLayout")
+        #expect(try rule("h.0.attn", layers: 3, modified: #"["0.attn", "4.attn"]"#) == "NoSourceLayout")
+        #expect(try rule("h.0.attn", layers: nil, base: #"{"hidden_size": 4, "num_hidden_layers": 3}"#) == nil)
+        #expect(try rule("h.0.attn", layers: nil, base: #"{"hidden_size": 4, "num_hidden_layers": 12}"#) == "NoSourceLayout")
     }
 
     @Test(arguments: PromptActivation.allCases) func adapterHubsFunctions(_ activation: PromptActivation) throws {

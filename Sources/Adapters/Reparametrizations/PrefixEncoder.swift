@@ -9,6 +9,7 @@ import ByteAccess
 /// | `embedding.weight` | (pre_seq_len, hidden); ChatGLM2: (pre_seq_len, out) |
 /// | `trans.0.weight`, `.bias` | (mid, in), (mid): mid is prefix_hidden_size, for ChatGLM the hidden size |
 /// | `trans.2.weight`, `.bias` | (out, mid), (out) |
+/// | `weight` alone: Prompt-Tuning | (pre_seq_len, hidden), in front of the input |
 ///
 /// out is layers·2·hidden, with ChatGLM2's grouped heads layers·2·kv_channels·multi_query_group_num. Slots lie as in
 /// ``PrefixMLP``. Source: THUDM/P-tuning-v2 model/prefix_encoder.py; `PrefixEncoder` in ChatGLM's modeling_chatglm.py;
@@ -25,6 +26,7 @@ struct PrefixEncoder: PromptForm {
     func recognises(_ group: PromptGroup) -> Bool { true }
 
     func module(of group: PromptGroup, config: AdapterConfig?) throws -> PromptModule {
+        if group.leaves == ["weight"] { return try inputPrompt(group, config) }
         let embedding = try group.required("embedding.weight")
         try embedding.requireNumbers(rank: 2)
         try embedding.requireClaim("pre_seq_len", of: config, axis: 0)
@@ -56,6 +58,19 @@ struct PrefixEncoder: PromptForm {
                 : .stored(embedding.stored),
             embedding: embedding, tokens: tokens, elements: try PromptModule.elements(tokens, width, last),
             sourceName: "embedding.weight", config: config)
+    }
+
+    /// P-tuning v2's own Prompt-Tuning: `prefix_encoder` is the embedding itself, in front of the input.
+    private func inputPrompt(_ group: PromptGroup, _ config: AdapterConfig?) throws -> PromptModule {
+        let embedding = try group.required("weight")
+        try embedding.requireNumbers(rank: 2)
+        try embedding.requireClaim("pre_seq_len", of: config, axis: 0)
+        try embedding.requireClaim("hidden_size", of: config, axis: 1)
+        return PromptModule(
+            form: "P-tuning v2 prompt", kind: .prompt, isPEFT: false, group: group, formula: .stored(embedding.stored),
+            embedding: embedding, tokens: embedding.shape[0],
+            elements: try PromptModule.elements(embedding.shape[0], embedding.shape[1], embedding), sourceName: "weight",
+            config: config)
     }
 
     /// The width must be layers·2·(width of one slot), where the config gives both.

@@ -19,6 +19,9 @@ public struct PromptEvaluator: Sendable {
     public func values(of formula: PromptFormula) throws -> [Double] {
         switch formula {
         case .stored(let name): try numbers(name)
+        case .slots(let names, let tokens, let width):
+            PromptFormula.sideBySide(try names.map(numbers), tokens: tokens, width: width)
+        case .columns(let whole, _, _): formula.part(of: try values(of: whole))
         case .perceptron(let value): try perceptron(value)
         case .recurrent(let value): try recurrent(value)
         case .task(let value): try task(value)

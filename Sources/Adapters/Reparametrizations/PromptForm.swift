@@ -46,6 +46,7 @@ public enum PromptForms {
         PrefixEncoder(),
         AdapterHubPrefix(),
         OpenDeltaPrefix(),
+        OpenDeltaSlots(),
         ControlTransform(),
         PTuningEncoder(),
     ]

@@ -4,9 +4,13 @@ public import ByteAccess
 ///
 /// Everything is float64 from the widened stored numbers, in the order that the cases state; the result is rounded once.
 /// `PromptEvaluator` computes it for writing, `PromptRecomputation` by other arithmetic for verification.
-public enum PromptFormula: Sendable, Hashable {
+public indirect enum PromptFormula: Sendable, Hashable {
     /// The numbers as they are stored.
     case stored(ExactString)
+    /// Stored tensors of `tokens` rows side by side, each `width` wide.
+    case slots([ExactString], tokens: Int, width: Int)
+    /// Some columns of a prompt that is `of` numbers wide.
+    case columns(PromptFormula, Range<Int>, of: Int)
     case perceptron(PromptPerceptron)
     case recurrent(PromptRecurrence)
     case task(TaskPrompt)
@@ -14,7 +18,8 @@ public enum PromptFormula: Sendable, Hashable {
     /// The formula for people: E is the embedding.
     public var text: String {
         switch self {
-        case .stored: "as stored"
+        case .stored, .slots: "as stored"
+        case .columns(let whole, _, _): whole.text
         case .perceptron(let value): value.text
         case .recurrent(let value): value.text
         case .task(let value): "E * (cols rows) of task \(value.task)"
@@ -25,6 +30,8 @@ public enum PromptFormula: Sendable, Hashable {
     public var tensors: [ExactString] {
         switch self {
         case .stored(let name): [name]
+        case .slots(let names, _, _): names
+        case .columns(let whole, _, _): whole.tensors
         case .perceptron(let value): [value.embedding] + value.layers.flatMap { [$0.weight, $0.bias] }
         case .recurrent(let value):
             [value.embedding]
@@ -33,6 +40,24 @@ public enum PromptFormula: Sendable, Hashable {
                 + value.head.flatMap { [$0.weight, $0.bias] }
         case .task(let value): [value.embedding, value.columns, value.rows]
         }
+    }
+}
+
+extension PromptFormula {
+    /// The prompt that this is columns of, or the formula itself: what is computed once for all of its parts.
+    public var whole: PromptFormula { if case .columns(let whole, _, _) = self { whole } else { self } }
+
+    /// The numbers of this formula among those of `whole`.
+    public func part(of numbers: [Double]) -> [Double] {
+        guard case .columns(_, let columns, let width) = self, width > 0 else { return numbers }
+        return stride(from: 0, to: numbers.count, by: width).flatMap {
+            numbers[($0 + columns.lowerBound)..<($0 + columns.upperBound)]
+        }
+    }
+
+    /// The rows of a prompt made of its slots.
+    public static func sideBySide(_ slots: [[Double]], tokens: Int, width: Int) -> [Double] {
+        (0..<tokens).flatMap { token in slots.flatMap { $0[(token * width)..<((token + 1) * width)] } }
     }
 }
 

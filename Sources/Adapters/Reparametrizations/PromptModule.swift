@@ -25,8 +25,8 @@ public struct PromptModule: Sendable {
     /// What the source itself calls the prompt where it has no reparametrization, and in which shape.
     public var sourceName: ExactString
     public var sourceShape: Shape
-    /// Why the source has no such name, where it has none.
-    public var noSourceLayout: String?
+    /// The names of its parts, where the source keeps the keys and values of each layer apart.
+    public var slots: PromptSlots?
     /// Why PEFT cannot hold it, where it cannot.
     public var noPEFTLayout: String?
     /// The factors of multitask prompt tuning.
@@ -43,7 +43,37 @@ public struct PromptModule: Sendable {
     }
 
     /// Whether there is a reparametrization to take away.
-    public var isReparametrized: Bool { if case .stored = formula { false } else { true } }
+    public var isReparametrized: Bool {
+        switch formula {
+        case .stored, .slots: false
+        default: true
+        }
+    }
+
+    /// The tensors of the source's own layout: the prompt under one name, or its slots.
+    ///
+    /// - Parameters:
+    ///   - layers: how many layers there are slots for, where their names follow from it.
+    ///   - formula: the prompt's formula, or that of the task that is baked.
+    public func sourceTensors(
+        layers: Int?, formula: PromptFormula
+    ) throws -> [(name: ExactString, shape: Shape, formula: PromptFormula)] {
+        guard let slots, let tokens, let width else { return [(sourceName, sourceShape, formula)] }
+        if case .slots(let stored, _, let part) = formula {
+            return zip(try slots.names(layers: stored.count / 2), stored).map { ($0, [tokens, part], .stored($1)) }
+        }
+        guard let layers, layers > 0, width % 2 == 0, width / 2 % layers == 0 else {
+            throw PeftfileError(
+                .refused, "makes \(width) numbers a token"
+                    + (layers.map { ", which are no keys and values of \($0) layers" } ?? ", and nothing tells for how many layers"),
+                tensor: sourceName, rule: layers == nil ? "OptionMissing" : "PrefixWidth",
+                help: "give --num-layers or --token-dim, or the base model's directory with --base")
+        }
+        let part = width / 2 / layers
+        return try slots.names(layers: layers).enumerated().map { index, name in
+            (name, [tokens, part], .columns(formula, index * part..<(index + 1) * part, of: width))
+        }
+    }
 
     /// Width of a row of the result.
     public var width: Int? { tokens.map { elements / $0 } }

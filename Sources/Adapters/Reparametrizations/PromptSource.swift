@@ -1,4 +1,4 @@
-import ByteAccess
+public import ByteAccess
 public import Checkpoints
 import Tensors
 
@@ -14,6 +14,8 @@ public struct PromptSource: Sendable {
     public let modules: [PromptModule]
     /// Tensors that no prompt accounts for: the rest of the model, heads.
     public let others: [StoredTensor]
+    /// Whether the prompts' names had wrappers around them.
+    private let isWrapped: Bool
 
     /// Opens a path and finds the prompts.
     ///
@@ -40,6 +42,13 @@ public struct PromptSource: Sendable {
         }
         let claimed = Set(modules.flatMap(\.tensors))
         others = checkpoint.tensors.filter { !claimed.contains($0.name) }
+        isWrapped = checkpoint.tensors.contains { claimed.contains($0.name) && PromptTensor($0).clean != $0.name }
+    }
+
+    /// The name that a tensor keeps in the source's own layout: where the prompts come out of what trainers wrap around modules,
+    /// everything beside them does.
+    public func cleanName(of tensor: StoredTensor) -> ExactString {
+        isWrapped ? PromptTensor(tensor).clean : tensor.name
     }
 
     /// Whether any prompt has a reparametrization.

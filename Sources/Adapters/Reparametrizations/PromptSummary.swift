@@ -19,7 +19,7 @@ public struct PromptSummary: Sendable {
         self.module = module
         let facts = try? PromptFacts(of: module.config)
         if module.kind.isKeyValue, let width = module.width, width % 2 == 0 {
-            let fromWidth = facts?.tokenWidth.flatMap { width / 2 % $0 == 0 ? width / 2 / $0 : nil }
+            let fromWidth = (module.slots?.width ?? facts?.tokenWidth).flatMap { width / 2 % $0 == 0 ? width / 2 / $0 : nil }
             layers = (facts?.layers).flatMap { width / 2 % $0 == 0 ? $0 : nil } ?? fromWidth
             let slot = layers.map { width / 2 / $0 }
             heads = (facts?.heads).flatMap { heads in slot.flatMap { $0 % heads == 0 ? heads : nil } }

@@ -44,7 +44,7 @@ struct PEFTPromptShape {
             return
         }
         let knownLayers = stated.layers ?? base?.layers ?? own?.layers
-        let knownWidth = stated.tokenWidth ?? base?.tokenWidth ?? own?.tokenWidth
+        let knownWidth = stated.tokenWidth ?? base?.tokenWidth ?? own?.tokenWidth ?? module.slots?.width
         let slots = width / 2
         guard knownLayers != nil || knownWidth != nil else {
             throw PEFTPromptShape.missing("--num-layers", "how many layers the prefix of \(width) numbers a token is for", module)

@@ -62,11 +62,14 @@ public struct StripExecutor: Sendable {
             settings.progress?(done)
         }
         try put(file.header, at: 0)
+        // The parts of one prompt are computed together.
+        var known: (formula: PromptFormula, values: [Double])?
         let evaluator = PromptEvaluator(checkpoint: plan.source.checkpoint, jobs: settings.jobs)
         for tensor in file.tensors {
             switch tensor.content {
             case .computed(let formula):
-                let values = try evaluator.values(of: formula)
+                if known?.formula != formula.whole { known = (formula.whole, try evaluator.values(of: formula.whole)) }
+                let values = formula.part(of: known?.values ?? [])
                 receipt.add(tensor: tensor.info, values: values)
                 try put(try Conversion.narrowed(values, to: tensor.info.dtype), at: tensor.info.begin)
             case .copied(let stored):

@@ -79,18 +79,16 @@ struct StripOutputs {
     init(source: PromptSource, _ options: StripOptions) throws {
         let checkpoint = source.checkpoint
         shards = checkpoint.shards.map { Shard(name: $0.fileName, metadata: $0.file.metadata, tensors: []) }
-        for tensor in source.others { shards[tensor.shard].tensors.append(StripOutputs.copy(tensor)) }
+        for tensor in source.others { add(copy(of: tensor, as: source.cleanName(of: tensor)), to: tensor.shard) }
         for module in source.modules {
-            if let reason = module.noSourceLayout {
-                throw PeftfileError(
-                    .refused, "has no layout of its own without the reparametrization: \(reason)", rule: "NoSourceLayout",
-                    help: "peftfile strip \(source.path.shellQuoted) --layout peft -o OUT")
+            let formula = try options.task.map { try module.prompt(ofTask: $0) } ?? module.formula
+            for part in try module.sourceTensors(layers: try layers(of: module, options), formula: formula) {
+                guard let home = part.formula.tensors.first.flatMap({ checkpoint[$0]?.shard }) else { continue }
+                add(try output(part.name, part.shape, part.formula, module.dtype, options, source), to: home)
             }
-            guard let home = module.formula.tensors.first.flatMap({ checkpoint[$0]?.shard }) else { continue }
-            shards[home].tensors.append(try prompt(module.sourceName, module.sourceShape, module, options, source))
             guard let factors = module.factors, options.task == nil else { continue }
             for name in [factors.columns, factors.rows] {
-                if let tensor = checkpoint[name] { shards[tensor.shard].tensors.append(StripOutputs.copy(tensor)) }
+                if let tensor = checkpoint[name] { add(copy(of: tensor, as: source.cleanName(of: tensor)), to: tensor.shard) }
             }
         }
         for index in shards.indices {
@@ -99,14 +97,33 @@ struct StripOutputs {
         config = StripOutputs.withoutProjection(source)
     }
 
-    private static func copy(_ tensor: StoredTensor) -> Output {
-        Output(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, content: .copied(tensor))
+    private mutating func add(_ output: Output, to shard: Int) { shards[shard].tensors.append(output) }
+
+    private func copy(of tensor: StoredTensor, as name: ExactString) -> Output {
+        Output(name: name, dtype: tensor.dtype, shape: tensor.shape, content: .copied(tensor))
+    }
+
+    /// The layers that a prefix is for, where its slots are named after them; a number that is stated must be the base's.
+    private mutating func layers(of module: PromptModule, _ options: StripOptions) throws -> Int? {
+        guard let slots = module.slots, slots.isDerived, let width = module.width else { return nil }
+        let base = try PromptFacts(of: options.base?.config)
+        let own = try PromptFacts(of: module.config)
+        let slot = options.stated.tokenWidth ?? base?.hidden ?? own?.hidden
+        guard let layers = options.stated.layers ?? slot.map({ width / 2 / $0 }) ?? base?.layers ?? own?.layers else { return nil }
+        if let known = base?.layers, known != layers {
+            throw PeftfileError(
+                .refused, "is for \(layers) attention modules, and the base has \(known) layers: which modules they are is not told",
+                tensor: module.sourceName, rule: "NoSourceLayout",
+                help: "peftfile strip ADAPTER --layout peft -o OUT, where the prefix is for one kind of attention")
+        }
+        warnings.append("the names of past_key and past_value follow from the first one's: the layers are taken to stand in a row")
+        return layers
     }
 
     /// The source's config, with the switches that say whether there is a reparametrization turned off.
     private static func withoutProjection(_ source: PromptSource) -> JSONObject? {
         guard var config = source.config?.json else { return nil }
-        if config["prefix_projection"] != nil { config["prefix_projection"] = false }
+        for key: ExactString in ["prefix_projection", "reparameterize"] where config[key] != nil { config[key] = false }
         if var nested = config["config"]?.objectValue, nested["flat"] != nil {
             nested["flat"] = true
             config["config"] = .object(nested)

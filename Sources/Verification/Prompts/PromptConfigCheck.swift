@@ -41,8 +41,8 @@ enum PromptConfigCheck {
     static func source(_ config: AdapterConfig?) -> [EquivalenceReport.ConfigMismatch] {
         guard let config else { return [] }
         var mismatches: [EquivalenceReport.ConfigMismatch] = []
-        if config.json["prefix_projection"]?.boolValue == true {
-            mismatches.append(.init(path: ["prefix_projection"], expected: false, found: true))
+        for key: ExactString in ["prefix_projection", "reparameterize"] where config.json[key]?.boolValue == true {
+            mismatches.append(.init(path: [key], expected: false, found: true))
         }
         if config.json["config"]?["flat"]?.boolValue == false {
             mismatches.append(.init(path: ["config", "flat"], expected: true, found: false))

@@ -8,9 +8,23 @@ import Tensors
 /// and with every number a bound of the distance to the formula's real value.
 struct PromptRecomputation {
     let checkpoint: Checkpoint
+    /// The last prompt: the parts of one are asked for one after the other.
+    private var known: (formula: PromptFormula, numbers: Bounded)?
 
-    func prompt(_ formula: PromptFormula) throws -> Bounded {
+    init(checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+    mutating func prompt(_ formula: PromptFormula) throws -> Bounded {
+        let whole: Bounded
+        if let known, known.formula == formula.whole { whole = known.numbers } else { whole = try computed(formula.whole) }
+        known = (formula.whole, whole)
+        return Bounded(values: formula.part(of: whole.values), errors: formula.part(of: whole.errors))
+    }
+
+    private func computed(_ formula: PromptFormula) throws -> Bounded {
         switch formula {
+        case .columns(let whole, _, _): try computed(whole)
+        case .slots(let names, let tokens, let width):
+            Bounded(exact: PromptFormula.sideBySide(try names.map(numbers), tokens: tokens, width: width))
         case .stored(let name): Bounded(exact: try numbers(name))
         case .perceptron(let value):
             try stack(

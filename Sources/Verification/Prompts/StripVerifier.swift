@@ -52,7 +52,7 @@ public struct StripVerifier: Sendable {
         let expected = try isPEFT ? expectedOfPEFT() : expectedOfSource()
         let names = Set(expected.map(\.name))
         report.unexpected = result.tensors.map(\.name).filter { !names.contains($0) }
-        let recomputation = PromptRecomputation(checkpoint: source.checkpoint)
+        var recomputation = PromptRecomputation(checkpoint: source.checkpoint)
         for tensor in expected {
             guard let stored = result[tensor.name] else {
                 report.missing.append(tensor.name)
@@ -66,7 +66,7 @@ public struct StripVerifier: Sendable {
                 continue
             }
             if let formula = tensor.formula {
-                report.tensors.append(try compare(stored, formula, recomputation))
+                report.tensors.append(try compare(stored, formula, &recomputation))
             } else if let copy = tensor.copy {
                 report.tensors.append(try compare(stored, copy))
             }
@@ -100,17 +100,21 @@ public struct StripVerifier: Sendable {
     }
 
     private func expectedOfSource() throws -> [Expected] {
-        var expected = source.others.map { Expected(name: $0.name, dtype: $0.dtype, shape: $0.shape, copy: $0) }
+        func copy(_ tensor: StoredTensor) -> Expected {
+            Expected(name: source.cleanName(of: tensor), dtype: tensor.dtype, shape: tensor.shape, copy: tensor)
+        }
+        var expected = source.others.map(copy)
         for module in source.modules {
-            expected.append(
-                Expected(
-                    name: module.sourceName, dtype: dtype ?? module.dtype, shape: module.sourceShape,
-                    formula: try task.map { try module.prompt(ofTask: $0) } ?? module.formula))
-            guard let factors = module.factors, task == nil else { continue }
-            for name in [factors.columns, factors.rows] {
-                guard let tensor = source.checkpoint[name] else { continue }
-                expected.append(Expected(name: name, dtype: tensor.dtype, shape: tensor.shape, copy: tensor))
+            // The result tells how many layers its slots are for.
+            let slot = (module.slots?.firstName).flatMap { result[$0] }?.shape.last
+            let layers = slot.flatMap { slot in module.width.map { $0 / 2 / max(1, slot) } }
+            let formula = try task.map { try module.prompt(ofTask: $0) } ?? module.formula
+            for part in try module.sourceTensors(layers: layers, formula: formula) {
+                expected.append(
+                    Expected(name: part.name, dtype: dtype ?? module.dtype, shape: part.shape, formula: part.formula))
             }
+            guard let factors = module.factors, task == nil else { continue }
+            expected += [factors.columns, factors.rows].compactMap { source.checkpoint[$0] }.map(copy)
         }
         return expected
     }
@@ -134,7 +138,7 @@ public struct StripVerifier: Sendable {
     }
 
     private func compare(
-        _ stored: StoredTensor, _ formula: PromptFormula, _ recomputation: PromptRecomputation
+        _ stored: StoredTensor, _ formula: PromptFormula, _ recomputation: inout PromptRecomputation
     ) throws -> EquivalenceReport.Tensor {
         let kind: EquivalenceReport.Kind
         if case .stored = formula { kind = .converted } else { kind = .computed }
