@@ -6,9 +6,9 @@ import Synchronization
 struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
-        abstract: "Reads, merges, strips and proves safetensors checkpoints and PEFT adapters.",
+        abstract: "Reads, merges, strips, proves and compares safetensors checkpoints and PEFT adapters.",
         version: "peftfile \(Receipt.toolVersion)",
-        subcommands: [InspectCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self])
+        subcommands: [InspectCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self, DiffCommand.self])
 }
 
 /// The program: parse, run, report, status.
