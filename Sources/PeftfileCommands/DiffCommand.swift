@@ -19,10 +19,10 @@ struct DiffCommand: ParsableCommand {
     var b: String
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Relative tolerance: |b - a| <= atol + rtol * |a| is equal.", valueName: "x"))
-    var rtol: Double = 0
+    var rtol: Double?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Absolute tolerance.", valueName: "x"))
-    var atol: Double = 0
+    var atol: Double?
 
     @Option(help: ArgumentHelp("Compare only tensors whose names match; repeatable.", valueName: "glob"))
     var include: [String] = []
@@ -33,7 +33,7 @@ struct DiffCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Order of the changed tensors: \(DifferenceOrder.names).", valueName: "key"))
     var sort = "name"
 
-    @Option(help: ArgumentHelp("Entries of a list at most, 0 for all; by default 20, and all with --json.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Entries of a list at most, 0 for all; by default 20, and all with --json.", valueName: "n"))
     var limit: Int?
 
     @OptionGroup var common: CommonOptions
@@ -50,13 +50,14 @@ struct DiffCommand: ParsableCommand {
         let jobs = try common.workerCount()
         for path in [a, b] { try requireExistence(path) }
         let inputs = (try DifferenceInput(path: a), try DifferenceInput(path: b))
+        let selection = TensorSelection(
+            include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init))
+        let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }
         let counter = common.quiet || common.json
-            ? nil : Progress(label: "diff", total: inputs.0.checkpoint.tensorBytes)
+            ? nil : Progress(label: "diff", total: selected.reduce(0) { $0 + $1.byteCount })
         defer { counter?.finish() }
         var report = try CheckpointComparison(
-            inputs.0, inputs.1, tolerance: tolerance,
-            selection: TensorSelection(include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init)),
-            jobs: jobs, progress: counter.map { $0.add }
+            inputs.0, inputs.1, tolerance: tolerance, selection: selection, jobs: jobs, progress: counter.map { $0.add }
         ).run()
         counter?.finish()
         report.changed.sort(by: order.precedes)
@@ -69,7 +70,8 @@ struct DiffCommand: ParsableCommand {
         if !report.isEqual { throw ExitStatus.findings }
     }
 
-    private func checked(_ tolerance: Double, _ name: String) throws -> Double {
+    private func checked(_ tolerance: Double?, _ name: String) throws -> Double {
+        guard let tolerance else { return 0 }
         guard tolerance.isFinite, tolerance >= 0 else {
             throw PeftfileError(.usage, "\(name) \(tolerance): a finite number, 0 or more", rule: "Tolerance")
         }

@@ -19,8 +19,8 @@ struct DiffPage {
         list("only in B", report.added.map(describe), &result)
         list("spelt otherwise in B", report.renamed.map { "\($0.name): \($0.nameInB)" }, &result)
         list("dtype or shape", report.retyped.map(describe), &result)
-        table("changed", report.changed, &result)
-        table("equal, though not byte for byte", report.tolerated, &result)
+        table("changed", report.changed, ("differ", \.share), &result)
+        table("equal, though not byte for byte", report.tolerated, ("unequal", \.unequalShare), &result)
         if let updates = report.updates { result += UpdateSection(updates: updates).table(limit: limit) }
         list("beside the tensors", report.notes.map(describe), &result)
         return result
@@ -93,20 +93,23 @@ struct DiffPage {
 
     // MARK: Figures
 
-    private func table(_ title: String, _ tensors: [TensorDifference], _ result: inout String) {
+    private func table(
+        _ title: String, _ tensors: [TensorDifference], _ share: (title: String, of: KeyPath<TensorDifference, Double>),
+        _ result: inout String
+    ) {
         guard !tensors.isEmpty else { return }
         let hasNonfinite = tensors.contains { $0.nonfinite > 0 }
         result += "\n  \(title): \(Text.count(tensors.count))\n"
         result += Text.table(
-            ["tensor", "differ", "max abs", "mean abs", "rel L2", "cos", "max ulp"] + (hasNonfinite ? ["NaN or Inf"] : []),
-            shown(tensors).map { row($0) + (hasNonfinite ? [Text.count($0.nonfinite)] : []) },
+            ["tensor", share.title, "max abs", "mean abs", "rel L2", "cos", "max ulp"] + (hasNonfinite ? ["NaN or Inf"] : []),
+            shown(tensors).map { row($0, share: $0[keyPath: share.of]) + (hasNonfinite ? [Text.count($0.nonfinite)] : []) },
             right: [1, 2, 3, 4, 5, 6, 7], indent: "    ")
         result += rest(tensors.count)
     }
 
-    private func row(_ tensor: TensorDifference) -> [String] {
+    private func row(_ tensor: TensorDifference, share: Double) -> [String] {
         [
-            tensor.name.text.printable, DiffPage.share(tensor.share), DiffPage.number(tensor.maxAbs),
+            tensor.name.text.printable, DiffPage.share(share), DiffPage.number(tensor.maxAbs),
             DiffPage.number(tensor.meanAbs), DiffPage.number(tensor.relL2), DiffPage.cosine(tensor.cos),
             tensor.maxULP.map { Text.count($0) } ?? "-",
         ]

@@ -42,8 +42,9 @@ public struct TensorDifference: Sendable {
     public var infinitiesInA: Int
     public var infinitiesInB: Int
 
-    /// The share of elements that differ.
+    /// The share of elements that differ, and of those that are another number, within the tolerance or not.
     public var share: Double { elements > 0 ? Double(differing) / Double(elements) : 0 }
+    public var unequalShare: Double { elements > 0 ? Double(unequal) / Double(elements) : 0 }
 
     init(_ pair: TensorPair, _ tally: DifferenceTally) {
         name = pair.a.name

@@ -25,15 +25,14 @@ extension UpdateComparison {
             }
             let pairs = match(updatesA, updatesB, selection)
             try compare(pairs, a, b, sameBytes: sameBytes, jobs: jobs)
-            let factors = (
-                a: Set(pairs.flatMap { $0.a.tensors.prefix(2) }), b: Set(pairs.flatMap { $0.b.tensors.prefix(2) })
-            )
+            // What stands in factors is compared as products, or named as only in A or B, or as not compared.
+            let factors = (a: Set(updatesA.updates.flatMap(\.tensors)), b: Set(updatesB.updates.flatMap(\.tensors)))
             hasOtherDifferences = report.changed.contains { !factors.a.contains($0.name) }
                 || report.retyped.contains { $0.values != .equal && !factors.a.contains($0.name) }
                 || report.removed.contains { !factors.a.contains($0.name) }
                 || report.added.contains { !factors.b.contains($0.name) }
         } catch let error as PeftfileError where [.refused, .malformed, .library, .unsupported].contains(error.code) {
-            modules = []
+            (modules, onlyInA, onlyInB, skipped) = ([], [], [], [])
             reason = error.description
         }
     }
@@ -81,7 +80,7 @@ extension UpdateComparison {
         _ pairs: [Pair], _ a: Adapter, _ b: Adapter, sameBytes: [ExactString: ExactString], jobs: Int
     ) throws {
         // A factor is wanted by its own module alone, or by all experts of one.
-        let numbers = (a: AdapterNumbers(adapters: [a], limit: 1 << 24), b: AdapterNumbers(adapters: [b], limit: 1 << 24))
+        let numbers = (a: AdapterNumbers(adapters: [a], limit: 1 << 25), b: AdapterNumbers(adapters: [b], limit: 1 << 25))
         let results = Mutex([Result?](repeating: nil, count: pairs.count))
         try parallelForEach(count: pairs.count, jobs: jobs) { index in
             let pair = pairs[index]
