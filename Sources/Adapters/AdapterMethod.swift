@@ -26,6 +26,14 @@ public protocol AdapterMethod: Sendable {
     ///
     /// - Throws: `.refused` with the reason where the method, or this use of it, has no merged form.
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates
+
+    /// The low-rank updates that the adapter makes, as far as the adapter alone tells; nil for methods whose updates are
+    /// of another form.
+    func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates?
+}
+
+extension AdapterMethod {
+    func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates? { nil }
 }
 
 /// All that an adapter does to a base, with every one of its tensors accounted for.

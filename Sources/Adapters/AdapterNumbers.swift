@@ -1,7 +1,7 @@
 public import ByteAccess
 import Checkpoints
 import Synchronization
-import Tensors
+public import Tensors
 
 /// The numbers of adapter tensors, widened to float64 once and kept while there is room.
 ///
@@ -43,6 +43,11 @@ public final class AdapterNumbers: FactorSource, Sendable {
             }
             return elements
         }
+    }
+
+    /// The type that an adapter tensor is stored in; nil where there is no such tensor.
+    public func dtype(of tensor: ExactString, adapter: Int) -> DType? {
+        adapters.indices.contains(adapter) ? adapters[adapter].checkpoint[tensor]?.dtype : nil
     }
 
     private func read(_ name: ExactString, _ adapter: Int) throws -> [Double] {

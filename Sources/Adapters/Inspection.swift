@@ -114,7 +114,7 @@ public struct Inspection: Sendable {
     }
 
     /// A directory with a config of its own or in a subdirectory, or a file whose keys are an adapter's.
-    private static func looksLikeAdapter(_ path: String) -> Bool {
+    public static func looksLikeAdapter(_ path: String) -> Bool {
         guard FileSystem.isDirectory(path) else { return Adapter.isAdapter(path) }
         if Adapter.configPath(in: path) != nil { return true }
         let hasWeights = (try? FileSystem.list(path))?.contains { $0.hasSuffix(".safetensors") } ?? false

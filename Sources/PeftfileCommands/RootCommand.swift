@@ -6,9 +6,12 @@ import Synchronization
 struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
-        abstract: "Reads, checks, merges, strips and proves safetensors checkpoints and PEFT adapters.",
+        abstract: "Reads, checks, merges, strips, proves and compares safetensors checkpoints and PEFT adapters.",
         version: "peftfile \(Receipt.toolVersion)",
-        subcommands: [InspectCommand.self, CheckCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self])
+        subcommands: [
+            InspectCommand.self, CheckCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self,
+            DiffCommand.self,
+        ])
 }
 
 /// The program: parse, run, report, status.

@@ -71,8 +71,8 @@ extension EquivalenceReport.ConfigMismatch {
 }
 
 extension JSONValue {
-    /// A number, or null for NaN and the infinities, which JSON cannot write.
-    fileprivate static func finite(_ value: Double) -> JSONValue {
-        value.isFinite ? .number(JSONNumber(value)) : .null
+    /// A number, or null where there is none, and for NaN and the infinities, which JSON cannot write.
+    static func finite(_ value: Double?) -> JSONValue {
+        value.flatMap { $0.isFinite ? .number(JSONNumber($0)) : nil } ?? .null
     }
 }

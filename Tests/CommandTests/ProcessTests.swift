@@ -20,6 +20,20 @@ import Testing
         #expect(try Tool.run(["verify", target]).status == 0)
     }
 
+    /// Tensors are compared without OpenBLAS, and so are adapters with the same factors; only products need it.
+    @Test func diffDoesWhatItCanWithoutOpenBLAS() throws {
+        let directory = try TemporaryDirectory()
+        let without = ["PEFTFILE_OPENBLAS": directory.path("no-such-library.so")]
+        #expect(try Tool.run(["diff", base, base], environment: without).status == 0)
+        let same = try Tool.run(["diff", adapter, adapter], environment: without)
+        #expect(same.status == 0 && same.output.contains("all the same"))
+        let other = "Fixtures/merge/lora-linear-f16/adapter"
+        let different = try Tool.run(["diff", adapter, other], environment: without)
+        #expect(different.status == 1 && different.errors.isEmpty)
+        #expect(different.output.contains("not compared: OpenBLAS") && different.output.contains("libopenblas"))
+        #expect(try Tool.run(["diff", adapter, other]).output.contains("updates of modules"))
+    }
+
     @Test func bytesDoNotDependOnTheCPUPath() throws {
         let directory = try TemporaryDirectory()
         for path in ["generic", "avx2", "avx2sha", "avx512"] {
@@ -145,7 +159,10 @@ import Testing
     func unreadableFilesGiveOneLineAndNoOutput(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let path = "Fixtures/negative/\(name)"
-        for arguments in [["inspect", path], ["merge", "Fixtures/negative/base", path, "-o", directory.path("out")]] {
+        for arguments in [
+            ["inspect", path], ["merge", "Fixtures/negative/base", path, "-o", directory.path("out")],
+            ["diff", "Fixtures/negative/clean", path], ["diff", path, "Fixtures/negative/base"],
+        ] {
             let result = try Tool.run(arguments)
             #expect(result.status == 2)
             #expect(result.output.isEmpty)

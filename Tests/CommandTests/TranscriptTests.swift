@@ -12,7 +12,7 @@ import Testing
     static let names = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [])
         .filter { $0.hasSuffix(".txt") }.sorted()
 
-    /// The figures of `verify` come from OpenBLAS, whose last digits depend on its build: six decimals of them count.
+    /// Figures of `verify` and `diff` come from OpenBLAS, whose last digits depend on its build: six decimals of them count.
     static func withoutLastDigits(_ text: String) -> String { text.replacing(/(\.\d{6})\d+/) { $0.1 } }
 
     @Test func transcriptsAreThere() { #expect(Self.names.count >= 8) }
@@ -30,7 +30,7 @@ import Testing
             let result = try Tool.run(words)
             printed += line + "\n"
             let output = result.output.replacing(temporary.path, with: "$TMP")
-            printed += words.first == "verify" ? Self.withoutLastDigits(output) : output
+            printed += ["verify", "diff"].contains(words.first) ? Self.withoutLastDigits(output) : output
             for line in result.errors.replacing(temporary.path, with: "$TMP").split(separator: "\n") {
                 printed += "! \(line)\n"
             }

@@ -4,7 +4,7 @@ import Testing
 
 /// The manual pages against the parser and against the documents that the commands print.
 @Suite struct ManualTests {
-    static let commands = ["inspect", "check", "merge", "strip", "verify"]
+    static let commands = ["inspect", "check", "merge", "strip", "verify", "diff"]
 
     // MARK: Options
 
@@ -164,6 +164,20 @@ import Testing
             .union(verify(base, "lora-r1", ["--dtype", "f64"]))
         #expect(keys.count > 25)
         #expect(try ManualPage("peftfile-verify").jsonKeys == keys)
+    }
+
+    @Test func diffsKeysAreDocumented() throws {
+        let names = ["lora-linear-f32", "lora-linear-f32-abf16", "lora-rank-pattern", "lora-pissa"].map {
+            "Fixtures/merge/\($0)/adapter"
+        }
+        // Other dtypes and shapes, modules in one adapter alone, and of another form; NaN; keys spelt otherwise.
+        var keys = try Self.document(["diff", "--json", names[0], names[1]])
+        keys.formUnion(try Self.document(["diff", "--json", names[2], names[3]]))
+        for other in ["nan", "adapter-name-in-key"] {
+            keys.formUnion(try Self.document(["diff", "--json", "Fixtures/negative/clean", "Fixtures/negative/\(other)"]))
+        }
+        #expect(keys.count > 50)
+        #expect(try ManualPage("peftfile-diff").jsonKeys == keys)
     }
 
     @Test func errorsKeysAreDocumented() throws {

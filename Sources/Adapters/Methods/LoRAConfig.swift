@@ -152,6 +152,13 @@ struct LoRAConfig {
     /// asked to (`path_initial_model_for_weight_conversion`) and then writes `true`.
     private static let harmlessInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
 
+    /// The initialisation that the factors are relative to, where there is one: `pissa`, `loftq`.
+    static func residualInitialisation(_ config: AdapterConfig) -> String? {
+        guard let name = config["init_lora_weights"]?.stringValue?.lowercased(), !harmlessInitialisations.contains(name)
+        else { return nil }
+        return name
+    }
+
     private static func initialisation(_ config: AdapterConfig, options: BindingOptions) throws -> Initialisation {
         guard let value = config["init_lora_weights"], value.boolValue == nil else { return .none }
         guard let text = value.stringValue else { throw config.wrong("init_lora_weights", "true, false or a name") }

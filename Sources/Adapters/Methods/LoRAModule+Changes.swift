@@ -52,7 +52,8 @@ extension LoRAModule {
             guard !place.updateTransposed, !isEmbedding, !isConvolution, !isStack else { throw unsupportedLayout("KaSA") }
             add(.decomposition(.minorComponents(rank: rank), scale: context.weight))
         }
-        for term in try lowRankTerms(rank: rank, experts: experts, place: place, adapter: adapter, config: config) {
+        let width = place.shape.count == 2 ? place.shape[1] : nil
+        for term in try lowRankTerms(rank: rank, experts: experts, width: width, adapter: adapter, config: config) {
             add(
                 .lowRank(
                     expert: isStack ? term.expert : nil, left: term.left, right: term.right,
@@ -104,7 +105,8 @@ extension LoRAModule {
         }
     }
 
-    private struct Term {
+    /// A part of the module's low-rank update.
+    struct Term {
         var expert: Int?
         var left: Factor
         var right: Factor
@@ -114,9 +116,10 @@ extension LoRAModule {
         var region: Region?
     }
 
-    private func lowRankTerms(
-        rank: Int, experts: Int, place: ParameterPlace, adapter: Int, config: LoRAConfig
-    ) throws -> [Term] {
+    /// The parts of B·A, by expert or by block.
+    ///
+    /// - Parameter width: the columns of the base's matrix; nil where it is none, or not known.
+    func lowRankTerms(rank: Int, experts: Int, width: Int?, adapter: Int, config: LoRAConfig) throws -> [Term] {
         let aFactor = Factor(adapter: adapter, info: a)
         let bFactor = Factor(adapter: adapter, info: b)
         if isEmbedding {
@@ -142,7 +145,7 @@ extension LoRAModule {
         var term = Term(expert: 0, left: bFactor, right: aFactor)
         // PEFT builds QALoRA's pooled factor for GPTQ layers only; on any other layer `use_qalora` trains plain LoRA. The
         // width of A tells which it was.
-        if let group = config.groupSize, place.shape.count == 2, place.shape[1] == aFactor.columns * group, group > 1 {
+        if let group = config.groupSize, let width, width == aFactor.columns * group, group > 1 {
             // A sees the mean of each input group times the number of groups: A_full[k, j] = A[k, j / g]·(in / g) / g.
             term.right.columnRepeat = group
             term.right.columns = aFactor.columns * group

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Peftfile
+
+/// `peftfile diff`: what changed between two checkpoints or adapters.
+struct DiffCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "diff",
+        abstract: "Say what differs between two checkpoints or adapters.",
+        discussion: """
+            Compares tensors by name, across shards: added, removed, another dtype or shape, and how far the numbers of \
+            each are apart. Of two LoRA adapters it also compares the updates they make, whatever their factors. \
+            Metadata and configs are shown and decide nothing. Exit 0: equal; 1: different; 2: could not tell.
+            """)
+
+    @Argument(help: "The reference: a safetensors file, a shard index, a checkpoint or an adapter.")
+    var a: String
+
+    @Argument(help: "What is compared with it.")
+    var b: String
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Relative tolerance: |b - a| <= atol + rtol * |a| is equal.", valueName: "x"))
+    var rtol: Double?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Absolute tolerance.", valueName: "x"))
+    var atol: Double?
+
+    @Option(help: ArgumentHelp("Compare only tensors whose names match; repeatable.", valueName: "glob"))
+    var include: [String] = []
+
+    @Option(help: ArgumentHelp("Leave out tensors whose names match; repeatable.", valueName: "glob"))
+    var exclude: [String] = []
+
+    @Option(help: ArgumentHelp("Order of the changed tensors: \(DifferenceOrder.names).", valueName: "key"))
+    var sort = "name"
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Entries of a list at most, 0 for all; by default 20, and all with --json.", valueName: "n"))
+    var limit: Int?
+
+    @OptionGroup var common: CommonOptions
+
+    func run() throws {
+        let tolerance = DifferenceTolerance(
+            relative: try checked(rtol, "--rtol"), absolute: try checked(atol, "--atol"))
+        guard let order = DifferenceOrder(rawValue: sort) else {
+            throw PeftfileError(.usage, "--sort \(sort): \(DifferenceOrder.names)", rule: "Sort")
+        }
+        if let limit, limit < 0 {
+            throw PeftfileError(.usage, "--limit \(limit): a whole number, 0 for all", rule: "Limit")
+        }
+        let jobs = try common.workerCount()
+        for path in [a, b] { try requireExistence(path) }
+        let inputs = (try DifferenceInput(path: a), try DifferenceInput(path: b))
+        let selection = TensorSelection(
+            include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init))
+        let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }
+        let counter = common.quiet || common.json
+            ? nil : Progress(label: "diff", total: selected.reduce(0) { $0 + $1.byteCount })
+        defer { counter?.finish() }
+        var report = try CheckpointComparison(
+            inputs.0, inputs.1, tolerance: tolerance, selection: selection, jobs: jobs, progress: counter.map { $0.add }
+        ).run()
+        counter?.finish()
+        report.changed.sort(by: order.precedes)
+        if common.json {
+            Console.output(report.json(limit: limit ?? 0))
+        } else {
+            common.warn(report.warnings)
+            Console.output(DiffPage(report: report, paths: (a, b), limit: limit ?? 20).text)
+        }
+        if !report.isEqual { throw ExitStatus.findings }
+    }
+
+    private func checked(_ tolerance: Double?, _ name: String) throws -> Double {
+        guard let tolerance else { return 0 }
+        guard tolerance.isFinite, tolerance >= 0 else {
+            throw PeftfileError(.usage, "\(name) \(tolerance): a finite number, 0 or more", rule: "Tolerance")
+        }
+        return tolerance
+    }
+}

@@ -1,0 +1,68 @@
+import Peftfile
+
+/// What `diff` says of the updates that two adapters make.
+struct UpdateSection {
+    let updates: UpdateComparison
+
+    /// One line: whether the adapters do the same.
+    var summary: String {
+        if let reason = updates.reason { return "not compared: \(reason.printable)" }
+        let differing = updates.modules.count { !$0.isEquivalent }
+        let worst = updates.modules.compactMap(\.relativeDifference).max() ?? 0
+        var parts: [String] = []
+        if updates.modules.isEmpty { parts.append("no module in both") }
+        else if differing == 0 {
+            let isExact = updates.modules.allSatisfy { $0.relativeDifference == 0 }
+            parts.append(
+                "\(Text.counted(updates.modules.count, "module")), all the same"
+                    + (isExact ? "" : " within rounding, off by \(Text.number(worst)) of the update at most"))
+        } else {
+            parts.append(
+                "\(differing) of \(Text.counted(updates.modules.count, "module")) differ\(differing == 1 ? "s" : ""), "
+                    + "by \(Text.number(worst)) of the update at most")
+        }
+        if !updates.onlyInA.isEmpty { parts.append("\(updates.onlyInA.count) only in A") }
+        if !updates.onlyInB.isEmpty { parts.append("\(updates.onlyInB.count) only in B") }
+        if !updates.skipped.isEmpty { parts.append("\(updates.skipped.count) not compared") }
+        if updates.hasOtherDifferences { parts.append("other tensors differ") }
+        return parts.joined(separator: "; ") + (updates.isEquivalent ? ": equivalent adapters" : "")
+    }
+
+    /// The modules whose factors differ, the furthest apart first, and those that could not be compared.
+    func table(limit: Int) -> String {
+        let modules = updates.modules.filter { !$0.hasSameFactors || !$0.isEquivalent }
+            .sorted { ($0.relativeDifference ?? .infinity) > ($1.relativeDifference ?? .infinity) }
+        var result = ""
+        func cut<Entry>(_ entries: [Entry]) -> [Entry] { limit > 0 ? Array(entries.prefix(limit)) : entries }
+        func rest(_ count: Int) -> String {
+            limit > 0 && count > limit ? "    and \(Text.count(count - limit)) more; --limit 0 shows all\n" : ""
+        }
+        if !modules.isEmpty {
+            result += "\n  updates of modules: \(Text.count(modules.count))\n"
+            result += Text.table(
+                ["module", "rank", "scale", "rel diff", "rounding", "cos", "columns", "rows"],
+                cut(modules).map { module in
+                    [
+                        module.name.printable, both(String(module.rankInA), String(module.rankInB)),
+                        both(Text.number(module.scaleInA), Text.number(module.scaleInB)),
+                        DiffPage.number(module.relativeDifference), DiffPage.number(module.rounding),
+                        DiffPage.cosine(module.cos), overlap(module.columnOverlap), overlap(module.rowOverlap),
+                    ]
+                }, right: [1, 2, 3, 4, 5, 6, 7], indent: "    ")
+            result += rest(modules.count)
+        }
+        for (title, names) in [
+            ("updated only in A", updates.onlyInA), ("updated only in B", updates.onlyInB),
+            ("updates not compared", updates.skipped.map { "\($0.name): \($0.reason)" }),
+        ] where !names.isEmpty {
+            result += "\n  \(title): \(Text.count(names.count))\n"
+            for name in cut(names) { result += "    \(name.printable)\n" }
+            result += rest(names.count)
+        }
+        return result
+    }
+
+    private func both(_ a: String, _ b: String) -> String { a == b ? a : "\(a), \(b)" }
+
+    private func overlap(_ value: Double?) -> String { value.map { Text.fixed($0, 3) } ?? "-" }
+}

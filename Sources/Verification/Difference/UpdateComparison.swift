@@ -1,0 +1,69 @@
+/// The updates that two adapters make to one base, compared module by module as products.
+///
+/// Many pairs of factors have one product: B·G and G⁻¹·A make the update of B and A, for every invertible G. So the
+/// tensors of two adapters can differ in every element while the adapters do the same; what they do is Δ = Σ s·B·A.
+///
+/// Two products count as the same where
+///
+///     ‖Δ₁ − Δ₂‖_F ≤ ρ,   ρ = ρ(1) + ρ(2),
+///     ρ(i) = √(u_A² + u_B²) · √(Σ_k (s ‖b_k‖ ‖a_k‖)²) + 64·u_c · Σ_k s ‖b_k‖ ‖a_k‖
+///
+/// with b_k and a_k the columns of B and the rows of A. The first part is the root mean square that rounding every
+/// stored element to its type can cause, by a relative error of at most u (2⁻²⁴ for F32, 2⁻⁸ for BF16) that is
+/// independent of the others'. The second allows for the computation that found the other factors, in float32
+/// (u_c = 2⁻²⁴; 2⁻⁵³ where all factors are F64): decompositions are backward stable, with an error of a modest multiple
+/// of u_c times the norm (LAPACK Users' Guide, 3rd edition, section 4.9). The error of the comparison itself is far
+/// below either (``LowRankProduct``). A difference below ρ is not proved to be rounding, but it cannot be told from it.
+public struct UpdateComparison: Sendable {
+    /// One matrix that both adapters change.
+    public struct Module: Sendable {
+        public var name: String
+        public var rankInA: Int
+        public var rankInB: Int
+        public var scaleInA: Double
+        public var scaleInB: Double
+        /// Whether the factors are the same bytes; then norms and overlaps are not computed.
+        public var hasSameFactors: Bool
+        /// ‖Δ₁‖_F, ‖Δ₂‖_F.
+        public var normInA: Double?
+        public var normInB: Double?
+        /// ‖Δ₁ − Δ₂‖_F / ‖Δ₁‖_F; nil where Δ₁ is 0 and Δ₂ is not.
+        public var relativeDifference: Double?
+        /// ρ / ‖Δ₁‖_F.
+        public var rounding: Double?
+        /// ⟨Δ₁, Δ₂⟩ / (‖Δ₁‖_F ‖Δ₂‖_F).
+        public var cos: Double?
+        /// φ of the column spaces and of the row spaces: how much of the smaller space lies in the other, 0 to 1; nil
+        /// where a space is empty.
+        public var columnOverlap: Double?
+        public var rowOverlap: Double?
+        public var isEquivalent: Bool
+    }
+
+    /// A module whose updates could not be compared.
+    public struct Skipped: Sendable, Hashable {
+        public var name: String
+        public var reason: String
+    }
+
+    /// Why nothing could be compared; nil where it could.
+    public internal(set) var reason: String?
+    public internal(set) var modules: [Module] = []
+    /// Modules that one adapter alone changes.
+    public internal(set) var onlyInA: [String] = []
+    public internal(set) var onlyInB: [String] = []
+    public internal(set) var skipped: [Skipped] = []
+    /// Whether tensors differ that are no factors: biases, saved modules, magnitudes.
+    public internal(set) var hasOtherDifferences = false
+    /// Whether the configs name two methods, or give a module two forms of one.
+    public internal(set) var methodsDiffer = false
+
+    /// Whether the two adapters do the same to every base, as far as it can be told from rounding.
+    public var isEquivalent: Bool {
+        reason == nil && !modules.isEmpty && modules.allSatisfy(\.isEquivalent) && onlyInA.isEmpty && onlyInB.isEmpty
+            && skipped.isEmpty && !hasOtherDifferences && !methodsDiffer
+    }
+
+    /// Whether the adapters were seen to be different though their tensors may be the same: by another scale or method.
+    var showsDifference: Bool { methodsDiffer || !modules.allSatisfy(\.isEquivalent) }
+}
