@@ -111,8 +111,8 @@ import Testing
                 let panel = try recomputation.panel(rows: rows)
                 let (values, bounds) = (panel.values, panel.bounds)
                 let columns = recipe.columns
-                let defined = rows.flatMap { row in
-                    DefinedOrder(recomputation: recomputation).sums(
+                let defined = try rows.flatMap { row in
+                    try DefinedOrder(recomputation: recomputation).sums(
                         row: row, start: panel.start[(row * columns)..<((row + 1) * columns)])
                 }
                 #expect(defined.map(\.bitPattern) == kernel.map(\.bitPattern), "the defined order has its own bits")

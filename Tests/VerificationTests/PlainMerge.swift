@@ -75,6 +75,8 @@ struct PlainMerge {
                 let taken = try decomposition.factors(
                     ofStored: original, rows: recipe.rows, columns: columns, transposed: transposed)
                 product(taken.left, taken.right, taken.rank, scale)
+            case .computed:
+                throw PeftfileError(.unsupported, "no scene has an expression", tensor: recipe.name)
             }
         }
         for index in values.indices { values[index] += update[index] }
