@@ -1,4 +1,5 @@
 import ByteAccess
+import Checkpoints
 import Tensors
 
 /// A method that changes each of its target modules by that module's own tensors: an expression for the weight, and
@@ -95,6 +96,16 @@ extension ModuleMethod {
         }
     }
 
+    /// A `peft_type` that lies is said to be one, before its config is read with the keys of another method.
+    private func requireOwnTensors(of adapter: Adapter) throws {
+        let found = Set(adapter.checkpoint.tensors.compactMap { AdapterKey($0.name).component })
+        guard !found.isEmpty, found.isDisjoint(with: components), !found.contains("trainable_tokens_delta") else { return }
+        throw PeftfileError(
+            .refused, "peft_type says \(peftTypes[0]), and no tensor is one of \(name): they are "
+                + found.sorted().map(\.printable).joined(separator: ", "),
+            file: adapter.path, rule: "PeftTypeMismatch", help: "correct peft_type in adapter_config.json")
+    }
+
     private func target(_ module: MethodModule) throws -> AdapterTarget {
         let summary = try summary(of: module)
         return AdapterTarget(
@@ -105,6 +116,7 @@ extension ModuleMethod {
         guard let config = adapter.config else {
             throw PeftfileError(.refused, "has no adapter_config.json", file: adapter.path, rule: "ConfigMissing")
         }
+        try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
         let modules = try MethodModule.collect(
             from: adapter, config: config, components: components, adapterIndex: context.adapterIndex)

@@ -106,6 +106,9 @@ public struct TensorRecipe: Sendable, Hashable {
     /// Set for 3-D stacks (experts, out, in), whose matrices lie below each other.
     public var isExpertStack = false
 
+    /// Whether the source is a tensor of an adapter.
+    public var isFromAdapter: Bool { if case .adapter = source { true } else { false } }
+
     /// Whether the output is the source, bit for bit.
     public var isCopy: Bool {
         rowReplacements.isEmpty && transforms.isEmpty && updates.isEmpty && magnitudes.isEmpty && sourceDType == dtype

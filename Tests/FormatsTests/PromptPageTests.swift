@@ -55,7 +55,7 @@ import Testing
 
     @Test(arguments: ["prefix-tuning.md", "p-tuning.md"]) func promptsAreStrippedAsThePageSays(_ name: String) throws {
         let examples = try FormatPage(name).examples.filter { $0.kind == "prompt-state" }
-        #expect(examples.count >= 6 && examples.count { $0.isAccepted } == 3)
+        #expect(examples.count >= 6 && examples.count { $0.isAccepted } >= 3)
         for example in examples {
             let state = try State(example)
             do {

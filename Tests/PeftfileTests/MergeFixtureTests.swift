@@ -30,7 +30,9 @@ import Testing
         }
         let binding = try merge.binding()
         let receipt = try PlanExecutor(plan: .merge(binding), target: target).run()
-        #expect(receipt.total.updated > 0)
+        // LN tuning trains copies of whole parameters and adds nothing to any.
+        let replaced = binding.outputs.contains(where: \.recipe.isFromAdapter)
+        #expect(receipt.total.updated > 0 || replaced)
         let result = try Checkpoint.open(target)
         try compare(result, with: merge)
         let report = try Verifier(

@@ -16,9 +16,11 @@ struct MergePage {
         }
         let tensors = plan.files.flatMap(\.tensors)
         let added = tensors.filter(\.isAdded).count
+        let replaced = tensors.filter { $0.recipe.isFromAdapter && !$0.isAdded }.count
         line(
             "tensors", "\(Text.count(tensors.count)): \(Text.count(plan.computedCount)) computed, "
                 + "\(Text.count(tensors.count - plan.computedCount)) copied"
+                + (replaced > 0 ? ", \(Text.count(replaced)) of them from the adapter" : "")
                 + (added > 0 ? ", \(Text.count(added)) of them new" : ""))
         if !binding.targets.isEmpty { line("modules", Text.count(binding.targets.count)) }
         let total = receipt.total
