@@ -10,6 +10,9 @@ let house: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// The commit that is built, for `peftfile --version`.
+let commit = Context.gitInformation.map { "\($0.currentCommit.prefix(12))\($0.hasUncommittedChanges ? "+" : "")" } ?? ""
+
 /// The floors of the house, lowest first. `Sources/README.md` draws them, and `Tests/FloorPlanTests` holds the imports
 /// to this table.
 let package = Package(
@@ -29,6 +32,7 @@ let package = Package(
         .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "CKernels"),
         .target(name: "CPlatform"),
+        .target(name: "CVersion", cSettings: [.define("PEFTFILE_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 
         // Swift floors, lowest first.
@@ -63,7 +67,7 @@ let package = Package(
         .target(
             name: "PeftfileCommands",
             dependencies: [
-                "Peftfile", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Peftfile", "CVersion", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),

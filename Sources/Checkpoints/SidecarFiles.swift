@@ -88,6 +88,12 @@ public struct SidecarFiles: Sendable {
         tokenizerNames.contains(name) || name.hasSuffix(".tiktoken")
     }
 
+    /// Whether a file of a base is copied beside the weights, Python modules aside.
+    static func isSidecar(_ name: String) -> Bool {
+        let directory = name.split(separator: "/").dropLast().first.map(String.init)
+        return isWanted(name, namesPythonModules: false) || directory.map(tokenizerDirectories.contains) ?? false
+    }
+
     private static func isWanted(_ name: String, namesPythonModules: Bool) -> Bool {
         if tokenizerNames.contains(name) || baseNames.contains(name) || name.hasSuffix(".tiktoken") { return true }
         if name.hasPrefix("LICENSE") || name.hasPrefix("LICENCE") || name.hasPrefix("NOTICE") { return true }

@@ -41,8 +41,8 @@ struct CheckCommand: ParsableCommand {
             }
             return target
         }
-        for path in paths { try requireExistence(path) }
-        if let base { try requireExistence(base) }
+        let paths = try paths.map { try InputPaths.located($0) }
+        let base = try base.map { try InputPaths.located($0) }
         let options = CheckOptions(
             base: try base.map { try Checkpoint.open($0) }, targets: targets, jobs: try common.workerCount())
         let report = try Checker(options: options).check(paths, failOn: failOn)

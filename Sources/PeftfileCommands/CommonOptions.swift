@@ -27,13 +27,6 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
-/// Every command says the same of a path that is not there.
-func requireExistence(_ path: String) throws {
-    guard FileSystem.exists(path) else {
-        throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
-    }
-}
-
 /// How adapters are bound to a base: what `merge` does and `verify` judges.
 struct BindingArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: ArgumentHelp("One weight for each adapter: 0.7,0.3.", valueName: "w,w"))
@@ -90,7 +83,7 @@ struct BindingArguments: ParsableArguments {
             tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList())
     }
 
-    func mergeSettings(maximumShardSize: UInt64? = nil) throws -> MergeSettings {
+    func mergeSettings(maximumShardSize: UInt64? = nil, writesCard: Bool = true) throws -> MergeSettings {
         guard dtype != nil || !dtypeAll else {
             throw PeftfileError(.usage, "--dtype-all without --dtype", rule: "OutputDType", help: "give --dtype as well")
         }
@@ -100,7 +93,8 @@ struct BindingArguments: ParsableArguments {
             }
             return dtype
         }
-        return MergeSettings(dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize)
+        return MergeSettings(
+            dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize, writesCard: writesCard)
     }
 
     private func weightList() throws -> [Double] {

@@ -52,10 +52,15 @@ enum Console {
 
     /// Whether stdout is coloured: never with NO_COLOR, always with CLICOLOR_FORCE, else on a terminal that has colours.
     static var showsColor: Bool {
-        func isSet(_ name: String) -> Bool { getenv(name).map { $0.pointee != 0 } ?? false }
-        if isSet("NO_COLOR") { return false }
-        if isSet("CLICOLOR_FORCE") { return true }
-        return outputIsTerminal && getenv("TERM").map { String(cString: $0) } != "dumb"
+        if environment("NO_COLOR") != nil { return false }
+        if environment("CLICOLOR_FORCE") != nil { return true }
+        return outputIsTerminal && environment("TERM") != "dumb"
+    }
+
+    /// A variable of the environment; nil where it is not set or empty.
+    static func environment(_ name: String) -> String? {
+        guard let value = getenv(name), value.pointee != 0 else { return nil }
+        return String(cString: value)
     }
 
     /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.

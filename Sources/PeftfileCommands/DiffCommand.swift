@@ -48,8 +48,8 @@ struct DiffCommand: ParsableCommand {
             throw PeftfileError(.usage, "--limit \(limit): a whole number, 0 for all", rule: "Limit")
         }
         let jobs = try common.workerCount()
-        for path in [a, b] { try requireExistence(path) }
-        let inputs = (try DifferenceInput(path: a), try DifferenceInput(path: b))
+        let inputs = (
+            try DifferenceInput(path: InputPaths.located(a)), try DifferenceInput(path: InputPaths.located(b)))
         let selection = TensorSelection(
             include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init))
         let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }

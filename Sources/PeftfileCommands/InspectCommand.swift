@@ -6,7 +6,8 @@ struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
         abstract: "Say what a checkpoint or adapter is: tensors, dtypes, method, rank, alpha, scale.",
-        discussion: "Reads headers and configs only; tensor bytes are read for --stats alone.")
+        discussion: "Reads headers and configs only; tensor bytes are read for --stats alone.",
+        aliases: ["info", "ls"])
 
     @Argument(help: "Safetensors files, shard indexes, checkpoint directories or adapter directories.")
     var paths: [String]
@@ -22,8 +23,7 @@ struct InspectCommand: ParsableCommand {
     func run() throws {
         var items: [Inspection] = []
         for path in paths {
-            try requireExistence(path)
-            var inspection = try Inspection(path: path)
+            var inspection = try Inspection(path: try InputPaths.located(path))
             if stats {
                 inspection.statistics = try inspection.checkpoint.statistics(jobs: try common.workerCount())
             }

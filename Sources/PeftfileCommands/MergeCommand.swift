@@ -10,8 +10,9 @@ struct MergeCommand: ParsableCommand {
         discussion: """
             Every element of the result is the float64 value of W + update, rounded once. Every adapter tensor and config \
             key is used, or the merge is refused and nothing is written. With one path, it is the adapter, and its config \
-            names the base.
-            """)
+            names the base: a path, or a repository in the Hub's local cache.
+            """,
+        aliases: ["fuse"])
 
     @Argument(help: ArgumentHelp("The base, then the adapters.", valueName: "path"))
     var paths: [String]
@@ -39,15 +40,19 @@ struct MergeCommand: ParsableCommand {
     @Flag(help: "Leave the output in the page cache, for a reader that comes next.")
     var keepCache = false
 
+    @Flag(inversion: .prefixedNo, help: "Write a README.md with the model card that the Hub reads.")
+    var card = true
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
+        try InputPaths.requireOutsideCache(output)
         let roles = try Roles(paths: paths)
         let base = try Checkpoint.open(roles.base)
         let adapters = try roles.adapters.map(Adapter.init(path:))
         let binding = try Binding(base: base, adapters: adapters, options: try arguments.options())
         let plan = try RewritePlan.merge(
-            binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes)))
+            binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card))
         if dryRun {
             if common.json {
                 Console.output(plan.json(jobs: try common.workerCount()))
@@ -81,7 +86,7 @@ struct Roles {
     let adapters: [String]
 
     init(paths: [String]) throws {
-        for path in paths { try requireExistence(path) }
+        let paths = try paths.enumerated().map { try InputPaths.located($1, need: $0 == 0 ? .everything : .weights) }
         guard let first = paths.first else {
             throw PeftfileError(.usage, "no paths given", help: "peftfile merge BASE ADAPTER -o OUT")
         }
@@ -105,16 +110,20 @@ struct Roles {
                 .usage, "is no adapter, and one path alone is the adapter", file: path, rule: "Roles",
                 help: "peftfile merge \(path.shellQuoted) ADAPTER -o OUT")
         }
-        guard let name = try Adapter(path: path).config?.baseModel, !name.isEmpty else {
+        let config = try Adapter(path: path).config
+        guard let name = config?.baseModel, !name.isEmpty else {
             throw PeftfileError(
                 .usage, "names no base, so both must be given", file: path, rule: "Roles",
                 help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
-        guard FileSystem.exists(name) else {
+        if FileSystem.exists(name) { return name }
+        guard let id = HubID(name: name, revision: config?["revision"]?.stringValue), InputPaths.cache.holds(id) else {
             throw PeftfileError(
-                .notFound, "the adapter's base \"\(name)\" is not at that path", file: path, rule: "BaseNotFound",
-                help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
+                .notFound, "the adapter's base \"\(name)\" is neither a path here nor in the Hub's cache", file: path,
+                rule: "BaseNotFound", help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
-        return name
+        let snapshot = try InputPaths.cache.snapshot(of: id)
+        try snapshot.requireComplete(.everything)
+        return snapshot.path
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CVersion
 import Peftfile
 import Synchronization
 
@@ -7,16 +8,24 @@ struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
         abstract: "Reads, checks, merges, strips, proves and compares safetensors checkpoints and PEFT adapters.",
-        version: "peftfile \(Receipt.toolVersion)",
+        version: version,
         subcommands: [
             InspectCommand.self, CheckCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self,
             DiffCommand.self,
         ])
 }
 
+extension RootCommand {
+    /// Version, commit, and the form of the kernels that this processor runs.
+    static var version: String {
+        let commit = String(cString: peftfile_commit())
+        return "peftfile \(Receipt.toolVersion)\(commit.isEmpty ? "" : " (\(commit))"), kernels \(KernelPath.active.rawValue)"
+    }
+}
+
 /// The program: parse, run, report, status.
 public enum CommandLineTool {
-    private static let verbs = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
+    private static let verbs = RootCommand.configuration.subcommands.flatMap { ($0.configuration.commandName.map { [$0] } ?? []) + $0.configuration.aliases }
 
     /// Runs the program with the arguments after its name.
     ///

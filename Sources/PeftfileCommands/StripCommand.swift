@@ -34,8 +34,8 @@ struct StripCommand: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        try requireExistence(adapter)
-        let source = try PromptSource(path: adapter)
+        try InputPaths.requireOutsideCache(output)
+        let source = try PromptSource(path: InputPaths.located(adapter))
         switch try StripPlan.make(source, try arguments.options(writesStripped: force)) {
         case .alreadyStripped(let reason):
             let page = StrippedPage(path: adapter, reason: reason)
@@ -113,7 +113,7 @@ struct PromptArguments: ParsableArguments {
             }
         }
         return StripOptions(
-            layout: layout, task: task, dtype: dtype, base: try base.map { ($0, try PromptSource.baseConfig(at: $0)) },
+            layout: layout, task: task, dtype: dtype, base: try base.map { ($0, try PromptSource.baseConfig(at: (try? InputPaths.located($0)) ?? $0)) },
             stated: PromptFacts(layers: numLayers, tokenWidth: tokenDim, heads: numHeads), tokens: numVirtualTokens,
             taskType: taskType, writesStripped: writesStripped)
     }

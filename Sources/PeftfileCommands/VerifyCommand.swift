@@ -44,11 +44,11 @@ struct VerifyCommand: ParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    func run() throws {
+    mutating func run() throws {
         guard (0...1000).contains(probes) else {
             throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
         }
-        try requireExistence(result)
+        result = try InputPaths.located(result)
         let strip = try StripRecord(in: result)
         if let from { return try verifyStrip(from: from, strip, byReceipt: false) }
         if base == nil, adapter.isEmpty, let strip, let source = strip.source {
@@ -90,7 +90,7 @@ struct VerifyCommand: ParsableCommand {
         if byReceipt { try record?.requireInputs() }
         let stripped = try PromptSource.open(result)
         let verifier = StripVerifier(
-            source: try PromptSource(path: path), result: stripped.checkpoint, config: stripped.config,
+            source: try PromptSource(path: InputPaths.located(path)), result: stripped.checkpoint, config: stripped.config,
             task: task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
         var report = try verifier.run()
         if byReceipt { report.changedFiles = try record?.changedFiles() ?? [] }
@@ -107,7 +107,8 @@ struct VerifyCommand: ParsableCommand {
                 throw PeftfileError(
                     .usage, "--base without --adapter", help: "peftfile verify \(result.shellQuoted) --base \(base.shellQuoted) --adapter ADAPTER")
             }
-            return (base, adapter, try arguments.options(), try arguments.mergeSettings(), nil)
+            return (
+                try InputPaths.located(base), try adapter.map { try InputPaths.located($0) }, try arguments.options(), try arguments.mergeSettings(), nil)
         }
         guard adapter.isEmpty else {
             throw PeftfileError(

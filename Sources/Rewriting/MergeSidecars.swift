@@ -7,7 +7,7 @@ extension RewritePlan {
     /// The files beside a merged checkpoint's weights: config, index, tokenizer, licence, model card.
     static func mergeSidecars(
         _ binding: Binding, directory: String, files: [File], configChanges: [Binding.ConfigChange],
-        warnings: inout [String]
+        writesCard: Bool, warnings: inout [String]
     ) throws -> [Sidecar] {
         let base = binding.base
         var result: [Sidecar] = []
@@ -47,7 +47,7 @@ extension RewritePlan {
             warnings.append(
                 "not copied from the base: \(sidecars.leftOut.map(\.printable).joined(separator: ", "))")
         }
-        write("README.md", ModelCard.text(for: binding, baseDirectory: directory))
+        if writesCard { write("README.md", ModelCard.text(for: binding, baseDirectory: directory)) }
         return result.sorted { $0.name < $1.name }
     }
 
@@ -72,7 +72,7 @@ extension RewritePlan {
 /// The README.md of a merged checkpoint, with the front matter that the Hub reads for lineage.
 enum ModelCard {
     static func text(for binding: Binding, baseDirectory: String) -> String {
-        let baseName = binding.adapters.compactMap { $0.config?.baseModel }.first { isHubID($0) }
+        let baseName = binding.adapters.compactMap { $0.config?.baseModel }.first { $0.contains("/") && HubID(name: $0) != nil }
         var lines = ["---"]
         if let baseName {
             lines += ["base_model: \(baseName)", "base_model_relation: finetune"]
@@ -94,18 +94,6 @@ enum ModelCard {
             "",
         ]
         return lines.joined(separator: "\n")
-    }
-
-    /// `org/name`, and neither a path nor anything that YAML would read as more than a word.
-    static func isHubID(_ text: String) -> Bool {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.count == 2 && parts.allSatisfy { part in
-            guard let first = part.utf8.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return false }
-            return part.utf8.allSatisfy { byte in
-                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-                    || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
-            }
-        }
     }
 
     /// The `license:` of a README's front matter, where it is one plain word.

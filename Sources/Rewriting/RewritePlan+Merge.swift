@@ -12,11 +12,16 @@ public struct MergeSettings: Sendable {
     public var convertsAllDTypes: Bool
     /// The largest shard in bytes; nil keeps the base's shards.
     public var maximumShardSize: UInt64?
+    /// Whether a directory gets a README.md with a model card.
+    public var writesCard: Bool
 
-    public init(dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil) {
+    public init(
+        dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil, writesCard: Bool = true
+    ) {
         self.dtype = dtype
         self.convertsAllDTypes = convertsAllDTypes
         self.maximumShardSize = maximumShardSize
+        self.writesCard = writesCard
     }
 }
 
@@ -55,7 +60,8 @@ extension RewritePlan {
         var sidecars: [Sidecar] = []
         if let directory = base.directory {
             sidecars = try mergeSidecars(
-                binding, directory: directory, files: files, configChanges: configChanges, warnings: &warnings)
+                binding, directory: directory, files: files, configChanges: configChanges,
+                writesCard: settings.writesCard, warnings: &warnings)
         } else if !configChanges.isEmpty {
             warnings.append(
                 "the base is a bare file: its config.json needs "

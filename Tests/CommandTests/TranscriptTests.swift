@@ -27,7 +27,7 @@ import Testing
             guard line.hasPrefix("$ peftfile ") else { continue }
             let words = line.dropFirst("$ peftfile ".count).split(separator: " ")
                 .map { String($0.replacing("$TMP", with: temporary.path)) }
-            let result = try Tool.run(words)
+            let result = try Tool.run(words, environment: ["HF_HUB_CACHE": temporary.path("hub")])
             printed += line + "\n"
             let output = result.output.replacing(temporary.path, with: "$TMP")
             printed += ["verify", "diff"].contains(words.first) ? Self.withoutLastDigits(output) : output

@@ -1,0 +1,152 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Repositories named by their id, found in a cache that is laid out as huggingface_hub lays it out.
+@Suite struct HubCacheTests {
+    private static let fixture = "\(Fixtures.repository)/Fixtures/merge/lora-sharded-bf16"
+    private static let commit = "0123456789abcdef0123456789abcdef01234567"
+
+    /// A cache with one base, linked to blobs, and one adapter that names it, as plain files.
+    private struct Cache {
+        let directory: TemporaryDirectory
+        var environment: [String: String] { ["HF_HUB_CACHE": directory.path("hub"), "HF_HOME": directory.path("no")] }
+        var base: String { directory.path("hub/models--org--base") }
+        var snapshot: String { base + "/snapshots/" + commit }
+        let names: [String]
+
+        init(revision: String = "main", withTree: Bool = true) throws {
+            directory = try TemporaryDirectory()
+            let files = FileManager.default
+            names = try files.contentsOfDirectory(atPath: fixture + "/base").sorted()
+            let snapshot = directory.path("hub/models--org--base/snapshots/" + commit)
+            let blobs = directory.path("hub/models--org--base/blobs")
+            for path in [snapshot, blobs] { try files.createDirectory(atPath: path, withIntermediateDirectories: true) }
+            var tree: [String] = []
+            for (number, name) in names.enumerated() {
+                let blob = String(repeating: "0", count: 63) + "\(number)"
+                try files.copyItem(atPath: "\(fixture)/base/\(name)", toPath: "\(blobs)/\(blob)")
+                try files.createSymbolicLink(atPath: "\(snapshot)/\(name)", withDestinationPath: "../../blobs/\(blob)")
+                tree.append("\"\(name)\": {\"size\": \(try TestFile.bytes("\(blobs)/\(blob)").count), \"blob_id\": \"\(blob)\"}")
+            }
+            // What a command has no use for may be missing.
+            tree.append("\"onnx/model.onnx\": {\"size\": 12, \"blob_id\": \"x\"}")
+            tree.append("\"pytorch_model.bin\": {\"size\": 12, \"blob_id\": \"x\"}")
+            if withTree { try write("{\"format_version\": 1, \"files\": {\(tree.joined(separator: ", "))}}", "trees/\(commit).json") }
+            try write(commit, "refs/\(revision)")
+            let adapter = directory.path("hub/models--org--adapter/snapshots/" + commit)
+            try files.createDirectory(atPath: adapter, withIntermediateDirectories: true)
+            try files.copyItem(
+                atPath: "\(fixture)/adapter/adapter_model.safetensors", toPath: adapter + "/adapter_model.safetensors")
+            let config = try TestFile.text("\(fixture)/adapter/adapter_config.json")
+            let named = config.replacing(/"base_model_name_or_path": "[^"]*"/, with: "\"base_model_name_or_path\": \"org/base\"")
+            try #require(named != config)
+            try TestFile.write(
+                named.replacing("\"revision\": null", with: revision == "main" ? "\"revision\": null" : "\"revision\": \"\(revision)\""),
+                to: adapter + "/adapter_config.json")
+            try files.createDirectory(atPath: directory.path("hub/models--org--adapter/refs"), withIntermediateDirectories: true)
+            try TestFile.write(commit, to: directory.path("hub/models--org--adapter/refs/main"))
+        }
+
+        func write(_ text: String, _ name: String) throws {
+            let path = "\(directory.path("hub/models--org--base"))/\(name)"
+            try FileManager.default.createDirectory(
+                atPath: URL(filePath: path).deletingLastPathComponent().path(), withIntermediateDirectories: true)
+            try TestFile.write(text, to: path)
+        }
+
+        func run(_ arguments: String...) throws -> Tool.Result {
+            try Tool.run(arguments, in: directory.path, environment: environment)
+        }
+
+        /// Every path below the cache, with its size: what must not change.
+        func listing() throws -> [String] {
+            try FileManager.default.subpathsOfDirectory(atPath: directory.path("hub")).sorted()
+        }
+    }
+
+    @Test func adapterIsEnoughToFindItsBase() throws {
+        let cache = try Cache()
+        let before = try cache.listing()
+        let merge = try cache.run("merge", "org/adapter", "-o", "out")
+        #expect(merge.status == 0, "\(merge.errors)")
+        let plain = try Tool.run(
+            ["merge", Self.fixture + "/base", Self.fixture + "/adapter", "-o", cache.directory.path("plain")])
+        #expect(plain.status == 0)
+        for name in cache.names where name.hasSuffix(".safetensors") {
+            #expect(try TestFile.bytes(cache.directory.path("out/\(name)")) == TestFile.bytes(cache.directory.path("plain/\(name)")))
+        }
+        #expect(try TestFile.text(cache.directory.path("out/README.md")).contains("base_model: org/base"))
+        #expect(try cache.run("verify", "out").status == 0)
+        #expect(try cache.run("verify", "out", "--base", "hf://org/base", "--adapter", "org/adapter@main").status == 0)
+        #expect(try cache.run("inspect", "hf://org/base@\(Self.commit)/\(cache.names.first { $0.hasSuffix(".safetensors") } ?? "")").status == 0)
+        #expect(try cache.run("diff", "org/base", Self.fixture + "/base").status == 0)
+        #expect(try cache.listing() == before)
+    }
+
+    @Test func configNamesTheRevisionOfItsBase() throws {
+        let cache = try Cache(revision: "refs/pr/5")
+        #expect(try cache.run("merge", "org/adapter", "-o", "out").status == 0)
+        let other = try cache.run("inspect", "org/base")
+        #expect(other.status == 2 && other.errors.contains("HubRevision") && other.errors.contains("refs/pr/5"))
+        #expect(other.errors.contains("hf download org/base"))
+    }
+
+    @Test func cardIsLeftOutWhereAsked() throws {
+        let cache = try Cache()
+        #expect(try cache.run("fuse", "org/adapter", "-o", "out", "--no-card").status == 0)
+        #expect(!FileManager.default.fileExists(atPath: cache.directory.path("out/README.md")))
+    }
+
+    @Test(arguments: [true, false]) func incompleteSnapshotsAreNamedFileByFile(_ withTree: Bool) throws {
+        let cache = try Cache(withTree: withTree)
+        let shards = cache.names.filter { $0.hasSuffix(".safetensors") }
+        try #require(shards.count > 2)
+        // A link whose blob never came, and a file that was not even begun.
+        try FileManager.default.removeItem(
+            atPath: URL(filePath: cache.snapshot).appending(path: shards[0]).resolvingSymlinksInPath().path())
+        try FileManager.default.removeItem(atPath: "\(cache.snapshot)/\(shards[1])")
+        try cache.write("", "blobs/00.incomplete")
+        let result = try cache.run("merge", "org/adapter", "-o", "out")
+        #expect(result.status == 2 && result.output.isEmpty)
+        #expect(result.errors.contains("HubSnapshotIncomplete") && result.errors.contains("broken off"))
+        #expect(result.errors.contains("hf download org/base \(shards[0]) \(shards[1])"))
+        #expect(!FileManager.default.fileExists(atPath: cache.directory.path("out")))
+    }
+
+    @Test func listingTellsOfMissingTokenizersWhatLinksCannot() throws {
+        let cache = try Cache()
+        let tree = "trees/\(Self.commit).json"
+        let text = try TestFile.text("\(cache.base)/\(tree)")
+        try cache.write(text.replacing("\"files\": {", with: "\"files\": {\"tokenizer.model\": {\"size\": 3, \"blob_id\": \"x\"}, "), tree)
+        let merge = try cache.run("merge", "org/adapter", "-o", "out")
+        #expect(merge.status == 2 && merge.errors.contains("hf download org/base tokenizer.model"))
+        // Who only looks needs no tokenizer.
+        #expect(try cache.run("inspect", "org/base").status == 0)
+    }
+
+    @Test func unknownRepositoriesAreLookedForWhereTheErrorSays() throws {
+        let cache = try Cache()
+        let unknown = try cache.run("inspect", "org/nothing")
+        #expect(unknown.status == 2)
+        #expect(unknown.errors.contains("\(cache.directory.path("hub"))/models--org--nothing"))
+        #expect(unknown.errors.contains("hf download org/nothing"))
+        let path = try cache.run("inspect", "nothing")
+        #expect(path.status == 2 && path.errors.contains("does not exist"))
+        let address = try cache.run("inspect", "hf://datasets/org/name")
+        #expect(address.status == 2 && address.errors.contains("HubAddress"))
+        try cache.write("not a commit", "refs/broken")
+        let broken = try cache.run("inspect", "org/base@broken")
+        #expect(broken.status == 2 && broken.errors.contains("HubRevision"))
+    }
+
+    @Test func cacheIsNeverWritten() throws {
+        let cache = try Cache()
+        let before = try cache.listing()
+        for target in ["hub/out", "hub/models--org--base/snapshots/\(Self.commit)/merged"] {
+            let result = try cache.run("merge", "org/base", "org/adapter", "-o", target, "--force")
+            #expect(result.status == 2 && result.errors.contains("HubCacheOutput"))
+        }
+        #expect(try cache.listing() == before)
+    }
+}
