@@ -3,9 +3,11 @@
 # make test    every test
 # make test-arm  the C kernels on AArch64, emulated, against those of this machine (not part of make test)
 # make bench   time the tool against cp and others; BENCH="--size small --rounds 1" for a short one
+# make install PREFIX=/usr/local  binary, man pages and completions; DESTDIR is put before it
+# make dist    dist/: a tarball; make deb: a Debian package; make wheel: a wheel for pip; SHA256SUMS over all
 # make clean   remove what was built
 #
-# demo, test and test-arm install what they need beside Swift where they may, and say the line to run where they may not.
+# demo, test, test-arm, deb and wheel install what they need beside Swift where they may, and say the line to run where they may not.
 
 SWIFT ?= swift
 # zlib's headers are for the tests, which read compressed fixtures; OpenBLAS is what verify computes with.
@@ -16,10 +18,13 @@ ARM_PACKAGES = gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-us
 PEFTFILE = .build/release/peftfile
 CASE = Fixtures/merge/lora-sharded-bf16
 
-.PHONY: build demo test test-arm bench clean packages
+PREFIX = /usr/local
+COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=+ 2>/dev/null)
+
+.PHONY: build demo test test-arm bench install dist deb wheel clean packages
 
 build:
-	$(SWIFT) build -c release --static-swift-stdlib --product peftfile
+	PEFTFILE_COMMIT=$(COMMIT) $(SWIFT) build -c release --static-swift-stdlib --product peftfile
 
 demo: packages build
 	@rm -rf .build/demo && mkdir -p .build/demo
@@ -38,9 +43,24 @@ bench: packages build
 	$(SWIFT) build -c release --static-swift-stdlib --product peftfile-bench
 	.build/release/peftfile-bench $(BENCH)
 
+install: build
+	@Packaging/install $(PEFTFILE) $(DESTDIR)$(PREFIX)
+
+dist: build
+	@bash .ci/packages binutils
+	@Packaging/dist
+
+deb: build
+	@bash .ci/packages dpkg-dev binutils
+	@Packaging/deb
+
+wheel: build
+	@bash .ci/packages zip openssl binutils
+	@Packaging/wheel
+
 packages:
 	@bash .ci/packages $(PACKAGES)
 
 clean:
 	$(SWIFT) package clean
-	rm -rf .build/demo .build/bench
+	rm -rf .build/demo .build/bench dist

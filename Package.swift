@@ -10,8 +10,9 @@ let house: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// The commit that is built, for `peftfile --version`.
-let commit = Context.gitInformation.map { "\($0.currentCommit.prefix(12))\($0.hasUncommittedChanges ? "+" : "")" } ?? ""
+/// The commit that is built, for `peftfile --version`; `make build` gives it. (What `Context.gitInformation` says is kept with
+/// the manifest from one commit to the next.)
+let commit = (Context.environment["PEFTFILE_COMMIT"] ?? "").filter { $0.isHexDigit || $0 == "+" }
 
 /// The floors of the house, lowest first. `Sources/README.md` draws them, and `Tests/FloorPlanTests` holds the imports
 /// to this table.
@@ -32,7 +33,7 @@ let package = Package(
         .target(name: "COpenBLAS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         .target(name: "CKernels"),
         .target(name: "CPlatform"),
-        .target(name: "CVersion", cSettings: [.define("PEFTFILE_COMMIT", to: "\"\(commit)\"")]),
+        .target(name: "CProcess", cSettings: [.define("PEFTFILE_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 
         // Swift floors, lowest first.
@@ -67,7 +68,7 @@ let package = Package(
         .target(
             name: "PeftfileCommands",
             dependencies: [
-                "Peftfile", "CVersion", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Peftfile", "CProcess", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: house),
         .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),

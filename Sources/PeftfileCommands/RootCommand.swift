@@ -1,5 +1,5 @@
 import ArgumentParser
-import CVersion
+import CProcess
 import Peftfile
 import Synchronization
 
@@ -26,6 +26,13 @@ extension RootCommand {
 /// The program: parse, run, report, status.
 public enum CommandLineTool {
     private static let verbs = RootCommand.configuration.subcommands.flatMap { ($0.configuration.commandName.map { [$0] } ?? []) + $0.configuration.aliases }
+
+    /// The arguments of this process after its name.
+    public static var arguments: [String] {
+        let count = Int(peftfile_argument_count())
+        guard count > 0 else { return Array(CommandLine.arguments.dropFirst()) }
+        return (1..<max(1, count)).map { String(cString: peftfile_argument(Int32($0))) }
+    }
 
     /// Runs the program with the arguments after its name.
     ///

@@ -8,4 +8,4 @@ import Musl
 import Glibc
 #endif
 
-exit(CommandLineTool.run(Array(CommandLine.arguments.dropFirst())))
+exit(CommandLineTool.run(CommandLineTool.arguments))
