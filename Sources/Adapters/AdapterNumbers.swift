@@ -5,8 +5,9 @@ public import Tensors
 
 /// The numbers of adapter tensors, widened to float64 once and kept while there is room.
 ///
-/// A merge walks the base tensor by tensor, so an adapter tensor is wanted by all panels of one base tensor and then
-/// not again; the cache holds a bounded number of bytes and drops what was read first.
+/// A merge walks the base tensor by tensor, and what all panels of one share is kept with it. So an adapter tensor is
+/// mostly wanted once; the cache is for those that several modules read (a projection of the whole adapter, the stacked
+/// factors of experts). It holds a bounded number of bytes, or one tensor, and drops what was read first.
 public final class AdapterNumbers: FactorSource, Sendable {
     private struct Key: Hashable {
         let adapter: Int
@@ -23,7 +24,7 @@ public final class AdapterNumbers: FactorSource, Sendable {
     private let cache = Mutex(Cache())
 
     /// - Parameter limit: bytes of widened numbers to keep.
-    public init(adapters: [Adapter], limit: Int = 128 << 20) {
+    public init(adapters: [Adapter], limit: Int = 8 << 20) {
         self.adapters = adapters
         self.limit = limit
     }
@@ -43,6 +44,11 @@ public final class AdapterNumbers: FactorSource, Sendable {
             }
             return elements
         }
+    }
+
+    public func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double] {
+        let known = cache.withLock { $0.elements[Key(adapter: adapter, tensor: tensor)] }
+        return try known ?? read(tensor, adapter)
     }
 
     /// The type that an adapter tensor is stored in; nil where there is no such tensor.

@@ -67,6 +67,15 @@ public struct Factor: Sendable, Hashable {
 public protocol FactorSource: Sendable {
     /// All elements of an adapter tensor, widened to float64 without error.
     func elements(of tensor: ExactString, adapter: Int) throws -> [Double]
+
+    /// The same for who keeps the numbers himself, so that nobody else need.
+    func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double]
+}
+
+extension FactorSource {
+    public func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double] {
+        try elements(of: tensor, adapter: adapter)
+    }
 }
 
 extension Factor {
@@ -74,7 +83,9 @@ extension Factor {
     ///
     /// A diagonal multiplies with one rounding per element; everything else is exact.
     public func matrix(from source: any FactorSource) throws -> [Double] {
-        let elements = try source.elements(of: tensor, adapter: adapter)
+        let isWhole = isPlain && columnStride == 1 && rowStride == columns && offset == 0
+        let elements = try isWhole
+            ? source.takenElements(of: tensor, adapter: adapter) : source.elements(of: tensor, adapter: adapter)
         let last = offset + max(0, rows - 1) * rowStride + max(0, (columns - 1) / columnRepeat) * columnStride
         guard rows == 0 || columns == 0 || (offset >= 0 && last < elements.count) else {
             throw PeftfileError(
@@ -87,9 +98,7 @@ extension Factor {
                 .malformed, "holds \(scales.count) elements, \(columns) are needed", tensor: diagonal,
                 rule: "FactorShape")
         }
-        if isPlain, columnStride == 1, rowStride == columns, offset == 0, elements.count == rows * columns {
-            return elements
-        }
+        if isWhole, elements.count == rows * columns { return elements }
         return [Double](unsafeUninitializedCapacity: rows * columns) { buffer, count in
             elements.withUnsafeBufferPointer { elements in
                 for i in 0..<rows {

@@ -83,7 +83,7 @@ final class RecipeEvaluator: Sendable {
     /// magnitudes of whole rows go with it.
     struct FusedUpdate: Sendable {
         let kernel: LowRankKernel
-        let left: [Double]
+        let left: LeftFactor
         let scale: Double
         let magnitudes: [Double]?
     }
@@ -103,7 +103,7 @@ final class RecipeEvaluator: Sendable {
             let made = FusedUpdate(
                 kernel: LowRankKernel(
                     right: try right.matrix(from: numbers), rank: left.columns, columns: recipe.columns),
-                left: try left.matrix(from: numbers), scale: scale,
+                left: LeftFactor(try left.matrix(from: numbers), rank: left.columns), scale: scale,
                 magnitudes: try recipe.magnitudes.first?.values.matrix(from: numbers))
             known = made
             return made
@@ -112,11 +112,9 @@ final class RecipeEvaluator: Sendable {
 
     func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) -> Panel {
         var bytes = raw
-        let rank = update.kernel.rank
         let magnitudes = update.magnitudes.map { Array($0[rows]) }
         let figures = bytes.withUnsafeMutableBytes { panel in
-            update.left.withUnsafeBufferPointer { left in
-                let left = UnsafeBufferPointer(rebasing: left[(rows.lowerBound * rank)..<(rows.upperBound * rank)])
+            update.left.withRows(rows) { left in
                 func merge(_ magnitudes: UnsafeBufferPointer<Double>?) -> PanelStatistics {
                     update.kernel.mergePanel(
                         source: UnsafeRawBufferPointer(panel), dtype: recipe.dtype, left: left, rows: rows.count,

@@ -20,8 +20,9 @@ int64_t peftfile_copy_range(int from, int64_t from_offset, int to, int64_t to_of
 /// The number of processors this process may run on (sched_getaffinity).
 int peftfile_affinity_count(void);
 
-/// Lets the C library keep blocks of up to 256 MiB for reuse. By default glibc gives every block of a few MiB back to the
-/// system when it is freed, and each new one is filled page fault by page fault. Does nothing elsewhere.
+/// Lets the C library keep blocks of up to 3 MiB for reuse: panels, of which the next one follows at once. By default glibc
+/// gives them back to the system when they are freed, and each new one is filled page fault by page fault. Larger blocks,
+/// the factors of a tensor, go back at once, so that no hole between them stays behind. Does nothing elsewhere.
 void peftfile_keep_large_blocks(void);
 
 /// Starts writing a range of a file's pages to disk (sync_file_range).
