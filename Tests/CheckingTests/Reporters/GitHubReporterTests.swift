@@ -82,7 +82,9 @@ import Testing
         let command = try #require(Command(printed[0]))
         #expect(command.name == "error")
         #expect(Set(command.properties.keys) == ["file", "title"])
-        #expect(command.properties["file"].map { Array($0.utf8) } == Array("loras/\(name)x".printable.utf8))
+        // A path with two slashes in a row is written with one.
+        let path = "loras/\(name)x".replacing("//", with: "/")
+        #expect(command.properties["file"].map { Array($0.utf8) } == Array(path.printable.utf8))
         #expect(command.data.split(separator: "\n").allSatisfy { line in line.unicodeScalars.allSatisfy { $0.value >= 0x20 } })
     }
 
