@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #ifdef __GLIBC__
@@ -67,6 +68,10 @@ int64_t peftfile_copy_range(int from, int64_t from_offset, int to, int64_t to_of
     (void)from, (void)from_offset, (void)to, (void)to_offset, (void)count;
     return -ENOSYS;
 #endif
+}
+
+int peftfile_lock(int descriptor) {
+    return flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
 }
 
 int peftfile_affinity_count(void) {

@@ -28,6 +28,9 @@ struct MergeCommand: ParsableCommand {
     @Flag(help: "Print the plan and write nothing.")
     var dryRun = false
 
+    @Flag(help: "Go on where an earlier run of the same merge stopped; keep what is finished if this one does.")
+    var resume = false
+
     @Flag(name: [.short, .long], help: "Replace an existing output.")
     var force = false
 
@@ -67,6 +70,7 @@ struct MergeCommand: ParsableCommand {
             plan: plan, target: output,
             settings: .init(
                 jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache,
+                resuming: resume,
                 progress: progress.map { $0.update }))
         defer { progress?.finish() }
         let receipt = try executor.run()

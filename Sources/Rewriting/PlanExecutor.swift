@@ -19,6 +19,8 @@ public struct PlanExecutor: Sendable {
         /// Whether the output stays in the page cache; without it, it is cold for its next reader and nothing else is
         /// pushed out.
         public var keepsCache: Bool
+        /// Whether files that an earlier run finished are taken over, and those of this run kept if it fails.
+        public var resuming: Bool
         /// Elements of a panel. The bytes do not depend on it.
         public var panelElements: Int
         /// Called with the bytes written so far, from any thread.
@@ -26,7 +28,7 @@ public struct PlanExecutor: Sendable {
 
         public init(
             jobs: Int = Machine.availableCores, replacing: Bool = false, hashing: Bool = true,
-            isDurable: Bool = true, keepsCache: Bool = false, panelElements: Int = Panels.elements,
+            isDurable: Bool = true, keepsCache: Bool = false, resuming: Bool = false, panelElements: Int = Panels.elements,
             progress: (@Sendable (UInt64) -> Void)? = nil
         ) {
             self.jobs = jobs
@@ -34,6 +36,7 @@ public struct PlanExecutor: Sendable {
             self.hashing = hashing
             self.isDurable = isDurable
             self.keepsCache = keepsCache
+            self.resuming = resuming
             self.panelElements = panelElements
             self.progress = progress
         }
@@ -66,7 +69,12 @@ public struct PlanExecutor: Sendable {
         }
         try output.checkParent()
         try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
-        try output.checkRoom(for: plan.bytesWritten)
+        if !settings.resuming { try output.checkRoom(for: plan.bytesWritten) }
+        guard settings.hashing || !settings.resuming else {
+            throw PeftfileError(
+                .usage, "--resume knows finished files by their hashes, which --no-hash leaves out", rule: "ResumeHash",
+                help: "leave out one of the two")
+        }
     }
 
     /// Writes everything and publishes it in one step.
@@ -79,14 +87,26 @@ public struct PlanExecutor: Sendable {
     }
 
     private func runDirectory() throws -> Receipt {
-        let staged = try StagedDirectory(target: target, id: plan.id)
+        let staged = try StagedDirectory(target: target, id: plan.id, resuming: settings.resuming)
         do {
             var receipt = Receipt(plan: plan)
             let counter = ByteCounter(settings.progress)
+            var journal = settings.resuming ? try ResumeJournal(plan: plan, directory: staged) : nil
+            if let journal {
+                try journal.clearRest()
+                try OutputTarget(path: target, replacing: settings.replacing)
+                    .checkRoom(for: plan.bytesWritten - min(plan.bytesWritten, journal.finishedBytes))
+            }
             for file in plan.files {
+                if let finished = journal?.file(file.name) {
+                    counter.add(file.byteCount)
+                    receipt.add(file: file, digest: finished.digest, statistics: finished.statistics)
+                    continue
+                }
                 let writer = try FileWriter(path: staged.path(of: file.name))
                 let written = try write(file, to: writer, counter: counter)
                 try writer.commit(durable: settings.isDurable)
+                if let digest = written.digest { try journal?.add(file, digest: digest, statistics: written.statistics) }
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
@@ -95,12 +115,31 @@ public struct PlanExecutor: Sendable {
             }
             let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
             try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
+            try journal?.remove()
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
-            staged.discard()
-            throw error
+            guard settings.resuming, let error = error as? PeftfileError else {
+                staged.discard()
+                throw error
+            }
+            throw kept(staged, error)
         }
+    }
+
+    /// The error with what becomes of the files that are finished: they wait for the next `--resume`.
+    private func kept(_ staged: StagedDirectory, _ error: PeftfileError) -> PeftfileError {
+        var copy = error
+        let isWorthIt = error.rule != "ResumeInputs" && ResumeJournal.exists(in: staged)
+        if isWorthIt {
+            staged.keep()
+            copy.help = "the target is as it was; finished files are kept, and the same command with --resume goes on"
+        } else if error.rule == "ResumeInputs" {
+            staged.keep()
+        } else {
+            staged.discard()
+        }
+        return copy
     }
 
     private func runFile() throws -> Receipt {

@@ -56,16 +56,7 @@ struct ReceiptEvidence: Sendable {
             let path = FileSystem.isDirectory(result) ? FileSystem.join(result, subject.name) : result
             guard FileSystem.exists(path) else { return true }
             guard let digest = subject.digest else { return false }
-            let reader = try FileReader(path: path)
-            var hash = SHA256()
-            var offset: UInt64 = 0
-            while offset < reader.size {
-                try Interruption.check()
-                let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
-                hash.update(bytes)
-                offset += UInt64(bytes.count)
-            }
-            return SHA256.hex(hash.finalize()) != digest
+            return SHA256.hex(try FileReader(path: path).sha256()) != digest
         }.map(\.name)
     }
 }

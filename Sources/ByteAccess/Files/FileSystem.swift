@@ -27,6 +27,19 @@ public enum FileSystem {
         }
     }
 
+    /// What tells a file from what it becomes when it is written or replaced: its size, its inode and the time of its last
+    /// change, as text; nil where nothing is at `path`.
+    public static func stamp(of path: String) -> String? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        #if canImport(Darwin)
+        let time = status.st_mtimespec
+        #else
+        let time = status.st_mtim
+        #endif
+        return "\(status.st_size) \(status.st_ino) \(time.tv_sec).\(time.tv_nsec)"
+    }
+
     /// Whether something is at `path`; a symbolic link counts even where it points nowhere.
     public static func exists(_ path: String) -> Bool { kind(of: path, followingLinks: false) != nil }
     public static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }

@@ -11,21 +11,24 @@ import Glibc
 /// A directory that appears whole or not at all.
 ///
 /// It is built as `.NAME.peftfile-ID` beside its target and given its name in one step by `publish`. Files are put into
-/// it with `FileWriter`, which makes their bytes durable.
+/// it with `FileWriter`, which makes their bytes durable. It is locked while it is built, so that two runs never build one
+/// directory, and what a run that was killed has left is known to be nobody's.
 public final class StagedDirectory {
     /// The path the directory is to have.
     public let target: String
     /// The path it has until it is published.
     public let path: String
-    /// Whether `path` is ours to remove; false until it is made, so that a refused `init` removes nothing.
+    /// Whether `path` is ours to remove; false until it is made and locked, so that a refused `init` removes nothing.
     private var isOpen = false
+    /// Holds the lock; -1 where there is none.
+    private var descriptor: Int32 = -1
 
     /// Makes the directory.
     ///
     /// - Parameters:
     ///   - id: ends the name; the same plan gives the same id, so that a later run finds what an earlier one left.
-    ///   - resuming: whether a directory that an earlier run left at `path` is taken up; without it, it is refused with
-    ///     code `exists`.
+    ///   - resuming: whether what an earlier run left in the directory is kept; without it, it is removed.
+    /// - Throws: code `exists` where another run is building the directory.
     public init(target: String, id: String, resuming: Bool = false) throws {
         let name = FileSystem.fileName(of: target)
         guard !name.isEmpty, name != ".", name != ".." else {
@@ -36,16 +39,46 @@ public final class StagedDirectory {
         // lstat, so that a symbolic link planted at this name is refused and not written through.
         switch FileSystem.kind(of: path, followingLinks: false) {
         case nil: try FileSystem.makeDirectory(path)
-        case .directory where resuming: break
+        case .directory: break
         default:
             throw PeftfileError(
-                .exists, "an earlier or another run has left its unfinished output here", file: path,
-                help: "remove it: rm -r '\(path)'")
+                .exists, "is in the place of the directory in which the output is built", file: path,
+                help: "remove it: rm \(path.shellQuoted)")
         }
+        try lock()
         isOpen = true
+        if !resuming { try clear() }
     }
 
-    deinit { discard() }
+    deinit {
+        discard()
+        if descriptor >= 0 { close(descriptor) }
+    }
+
+    private func lock() throws {
+        descriptor = SystemError.retrying { open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw SystemError.last("cannot open", file: path) }
+        switch -peftfile_lock(descriptor) {
+        case EWOULDBLOCK:
+            throw PeftfileError(
+                .exists, "another run is building this output now, in \(path)", file: target, rule: "OutputBusy",
+                help: "wait for it, or choose another output")
+        // A file system without locks: nothing tells two runs apart there.
+        case let status: if status != 0, status != ENOLCK, status != EOPNOTSUPP { throw SystemError.make(status, "cannot lock", file: path) }
+        }
+        // Who waited for neither may have published or removed the directory before the lock was ours.
+        var (held, named) = (stat(), stat())
+        guard fstat(descriptor, &held) == 0, lstat(path, &named) == 0, held.st_ino == named.st_ino, held.st_dev == named.st_dev
+        else {
+            throw PeftfileError(
+                .exists, "another run has just built this output", file: target, rule: "OutputBusy", help: "look at it first")
+        }
+    }
+
+    /// Removes what is in the directory, but for the entries named.
+    public func clear(but kept: Set<String> = []) throws {
+        for name in try FileSystem.list(path) where !kept.contains(name) { try FileSystem.remove(self.path(of: name)) }
+    }
 
     /// The path inside the staged directory of what will be `name` in the target.
     public func path(of name: String) -> String { FileSystem.join(path, name) }

@@ -17,6 +17,10 @@ int peftfile_reserve(int descriptor, int64_t size);
 /// Copies up to `count` bytes between two files inside the kernel (copy_file_range); may copy fewer.
 int64_t peftfile_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, uint64_t count);
 
+/// Locks an open file or directory for this process alone, without waiting (flock): -EWOULDBLOCK where another has it. The
+/// lock ends with the descriptor, and so with the process however it ends.
+int peftfile_lock(int descriptor);
+
 /// The number of processors this process may run on (sched_getaffinity).
 int peftfile_affinity_count(void);
 
