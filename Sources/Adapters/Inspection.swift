@@ -130,8 +130,8 @@ public struct Inspection: Sendable {
                 "dtype": .string(tensor.dtype.rawValue),
                 "shape": .array(tensor.shape.map { .number(JSONNumber(UInt64(UInt(bitPattern: $0)))) }),
                 "file": .string(checkpoint.shards[tensor.shard].fileName),
-                "begin": .number(JSONNumber(tensor.info.begin)),
-                "end": .number(JSONNumber(tensor.info.end)),
+                "begin": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.begin)) : .null,
+                "end": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.end)) : .null,
             ]
             if let statistics { object["stats"] = statistics[index].map(Inspection.json) ?? .null }
             tensors.append(.object(object))
@@ -145,7 +145,7 @@ public struct Inspection: Sendable {
         return .object([
             "path": .string(path),
             "kind": .string(kind.rawValue),
-            "container": "safetensors",
+            "container": .string((checkpoint.shards.first?.file.kind ?? .safetensors).rawValue),
             "dialect": dialect.map { .string($0) } ?? .null,
             "peft_type": peftType.map { .string($0) } ?? .null,
             "metadata": .object(metadata),

@@ -26,6 +26,12 @@ struct WeightsReading: Sendable {
             sha256 = nil
             return
         }
+        // Only safetensors has the tensors one after the other over the whole file.
+        guard shard.file.kind == .safetensors else {
+            statistics = try checkpoint.statistics(jobs: jobs)
+            sha256 = try WeightsReading.sha256(of: shard.file.reader)
+            return
+        }
         let pieces = WeightsReading.pieces(of: checkpoint, size: shard.file.reader.size)
         let partial = Mutex([[(index: Int, statistics: TensorStatistics)]](repeating: [], count: pieces.count))
         let hash = Mutex(SHA256())
@@ -54,6 +60,19 @@ struct WeightsReading: Sendable {
         for part in partial.withLock({ $0 }).joined() { result[part.index]?.add(part.statistics) }
         statistics = result
         sha256 = SHA256.hex(hash.withLock { $0 }.finalize())
+    }
+
+    /// The SHA-256 of a whole file, in hex.
+    private static func sha256(of reader: FileReader) throws -> String {
+        var hash = SHA256()
+        var offset: UInt64 = 0
+        while offset < reader.size {
+            try Interruption.check()
+            let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 3 << 20)))
+            hash.update(bytes)
+            offset += UInt64(bytes.count)
+        }
+        return SHA256.hex(hash.finalize())
     }
 
     /// The file from its first byte to its last, in pieces.

@@ -7,7 +7,7 @@ extension Checkpoint {
 
     /// Opens a checkpoint.
     ///
-    /// - Parameter path: a safetensors file, a shard index (told by content), or a directory with one checkpoint
+    /// - Parameter path: a file of tensors of any container, a shard index (both told by content), or a directory with one checkpoint
     ///   (`CheckpointDirectory` says which).
     ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
@@ -28,7 +28,7 @@ extension Checkpoint {
     private static func openFile(_ file: String, given path: String, directory: String?) throws -> Checkpoint {
         try Checkpoint(
             path: path, directory: directory,
-            shards: [Shard(fileName: FileSystem.fileName(of: file), file: SafetensorsFile.open(file))], index: nil,
+            shards: [Shard(fileName: FileSystem.fileName(of: file), file: ContainerKind.open(file))], index: nil,
             indexFileName: nil, config: config(in: FileSystem.directory(of: file)))
     }
 
@@ -50,7 +50,7 @@ extension Checkpoint {
         let slots = ShardSlots(count: names.count)
         try parallelForEach(count: names.count, jobs: Machine.availableCores) { number in
             slots[number] = Shard(
-                fileName: names[number], file: try SafetensorsFile.open(FileSystem.join(directory, names[number])))
+                fileName: names[number], file: try ContainerKind.open(FileSystem.join(directory, names[number])))
         }
         return slots.shards
     }

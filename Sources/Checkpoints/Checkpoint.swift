@@ -1,5 +1,5 @@
 public import ByteAccess
-import Containers
+public import Containers
 import Tensors
 
 /// The tensors of a model, in one file or several, with the index and the config beside them.
@@ -17,7 +17,7 @@ public struct Checkpoint: Sendable {
     public let index: ShardIndex?
     /// The index's file name.
     public let indexFileName: String?
-    /// All tensors, by shard and in a shard by offset.
+    /// All tensors, by shard and in a shard in the order of its directory; in safetensors, by offset.
     public let tensors: [StoredTensor]
     /// `config.json` beside the files; nil where there is none.
     public let config: JSONObject?
@@ -101,27 +101,27 @@ extension Checkpoint {
 
     /// Some bytes of a tensor; `bytes` counts from the tensor's first.
     public func read(_ tensor: StoredTensor, bytes: Range<UInt64>) throws -> [UInt8] {
-        let start = try offset(of: bytes, in: tensor)
-        return try reader(of: tensor).bytes(at: start, count: bytes.count)
+        guard bytes.upperBound <= tensor.byteCount else {
+            throw PeftfileError(
+                .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
+                file: file(of: tensor).path, tensor: tensor.name)
+        }
+        let file = file(of: tensor)
+        // Before anything is allocated: a view that repeats few bytes can be of any size.
+        try file.validate(tensor.info)
+        return try [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, initialized in
+            try file.read(
+                tensor.info, at: bytes.lowerBound,
+                into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: buffer[..<bytes.count])))
+            initialized = bytes.count
+        }
     }
 
     /// Fills `buffer` with a tensor's bytes from `offset` on, counted from the tensor's first.
     public func read(_ tensor: StoredTensor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
-        let (end, overflow) = offset.addingReportingOverflow(UInt64(buffer.count))
-        let start = try self.offset(of: offset..<(overflow ? .max : end), in: tensor)
-        try reader(of: tensor).read(at: start, into: buffer)
+        try file(of: tensor).read(tensor.info, at: offset, into: buffer)
     }
 
     /// The file that holds a tensor.
-    public func reader(of tensor: StoredTensor) -> FileReader { shards[tensor.shard].file.reader }
-
-    /// Where in its file a part of a tensor begins.
-    private func offset(of bytes: Range<UInt64>, in tensor: StoredTensor) throws -> UInt64 {
-        guard bytes.upperBound <= tensor.byteCount else {
-            throw PeftfileError(
-                .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
-                file: reader(of: tensor).path, tensor: tensor.name)
-        }
-        return tensor.info.begin + bytes.lowerBound
-    }
+    public func file(of tensor: StoredTensor) -> any TensorFile { shards[tensor.shard].file }
 }

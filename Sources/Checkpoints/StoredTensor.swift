@@ -23,5 +23,5 @@ public struct StoredTensor: Sendable, Hashable {
 public struct Shard: Sendable {
     /// The name in the checkpoint's directory.
     public let fileName: String
-    public let file: SafetensorsFile
+    public let file: any TensorFile
 }

@@ -1,6 +1,7 @@
 import Adapters
 public import ByteAccess
 import Checkpoints
+import Containers
 import Synchronization
 import Tensors
 
@@ -234,9 +235,10 @@ public struct PlanExecutor: Sendable {
         case .base(let stored): (checkpoint, name) = (plan.binding.base, stored)
         case .adapter(let index, let stored): (checkpoint, name) = (plan.binding.adapters[index].checkpoint, stored)
         }
-        guard let stored = checkpoint[name] else { return false }
+        guard let stored = checkpoint[name], stored.info.isContiguous else { return false }
+        try checkpoint.file(of: stored).validate(stored.info)
         let start = stored.info.begin + (range.lowerBound - tensor.info.begin)
-        try writer.copy(from: checkpoint.reader(of: stored), range: start..<(start + UInt64(range.count)), to: range.lowerBound)
+        try writer.copy(from: checkpoint.file(of: stored).reader, range: start..<(start + UInt64(range.count)), to: range.lowerBound)
         return true
     }
 

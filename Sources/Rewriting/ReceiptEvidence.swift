@@ -41,7 +41,7 @@ struct ReceiptEvidence: Sendable {
         for input in inputs {
             let path = FileSystem.isDirectory(input.path) ? FileSystem.join(input.path, input.name) : input.path
             guard FileSystem.exists(path), FileSystem.fileName(of: path) == input.name else { continue }
-            let file = try SafetensorsFile.open(path)
+            let file = try ContainerKind.open(path)
             guard file.reader.size == input.bytes, SHA256.hex(try file.headerSHA256()) == input.header else {
                 throw PeftfileError(
                     .refused, "is not the file that the \(operation) read: its size or header differs from the receipt's",

@@ -1,25 +1,32 @@
 public import ByteAccess
 
-/// One tensor as a container's directory describes it: name, element type, shape, and the bytes it has in its file.
+/// One tensor as a container's directory describes it: name, element type, shape, and where its bytes are.
 public struct TensorInfo: Sendable, Hashable {
     public var name: ExactString
     public var dtype: DType
-    /// Outermost dimension first; elements are stored in C order, little-endian.
+    /// Outermost dimension first; elements are given in C order, little-endian.
     public var shape: Shape
-    /// First byte, counted from the start of the file.
+    /// First byte, counted from the start of the file. For a tensor that is not contiguous it says only where its data
+    /// begins, to read several in the order of the file.
     public var begin: UInt64
-    /// The byte after the last one, counted from the start of the file.
+    /// `begin` plus the tensor's bytes; of a contiguous tensor the byte after its last one.
     public var end: UInt64
+    /// Whether the file holds the elements as they are: in C order, little-endian, in one piece at `begin..<end`. Where it
+    /// does not (they are compressed, strided, quantised) only the container can read them.
+    public var isContiguous: Bool
 
-    public init(name: ExactString, dtype: DType, shape: Shape, begin: UInt64, end: UInt64) {
+    public init(
+        name: ExactString, dtype: DType, shape: Shape, begin: UInt64, end: UInt64, isContiguous: Bool = true
+    ) {
         self.name = name
         self.dtype = dtype
         self.shape = shape
         self.begin = begin
         self.end = end
+        self.isContiguous = isContiguous
     }
 
-    /// Bytes of the tensor in its file.
+    /// Bytes of the tensor's elements.
     public var byteCount: UInt64 { end - begin }
     /// The number of elements; containers check on reading that it fits.
     public var elementCount: Int { shape.elementCount ?? 0 }

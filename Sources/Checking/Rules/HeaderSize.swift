@@ -17,10 +17,11 @@ struct HeaderSize: CheckRule {
     static let limit: UInt64 = 25_000_000
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        (subject.weights.checkpoint?.shards ?? []).filter { $0.file.headerBytes.count > HeaderSize.limit }.map { shard in
-            finding(
-                "the header has \(shard.file.headerBytes.count) bytes, and clients of the Hub read at most "
-                    + "\(HeaderSize.limit)", file: shard.file.path, offset: 0,
+        (subject.weights.checkpoint?.shards ?? []).compactMap { shard in
+            guard let file = shard.file as? SafetensorsFile, file.headerBytes.count > HeaderSize.limit else { return nil }
+            return finding(
+                "the header has \(file.headerBytes.count) bytes, and clients of the Hub read at most "
+                    + "\(HeaderSize.limit)", file: file.path, offset: 0,
                 help: "split the tensors over several files, or shorten the metadata")
         }
     }

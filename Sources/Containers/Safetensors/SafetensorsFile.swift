@@ -4,13 +4,13 @@ public import Tensors
 /// A safetensors file, opened: its header is read and checked, its tensors are not.
 ///
 /// Memory is the header's bytes while it is parsed, and after that about 200 bytes a tensor.
-public struct SafetensorsFile: Sendable {
+public struct SafetensorsFile: TensorFile {
+    public var kind: ContainerKind { .safetensors }
     public let reader: FileReader
     public let header: SafetensorsHeader
     /// Where the header's JSON with its padding stands in the file.
     public let headerBytes: Range<UInt64>
 
-    public var path: String { reader.path }
     /// The `__metadata__` map in file order; nil where the header has none.
     public var metadata: [(key: ExactString, value: String)]? { header.metadata }
     /// The tensors, sorted by (begin, end, name); offsets count from the start of the file.
@@ -83,6 +83,12 @@ public struct SafetensorsFile: Sendable {
     /// The bytes of the header's JSON with its padding, as they stand in the file.
     public func readHeaderBytes() throws -> [UInt8] {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
+    }
+
+    /// A tensor's bytes, which lie in the file as they are.
+    public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        try check(tensor, at: offset, count: buffer.count)
+        try reader.read(at: tensor.begin + offset, into: buffer)
     }
 
     /// The SHA-256 of the file's bytes up to the first tensor: the length, the JSON, the padding. Hashed anew at each

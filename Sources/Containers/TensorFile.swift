@@ -1,0 +1,67 @@
+public import ByteAccess
+public import Tensors
+
+/// A container of tensors that is open: its directory is read and checked, its tensors are not.
+///
+/// All that is above this floor reads tensors through these members and knows no container by name. Where a tensor's
+/// bytes lie in one piece in the file (`TensorInfo.isContiguous`) they may also be copied by the kernel,
+/// straight from `reader` at `begin..<end`; everywhere else only `read` gives them.
+public protocol TensorFile: Sendable {
+    /// What the file is, told by its content.
+    var kind: ContainerKind { get }
+    /// The file itself.
+    var reader: FileReader { get }
+    /// What the file says of itself, in file order; nil where it says nothing.
+    var metadata: [(key: ExactString, value: String)]? { get }
+    /// The tensors in the order of the file's directory; each name once.
+    var tensors: [TensorInfo] { get }
+
+    /// Fills `buffer` with a tensor's elements from byte `offset` of the tensor on, in C order and little-endian,
+    /// whatever form they have in the file.
+    ///
+    /// Calls from several threads do not disturb each other. Throws where `offset` and the buffer's length do not lie
+    /// in the tensor, and what reading throws.
+    func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws
+
+    /// Checks what the container can say of a tensor's bytes beside their place, such as a CRC; `read` does so itself,
+    /// once. Whoever takes a contiguous tensor's bytes from `reader` calls it first.
+    func validate(_ tensor: TensorInfo) throws
+
+    /// The SHA-256 of the file's directory: of the bytes that say which tensors there are and where. With the file's
+    /// size it names the inputs of a receipt where the whole file is not hashed.
+    func headerSHA256() throws -> [UInt8]
+}
+
+extension TensorFile {
+    public var path: String { reader.path }
+
+    public func validate(_ tensor: TensorInfo) throws {}
+
+    /// Holds a read against its tensor.
+    func check(_ tensor: TensorInfo, at offset: UInt64, count: Int) throws {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(count))
+        guard !overflow, end <= tensor.byteCount else {
+            throw PeftfileError(
+                .io, "cannot read up to byte \(overflow ? .max : end) of a tensor of \(tensor.byteCount) bytes",
+                file: path, tensor: tensor.name)
+        }
+    }
+}
+
+extension ContainerKind {
+    /// Opens a file as the container that its content says it is.
+    ///
+    /// Throws what the container's own rules say, or the refusal of a `ForeignFile` for a file that is known to be
+    /// something else: a Git LFS pointer, an HTML page and so on.
+    public static func open(_ path: String) throws -> any TensorFile { try open(FileReader(path: path)) }
+
+    /// The same for a file that is open already. A file that nothing is known of is held against safetensors' rules,
+    /// which say best what is wrong with it.
+    public static func open(_ reader: FileReader) throws -> any TensorFile {
+        if try hasSafetensorsOutline(reader) { return try SafetensorsFile.open(reader) }
+        switch try ForeignFile.identify(reader) {
+        case let other?: throw other.refusal(file: reader.path)
+        case nil: return try SafetensorsFile.open(reader)
+        }
+    }
+}
