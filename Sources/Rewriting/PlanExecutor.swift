@@ -216,7 +216,7 @@ public struct PlanExecutor: Sendable {
                     if piece.rows.upperBound == tensor.recipe.rows { evaluators.release(piece.tensor) }
                     counter.add(UInt64(range.count))
                 }
-                writeback.advance(index, range: range)
+                try writeback.advance(index, range: range)
             } catch {
                 let named = (error as? PeftfileError).map { naming($0, tensor.info.name) } ?? error
                 turnstile.cancel(named)

@@ -29,9 +29,9 @@ struct Writeback: Sendable {
     }
 
     /// Tells that the panel `index` is written, and all before it.
-    func advance(_ index: Int, range written: Range<UInt64>) {
+    func advance(_ index: Int, range written: Range<UInt64>) throws {
         guard isActive else { return }
         writer.startWriteback(written)
-        if index >= Writeback.window { writer.finishWriteback(range(index - Writeback.window), dropping: dropping) }
+        if index >= Writeback.window { try writer.finishWriteback(range(index - Writeback.window), dropping: dropping) }
     }
 }

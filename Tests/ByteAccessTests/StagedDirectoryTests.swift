@@ -68,20 +68,29 @@ import Glibc
         #expect(try directory.names() == ["out"])
     }
 
-    @Test func whatAnEarlierRunLeftIsKeptOrTakenUp() throws {
+    @Test func whatAnEarlierRunLeftIsTakenUpOrRemoved() throws {
         let directory = try TemporaryDirectory()
-        do {
-            let first = try StagedDirectory(target: directory.path("out"), id: "plan")
-            try FileWriter.write([1], to: first.path(of: "part"))
-            first.keep()
+        for resuming in [true, false] {
+            do {
+                let first = try StagedDirectory(target: directory.path("out\(resuming)"), id: "plan")
+                try FileWriter.write([1], to: first.path(of: "part"))
+                first.keep()
+            }
+            let second = try StagedDirectory(target: directory.path("out\(resuming)"), id: "plan", resuming: resuming)
+            try second.publish()
+            #expect(try FileSystem.list(directory.path("out\(resuming)")) == (resuming ? ["part"] : []))
         }
+    }
+
+    @Test(arguments: [true, false]) func whatAnotherRunIsBuildingIsLeftAlone(_ resuming: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let first = try StagedDirectory(target: directory.path("out"), id: "plan")
+        try FileWriter.write([1], to: first.path(of: "part"))
         let error = #expect(throws: PeftfileError.self) {
-            try StagedDirectory(target: directory.path("out"), id: "plan")
+            try StagedDirectory(target: directory.path("out"), id: "plan", resuming: resuming)
         }
-        #expect(error?.code == .exists)
-        #expect(try FileSystem.list(directory.path(".out.peftfile-plan")) == ["part"])
-        let second = try StagedDirectory(target: directory.path("out"), id: "plan", resuming: true)
-        try second.publish()
+        #expect(error?.rule == "OutputBusy")
+        try first.publish()
         #expect(try FileSystem.list(directory.path("out")) == ["part"])
     }
 

@@ -20,23 +20,70 @@ public enum Tool {
     public static func run(
         _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
     ) throws -> Result {
-        let process = Process()
-        process.executableURL = URL(filePath: path)
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
-        process.currentDirectoryURL = URL(filePath: directory)
-        process.standardInput = FileHandle.nullDevice
-        // Files, not pipes: nothing blocks however much is printed.
-        let folder = try TemporaryDirectory()
-        let names = ["out", "err"].map { folder.path($0) }
-        for name in names { try TestFile.write([], to: name) }
-        let handles = try names.map { try FileHandle(forWritingTo: URL(filePath: $0)) }
-        process.standardOutput = handles[0]
-        process.standardError = handles[1]
-        try process.run()
-        process.waitUntilExit()
-        for handle in handles { try handle.close() }
-        let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
-        return Result(output: try TestFile.text(names[0]), errors: try TestFile.text(names[1]), status: status)
+        try start(arguments, in: directory, environment: environment).result()
+    }
+
+    /// A process that was started and is not waited for yet.
+    ///
+    /// Foundation's own takes a process that was stopped and goes on for one that has ended.
+    public final class Run {
+        public let identifier: Int32
+        private let folder: TemporaryDirectory
+
+        fileprivate init(_ arguments: [String], in directory: String, environment: [String: String]) throws {
+            // Files, not pipes: nothing blocks however much is printed.
+            folder = try TemporaryDirectory()
+            var actions = posix_spawn_file_actions_t()
+            posix_spawn_file_actions_init(&actions)
+            defer { posix_spawn_file_actions_destroy(&actions) }
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            for (number, name) in [(Int32(1), "out"), (2, "err")] {
+                posix_spawn_file_actions_addopen(&actions, number, folder.path(name), O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+            }
+            // Threads that run tests let no signal through, and what they start would inherit that.
+            var attributes = posix_spawnattr_t()
+            posix_spawnattr_init(&attributes)
+            defer { posix_spawnattr_destroy(&attributes) }
+            var none = sigset_t()
+            sigemptyset(&none)
+            posix_spawnattr_setsigmask(&attributes, &none)
+            posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+            let variables = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }.map { "\($0)=\($1)" }
+            // The shell changes the directory and is then the tool itself.
+            let words = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory, Tool.path] + arguments).map { strdup($0) } + [nil]
+            let settings = variables.map { strdup($0) } + [nil]
+            defer { for text in words + settings { free(text) } }
+            var child = pid_t()
+            let status = posix_spawn(&child, "/bin/sh", &actions, &attributes, words, settings)
+            guard status == 0 else { throw TestSupportError("cannot start \(Tool.path): \(String(cString: strerror(status)))") }
+            identifier = child
+        }
+
+        public func send(_ signal: Int32) { kill(identifier, signal) }
+
+        /// Waits until the process has stopped itself.
+        public func waitUntilStopped() throws {
+            var status: Int32 = 0
+            guard waitpid(identifier, &status, WUNTRACED) == identifier, status & 0xFF == 0x7F else {
+                throw TestSupportError("process \(identifier) ended and did not stop")
+            }
+        }
+
+        /// Waits for the end.
+        public func result() throws -> Result {
+            var status: Int32 = 0
+            while waitpid(identifier, &status, 0) < 0 {
+                guard errno == EINTR else { throw TestSupportError("process \(identifier) cannot be waited for") }
+            }
+            let ended = status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F)
+            return Result(
+                output: try TestFile.text(folder.path("out")), errors: try TestFile.text(folder.path("err")), status: ended)
+        }
+    }
+
+    public static func start(
+        _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
+    ) throws -> Run {
+        try Run(arguments, in: directory, environment: environment)
     }
 }

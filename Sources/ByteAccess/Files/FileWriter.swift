@@ -156,9 +156,15 @@ public final class FileWriter: Sendable {
     /// Waits for bytes whose write-back was started, so that no more than a window of the file is ever waiting in memory.
     ///
     /// - Parameter dropping: whether the pages leave the cache; the next reader then finds the file on disk.
-    public func finishWriteback(_ range: Range<UInt64>, dropping: Bool) {
+    /// - Throws: where the disk did not take the bytes. Linux tells a descriptor of such an error once, here or in fsync, so
+    ///   what is told here must not be lost (`file_fdatawait_range` in mm/filemap.c).
+    public func finishWriteback(_ range: Range<UInt64>, dropping: Bool) throws {
         guard let offset = Int64(exactly: range.lowerBound), let size = Int64(exactly: range.count) else { return }
-        _ = peftfile_finish_writeback(descriptor, offset, size, dropping ? 1 : 0)
+        switch -peftfile_finish_writeback(descriptor, offset, size, dropping ? 1 : 0) {
+        case let status where [EIO, ENOSPC, EDQUOT].contains(status):
+            throw SystemError.make(status, "cannot bring written bytes to disk", file: path)
+        default: break
+        }
     }
 
     /// Makes the bytes durable and gives the file its name. After this, or after it threw, the writer takes no more.
