@@ -69,10 +69,12 @@ public struct AdapterTarget: Sendable, Hashable {
     public var alpha: Double?
     /// The factor that the update is multiplied with.
     public var scale: Double?
+    /// What else decides the method's update: block sizes, modes, variants, by the name that the config gives them.
+    public var details: [TargetDetail]
 
     public init(
         module: ExactString, parameter: String = "weight", method: String, rank: Int? = nil, alpha: Double? = nil,
-        scale: Double? = nil
+        scale: Double? = nil, details: [TargetDetail] = []
     ) {
         self.module = module
         self.parameter = parameter
@@ -80,7 +82,24 @@ public struct AdapterTarget: Sendable, Hashable {
         self.rank = rank
         self.alpha = alpha
         self.scale = scale
+        self.details = details
     }
+}
+
+/// One parameter of a method beyond rank, alpha and scale, as `inspect` shows it.
+public struct TargetDetail: Sendable, Hashable {
+    public let name: String
+    /// The value as it is printed.
+    public let value: String
+
+    init(_ name: String, _ value: String) {
+        self.name = name
+        self.value = value
+    }
+
+    init(_ name: String, _ value: Int) { self.init(name, "\(value)") }
+    init(_ name: String, _ value: Double) { self.init(name, JSONNumber(value).text) }
+    init(_ name: String, _ value: Bool) { self.init(name, value ? "true" : "false") }
 }
 
 extension AdapterTarget {

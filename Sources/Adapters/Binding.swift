@@ -166,7 +166,9 @@ extension ParameterUpdate {
             [left.tensor, right.tensor] + [left.diagonal, right.diagonal].compactMap { $0 }
         case .add(let values, _), .replaceRows(_, let values), .magnitude(let values, _): [values.tensor]
         case .replace(let tensor, _): [tensor]
-        case .term(let expression, _), .transform(let expression): expression.factors.flatMap { [$0.tensor] + ($0.diagonal.map { [$0] } ?? []) }
+        case .term(let expression, _), .transform(let expression):
+            expression.factors.filter { $0.adapter != Factor.base }
+                .flatMap { [$0.tensor] + ($0.diagonal.map { [$0] } ?? []) }
         case .decomposition: []
         case .bottleneck(let bottleneck, _): bottleneck.tensors
         }

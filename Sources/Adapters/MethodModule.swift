@@ -43,6 +43,9 @@ struct MethodModule {
     /// The module's own tensors, by name.
     var known: [TensorInfo] { own.keys.sorted().compactMap { own[$0] } }
 
+    /// The names of the module's own tensors, sorted.
+    var names: [String] { own.keys.sorted() }
+
     /// Whether the module has a tensor.
     func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
 
@@ -88,6 +91,13 @@ struct MethodModule {
         (factor.rows, factor.columns) = (1, count)
         (factor.rowStride, factor.columnStride) = (count, 1)
         return .stored(factor)
+    }
+
+    /// The elements of a tensor, widened, for what a formula must know of them when it is bound.
+    func numbers(_ name: String) throws -> [Double] {
+        let info = try tensor(name)
+        guard let stored = adapter.checkpoint[info.name], info.dtype.isMergeable else { throw misfit(info, "bytes") }
+        return try Conversion.widened(try adapter.checkpoint.read(stored), as: info.dtype, count: info.elementCount)
     }
 
     /// Whole numbers that are not negative, from an integer tensor, or a floating-point one that holds integers.

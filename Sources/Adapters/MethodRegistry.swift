@@ -23,6 +23,12 @@ public enum MethodRegistry {
         GraLoRA(),
         BEFT(),
         Supertuning(),
+        RoAd(),
+        GLoRA(),
+        OSF(),
+        PEANuT(),
+        DEFT(),
+        FRoD(),
         UnmergeableMethod.softPrompts,
         UnmergeableMethod.adaptionPrompt,
         UnmergeableMethod.poly,
@@ -30,8 +36,7 @@ public enum MethodRegistry {
         UnmergeableMethod.lily,
         UnmergeableMethod.shadow,
         UnbuiltMethod(peftTypes: [
-            "ADAMSS", "DEFT", "FOURIERFT", "FROD", "GLORA", "OSF", "PEANUT", "PSOFT", "PVERA",
-            "RANDLORA", "ROAD", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
+            "FOURIERFT", "PVERA", "RANDLORA", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
         ]),
     ]
 

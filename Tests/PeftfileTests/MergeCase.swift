@@ -17,8 +17,7 @@ struct MergeCase: CustomStringConvertible {
     static let names = all.filter { !unbuilt.contains($0) }
 
     private static let unbuiltFamilies = [
-        "adamss", "deft", "fourierft", "frod", "glora", "osf", "peanut", "psoft", "pvera", "randlora", "road1", "road2",
-        "road4", "tinylora", "unilora", "vblora", "vera", "waveft",
+        "fourierft", "pvera", "randlora", "tinylora", "unilora", "vblora", "vera", "waveft",
     ]
 
     init(_ name: String) throws {
