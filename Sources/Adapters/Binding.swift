@@ -56,6 +56,10 @@ public struct Binding: Sendable {
             throw PeftfileError(
                 .usage, "--weights has \(options.weights.count) values for \(adapters.count) adapters", rule: "Weights")
         }
+        if let task = options.task, try !adapters.contains(where: { try MethodRegistry.method(of: $0).takesTask }) {
+            throw PeftfileError(
+                .usage, "--task \(task): no adapter has a merged form for each task", rule: "TaskUnused", help: "leave it out")
+        }
         let view = try BaseView(base: base, adapters: adapters)
         configChanges += view.configChanges
         var assembly = RecipeAssembly(base: base, view: view, adapters: adapters)

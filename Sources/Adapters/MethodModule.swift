@@ -7,6 +7,8 @@ struct MethodModule {
     /// The in-memory path.
     let path: ExactString
     let config: AdapterConfig
+    /// How the caller answered what the files leave open.
+    let options: BindingOptions
     private let adapter: Adapter
     private let adapterIndex: Int
     /// The module's own tensors, by what their keys say after the path: `hada_w1_a`, `oft_R.weight`.
@@ -18,7 +20,8 @@ struct MethodModule {
     ///
     /// - Throws: `.refused` where two of a module's tensors have one name.
     static func collect(
-        from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0
+        from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0,
+        options: BindingOptions = BindingOptions()
     ) throws -> [MethodModule] {
         var order: [ExactString] = []
         var tensors: [ExactString: [String: TensorInfo]] = [:]
@@ -32,7 +35,7 @@ struct MethodModule {
         let common = tensors[ExactString("")] ?? [:]
         return order.filter { !$0.text.isEmpty }.map {
             MethodModule(
-                path: $0, config: config, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
+                path: $0, config: config, options: options, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
                 common: common)
         }
     }

@@ -132,7 +132,8 @@ extension ModuleMethod {
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
         let modules = try MethodModule.collect(
-            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex)
+            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex,
+            options: context.options)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
             hasBiases: SavedParameters.storesBiases(config))

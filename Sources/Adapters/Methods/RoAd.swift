@@ -15,7 +15,7 @@ import Tensors
 /// | `road_4` | (2·out) | element 2·n·g + j for f, and 2·n·g + g + j for s |
 ///
 /// Config: `variant`, `group_size`. Order: f and s, one product each; the two products with W; their sum. sin and cos are
-/// the house's own, within 0.625 ulp; an angle beyond 2²⁰ is refused. Only Linear layers have one in PEFT.
+/// the house's own, within 0.85 ulp; an angle beyond 2²⁰ is refused. Only Linear layers have one in PEFT.
 /// Source: `_get_delta_weight`, `_prepare_cols`, `RoadLayer.update_layer` in peft/tuners/road/layer.py.
 struct RoAd: ModuleMethod {
     let name = "RoAd"
