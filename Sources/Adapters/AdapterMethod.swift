@@ -12,6 +12,9 @@ public protocol AdapterMethod: Sendable {
     /// ``AdapterConfig/keysWithoutEffect``.
     var configKeys: Set<String> { get }
 
+    /// Whether the method has one merged form for each task, of which ``BindingOptions/task`` names one.
+    var takesTask: Bool { get }
+
     /// The modules that the adapter changes, for a page about the adapter alone; no base is needed.
     func targets(of adapter: Adapter) throws -> [AdapterTarget]
 
@@ -33,6 +36,8 @@ public protocol AdapterMethod: Sendable {
 }
 
 extension AdapterMethod {
+    var takesTask: Bool { false }
+
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates? { nil }
 }
 
@@ -69,10 +74,12 @@ public struct AdapterTarget: Sendable, Hashable {
     public var alpha: Double?
     /// The factor that the update is multiplied with.
     public var scale: Double?
+    /// What else decides the method's update: block sizes, modes, variants, by the name that the config gives them.
+    public var details: [TargetDetail]
 
     public init(
         module: ExactString, parameter: String = "weight", method: String, rank: Int? = nil, alpha: Double? = nil,
-        scale: Double? = nil
+        scale: Double? = nil, details: [TargetDetail] = []
     ) {
         self.module = module
         self.parameter = parameter
@@ -80,6 +87,42 @@ public struct AdapterTarget: Sendable, Hashable {
         self.rank = rank
         self.alpha = alpha
         self.scale = scale
+        self.details = details
+    }
+}
+
+/// One parameter of a method beyond rank, alpha and scale, as `inspect` shows it.
+public struct TargetDetail: Sendable, Hashable {
+    public enum Value: Sendable, Hashable {
+        case text(String), count(Int), number(Double), flag(Bool)
+    }
+
+    public let name: String
+    public let value: Value
+
+    init(_ name: String, _ value: String) { (self.name, self.value) = (name, .text(value)) }
+    init(_ name: String, _ value: Int) { (self.name, self.value) = (name, .count(value)) }
+    init(_ name: String, _ value: Double) { (self.name, self.value) = (name, .number(value)) }
+    init(_ name: String, _ value: Bool) { (self.name, self.value) = (name, .flag(value)) }
+
+    /// The value as a document holds it; a number that is not finite has none there.
+    public var json: JSONValue {
+        switch value {
+        case .text(let text): .string(text)
+        case .count(let count): .number(JSONNumber(count))
+        case .number(let number): number.isFinite ? .number(JSONNumber(number)) : .null
+        case .flag(let flag): .bool(flag)
+        }
+    }
+
+    /// `name value`, for a page.
+    public var text: String {
+        switch value {
+        case .text(let text): "\(name) \(text)"
+        case .count(let count): "\(name) \(count)"
+        case .number(let number): "\(name) \(JSONNumber(number).text)"
+        case .flag(let flag): "\(name) \(flag)"
+        }
     }
 }
 
@@ -143,16 +186,19 @@ public struct BindingOptions: Sendable, Hashable {
     public var scale: Double?
     /// One weight for each adapter; empty means 1 for all.
     public var weights: [Double]
+    /// The task whose merged form is wanted, for methods that have one for each.
+    public var task: Int?
 
     public init(
         tie: Tie = .break, baseRole: BaseRole = .original, orientation: Orientation = .outIn, scale: Double? = nil,
-        weights: [Double] = []
+        weights: [Double] = [], task: Int? = nil
     ) {
         self.tie = tie
         self.baseRole = baseRole
         self.orientation = orientation
         self.scale = scale
         self.weights = weights
+        self.task = task
     }
 }
 

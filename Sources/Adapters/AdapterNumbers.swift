@@ -1,5 +1,5 @@
 public import ByteAccess
-import Checkpoints
+public import Checkpoints
 import Synchronization
 public import Tensors
 
@@ -20,12 +20,16 @@ public final class AdapterNumbers: FactorSource, Sendable {
     }
 
     private let adapters: [Adapter]
+    private let base: Checkpoint?
     private let limit: Int
     private let cache = Mutex(Cache())
 
-    /// - Parameter limit: bytes of widened numbers to keep.
-    public init(adapters: [Adapter], limit: Int = 8 << 20) {
+    /// - Parameters:
+    ///   - base: where factors of ``Factor/base`` come from.
+    ///   - limit: bytes of widened numbers to keep.
+    public init(adapters: [Adapter], base: Checkpoint? = nil, limit: Int = 8 << 20) {
         self.adapters = adapters
+        self.base = base
         self.limit = limit
     }
 
@@ -57,10 +61,11 @@ public final class AdapterNumbers: FactorSource, Sendable {
     }
 
     private func read(_ name: ExactString, _ adapter: Int) throws -> [Double] {
-        guard adapters.indices.contains(adapter), let tensor = adapters[adapter].checkpoint[name] else {
+        let checkpoint = adapter == Factor.base ? base : adapters.indices.contains(adapter) ? adapters[adapter].checkpoint : nil
+        guard let checkpoint, let tensor = checkpoint[name] else {
             throw PeftfileError(.malformed, "is not in the adapter", tensor: name, rule: "TensorMissing")
         }
-        let bytes = try adapters[adapter].checkpoint.read(tensor)
+        let bytes = try checkpoint.read(tensor)
         return try Conversion.widened(bytes, as: tensor.info.dtype, count: tensor.info.elementCount)
     }
 }

@@ -56,6 +56,10 @@ public struct Binding: Sendable {
             throw PeftfileError(
                 .usage, "--weights has \(options.weights.count) values for \(adapters.count) adapters", rule: "Weights")
         }
+        if let task = options.task, try !adapters.contains(where: { try MethodRegistry.method(of: $0).takesTask }) {
+            throw PeftfileError(
+                .usage, "--task \(task): no adapter has a merged form for each task", rule: "TaskUnused", help: "leave it out")
+        }
         let view = try BaseView(base: base, adapters: adapters)
         configChanges += view.configChanges
         var assembly = RecipeAssembly(base: base, view: view, adapters: adapters)
@@ -166,7 +170,9 @@ extension ParameterUpdate {
             [left.tensor, right.tensor] + [left.diagonal, right.diagonal].compactMap { $0 }
         case .add(let values, _), .replaceRows(_, let values), .magnitude(let values, _): [values.tensor]
         case .replace(let tensor, _): [tensor]
-        case .term(let expression, _), .transform(let expression): expression.factors.flatMap { [$0.tensor] + ($0.diagonal.map { [$0] } ?? []) }
+        case .term(let expression, _), .transform(let expression):
+            expression.factors.filter { $0.adapter != Factor.base }
+                .flatMap { [$0.tensor] + ($0.diagonal.map { [$0] } ?? []) }
         case .decomposition: []
         case .bottleneck(let bottleneck, _): bottleneck.tensors
         }

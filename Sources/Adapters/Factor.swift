@@ -7,8 +7,10 @@ public import Tensors
 /// Element (i, j) is `tensor[offset + i·rowStride + (j / columnRepeat)·columnStride]`, times `diagonal[j]` where a
 /// diagonal is set. Offsets and strides count elements.
 public struct Factor: Sendable, Hashable {
-    /// Which of the adapters being bound holds the tensor.
+    /// Which of the adapters being bound holds the tensor, or ``base``.
     public var adapter: Int
+    /// The tensor is one of the base itself: a bias whose change is made of its layer's weight.
+    public static let base = -1
     /// The adapter tensor as its file names it.
     public var tensor: ExactString
     public var rows: Int

@@ -167,6 +167,7 @@ public struct Inspection: Sendable {
             "rank": target.rank.map { .number(JSONNumber($0)) } ?? .null,
             "alpha": target.alpha.map { .number(JSONNumber($0)) } ?? .null,
             "scale": target.scale.map { .number(JSONNumber($0)) } ?? .null,
+            "parameters": .object(JSONObject(target.details.map { (key: ExactString($0.name), value: $0.json) })),
         ])
     }
 

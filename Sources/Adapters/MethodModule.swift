@@ -7,6 +7,8 @@ struct MethodModule {
     /// The in-memory path.
     let path: ExactString
     let config: AdapterConfig
+    /// How the caller answered what the files leave open.
+    let options: BindingOptions
     private let adapter: Adapter
     private let adapterIndex: Int
     /// The module's own tensors, by what their keys say after the path: `hada_w1_a`, `oft_R.weight`.
@@ -18,7 +20,8 @@ struct MethodModule {
     ///
     /// - Throws: `.refused` where two of a module's tensors have one name.
     static func collect(
-        from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0
+        from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0,
+        options: BindingOptions = BindingOptions()
     ) throws -> [MethodModule] {
         var order: [ExactString] = []
         var tensors: [ExactString: [String: TensorInfo]] = [:]
@@ -32,7 +35,7 @@ struct MethodModule {
         let common = tensors[ExactString("")] ?? [:]
         return order.filter { !$0.text.isEmpty }.map {
             MethodModule(
-                path: $0, config: config, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
+                path: $0, config: config, options: options, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
                 common: common)
         }
     }
@@ -42,6 +45,9 @@ struct MethodModule {
 
     /// The module's own tensors, by name.
     var known: [TensorInfo] { own.keys.sorted().compactMap { own[$0] } }
+
+    /// The names of the module's own tensors, sorted.
+    var names: [String] { own.keys.sorted() }
 
     /// Whether the module has a tensor.
     func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
@@ -88,6 +94,13 @@ struct MethodModule {
         (factor.rows, factor.columns) = (1, count)
         (factor.rowStride, factor.columnStride) = (count, 1)
         return .stored(factor)
+    }
+
+    /// The elements of a tensor, widened, for what a formula must know of them when it is bound.
+    func numbers(_ name: String) throws -> [Double] {
+        let info = try tensor(name)
+        guard let stored = adapter.checkpoint[info.name], info.dtype.isMergeable else { throw misfit(info, "bytes") }
+        return try Conversion.widened(try adapter.checkpoint.read(stored), as: info.dtype, count: info.elementCount)
     }
 
     /// Whole numbers that are not negative, from an integer tensor, or a floating-point one that holds integers.

@@ -23,21 +23,36 @@ public enum MethodRegistry {
         GraLoRA(),
         BEFT(),
         Supertuning(),
+        RoAd(),
+        GLoRA(),
+        OSF(),
+        PEANuT(),
+        DEFT(),
+        FRoD(),
+        Poly(),
         UnmergeableMethod.softPrompts,
         UnmergeableMethod.adaptionPrompt,
-        UnmergeableMethod.poly,
         UnmergeableMethod.xLoRA,
         UnmergeableMethod.lily,
         UnmergeableMethod.shadow,
+        UnmergeableMethod.psoft,
+        UnmergeableMethod.adamss,
         UnbuiltMethod(peftTypes: [
-            "ADAMSS", "DEFT", "FOURIERFT", "FROD", "GLORA", "OSF", "PEANUT", "PSOFT", "PVERA",
-            "RANDLORA", "ROAD", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
+            "FOURIERFT", "PVERA", "RANDLORA", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
         ]),
     ]
 
     /// The method that a `peft_type` names, or nil.
     public static func method(named peftType: String) -> (any AdapterMethod)? {
         methods.first { $0.peftTypes.contains(peftType) }
+    }
+
+    /// Every `peft_type` that a method has, sorted.
+    public static let knownTypes = methods.flatMap(\.peftTypes).sorted()
+
+    /// What is said of a `peft_type` that no method has: a misspelling, or one from the future.
+    public static func unknown(_ peftType: String) -> String {
+        "peft_type \"\(peftType.printable)\" is not known to this version; known are \(knownTypes.joined(separator: ", "))"
     }
 
     /// The method of an adapter.
@@ -53,8 +68,8 @@ public enum MethodRegistry {
         }
         guard let method = method(named: peftType) else {
             throw PeftfileError(
-                .refused, "peft_type \"\(peftType.printable)\" is no method that PEFT has", file: config.path,
-                rule: "PeftTypeUnknown", help: "correct peft_type in adapter_config.json")
+                .refused, unknown(peftType), file: config.path, rule: "PeftTypeUnknown",
+                help: "correct peft_type in adapter_config.json, or use a newer peftfile")
         }
         return method
     }

@@ -22,6 +22,9 @@ protocol ModuleMethod: AdapterMethod {
     /// What pages say of the module beyond its name: rank, alpha and scale.
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?)
 
+    /// What else decides the update, by the names that the config gives it: block size, variant, mode.
+    func details(of module: MethodModule) throws -> [TargetDetail]
+
     /// The formula.
     ///
     /// - Parameter weight: the module's weight as the base has it, in the orientation of the update.
@@ -44,6 +47,9 @@ struct ModuleWeight {
     let shape: Shape
     /// Whether the base has a bias for this module.
     let hasBias: Bool
+    /// The base's own elements as any other tensor's recipe can read them, (rows × columns); nil where they are a part of
+    /// a stored tensor, or several.
+    let stored: MatrixExpression?
 
     var isConvolution: Bool { shape.count > 2 }
     /// The base's own elements, as the update sees them.
@@ -66,11 +72,17 @@ struct ModuleChanges {
 
     var weight: Change?
     var bias: Change?
+    /// What is taken out of the base before the change: a part of its decomposition.
+    var taken: BaseDecomposition?
+    /// Tensors of the module that have no part in the result, each with the reason.
+    var setAside: [(tensor: ExactString, reason: String)] = []
     var warnings: [String] = []
 }
 
 extension ModuleMethod {
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) { (nil, nil, nil) }
+
+    func details(of module: MethodModule) throws -> [TargetDetail] { [] }
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         guard let config = adapter.config else { return [] }
@@ -109,7 +121,8 @@ extension ModuleMethod {
     private func target(_ module: MethodModule) throws -> AdapterTarget {
         let summary = try summary(of: module)
         return AdapterTarget(
-            module: module.path, method: name, rank: summary.rank, alpha: summary.alpha, scale: summary.scale)
+            module: module.path, method: name, rank: summary.rank, alpha: summary.alpha, scale: summary.scale,
+            details: try details(of: module))
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
@@ -119,7 +132,8 @@ extension ModuleMethod {
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
         let modules = try MethodModule.collect(
-            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex)
+            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex,
+            options: context.options)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
             hasBiases: SavedParameters.storesBiases(config))
@@ -140,6 +154,10 @@ extension ModuleMethod {
             }
             let changes = try changes(of: module, weight: place.weight(hasBias: places[bias] != nil))
             let target = try target(module)
+            if let taken = changes.taken {
+                let change = ParameterUpdate.Change.decomposition(taken, scale: context.weight)
+                result.changes.append(ParameterUpdate(place: place, change: change, target: target))
+            }
             if let change = changes.weight { result.changes.append(try change.update(at: place, target, context)) }
             if let change = changes.bias {
                 guard let place = places[bias] else {
@@ -150,7 +168,8 @@ extension ModuleMethod {
                 }
                 result.changes.append(try change.update(at: place, target, context))
             }
-            let used = Set(result.changes.flatMap(\.tensors))
+            var used = Set(result.changes.flatMap(\.tensors) + result.setAside.map(\.tensor))
+            for item in changes.setAside where used.insert(item.tensor).inserted { result.setAside.append(item) }
             result.setAside += module.known.filter { !used.contains($0.name) }.map { ($0.name, "its values are built into the formula") }
             result.warnings += changes.warnings
         }
@@ -188,7 +207,20 @@ extension ParameterPlace {
         let (rows, columns) = matrixSize
         return ModuleWeight(
             rows: updateTransposed ? columns : rows, columns: updateTransposed ? rows : columns, shape: shape,
-            hasBias: hasBias)
+            hasBias: hasBias, stored: wholeMatrix)
+    }
+
+    /// The parameter in the orientation of the update, where one stored tensor holds it and nothing else.
+    private var wholeMatrix: MatrixExpression? {
+        let (rows, columns) = matrixSize
+        guard pieces.count == 1, let piece = pieces.first, piece.expert == nil, piece.storedExpert == nil,
+            piece.storedOffset == 0, piece.rows == 0..<rows, untiedName == nil
+        else { return nil }
+        // The stored shape is held against the place when names are resolved.
+        let shape = piece.transposed ? [columns, rows] : [rows, columns]
+        let factor = Factor(
+            adapter: Factor.base, info: TensorInfo(name: piece.tensor, dtype: .f32, shape: shape, begin: 0, end: 0))
+        return .stored(piece.transposed != updateTransposed ? factor.transposed : factor)
     }
 }
 

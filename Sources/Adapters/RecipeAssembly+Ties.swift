@@ -160,7 +160,7 @@ struct RecipeComparison {
     init(base: Checkpoint, adapters: [Adapter]) {
         self.base = base
         self.adapters = adapters
-        numbers = AdapterNumbers(adapters: adapters)
+        numbers = AdapterNumbers(adapters: adapters, base: base)
     }
 
     func areEqual(_ left: TensorRecipe, _ right: TensorRecipe) throws -> Bool {

@@ -44,6 +44,9 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"))
     var orientation: String = "out-in"
 
+    @Option(help: ArgumentHelp("The task, for a method or prompt that has one result for each, from 0 on.", valueName: "n"))
+    var task: Int?
+
     @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
     var rounding: String = "exact"
 
@@ -57,7 +60,7 @@ struct BindingArguments: ParsableArguments {
     var firstGiven: String? {
         let given: [(Bool, String)] = [
             (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
-            (scale != nil, "--scale"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
+            (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
         ]
         return given.first { $0.0 }?.1
@@ -80,7 +83,8 @@ struct BindingArguments: ParsableArguments {
         }
         if let scale, !scale.isFinite { throw PeftfileError(.usage, "--scale \(scale): a finite number", rule: "Scale") }
         return BindingOptions(
-            tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList())
+            tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList(),
+            task: task)
     }
 
     func mergeSettings(maximumShardSize: UInt64? = nil, writesCard: Bool = true) throws -> MergeSettings {

@@ -31,9 +31,6 @@ struct VerifyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The training state that the result was stripped from.", valueName: "path"))
     var from: String?
 
-    @Option(help: ArgumentHelp("With --from: the task of a multitask prompt that was baked.", valueName: "n"))
-    var task: Int?
-
     @OptionGroup var arguments: BindingArguments
 
     @Option(help: ArgumentHelp("Accept elements within this many ulps of the right ones.", valueName: "n"))
@@ -91,7 +88,7 @@ struct VerifyCommand: ParsableCommand {
         let stripped = try PromptSource.open(result)
         let verifier = StripVerifier(
             source: try PromptSource(path: InputPaths.located(path)), result: stripped.checkpoint, config: stripped.config,
-            task: task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
+            task: arguments.task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
         var report = try verifier.run()
         if byReceipt { report.changedFiles = try record?.changedFiles() ?? [] }
         try show(report)

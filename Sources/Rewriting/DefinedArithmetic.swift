@@ -86,6 +86,11 @@ struct DefinedArithmetic: MatrixArithmetic {
         return system.solve()
     }
 
+    func orthonormal(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
+        var reflections = Reflections(matrix: matrix, rows: rows, columns: columns)
+        return reflections.orthonormal()
+    }
+
     func scattered(_ values: [Double], places: [(value: Int, target: Int)], count: Int) -> [Double] {
         var result = [Double](repeating: 0, count: count)
         for place in places { result[place.target] += values[place.value] }

@@ -45,7 +45,7 @@ public struct MergeRecord: Sendable {
             result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
         self.options = BindingOptions(
             tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
-            weights: weights.compactMap { $0 })
+            weights: weights.compactMap { $0 }, task: options["task"]?.intValue)
         settings = MergeSettings(
             dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),
             convertsAllDTypes: options["dtype_all"]?.boolValue ?? false)

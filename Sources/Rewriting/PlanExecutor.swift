@@ -178,7 +178,7 @@ public struct PlanExecutor: Sendable {
     ) {
         try writer.allocate(file.byteCount)
         try writer.write(file.header, at: 0)
-        let numbers = AdapterNumbers(adapters: plan.binding.adapters)
+        let numbers = AdapterNumbers(adapters: plan.binding.adapters, base: plan.binding.base)
         let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
         var pieces: [Piece] = []
         for (index, tensor) in file.tensors.enumerated() {

@@ -145,6 +145,7 @@ extension RewritePlan {
         options["max_shard_size"] = settings.maximumShardSize.map { .number(JSONNumber($0)) } ?? .null
         options["scale"] = binding.options.scale.map { .number(JSONNumber($0)) } ?? .null
         options["orientation"] = .string(binding.options.orientation.rawValue)
+        options["task"] = binding.options.task.map { .number(JSONNumber($0)) } ?? .null
         return options
     }
 

@@ -18,6 +18,9 @@ import LinearAlgebra
 /// | a·b | |a|·D_b + |b|·D_a + D_a·D_b + 2u·|v| |
 /// | a / b | (D_a + |v|·D_b) / (|b| − D_b) + 2u·|v|, no bound where |b| ≤ D_b |
 /// | max, min, relu | D, for they never stretch a distance |
+/// | sin, cos, functions between layers | slope·D + twice what ``SecondElementary`` and ours are off by |
+/// | 1 / a | D_a / (|a|·(|a| − D_a)) + 2u·|v| |
+/// | Q of A = Q·R | 0 where D_A is 0, else no bound |
 /// | ‖row‖₂ | ‖D_row‖₂ + 2γ(n + 2)·|v| |
 /// | A⁻¹·B | |A⁻¹|·(D_B + D_A·|X| + 2γ(3n + 3)·n·g·Σ|X|), g the largest number of the elimination |
 ///
@@ -95,7 +98,20 @@ struct BoundedArithmetic: MatrixArithmetic {
     }
 
     func applied(_ function: ElementFunction, to matrix: Matrix) -> Matrix {
-        Matrix(values: stepwise.applied(function, to: matrix.values), errors: matrix.errors)
+        guard matrix.values.indices.contains(0) else { return matrix }
+        if function.isSteady { return Matrix(values: stepwise.applied(function, to: matrix.values), errors: matrix.errors) }
+        var result = matrix
+        if result.isExact { result.errors = [Double](repeating: 0, count: matrix.values.count) }
+        for (index, value) in matrix.values.enumerated() {
+            (result.values[index], result.errors[index]) = function.second(of: value, error: matrix.error(index))
+        }
+        return result
+    }
+
+    func orthonormal(_ matrix: Matrix, rows: Int, columns: Int) throws -> Matrix {
+        let values = stepwise.orthonormal(matrix.values, rows: rows, columns: columns)
+        // The same operations on both paths; of numbers that differ there is no bound, and the defined order decides.
+        return Matrix(values: values, errors: matrix.isExact ? [] : values.map { _ in .infinity })
     }
 
     func scaled(_ matrix: Matrix, by scale: Double) -> Matrix {

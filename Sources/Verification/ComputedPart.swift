@@ -32,6 +32,26 @@ final class ComputedPart: Sendable {
         }
     }
 
+    /// Some rows of the expression, counted in the recipe's matrix, times vectors (columns of the region × vectors), and
+    /// the roundings on the longest way.
+    func applied(_ rows: Range<Int>, to x: [Double], vectors: Int) throws -> (result: FunctionalForm.Vectors, length: Int) {
+        let part = expression.rows(own(rows))
+        let form = functional(vectors)
+        return (try form.apply(part, to: .init(exact: x)), FunctionalForm.length(part))
+    }
+
+    /// Eᵀ·z for those rows: vectors of the row space.
+    func transposed(_ rows: Range<Int>, to z: [Double]) throws -> [Double] {
+        try functional(1).apply(expression.rows(own(rows)).transpose, to: .init(exact: z)).values
+    }
+
+    private func functional(_ vectors: Int) -> FunctionalForm {
+        let start = start
+        return FunctionalForm(
+            vectors: vectors, numbers: numbers, source: { try start.values(rows: $0) },
+            sourceColumns: start.source.recipe.columns)
+    }
+
     /// A row of the result in the defined order.
     func definedRow(_ row: Int) throws -> [Double] {
         let walk = try defined.withLock { known in

@@ -21,8 +21,12 @@ extension ProbePlan {
                 for vector in 0..<vectors { size[line * vectors + vector] = norm * segment.norms[vector] }
             }
             var longest = columns
+            var errors = [Double](repeating: 0, count: expected.count)
             for term in segment.terms {
-                longest = max(longest, try add(term, rows: part, expected: &expected, size: &size) + columns)
+                let length = term.computed == nil
+                    ? try add(term, rows: part, expected: &expected, size: &size)
+                    : addComputed(term, rows: part, expected: &expected, size: &size, errors: &errors)
+                longest = max(longest, length + columns)
             }
             let gamma = RoundingError.gamma(longest + segment.terms.count + 8)
             for (line, row) in part.enumerated() {
@@ -30,7 +34,7 @@ extension ProbePlan {
                 for vector in 0..<vectors {
                     let index = line * vectors + vector
                     let difference = abs(found[index] - factor * expected[index])
-                    let tolerance = (tolerances[index] + abs(factor) * gamma * size[index]) * RoundingError.slack
+                    let tolerance = (tolerances[index] + abs(factor) * (gamma * size[index] + errors[index])) * RoundingError.slack
                     guard difference.isFinite, tolerance.isFinite else { continue }
                     if vector == 0 { tally.probedRows += 1 }
                     if difference > tolerance { tally.probeFailures += 1 }
@@ -39,6 +43,24 @@ extension ProbePlan {
                 }
             }
         }
+    }
+
+    /// Adds scale·E·x with its bounds, the sizes twice, since the elements of W' were rounded on their way as well; returns the roundings in it.
+    private func addComputed(
+        _ term: Term, rows: Range<Int>, expected: inout [Double], size: inout [Double], errors: inout [Double]
+    ) -> Int {
+        guard let (first, result, length) = term.computed else { return 0 }
+        let prepared = recomputation.prepared.terms[term.index]
+        for row in prepared.region.rows.clamped(to: rows) {
+            for vector in 0..<vectors {
+                let index = (row - rows.lowerBound) * vectors + vector
+                let from = (row - first) * vectors + vector
+                expected[index] += prepared.scale * result.values[from]
+                size[index] += 2 * abs(prepared.scale) * result.sizes[from]
+                errors[index] += abs(prepared.scale) * result.errors[from]
+            }
+        }
+        return length + 1
     }
 
     /// Adds scale·left·(right·x) and the sum of its magnitudes; returns its rank.

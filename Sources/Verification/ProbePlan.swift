@@ -7,6 +7,7 @@ import Tensors
 ///
 ///     W'·x   against   f ⊙ (W·x + Σ scale · left·(right·x))
 ///
+/// A term that is an expression is applied as one (``FunctionalForm``), whose bound takes the place of its summand below.
 /// in the orientation in which the tensor is stored; f is DoRA's m / ‖V‖ where there is one, 1 otherwise.
 ///
 /// *The vectors.* Every other one has signs ±1 at random and meets every column alike. Since an update has rank r, and
@@ -45,6 +46,8 @@ struct ProbePlan: Sendable {
         let image: [Double]
         /// ‖|right|·|x|‖₂ of each vector; for a dense term ‖x‖₂.
         let norms: [Double]
+        /// E·x of a computed term for the rows of the segment, and the roundings in it.
+        var computed: (first: Int, result: FunctionalForm.Vectors, length: Int)?
     }
 
     let vectors: Int
@@ -58,9 +61,6 @@ struct ProbePlan: Sendable {
         if !recipe.transforms.isEmpty { return "the base is transformed, not added to" }
         if recipe.updates.isEmpty && recipe.magnitudes.isEmpty {
             return "no update: every element is a stored number, rounded at most once"
-        }
-        if recipe.updates.contains(where: { if case .computed = $0.update { true } else { false } }) {
-            return "the update is no sum of products of stored factors"
         }
         if recipe.shape.count < 2 { return "a vector has no linear form" }
         let isPartial = recipe.magnitudes.contains { magnitude in
@@ -120,7 +120,7 @@ struct ProbePlan: Sendable {
         for vector in 0..<count {
             var x = generator.signs(columns)
             if vector % 2 == 1 {
-                let aligned = rowSpaceVector(terms.map(\.element), rows: rows, columns: columns, &generator)
+                let aligned = try rowSpaceVector(terms.map(\.element), rows: rows, columns: columns, &generator)
                 if let aligned { x = aligned }
             }
             for column in 0..<columns { vectors[column * count + vector] = x[column] }
@@ -135,8 +135,11 @@ struct ProbePlan: Sendable {
             let part = Array(
                 reference[(term.region.columns.lowerBound * count)..<(term.region.columns.upperBound * count)])
             switch term.numbers {
-            case .dense, .computed:
-                return Term(index: index, image: part, norms: norms(part, count))
+            case .dense: return Term(index: index, image: part, norms: norms(part, count))
+            case .computed(let computed):
+                let own = rows.clamped(to: term.region.rows)
+                let (result, length) = try computed.applied(own, to: part, vectors: count)
+                return Term(index: index, image: [], norms: [], computed: (own.lowerBound, result, length))
             case .lowRank(_, let right, let rank):
                 let width = term.region.columns.count
                 let image = try BLAS.product(right, part, rows: rank, columns: count, depth: width)
@@ -154,10 +157,17 @@ struct ProbePlan: Sendable {
     /// or not finite.
     private static func rowSpaceVector(
         _ terms: [PreparedTerm], rows: Range<Int>, columns: Int, _ generator: inout ProbeGenerator
-    ) -> [Double]? {
+    ) throws -> [Double]? {
         let z = generator.signs(rows.count)
         var x = [Double](repeating: 0, count: columns)
         for term in terms where !term.isDecomposed {
+            if case .computed(let computed) = term.numbers {
+                let own = rows.clamped(to: term.region.rows)
+                let lines = (own.lowerBound - rows.lowerBound)..<(own.upperBound - rows.lowerBound)
+                for (column, value) in try computed.transposed(own, to: Array(z[lines])).enumerated() {
+                    x[term.region.columns.lowerBound + column] += term.scale * value
+                }
+            }
             guard case .lowRank(let left, let right, let rank) = term.numbers else { continue }
             var image = [Double](repeating: 0, count: rank)
             for row in rows.clamped(to: term.region.rows) {

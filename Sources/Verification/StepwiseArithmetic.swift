@@ -92,6 +92,37 @@ struct StepwiseArithmetic: MatrixArithmetic {
         return (solution.flatMap { $0 }, largest)
     }
 
+    /// Q by reflections v_k = x_k / (x_k₀ − β): the last column's first, applied to the rows of Q as they are built.
+    func orthonormal(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
+        var work = matrix
+        var reflections: [(tau: Double, tail: [Double])] = []
+        func dot(_ tail: [Double], _ column: Int, _ from: Int, _ values: [Double]) -> Double {
+            tail.indices.reduce(0) { $0.addingProduct(tail[$1], values[(from + $1) * columns + column]) }
+        }
+        func apply(_ reflection: (tau: Double, tail: [Double]), to column: Int, from: Int, _ values: inout [Double]) {
+            let factor = reflection.tau * dot(reflection.tail, column, from, values)
+            for (offset, part) in reflection.tail.enumerated() {
+                let index = (from + offset) * columns + column
+                values[index] = values[index].addingProduct(-factor, part)
+            }
+        }
+        for step in 0..<columns {
+            let x = (step..<rows).map { work[$0 * columns + step] }
+            let length = x.reduce(0.0) { $0.addingProduct($1, $1) }.squareRoot()
+            let beta = x[0].sign == .minus ? length : -length
+            let isZeroBelow = !x.dropFirst().contains { $0 != 0 }
+            let tail = [1] + x.dropFirst().map { isZeroBelow ? 0 : $0 / (x[0] - beta) }
+            let reflection = (tau: isZeroBelow ? 0 : (beta - x[0]) / beta, tail: tail)
+            for column in 0..<columns where column > step { apply(reflection, to: column, from: step, &work) }
+            reflections.append(reflection)
+        }
+        var result = (0..<(rows * columns)).map { $0 / columns == $0 % columns ? 1.0 : 0 }
+        for (step, reflection) in reflections.enumerated().reversed() {
+            for column in 0..<columns { apply(reflection, to: column, from: step, &result) }
+        }
+        return result
+    }
+
     func scattered(_ values: [Double], places: [(value: Int, target: Int)], count: Int) -> [Double] {
         places.reduce(into: [Double](repeating: 0, count: count)) { $0[$1.target] += values[$1.value] }
     }

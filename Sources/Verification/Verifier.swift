@@ -74,7 +74,7 @@ public struct Verifier: Sendable {
         let expected = try expectedTensors()
         let names = Set(expected.map(\.name))
         report.unexpected = result.tensors.map(\.name).filter { !names.contains($0) }
-        let numbers = AdapterNumbers(adapters: adapters)
+        let numbers = AdapterNumbers(adapters: adapters, base: base)
         let pool = BufferPool()
         var verifications: [TensorVerification] = []
         for recipe in expected {

@@ -72,6 +72,20 @@ import Testing
                     "model.decoder.layers.0.mlp.fc1": "model.decoder.layers.0.fc1",
                     "model.decoder.layers.0.mlp.fc2": "model.decoder.layers.0.fc2",
                 ]),
+            Row(
+                types: ["nomic_bert"],
+                pairs: [
+                    "layers.2.self_attn.o_proj": "encoder.layers.2.attn.out_proj",
+                    "layers.2.mlp.up_proj": "encoder.layers.2.mlp.fc11", "layers.2.mlp.gate_proj": "encoder.layers.2.mlp.fc12",
+                    "layers.2.mlp.down_proj": "encoder.layers.2.mlp.fc2", "embeddings.LayerNorm": "emb_ln",
+                ]),
+            Row(
+                types: ["hy_v3"],
+                pairs: [
+                    "model.layers.1.mlp.gate": "model.layers.1.mlp.router.gate",
+                    "model.layers.1.mlp.shared_experts.down_proj": "model.layers.1.mlp.shared_mlp.down_proj",
+                ]),
+            Row(types: ["timesfm2_5"], pairs: ["model.layers.0.mlp.fc1": "model.layers.0.mlp.ff0", "model.layers.0.mlp.fc2": "model.layers.0.mlp.ff1"]),
         ]
         + vitTypes.map { type in
             let front = ["ijepa": "ijepa", "vit_mae": "vit", "vit_msn": "vit"][type] ?? type
@@ -146,6 +160,43 @@ import Testing
         ]
         let base = SyntheticBase(type, names: modules.map { $0 + ".weight" })
         #expect(try base.tensors(of: modules) == modules.map { $0 + ".weight" })
+    }
+
+    /// Families whose names on disk are those in memory, with towers, convolutions or fused projections.
+    @Test(arguments: [
+        (
+            "qwen3_vl",
+            [
+                "model.language_model.layers.0.self_attn.q_proj", "model.visual.blocks.0.attn.qkv", "model.visual.merger.linear_fc1",
+            ]
+        ),
+        ("wav2vec2", ["wav2vec2.encoder.layers.0.attention.q_proj", "wav2vec2.encoder.pos_conv_embed.conv", "lm_head"]),
+        (
+            "deberta_v2",
+            [
+                "deberta.encoder.layer.0.attention.self.query_proj", "deberta.encoder.layer.0.output.dense",
+                "deberta.encoder.rel_embeddings", "classifier",
+            ]
+        ),
+        ("mamba2", ["backbone.layers.0.mixer.in_proj", "backbone.layers.0.mixer.out_proj"]),
+        ("mt5", ["encoder.block.0.layer.0.SelfAttention.q", "decoder.block.0.layer.2.DenseReluDense.wi_0"]),
+        ("clip", ["text_model.encoder.layers.0.self_attn.q_proj", "vision_model.encoder.layers.0.self_attn.q_proj"]),
+    ]) func otherFamiliesKeepTheirNames(_ type: String, _ modules: [String]) throws {
+        let base = SyntheticBase(type, names: modules.map { $0 + ".weight" })
+        #expect(try base.tensors(of: modules) == modules.map { $0 + ".weight" })
+    }
+
+    /// Text classes that transformers reads out of a multimodal file.
+    @Test(arguments: ["qwen3_5_text", "qwen3_5_moe_text", "gemma3n_text"]) func textClassesOnAMultimodalFile(_ type: String) throws {
+        let base = SyntheticBase(
+            type,
+            names: [
+                "model.language_model.layers.0.self_attn.q_proj.weight", "model.language_model.embed_tokens.weight",
+                "model.visual.blocks.0.attn.qkv.weight",
+            ])
+        #expect(
+            try base.tensors(of: ["model.layers.0.self_attn.q_proj", "model.embed_tokens"])
+                == ["model.language_model.layers.0.self_attn.q_proj.weight", "model.language_model.embed_tokens.weight"])
     }
 
     @Test func swiGLUOfDinov2IsTwoModulesAndOneMatrix() throws {

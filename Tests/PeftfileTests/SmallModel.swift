@@ -17,7 +17,8 @@ struct SmallModel {
 
     /// Writes an adapter directory; keys are given without `base_model.model.` and their values by seed.
     func adapter(
-        _ tensors: [SmallTensor], config: String = "", name: String = "adapter", peftType: String = "LORA"
+        _ tensors: [SmallTensor], config: String = "", name: String = "adapter", peftType: String = "LORA",
+        shared: String = #""r": 2, "lora_alpha": 6"#
     ) throws {
         try FileSystem.makeDirectory(directory.path(name), withParents: true)
         let prefixed = tensors.map { tensor in
@@ -26,9 +27,9 @@ struct SmallModel {
             return copy
         }
         try SmallTensor.write(prefixed, to: directory.path("\(name)/adapter_model.safetensors"))
-        let rest = config.isEmpty ? "" : ", \(config)"
+        let rest = [shared, config].filter { !$0.isEmpty }.map { ", \($0)" }.joined()
         try directory.write(
-            #"{"peft_type": "\#(peftType)", "r": 2, "lora_alpha": 6\#(rest)}"#, to: "\(name)/adapter_config.json")
+            #"{"peft_type": "\#(peftType)"\#(rest)}"#, to: "\(name)/adapter_config.json")
     }
 
     func binding(_ adapters: [String] = ["adapter"], options: BindingOptions = BindingOptions()) throws -> Binding {

@@ -49,6 +49,12 @@ import Testing
         #expect(Self.worst(Elementary.erf) { Self.split(Foundation.erf(Float80($0))) } < Self.bound)
     }
 
+    @Test func sineAndCosine() {
+        // Far arguments have a test of their own.
+        #expect(Self.worst(Elementary.sine) { $0.magnitude <= 40 ? Self.split(Foundation.sin(Float80($0))) : (0, 0) } < 0.85)
+        #expect(Self.worst(Elementary.cosine) { $0.magnitude <= 40 ? Self.split(Foundation.cos(Float80($0))) : (0, 0) } < 0.85)
+    }
+
     @Test func logistic() {
         #expect(Self.worst(Elementary.sigmoid) { Self.split(1 / (1 + Foundation.exp(-Float80($0)))) } < Self.bound)
     }
@@ -60,6 +66,29 @@ import Testing
         #expect(Self.worst(Elementary.erf) { (Foundation.erf($0), 0) } < 3)
     }
     #endif
+
+    /// Far out the C library's own reduction is the reference: it is within 1 ulp, and so are we.
+    @Test func anglesFarOut() {
+        var generator = SplitMix64(seed: 5)
+        var worst = 0.0
+        for _ in 0..<200_000 {
+            let x = Double.random(in: -Elementary.largestAngle...Elementary.largestAngle, using: &generator)
+            for (ours, theirs) in [(Elementary.sine(x), Foundation.sin(x)), (Elementary.cosine(x), Foundation.cos(x))] {
+                worst = max(worst, (ours - theirs).magnitude / Ulp.spacing(at: theirs, in: .f64))
+            }
+        }
+        // Multiples of π/2, as near as a double comes to them, where the first parts of π/2 cancel.
+        for n in stride(from: 1.0, to: 600_000, by: 1) {
+            let x = n * (Double.pi / 2)
+            for (ours, theirs) in [(Elementary.sine(x), Foundation.sin(x)), (Elementary.cosine(x), Foundation.cos(x))] {
+                worst = max(worst, (ours - theirs).magnitude / Ulp.spacing(at: theirs, in: .f64))
+            }
+        }
+        #expect(worst <= 1)
+        #expect(Elementary.sine(-0.0).sign == .minus && Elementary.cosine(0) == 1)
+        #expect(Elementary.sine(.infinity).isNaN && Elementary.cosine(2 * Elementary.largestAngle).isNaN)
+        #expect(Elementary.sine(.nan).isNaN)
+    }
 
     /// erf(x) from a computation with 100 digits (mpmath's erf), as the nearest double and the nearest double of the rest.
     static let errorFunctionTable: [(x: Double, value: Double, rest: Double)] = [

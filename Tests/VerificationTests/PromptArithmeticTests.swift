@@ -25,6 +25,12 @@ import Testing
         for _ in 0..<20_000 {
             let x = Double.random(in: -7...7, using: &generator) * Double.random(in: 0...1, using: &generator)
             #expect((Elementary.erf(x) - SecondElementary.erf(x)).magnitude <= SecondElementary.erfError, "\(x)")
+            for (function, angle) in [(ElementFunction.sine, x), (.cosine, x), (.sine, x * 0x1p17), (.cosine, x * 0x1p17)] {
+                let second = function.second(of: angle, error: 0)
+                #expect((function(angle) - second.value).magnitude <= second.error && second.error < 0x1p-45, "\(angle)")
+                let moved = function.second(of: angle + 0x1p-30, error: 0x1p-29)
+                #expect((function(angle) - moved.value).magnitude <= moved.error, "\(angle)")
+            }
             for activation in PromptActivation.allCases {
                 // What comes in is off by at most 2^-40, and is so here.
                 let change = Double.random(in: -0x1p-40...0x1p-40, using: &generator)

@@ -67,7 +67,7 @@ public struct AdapterKey: Sendable, Hashable {
             var rest = Array(parts[(found + 1)...])
             // `lora_A.<adapter>.weight` of a module, `lora_embedding_A.<adapter>` of a parameter.
             if let last = rest.last, last == "weight" || last == "bias" {
-                rest = rest.count == 2 ? [last] : rest
+                rest = rest.count == 2 && !AdapterKey.isList(parts[found]) ? [last] : rest
             } else if rest.count == 1, AdapterKey.isParameter(parts[found]) {
                 rest = []
             }
@@ -93,6 +93,11 @@ public struct AdapterKey: Sendable, Hashable {
         // An nn.MultiheadAttention is wrapped as a whole: its out_proj is `X.base_layer.out_proj`.
         parts.removeAll { $0 == "base_layer" }
         module = ExactString(parts.joined(separator: "."))
+    }
+
+    /// Components that are lists of modules: what stands after them is a place in the list and no adapter's name.
+    private static func isList(_ component: String) -> Bool {
+        component == "peanut_encoders" || component == "peanut_decoders"
     }
 
     /// Components that are parameters themselves and so end a stripped key.

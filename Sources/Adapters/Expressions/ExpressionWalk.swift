@@ -83,6 +83,8 @@ public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
                         part(a, (block * size * size)..<((block + 1) * size * size)),
                         part(b, (block * size * columns)..<((block + 1) * size * columns)), size: size, columns: columns)
                 })
+        case .orthonormal(let inner):
+            return try arithmetic.orthonormal(kept(inner), rows: inner.rows, columns: inner.columns)
         default: return try rows(expression, 0..<expression.rows, source)
         }
     }
@@ -156,7 +158,7 @@ public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
                 places.append((index, position - wanted.lowerBound))
             }
             return arithmetic.scattered(try kept(values), places: places, count: wanted.count)
-        case .batched, .solved: return try kept(expression)
+        case .batched, .solved, .orthonormal: return try kept(expression)
         }
     }
 
@@ -267,7 +269,7 @@ extension MatrixExpression {
             [left, right]
         case .elementwise(_, let left, let right): [left, right].filter { $0.rows == 1 && rows > 1 }
         case .transposed(let inner), .rearranged(let inner, _, _, _), .scattered(let inner, _, _, _),
-            .selected(let inner, .indices, _):
+            .orthonormal(let inner), .selected(let inner, .indices, _):
             [inner]
         default: []
         }
@@ -277,7 +279,7 @@ extension MatrixExpression {
     var isWhole: Bool {
         switch self {
         case .base(let rectangle): rectangle.transposed
-        case .batched, .solved: true
+        case .batched, .solved, .orthonormal: true
         default: false
         }
     }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// The arithmetic that an expression is evaluated in: float64 in the defined order, or with bounds.
 ///
 /// ``ExpressionWalk`` moves numbers, which is exact, and calls this for everything that rounds. Matrices are row-major;
@@ -22,6 +24,8 @@ public protocol MatrixArithmetic: Sendable {
     func rowNorms(_ matrix: Matrix, rows: Int, columns: Int) -> Matrix
     /// X with left·X = right, `left` being `size` × `size`.
     func solved(_ left: Matrix, _ right: Matrix, size: Int, columns: Int) throws -> Matrix
+    /// Q of Q·R, `rows` ≥ `columns`.
+    func orthonormal(_ matrix: Matrix, rows: Int, columns: Int) throws -> Matrix
     /// `count` zeros, to which value i is added at `places[i].target`, in order; `places[i].value` is its index.
     func scattered(_ values: Matrix, places: [(value: Int, target: Int)], count: Int) -> Matrix
 }
@@ -51,11 +55,15 @@ extension ElementOperation {
 }
 
 extension ElementFunction {
-    @inlinable public func callAsFunction(_ x: Double) -> Double {
+    public func callAsFunction(_ x: Double) -> Double {
         switch self {
         case .atLeast(let limit): x < limit ? limit : x
         case .atMost(let limit): x > limit ? limit : x
         case .relu: x < 0 ? 0 : x
+        case .reciprocal(let limit): x <= limit ? 0 : 1 / x
+        case .sine: Elementary.sine(x)
+        case .cosine: Elementary.cosine(x)
+        case .activation(let activation): activation.apply(x)
         }
     }
 }

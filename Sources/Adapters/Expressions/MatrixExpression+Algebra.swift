@@ -141,6 +141,7 @@ extension MatrixExpression {
             return .rearranged(try inner.mapBase(change), shape: shape, axes: axes, columns: columns)
         case .stacked(let parts): return .stacked(try parts.map { try $0.mapBase(change) })
         case .rowNorms(let inner): return .rowNorms(try inner.mapBase(change))
+        case .orthonormal(let inner): return .orthonormal(try inner.mapBase(change))
         case .solved(let left, let right, let count):
             return .solved(try left.mapBase(change), try right.mapBase(change), count: count)
         case .scattered(let inner, let positions, let rows, let columns):

@@ -44,6 +44,12 @@ public indirect enum MatrixExpression: Sendable, Hashable {
     /// magnitude, multipliers by one division; then back substitution from the last row, the sum over the columns to the
     /// right ascending by fused multiply-add, one subtraction, one division.
     case solved(MatrixExpression, MatrixExpression, count: Int)
+    /// Q of the decomposition Q·R of a matrix of full rank with at least as many rows as columns, by Householder's
+    /// reflections with LAPACK's signs (`dgeqr2`, `dorg2r`). For column k = 0, 1, …, with x the rows from k on: β is −‖x‖
+    /// with the sign of x₀ (‖x‖ of squares summed by fused multiply-add from +0), v = x / (x₀ − β) but for v₀ = 1,
+    /// τ = (β − x₀) / β; a column that is zero below x₀ has τ = 0. A later column y becomes y − (τ·(v·y))·v, by fused
+    /// multiply-adds. Then the identity's columns are multiplied by the reflections in the same way, last to first.
+    case orthonormal(MatrixExpression)
     /// A matrix of zeros in which value i, counted row by row, is added at `positions[i] = row·columns + column`, in
     /// order, starting from +0.
     case scattered(MatrixExpression, positions: IndexTable, rows: Int, columns: Int)
@@ -62,6 +68,12 @@ public enum ElementFunction: Sendable, Hashable {
     case atMost(Double)
     /// max(x, 0); NaN stays NaN.
     case relu
+    /// 1 / x above a limit, 0 up to it; NaN stays NaN.
+    case reciprocal(above: Double)
+    /// The sine and cosine of an angle of at most 2²⁰, by the house's own functions.
+    case sine, cosine
+    /// A function between layers, in the order of evaluation that ``PromptActivation`` states.
+    case activation(PromptActivation)
 }
 
 /// A rectangle of the matrix that a recipe reads, or of its transpose: `rows` and `columns` are those of the matrix as
@@ -151,6 +163,7 @@ extension MatrixExpression {
         case .rearranged(_, let shape, _, let columns): (columns == 0 ? 0 : shape.reduce(1, *) / columns, columns)
         case .stacked(let parts): (parts.reduce(0) { $0 + $1.rows }, parts.first?.columns ?? 0)
         case .rowNorms(let inner): (inner.rows, 1)
+        case .orthonormal(let inner): inner.size
         case .solved(let left, let right, _): (left.rows, right.columns)
         case .scattered(_, _, let rows, let columns): (rows, columns)
         }
@@ -164,7 +177,8 @@ extension MatrixExpression {
             .elementwise(_, let left, let right), .kronecker(let left, let right), .solved(let left, let right, _):
             [left, right]
         case .function(_, let inner), .scaled(let inner, _), .transposed(let inner), .selected(let inner, _, _),
-            .rearranged(let inner, _, _, _), .rowNorms(let inner), .scattered(let inner, _, _, _):
+            .rearranged(let inner, _, _, _), .rowNorms(let inner), .orthonormal(let inner),
+            .scattered(let inner, _, _, _):
             [inner]
         case .stacked(let parts): parts
         }

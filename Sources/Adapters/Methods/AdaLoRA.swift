@@ -38,6 +38,8 @@ struct AdaLoRA: ModuleMethod {
         return (try module.side("lora_A", 0), alpha, scale)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] { [.init("init_r", try initialRank(module))] }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("lora_A", 0)
         let kept = try keptRank(of: module)

@@ -39,6 +39,13 @@ struct BOFT: ModuleMethod {
         (try module.side("boft_R", 2), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("boft_block_size", try module.side("boft_R", 2)), .init("boft_block_num", try module.side("boft_R", 1)),
+            .init("boft_n_butterfly_factor", try module.side("boft_R", 0)),
+        ]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let info = try module.tensor("boft_R")
         guard info.shape.count == 4, info.shape[2] == info.shape[3], info.shape[1] * info.shape[2] == weight.columns,

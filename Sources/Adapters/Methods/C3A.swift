@@ -22,6 +22,8 @@ struct C3A: ModuleMethod {
             rows: try module.side("c3a_kernel", 0) * size, columns: try module.side("c3a_kernel", 1) * size)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] { [.init("block_size", try module.side("c3a_kernel", 2))] }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let size = try module.side("c3a_kernel", 2)
         guard size > 0, weight.rows % size == 0, weight.columns % size == 0 else {

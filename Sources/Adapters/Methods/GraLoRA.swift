@@ -39,6 +39,13 @@ struct GraLoRA: ModuleMethod {
         return (try module.number("alpha") ?? 64) / Double(rank + hybrid)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("gralora_k", try module.side("gralora_A", 0)),
+            .init("hybrid_r", try module.count("hybrid_r", zeroIsNil: true) ?? 0),
+        ]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let (count, rank) = (try module.side("gralora_A", 0), try module.side("gralora_A", 2))
         try module.requireRank(rank, of: "gralora_A", pattern: nil)

@@ -28,6 +28,10 @@ struct HRA: ModuleMethod {
         (try module.side("hra_u", 1), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("apply_GS", try module.config.flag("apply_GS"))]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("hra_u", 1)
         try module.requireRank(rank, of: "hra_u", pattern: nil)

@@ -33,6 +33,10 @@ struct IA3: ModuleMethod {
         return try scalesInput(module) ? UpdateExtent(columns: info.elementCount) : UpdateExtent(rows: info.elementCount)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("scales", try scalesInput(module) ? "input" : "output")]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let base = weight.base
         if try scalesInput(module) {

@@ -34,6 +34,10 @@ struct LoHa: ModuleMethod {
         return (scale.rank, scale.alpha, scale.value)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        hasCore(module) ? [.init("factors", "with a Tucker core")] : []
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("hada_w1_b", 0)
         try module.requireRank(rank, of: "hada_w1_b")

@@ -37,6 +37,15 @@ struct LoKr: ModuleMethod {
         return (scale.rank, scale.alpha, scale.value)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        let (first, second) = try factors(of: module)
+        func form(_ name: String) -> String { module.has(name) ? "full" : "low-rank" }
+        return [
+            .init("w1", "\(form("lokr_w1")) \(first.rows)×\(first.columns)"),
+            .init("w2", "\(module.has("lokr_t2") ? "Tucker" : form("lokr_w2")) \(second.rows)×\(second.columns)"),
+        ]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         for name in ["lokr_w1_b", "lokr_w2_b"] where module.has(name) {
             try module.requireRank(module.side(name, 0), of: name)

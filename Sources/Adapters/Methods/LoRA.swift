@@ -21,6 +21,8 @@ import Tensors
 /// OLoRA (factors relative to a base that lost its largest components), MonteCLoRA and VeLoRA (extra training state
 /// without effect on the merge). Activated LoRA and Arrow have no merged form and are refused.
 ///
+/// Config: `r`, `lora_alpha`, `rank_pattern`, `alpha_pattern`, `use_rslora` and those of the variants; `Formats/lora.md` has each
+/// with its effect.
 /// Source: peft/tuners/lora/layer.py (`get_delta_weight` of Linear, Embedding, _ConvNd, ParamWrapper), variants.py.
 struct LoRA: AdapterMethod {
     let peftTypes = ["LORA"]

@@ -49,6 +49,15 @@ struct MiSS: ModuleMethod {
         (try module.side(block(module), try mode(module) == .bat ? 1 : 0), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        let name = switch try mode(module) {
+        case .standard: "standard"
+        case .mini: "mini"
+        case .bat: "bat"
+        }
+        return [.init("mode", name)]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let name = block(module)
         guard !weight.isConvolution else {

@@ -37,6 +37,18 @@ struct OFT: ModuleMethod {
         (try Blocks(module).size, nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        let blocks = try Blocks(module)
+        let isSeries = module.config["use_cayley_neumann"]?.boolValue ?? true
+        var result: [TargetDetail] = [
+            .init("oft_block_size", blocks.size), .init("blocks", blocks.count),
+            .init("rotation", isSeries ? "Neumann, \(try module.count("num_cayley_neumann_terms") ?? 5) terms" : "Cayley"),
+        ]
+        if blocks.isShared { result.append(.init("block_share", true)) }
+        if try module.config.flag("coft") { result.append(.init("coft_eps", try module.number("eps") ?? 6e-5)) }
+        return result
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let blocks = try Blocks(module)
         let (size, count) = (blocks.size, blocks.count)

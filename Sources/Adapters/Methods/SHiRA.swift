@@ -20,6 +20,10 @@ struct SHiRA: ModuleMethod {
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("values", try module.tensor("shira_weight").elementCount)]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("shira_weight").elementCount
         let values = try module.row("shira_weight", count: count)

@@ -39,6 +39,10 @@ struct Supertuning: ModuleMethod {
         return (rank, alpha, alpha / Double(rank))
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("values", try module.tensor("supertuning_values").elementCount)]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("supertuning_values").elementCount
         guard module.has("supertuning_indices") else {

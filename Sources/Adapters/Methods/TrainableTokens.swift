@@ -5,7 +5,8 @@ import ByteAccess
 ///     W'[token_indices[i], :] = trainable_tokens_delta[i, :]
 ///
 /// `trainable_tokens_delta` (n, dim) is a misnomer: it holds the new rows. `token_indices` stands only in the config.
-/// An output head tied to the embedding sees the same rows. Source: peft/tuners/trainable_tokens/layer.py
+/// An output head tied to the embedding sees the same rows. Config: `token_indices`.
+/// Source: peft/tuners/trainable_tokens/layer.py
 /// (`TrainableTokensLayer.get_merged_weights`, an index_copy).
 struct TrainableTokens: AdapterMethod {
     let peftTypes = ["TRAINABLE_TOKENS"]

@@ -1,13 +1,15 @@
 import ByteAccess
 
-/// Methods whose effect no weight of the base can hold, each with the mathematical reason: they are recognised and
-/// refused by name.
+/// Methods whose effect no weight of the base can hold, or not one that the files tell, each with the mathematical
+/// reason: they are recognised and refused by name.
 ///
 /// Sources: the classes of these names in peft/tuners and peft/utils/peft_types.py.
 struct UnmergeableMethod: AdapterMethod {
     let peftTypes: [String]
     /// Completes "… cannot be merged: ".
     let reason: String
+    /// What gets further.
+    var help = "serve it unmerged"
     let configKeys: Set<String> = []
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
@@ -23,24 +25,19 @@ struct UnmergeableMethod: AdapterMethod {
     }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
-        throw PeftfileError(
-            .refused, sentence(adapter), file: adapter.path,
-            rule: "NotMergeable", help: "serve it unmerged")
+        throw PeftfileError(.refused, sentence(adapter), file: adapter.path, rule: "NotMergeable", help: help)
     }
 
     /// Trained vectors that are put before the input or into the attention cache.
     static let softPrompts = UnmergeableMethod(
         peftTypes: SoftPrompt.allCases.map(\.peftType),
-        reason: "it adds virtual tokens to the input or the attention cache, and no weight of the base changes")
+        reason: "it adds virtual tokens to the input or the attention cache, and no weight of the base changes",
+        help: "load it as a prompt; peftfile strip removes an encoder that is left from training")
 
     /// LLaMA-Adapter (arXiv:2303.16199).
     static let adaptionPrompt = UnmergeableMethod(
         peftTypes: ["ADAPTION_PROMPT"],
         reason: "it adds gated attention over trained prompt tokens, which depends on each query")
-
-    /// Polytropon (arXiv:2202.13914).
-    static let poly = UnmergeableMethod(
-        peftTypes: ["POLY"], reason: "a router mixes its skills for each task, so there is one weight for every task")
 
     /// X-LoRA (arXiv:2402.07148).
     static let xLoRA = UnmergeableMethod(
@@ -54,6 +51,24 @@ struct UnmergeableMethod: AdapterMethod {
     static let shadow = UnmergeableMethod(
         peftTypes: ["SHADOW"],
         reason: "a second model runs beside the base, and what it adds to a layer's input depends on that input")
+
+    /// PSOFT: ΔW = U·S·(R − I)·Vᵀ over the r largest singular triplets of the base, of which the file holds R alone. Turning
+    /// a pair of singular vectors round, u and v to −u and −v, leaves the base as it is and changes the sign of every
+    /// element of R − I that couples it with another: `PsoftLayer._compute_svd_factors`,
+    /// `OrthLayer.get_matrix` in peft/tuners/psoft/layer.py.
+    static let psoft = UnmergeableMethod(
+        peftTypes: ["PSOFT"],
+        reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
+            + "each device, chooses its own, and the sum is another for each choice",
+        help: "merge it with PEFT's merge_and_unload on the machine that trained it")
+
+    /// AdaMSS: each factor B_i belongs to the rows of one cluster, and which rows those are is in no file:
+    /// `AdamssLayer.update_layer`, `slice_pca` and `clustering_Z` in peft/tuners/adamss.
+    static let adamss = UnmergeableMethod(
+        peftTypes: ["ADAMSS"],
+        reason: "which rows a factor changes is in no file; PEFT takes them from a k-means clustering of a randomised "
+            + "decomposition of the base, and a row near the border of two clusters falls to either by rounding",
+        help: "merge it with PEFT's merge_and_unload on the machine that trained it")
 }
 
 /// Methods that have a merged form and whose arithmetic this version does not have: refused by name.

@@ -16,8 +16,8 @@ struct PeftTypeUnknown: CheckRule {
         else { return [] }
         return [
             finding(
-                "peft_type \"\(name.printable)\" is no method that PEFT has", file: config.path,
-                help: "correct peft_type in adapter_config.json")
+                MethodRegistry.unknown(name), file: config.path,
+                help: "correct peft_type in adapter_config.json, or use a newer peftfile")
         ]
     }
 }

@@ -38,13 +38,14 @@ struct InspectPage {
             if inspection.unclaimed.count > 20 { result += "    and \(inspection.unclaimed.count - 20) more\n" }
         }
         if !inspection.targets.isEmpty {
+            let hasDetails = inspection.targets.contains { !$0.details.isEmpty }
             result += "\n" + Text.table(
-                ["module", "method", "rank", "alpha", "scale"],
+                ["module", "method", "rank", "alpha", "scale"] + (hasDetails ? ["parameters"] : []),
                 inspection.targets.map { target in
                     [
                         name(of: target).printable, target.method, target.rank.map(String.init) ?? "-",
                         target.alpha.map(Text.number) ?? "-", target.scale.map(Text.number) ?? "-",
-                    ]
+                    ] + (hasDetails ? [target.details.map(\.text.printable).joined(separator: ", ")] : [])
                 }, right: [2, 3, 4])
         }
         if listsTensors || inspection.statistics != nil { result += "\n" + tensorTable }

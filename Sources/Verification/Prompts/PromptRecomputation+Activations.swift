@@ -18,7 +18,7 @@ extension PromptRecomputation {
     /// The products and sums around tanh, σ and erf act on numbers no larger than x itself and 1; the inner cubic of the
     /// gelus moves tanh by at most its own relative error, which the factor of 2 covers. With erf in it a function is off
     /// by what erf is, times |x| where that multiplies it.
-    private static func apply(_ activation: PromptActivation, to x: BoundedNumber) -> BoundedNumber {
+    static func apply(_ activation: PromptActivation, to x: BoundedNumber) -> BoundedNumber {
         let v = x.value
         let size = v.magnitude
         func bounded(_ value: Double, slope: Double, more: Double = 0) -> BoundedNumber {

@@ -1,0 +1,73 @@
+import ByteAccess
+import Tensors
+
+/// OSF, orthogonal subspace fine-tuning (arXiv:2504.07097): the largest singular directions of the base stay, the others
+/// are trained.
+///
+///     W' = U₁·S₁·V₁ + (U ⊙ s) × V
+///
+/// | keys | shape |
+/// |---|---|
+/// | `osf_svd_params.U_low` | (out, n − k) |
+/// | `osf_svd_params.S_low` | (n − k) |
+/// | `osf_svd_params.V_low` | (n − k, in) |
+///
+/// n = min(out, in). The k largest triplets U₁·S₁·V₁ are in no file: PEFT decomposes the base when it loads the adapter.
+/// Their sum is W less the n − k smallest triplets, so that is what is computed: W' = W − U₀·S₀·V₀ + (U ⊙ s) × V. The sum over
+/// triplets does not depend on their signs; where σ_k and σ_(k+1) nearly agree it depends on the library, and `verify`
+/// allows for that. PEFT rounds U₁, S₁ and V₁ to the base's dtype, which for a 16-bit base costs about a unit in the last
+/// place of W' and is not repeated here.
+///
+/// Config: `effective_rank`, `rank_pattern`: k, which the tensors tell. Order: U ⊙ s, the product in order of the triplets.
+/// Source: `decompose_weight_matrix`, `reconstruct_weight_matrix` in peft/tuners/osf/utils.py.
+struct OSF: ModuleMethod {
+    let name = "OSF"
+    let peftTypes = ["OSF"]
+    let components: Set<String> = ["osf_svd_params"]
+    let configKeys: Set<String> = ["effective_rank", "rank_pattern", "target_svd_config", "init_weights"]
+
+    private let left = "osf_svd_params.U_low"
+    private let values = "osf_svd_params.S_low"
+    private let right = "osf_svd_params.V_low"
+
+    func extent(of module: MethodModule) throws -> UpdateExtent {
+        UpdateExtent(rows: try module.side(left, 0), columns: try module.side(right, 1))
+    }
+
+    func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
+        (try module.side(values, 0), nil, nil)
+    }
+
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        let extent = try extent(of: module)
+        let kept = min(extent.rows ?? 0, extent.columns ?? 0) - (try module.side(values, 0))
+        return [.init("effective_rank", kept)]
+    }
+
+    func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
+        guard !weight.isConvolution else {
+            throw module.refusal("is no Linear layer, and OSF is defined for no other", rule: "ModuleKind")
+        }
+        let trained = try module.side(values, 0)
+        let smaller = min(weight.rows, weight.columns)
+        guard trained < smaller else {
+            throw module.misfit(try module.tensor(values), "fewer than min(out, in) = \(smaller) values")
+        }
+        if let configured = try module.count("effective_rank"), try module.config.pattern("rank_pattern").isEmpty,
+            min(configured, smaller) != smaller - trained
+        {
+            throw PeftfileError(
+                .refused, "has \(trained) values, which leaves \(smaller - trained) of the base's, and the config says "
+                    + "\(configured)", tensor: try module.tensor(values).name, rule: "RankMismatch",
+                help: "correct effective_rank in adapter_config.json")
+        }
+        let scales = try module.row(values, count: trained)
+        let u = try module.matrix(left, [weight.rows, trained])
+        let v = try module.matrix(right, [trained, weight.columns])
+        // All of the base's triplets are kept, and nothing was trained.
+        guard trained > 0 else {
+            return ModuleChanges(setAside: try [left, values, right].map { (try module.tensor($0).name, "is empty") })
+        }
+        return ModuleChanges(weight: .add((u * scales) × v), taken: .minorComponents(rank: trained))
+    }
+}
