@@ -11,14 +11,20 @@ public struct Adapter: Sendable {
     /// The tensors as stored.
     public let checkpoint: Checkpoint
     /// `adapter_config.json`; nil for a bare file.
-    public let config: AdapterConfig?
+    public internal(set) var config: AdapterConfig?
     /// The stored tensors, in file order, each with its key taken apart.
-    public let keys: [AdapterKey]
+    public internal(set) var keys: [AdapterKey]
     /// Tensors that hold the same bytes as another under a second spelling of its name; PEFT stores resized embeddings
     /// that way.
     public let copies: [ExactString]
     /// What the reader had to overlook or undo, in words.
-    public let warnings: [String]
+    public internal(set) var warnings: [String]
+    /// The convention that names, layouts and scales follow, where it is not PEFT's.
+    let dialect: (any Dialect)?
+    /// What the dialect's tensors are in terms of the stored ones, by name.
+    var views: [ExactString: TensorView] = [:]
+    /// The method of a part that a dialect cut out; nil where the config names it.
+    var method: (any AdapterMethod)?
 
     /// Opens an adapter directory, or a safetensors file with or without a config beside it.
     ///
@@ -33,9 +39,8 @@ public struct Adapter: Sendable {
                 warnings.append("the adapter is read from its subdirectory \(FileSystem.fileName(of: directory))")
             }
             self.directory = directory
-            // The config comes first: without it a directory is no adapter, whatever lies in it.
-            config = try AdapterConfig(
-                path: Adapter.configPath(in: directory) ?? FileSystem.join(directory, "adapter_config.json"))
+            // The config comes first: without it a directory is an adapter only if its one file is in a dialect.
+            config = try Adapter.configPath(in: directory).map { try AdapterConfig(path: $0) }
             checkpoint = try Adapter.openTensors(in: directory)
         } else {
             checkpoint = try Checkpoint.open(path)
@@ -43,6 +48,17 @@ public struct Adapter: Sendable {
             let configPath = Adapter.configPath(in: parent)
             directory = configPath.map { _ in parent }
             config = try configPath.map { try AdapterConfig(path: $0) }
+        }
+        if config?.peftType == nil {
+            dialect = DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: config))
+        } else {
+            dialect = nil
+        }
+        if dialect != nil {
+            keys = checkpoint.tensors.map { AdapterKey(stored: $0.name, module: $0.name, component: nil, leaf: "") }
+            copies = []
+            self.warnings = warnings
+            return
         }
         (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
         if !keys.isEmpty, keys.allSatisfy({ !$0.hadPrefix }), config?.peftType != nil, !keys.contains(where: \.isPrompt) {
@@ -58,10 +74,11 @@ public struct Adapter: Sendable {
         if FileSystem.isDirectory(path) { return (try? adapterDirectory(in: path)) != nil }
         guard let checkpoint = try? Checkpoint.open(path) else { return false }
         return checkpoint.tensors.contains { AdapterKey($0.info.name).component != nil }
+            || DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: nil)) != nil
     }
 
-    /// The tensor stored under `name`.
-    public func tensor(_ name: ExactString) -> TensorInfo? { checkpoint[name]?.info }
+    /// The tensor called `name`, as the method sees it.
+    public func tensor(_ name: ExactString) -> TensorInfo? { views[name]?.info ?? checkpoint[name]?.info }
 
     /// Takes the names apart. Two that mean the same tensor must hold the same values.
     private static func keys(of checkpoint: Checkpoint, path: String) throws -> ([AdapterKey], [ExactString]) {
@@ -98,7 +115,7 @@ public struct Adapter: Sendable {
 
     /// The directory with the config: `path` itself, or its one subdirectory that has one.
     static func adapterDirectory(in path: String) throws -> String {
-        if configPath(in: path) != nil { return path }
+        if configPath(in: path) != nil || dialectFile(in: path) != nil { return path }
         let inner = try FileSystem.list(path).filter {
             FileSystem.exists(FileSystem.join(FileSystem.join(path, $0), "adapter_config.json"))
         }
@@ -116,13 +133,26 @@ public struct Adapter: Sendable {
     /// The names that adapter weights have, PEFT's before those of the adapters library.
     static let weightNames = [
         "adapter_model.safetensors", "adapter_model.safetensors.index.json", "adapter.safetensors",
+        "adapters.safetensors", "pytorch_lora_weights.safetensors",
     ]
+
+    /// The one file of a directory without a config, if it is in a dialect.
+    static func dialectFile(in directory: String) -> String? {
+        guard let names = try? FileSystem.list(directory).filter({ $0.hasSuffix(".safetensors") }) else { return nil }
+        let likely = names.filter { $0 == "pytorch_lora_weights.safetensors" || $0 == "adapters.safetensors" }
+        guard let name = likely.first ?? (names.count == 1 ? names.first : nil) else { return nil }
+        let path = FileSystem.join(directory, name)
+        guard let checkpoint = try? Checkpoint.open(path) else { return nil }
+        let file = DialectFile(path: path, checkpoint: checkpoint, config: nil)
+        return DialectRegistry.dialect(of: file).map { _ in path }
+    }
 
     private static func openTensors(in directory: String) throws -> Checkpoint {
         for name in weightNames {
             let path = FileSystem.join(directory, name)
             if FileSystem.exists(path) { return try Checkpoint.open(path) }
         }
+        if configPath(in: directory) == nil, let path = dialectFile(in: directory) { return try Checkpoint.open(path) }
         // OpenDelta's directory is laid out as a model's.
         if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
         let pickle = FileSystem.join(directory, "adapter_model.bin")

@@ -6,6 +6,8 @@ public struct AdapterConfig: Sendable {
     public let json: JSONObject
     /// The file it came from, for messages.
     public let path: String
+    /// The scale of each module, where a dialect gives it module by module; it goes before what the document says.
+    public internal(set) var moduleScales: [ExactString: ModuleScale] = [:]
 
     /// Checks what every config needs: an object without duplicate keys.
     public init(json: JSONObject, path: String) throws {

@@ -171,6 +171,13 @@ public struct BindingOptions: Sendable, Hashable {
         /// The residual model that the initialisation left.
         case residual
     }
+    /// The order of lora_B's columns in a stack of experts.
+    public enum ExpertOrder: String, Sendable, Hashable, CaseIterable {
+        /// PEFT: (out, r, E), the experts of one rank side by side.
+        case rankMajor = "rank-major"
+        /// (out, E, r), the ranks of one expert side by side.
+        case expertMajor = "expert-major"
+    }
     /// How the two factors of a bare file without a config are laid out.
     public enum Orientation: String, Sendable, Hashable, CaseIterable {
         /// PEFT: W (out, in), A (r, in), B (out, r), update B·A.
@@ -188,6 +195,12 @@ public struct BindingOptions: Sendable, Hashable {
     public var weights: [Double]
     /// The task whose merged form is wanted, for methods that have one for each.
     public var task: Int?
+    /// The component of a pipeline that the base is, where a file has several that fit.
+    public var component: String?
+    /// Which of the equal parts of a fused layer loralib's MergedLinear adapts; empty where it was not said.
+    public var enableLoRA: [Bool] = []
+    /// How the columns of a stacked expert's lora_B run, where its trainer has written both orders.
+    public var expertOrder: ExpertOrder?
 
     public init(
         tie: Tie = .break, baseRole: BaseRole = .original, orientation: Orientation = .outIn, scale: Double? = nil,

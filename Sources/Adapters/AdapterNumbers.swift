@@ -57,15 +57,30 @@ public final class AdapterNumbers: FactorSource, Sendable {
 
     /// The type that an adapter tensor is stored in; nil where there is no such tensor.
     public func dtype(of tensor: ExactString, adapter: Int) -> DType? {
-        adapters.indices.contains(adapter) ? adapters[adapter].checkpoint[tensor]?.dtype : nil
+        adapters.indices.contains(adapter) ? adapters[adapter].tensor(tensor)?.dtype : nil
     }
 
     private func read(_ name: ExactString, _ adapter: Int) throws -> [Double] {
-        let checkpoint = adapter == Factor.base ? base : adapters.indices.contains(adapter) ? adapters[adapter].checkpoint : nil
-        guard let checkpoint, let tensor = checkpoint[name] else {
-            throw PeftfileError(.malformed, "is not in the adapter", tensor: name, rule: "TensorMissing")
+        if adapter == Factor.base { return try stored(name, in: base, rows: nil) }
+        guard adapters.indices.contains(adapter) else { throw AdapterNumbers.missing(name) }
+        let checkpoint = adapters[adapter].checkpoint
+        if let view = adapters[adapter].views[name] { return try view.elements { try stored($0.name, in: checkpoint, rows: $1) } }
+        return try stored(name, in: checkpoint, rows: nil)
+    }
+
+    private func stored(_ name: ExactString, in checkpoint: Checkpoint?, rows: Range<Int>?) throws -> [Double] {
+        guard let checkpoint, let tensor = checkpoint[name] else { throw AdapterNumbers.missing(name) }
+        if let rows, tensor.dtype.bits % 8 == 0 {
+            let width = tensor.info.columnCount
+            let bytes = UInt64(rows.lowerBound * width * tensor.dtype.bits / 8)..<UInt64(rows.upperBound * width * tensor.dtype.bits / 8)
+            return try Conversion.widened(
+                checkpoint.read(tensor, bytes: bytes), as: tensor.dtype, count: rows.count * width)
         }
         let bytes = try checkpoint.read(tensor)
         return try Conversion.widened(bytes, as: tensor.info.dtype, count: tensor.info.elementCount)
+    }
+
+    private static func missing(_ name: ExactString) -> PeftfileError {
+        PeftfileError(.malformed, "is not in the adapter", tensor: name, rule: "TensorMissing")
     }
 }

@@ -23,6 +23,7 @@ public struct Binding: Sendable {
     }
 
     public let base: Checkpoint
+    /// The adapters as they were bound: in a dialect, with what each method's tensors are in terms of the stored ones.
     public let adapters: [Adapter]
     public let options: BindingOptions
     /// Every tensor of the output: the base's in their order, then the added ones by name.
@@ -32,6 +33,8 @@ public struct Binding: Sendable {
     public internal(set) var configChanges: [ConfigChange] = []
     /// Adapter tensors without a part in the merged weights, each with its reason.
     public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
+    /// Adapter tensors for a component of a pipeline that the base is not: the one exception to full accounting.
+    public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
     public internal(set) var warnings: [String] = []
 
     /// A value to be set in config.json.
@@ -50,7 +53,6 @@ public struct Binding: Sendable {
     /// - Throws: `.refused` where an adapter tensor or config key has no use, a target no place, or shapes disagree.
     public init(base: Checkpoint, adapters: [Adapter], options: BindingOptions = BindingOptions()) throws {
         self.base = base
-        self.adapters = adapters
         self.options = options
         guard options.weights.isEmpty || options.weights.count == adapters.count else {
             throw PeftfileError(
@@ -61,13 +63,15 @@ public struct Binding: Sendable {
                 .usage, "--task \(task): no adapter has a merged form for each task", rule: "TaskUnused", help: "leave it out")
         }
         let view = try BaseView(base: base, adapters: adapters)
+        let bound = try adapters.map { try BoundAdapter($0, base: view.directory, baseConfig: base.config, options: options) }
+        self.adapters = bound.map(\.whole)
         configChanges += view.configChanges
-        var assembly = RecipeAssembly(base: base, view: view, adapters: adapters)
-        for (index, adapter) in adapters.enumerated() {
-            warnings += adapter.warnings
+        var assembly = RecipeAssembly(base: base, view: view, adapters: self.adapters)
+        for (index, adapter) in self.adapters.enumerated() {
+            warnings += adapter.warnings + bound[index].warnings
+            leftOut += bound[index].leftOut
             do {
-                let bound = try bind(adapter, index: index, view: view)
-                try requireAllClaimed(of: adapter, index: index, by: bound)
+                let bound = try bind(bound[index].parts, index: index, view: view)
                 try assembly.add(bound, adapter: index)
                 targets += Binding.targets(bound, adapter: index)
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
@@ -84,9 +88,23 @@ public struct Binding: Sendable {
         warnings += assembly.warnings
     }
 
+    /// All parts of an adapter, each by its own method.
+    private func bind(_ parts: [Adapter], index: Int, view: BaseView) throws -> MethodUpdates {
+        var result = MethodUpdates()
+        for part in parts {
+            let bound = try bind(part, index: index, view: view)
+            try requireAllClaimed(of: part, index: index, by: bound)
+            result.changes += bound.changes
+            result.additions += bound.additions
+            result.setAside += bound.setAside
+            result.warnings += bound.warnings
+        }
+        return result
+    }
+
     private func bind(_ adapter: Adapter, index: Int, view: BaseView) throws -> MethodUpdates {
         let method = try MethodRegistry.method(of: adapter)
-        if adapter.config != nil, options.scale != nil || options.orientation != .outIn {
+        if adapter.config != nil, adapter.dialect == nil, options.scale != nil || options.orientation != .outIn {
             throw PeftfileError(
                 .usage, "has an adapter_config.json, which decides; --scale and --orientation are for files without one",
                 file: adapter.path, rule: "ConfigDecides", help: "leave them out")

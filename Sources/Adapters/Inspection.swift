@@ -52,14 +52,30 @@ public struct Inspection: Sendable {
         let adapter = try Adapter(path: path)
         self.adapter = adapter
         checkpoint = adapter.checkpoint
-        peftType = adapter.config?.peftType
         let found = Inspection.prompts(in: checkpoint, config: adapter.config, path: path, warnings: &warnings)
         prompts = found?.modules.map { PromptSummary($0, in: adapter.checkpoint) } ?? []
         bottlenecks = try? BottleneckReport(
             among: adapter.checkpoint.tensors.map { PromptTensor($0) }, config: adapter.config)
-        dialect = prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue ?? "peft"
+        let own = adapter.dialectName
+        dialect = own ?? prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue ?? "peft"
         // What is a prompt and cannot be read as one is warned of.
         kind = !prompts.isEmpty || !warnings.isEmpty || adapter.keys.contains(where: \.isPrompt) ? .prompt : .adapter
+        if adapter.dialect != nil {
+            var reading: BoundAdapter?
+            do {
+                reading = try BoundAdapter(adapter, base: nil, options: BindingOptions())
+            } catch {
+                // What cannot be merged as it stands can still be looked at.
+                warnings.append((error as? PeftfileError)?.description ?? "\(error)")
+            }
+            let types = Set(reading?.parts.map { $0.config?.peftType } ?? [])
+            peftType = types.count == 1 ? types.first ?? nil : nil
+            targets = try reading?.parts.flatMap { try MethodRegistry.method(of: $0).targets(of: $0) } ?? []
+            unclaimed = reading == nil ? adapter.keys.map(\.stored) : []
+            self.warnings = warnings + (reading?.warnings ?? [])
+            return
+        }
+        peftType = adapter.config?.peftType
         // What is said of keys without PEFT's prefix is said of PEFT's adapters alone.
         warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings : []
         var targets: [AdapterTarget] = []
@@ -116,7 +132,7 @@ public struct Inspection: Sendable {
     /// A directory with a config of its own or in a subdirectory, or a file whose keys are an adapter's.
     public static func looksLikeAdapter(_ path: String) -> Bool {
         guard FileSystem.isDirectory(path) else { return Adapter.isAdapter(path) }
-        if Adapter.configPath(in: path) != nil { return true }
+        if Adapter.configPath(in: path) != nil || Adapter.dialectFile(in: path) != nil { return true }
         let hasWeights = (try? FileSystem.list(path))?.contains { $0.hasSuffix(".safetensors") } ?? false
         return !hasWeights && Adapter.isAdapter(path)
     }

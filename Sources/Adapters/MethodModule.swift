@@ -40,6 +40,9 @@ struct MethodModule {
         }
     }
 
+    /// The module's own scale, where a dialect gives each its own.
+    var scale: ModuleScale? { config.moduleScales[path] }
+
     /// Whether the module is an embedding, as the names of its tensors say.
     var isEmbedding: Bool { own.keys.contains { $0.utf8Contains("embedding") } }
 

@@ -59,6 +59,7 @@ public enum MethodRegistry {
     ///
     /// - Throws: `.refused` where the config names no type or one that does not exist.
     public static func method(of adapter: Adapter) throws -> any AdapterMethod {
+        if let method = adapter.method { return method }
         if adapter.config?.peftType == nil, let method = method(byTensorsOf: adapter) { return method }
         guard let config = adapter.config else { return BareFactors() }
         guard let peftType = config.peftType else {

@@ -111,7 +111,9 @@ extension ModuleMethod {
     /// A `peft_type` that lies is said to be one, before its config is read with the keys of another method.
     private func requireOwnTensors(of adapter: Adapter) throws {
         let found = Set(adapter.checkpoint.tensors.compactMap { AdapterKey($0.name).component })
-        guard !found.isEmpty, found.isDisjoint(with: components), !found.contains("trainable_tokens_delta") else { return }
+        guard adapter.method == nil, !found.isEmpty, found.isDisjoint(with: components),
+            !found.contains("trainable_tokens_delta")
+        else { return }
         throw PeftfileError(
             .refused, "peft_type says \(peftTypes[0]), and no tensor is one of \(name): they are "
                 + found.sorted().map(\.printable).joined(separator: ", "),

@@ -47,6 +47,15 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("The task, for a method or prompt that has one result for each, from 0 on.", valueName: "n"))
     var task: Int?
 
+    @Option(help: ArgumentHelp("The component that BASE is, where a file has several that fit: lora_te1.", valueName: "name"))
+    var component: String?
+
+    @Option(help: ArgumentHelp("Which parts of a fused layer loralib's MergedLinear adapts: true,false,true.", valueName: "flags"))
+    var enableLora: String?
+
+    @Option(help: ArgumentHelp("How lora_B's columns run in stacked experts that Unsloth trained.", valueName: "rank-major|expert-major"))
+    var expertOrder: String?
+
     @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
     var rounding: String = "exact"
 
@@ -60,7 +69,8 @@ struct BindingArguments: ParsableArguments {
     var firstGiven: String? {
         let given: [(Bool, String)] = [
             (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
-            (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
+            (component != nil, "--component"), (enableLora != nil, "--enable-lora"),
+            (expertOrder != nil, "--expert-order"), (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
         ]
         return given.first { $0.0 }?.1
@@ -82,9 +92,18 @@ struct BindingArguments: ParsableArguments {
                 help: "leave --rounding out")
         }
         if let scale, !scale.isFinite { throw PeftfileError(.usage, "--scale \(scale): a finite number", rule: "Scale") }
-        return BindingOptions(
+        var options = BindingOptions(
             tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList(),
             task: task)
+        options.component = component
+        options.enableLoRA = try enabledParts()
+        options.expertOrder = try expertOrder.map { text in
+            guard let order = BindingOptions.ExpertOrder(rawValue: text) else {
+                throw PeftfileError(.usage, "--expert-order \(text): rank-major or expert-major", rule: "ExpertOrder")
+            }
+            return order
+        }
+        return options
     }
 
     func mergeSettings(maximumShardSize: UInt64? = nil, writesCard: Bool = true) throws -> MergeSettings {
@@ -99,6 +118,17 @@ struct BindingArguments: ParsableArguments {
         }
         return MergeSettings(
             dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize, writesCard: writesCard)
+    }
+
+    private func enabledParts() throws -> [Bool] {
+        try (enableLora ?? "").split(separator: ",").map { part in
+            guard let flag = Bool(part.lowercased()) else {
+                throw PeftfileError(
+                    .usage, "--enable-lora \(enableLora ?? ""): true and false with commas between, as true,false,true",
+                    rule: "EnableLoRA")
+            }
+            return flag
+        }
     }
 
     private func weightList() throws -> [Double] {

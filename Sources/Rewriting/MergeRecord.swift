@@ -43,9 +43,13 @@ public struct MergeRecord: Sendable {
         self.adapters = adapters.compactMap { $0 }
         evidence = ReceiptEvidence(
             result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
-        self.options = BindingOptions(
+        var bindingOptions = BindingOptions(
             tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
             weights: weights.compactMap { $0 }, task: options["task"]?.intValue)
+        bindingOptions.component = options["component"]?.stringValue
+        bindingOptions.enableLoRA = options["enable_lora"]?.arrayValue?.compactMap(\.boolValue) ?? []
+        bindingOptions.expertOrder = options["expert_order"]?.stringValue.flatMap(BindingOptions.ExpertOrder.init(rawValue:))
+        self.options = bindingOptions
         settings = MergeSettings(
             dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),
             convertsAllDTypes: options["dtype_all"]?.boolValue ?? false)

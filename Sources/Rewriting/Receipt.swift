@@ -98,6 +98,10 @@ public struct Receipt: Sendable {
                 binding.setAside.map {
                     .object(["tensor": .string($0.tensor.text), "reason": .string($0.reason)])
                 }),
+            "left_out": .array(
+                binding.leftOut.map {
+                    .object(["tensor": .string($0.tensor.text), "component": .string($0.component)])
+                }),
             "config_changes": .array(
                 binding.configChanges.map {
                     .object(["key": .string($0.path.map(\.text).joined(separator: ".")), "value": $0.value])
@@ -150,6 +154,7 @@ public struct Receipt: Sendable {
     private static func adapter(_ adapter: Adapter) -> JSONValue {
         guard case .object(var object) = input(adapter.checkpoint) else { return .null }
         object["path"] = .string(adapter.path)
+        object["dialect"] = .string(adapter.dialectName ?? "peft")
         object["peft_type"] = adapter.config?.peftType.map { .string($0) } ?? .null
         object["base_model"] = adapter.config?.baseModel.map { .string($0) } ?? .null
         return .object(object)

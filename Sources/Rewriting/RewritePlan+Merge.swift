@@ -146,6 +146,9 @@ extension RewritePlan {
         options["scale"] = binding.options.scale.map { .number(JSONNumber($0)) } ?? .null
         options["orientation"] = .string(binding.options.orientation.rawValue)
         options["task"] = binding.options.task.map { .number(JSONNumber($0)) } ?? .null
+        options["component"] = binding.options.component.map { .string($0) } ?? .null
+        options["enable_lora"] = .array(binding.options.enableLoRA.map { .bool($0) })
+        options["expert_order"] = binding.options.expertOrder.map { .string($0.rawValue) } ?? .null
         return options
     }
 

@@ -7,7 +7,10 @@ import Testing
 
 /// `Formats/peft-adapter.md`, `lora.md` and `receipt.md` against the code.
 @Suite struct AdapterPageTests {
-    static let pages = ["peft-adapter.md", "lora.md", "receipt.md", "prefix-tuning.md", "p-tuning.md", "bottleneck-adapters.md"]
+    static let pages = [
+        "peft-adapter.md", "lora.md", "receipt.md", "prefix-tuning.md", "p-tuning.md", "bottleneck-adapters.md",
+        "kohya.md", "mlx.md",
+    ]
 
     // MARK: Rules
 

@@ -37,6 +37,17 @@ public struct AdapterKey: Sendable, Hashable {
         "shira_", "supertuning_", "c3a_", "fourierft_", "waveft_", "adaption_", "internal_xlora_",
     ]
 
+    /// A key that a dialect took apart.
+    init(stored: ExactString, module: ExactString, component: String?, leaf: String) {
+        self.stored = stored
+        self.module = module
+        self.component = component
+        self.leaf = leaf
+        depth = 0
+        hadPrefix = false
+        isPrompt = false
+    }
+
     static let wrappers: Set<String> = ["module", "_orig_mod", "_fsdp_wrapped_module"]
 
     public init(_ name: ExactString) {

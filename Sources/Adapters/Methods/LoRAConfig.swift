@@ -24,11 +24,14 @@ struct LoRAConfig {
     let targetParameters: [String]
     /// Whether the config gives `r`, or PEFT's default is taken.
     let hasConfiguredRank: Bool
+    /// How lora_B's columns run in a stack of experts; nil where the trainer has written both orders.
+    let expertOrder: BindingOptions.ExpertOrder?
     private let targetModules: [String]
     private let rank: Int
     private let alpha: Double
     private let rankPattern: (match: PatternMatch, values: [String: Double])
     private let alphaPattern: (match: PatternMatch, values: [String: Double])
+    private let modules: [ExactString: ModuleScale]
 
     /// BD-LoRA: block-diagonal factors (`use_bdlora`).
     struct BlockDiagonal {
@@ -52,7 +55,8 @@ struct LoRAConfig {
                 "Arrow (arrow_config) cannot be merged: a router picks experts for each token, so no single weight "
                     + "stands for it", "ArrowRouter", "serve it unmerged")
         }
-        guard let alpha = try config.number("lora_alpha") else {
+        modules = config.moduleScales
+        guard let alpha = try config.number("lora_alpha") ?? (modules.isEmpty ? nil : 1) else {
             throw refuse(
                 "has no lora_alpha, and the scale of the update depends on it", "AlphaMissing",
                 "add the lora_alpha of the training run (PEFT would silently assume 8)")
@@ -69,6 +73,9 @@ struct LoRAConfig {
         groupSize = try config.flag("use_qalora") ? try config.count("qalora_group_size") ?? 16 : nil
         targetParameters = try config.strings("target_parameters")
         blockDiagonal = try LoRAConfig.blockDiagonal(config)
+        // Unsloth wrote (out, E, r) before September 2026 and PEFT's order since; neither says which.
+        let isUnsloth = config["auto_mapping"]?["unsloth_fixed"]?.boolValue == true
+        expertOrder = options.expertOrder ?? (isUnsloth ? nil : .rankMajor)
         let ranks = try config.pattern("rank_pattern")
         let alphas = try config.pattern("alpha_pattern")
         rankPattern = (
@@ -87,20 +94,30 @@ struct LoRAConfig {
     /// The rank that the config gives a module; `key` is the module's path, with the parameter's name after it for
     /// `target_parameters`.
     func rank(for key: String) -> Int {
+        if let own = own(key) { return own.rank }
         guard let hit = rankPattern.match.firstKey(matching: key), let value = rankPattern.values[hit] else { return rank }
         return Int(exactly: value) ?? 0
     }
 
     /// The alpha that the config gives a module.
     func alpha(for key: String) -> Double {
+        if let own = own(key) { return own.alpha ?? own.value * Double(own.rank) }
         guard let hit = alphaPattern.match.firstKey(matching: key) else { return alpha }
         return alphaPattern.values[hit] ?? alpha
     }
 
     /// The module's scaling.
     func scale(for key: String) -> Double {
+        if let own = own(key) { return own.value }
         let rank = Double(rank(for: key))
         return alpha(for: key) / (usesRankStabilisedScale ? rank.squareRoot() : rank)
+    }
+
+    /// What a dialect says of the module; a parameter of a module shares its entry.
+    private func own(_ key: String) -> ModuleScale? {
+        guard !modules.isEmpty else { return nil }
+        if let own = modules[ExactString(key)] { return own }
+        return key.lastIndex(of: ".").flatMap { modules[ExactString(String(key[..<$0]))] }
     }
 
     /// Entries of the config that name no module of the file, in words. The tensors decide what is merged, so these change

@@ -131,12 +131,19 @@ extension LoRAModule {
         }
         if experts > 1 {
             try requireRank(of: b, columns: rank * experts)
+            guard let order = config.expertOrder else {
+                throw PeftfileError(
+                    .refused,
+                    "holds \(experts) experts from Unsloth, which has written their columns in two orders of one shape",
+                    tensor: b.name, rule: "ExpertOrder",
+                    help: "say --expert-order expert-major for a file from before September 2026, else rank-major")
+            }
             return (0..<experts).map { expert in
-                // A's rows are expert-major, (E, r, in); B's columns rank-major, (out, r, E).
+                // A's rows are expert-major, (E, r, in); B's columns rank-major, (out, r, E), or (out, E, r).
                 var left = bFactor
                 left.columns = rank
-                left.offset = expert
-                left.columnStride = experts
+                left.offset = order == .rankMajor ? expert : expert * rank
+                left.columnStride = order == .rankMajor ? experts : 1
                 return Term(
                     expert: expert, left: left, right: aFactor.rows((expert * rank)..<((expert + 1) * rank)))
             }

@@ -7,11 +7,17 @@ import ByteAccess
 struct LycorisScale {
     let rank: Int
     let alpha: Double
-    var value: Double { alpha / Double(rank) }
+    let value: Double
 
     init(_ module: MethodModule) throws {
+        if let own = module.scale {
+            (rank, value) = (own.rank, own.value)
+            alpha = own.alpha ?? own.value * Double(own.rank)
+            return
+        }
         rank = try module.count("r", pattern: "rank_pattern") ?? 8
         alpha = try module.number("alpha", pattern: "alpha_pattern") ?? 8
+        value = alpha / Double(rank)
     }
 
     /// The keys of a LyCORIS config; dropouts and initialisations act in training only, and the form of the factors is

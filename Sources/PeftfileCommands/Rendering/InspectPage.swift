@@ -68,7 +68,8 @@ struct InspectPage {
 
     /// PEFT's method, or the library whose names these are.
     private var origin: String {
-        if let type = inspection.peftType { return ", PEFT \(type.printable)" }
+        let isForeign = inspection.adapter?.dialectName != nil
+        if let type = inspection.peftType { return isForeign ? ", \(inspection.dialect ?? "") \(type)" : ", PEFT \(type.printable)" }
         return inspection.dialect.flatMap { $0 == "peft" ? nil : ", \($0)" } ?? ""
     }
 

@@ -1,0 +1,89 @@
+import ByteAccess
+
+/// The modules of a base under the names that a pipeline's files give them.
+///
+/// A base is one component of a pipeline, or a whole pipeline in one file, where each component has a front of its own
+/// (`model.diffusion_model.`). Within a component a module is known by its path, or by its path with `_` for `.`.
+struct BaseModules {
+    /// Fronts of the denoiser in files that hold more.
+    private static let denoiserFronts = [
+        "", "unet.", "transformer.", "model.diffusion_model.", "diffusion_model.", "model.",
+    ]
+    /// Fronts of text encoders, by the number that kohya and diffusers give them.
+    private static let encoderFronts: [[String]] = [
+        ["", "text_encoder.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer.",
+         "text_encoders.clip_l.transformer."],
+        ["", "text_encoder_2.", "conditioner.embedders.1.model.", "text_encoders.clip_g.transformer."],
+        ["", "text_encoder_3.", "text_encoders.t5xxl.transformer."],
+    ]
+
+    private let base: BaseDirectory
+    /// Paths of modules, those with a `.weight` and those of bare parameters.
+    private let paths: [String]
+
+    init(_ base: BaseDirectory) {
+        self.base = base
+        var seen: Set<ExactString> = []
+        var paths: [String] = []
+        for name in base.names {
+            guard let dot = name.text.utf8.lastIndex(of: UInt8(ascii: ".")) else { continue }
+            let path = ExactString(String(name.text[..<dot]))
+            if seen.insert(path).inserted { paths.append(path.text) }
+        }
+        self.paths = paths
+    }
+
+    /// The number of a text encoder, from 1; nil for a denoiser.
+    static func encoder(_ component: String) -> Int? {
+        guard let range = ["lora_te", "oft_te", "text_encoder_", "text_encoder"].first(where: component.hasPrefix) else {
+            return nil
+        }
+        return Int(component.dropFirst(range.count)) ?? 1
+    }
+
+    /// The fronts under which a component may stand in the base.
+    static func fronts(of component: String) -> [String] {
+        guard let number = encoder(component) else { return denoiserFronts }
+        return encoderFronts.indices.contains(number - 1) ? encoderFronts[number - 1] : [""]
+    }
+
+    /// For each module name of a component the base's path, under the front that places most of them.
+    ///
+    /// - Throws: `.refused` where two modules of the base have one name with underscores.
+    func places(
+        of names: [ExactString], component: String, naming: DialectModule.Naming
+    ) throws(PeftfileError) -> [ExactString: ExactString] {
+        var best: [ExactString: ExactString] = [:]
+        for front in BaseModules.fronts(of: component) {
+            let found = try places(of: Set(names), front: front, isEncoder: BaseModules.encoder(component) != nil, naming)
+            if found.count > best.count { best = found }
+            if best.count == names.count { break }
+        }
+        return best
+    }
+
+    private func places(
+        of names: Set<ExactString>, front: String, isEncoder: Bool, _ naming: DialectModule.Naming
+    ) throws(PeftfileError) -> [ExactString: ExactString] {
+        var found: [ExactString: ExactString] = [:]
+        for path in paths where path.hasPrefix(front) {
+            let own = String(path.dropFirst(front.count))
+            var spellings = [own]
+            // CLIP's text model is stored with and without its own name in front.
+            if isEncoder { spellings.append(own.hasPrefix("text_model.") ? String(own.dropFirst(11)) : "text_model." + own) }
+            for spelling in spellings + DenoiserNames.aliases(of: own) {
+                let name = ExactString(naming == .path ? spelling : String(spelling.map { $0 == "." ? "_" : $0 }))
+                guard names.contains(name) else { continue }
+                if let other = found.updateValue(ExactString(path), forKey: name), other.text != path {
+                    throw PeftfileError(
+                        .refused, "the module \"\(name)\" of the adapter is \"\(other)\" or \"\(path)\" of the base",
+                        rule: "AmbiguousName", help: "convert the adapter to a dialect that keeps the dots of names")
+                }
+            }
+        }
+        return found
+    }
+
+    /// The shape of a module's weight.
+    func shape(of path: ExactString) -> [Int]? { base.shape(path.text + ".weight") }
+}

@@ -1,0 +1,120 @@
+import ByteAccess
+import Checkpoints
+import Tensors
+
+/// An adapter with its modules under names of the base, in parts of one method each. An adapter of PEFT's own dialect
+/// is one part, as it stands.
+struct BoundAdapter {
+    /// The adapter with the views of all parts.
+    let whole: Adapter
+    let parts: [Adapter]
+    /// Tensors of components that the base is not, each with its component.
+    private(set) var leftOut: [(tensor: ExactString, component: String)] = []
+    /// Tensors that went into scales and settings, each with the reason.
+    private(set) var consumed: [(tensor: ExactString, reason: String)] = []
+    private(set) var warnings: [String] = []
+
+    /// - Parameter base: the base whose names the modules get; nil leaves them as the file has them.
+    /// - Throws: `.refused` where the file is ambiguous, or a module of a component that the base is has no place.
+    init(
+        _ adapter: Adapter, base: BaseDirectory?, baseConfig: JSONObject? = nil, options: BindingOptions
+    ) throws {
+        guard let dialect = adapter.dialect else {
+            (whole, parts) = (adapter, [adapter])
+            return
+        }
+        let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
+        let reading = try dialect.read(
+            file, context: DialectContext(options: options, baseConfig: baseConfig, hasBase: base != nil))
+        try BoundAdapter.requireEveryTensor(of: adapter, in: reading)
+        consumed = reading.consumed
+        warnings = reading.warnings
+        var modules = reading.modules
+        if let base {
+            let components = try ComponentPlacement(reading.modules, base: base, options: options, path: adapter.path)
+            modules = components.placed
+            for module in components.leftOut {
+                for view in module.tensors.map(\.view) {
+                    leftOut += view.parts.map { ($0.stored.name, module.component ?? "") }
+                }
+            }
+            warnings += components.warnings
+        }
+        (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: base != nil)
+    }
+
+    /// One part for each form, in the order in which the forms come in the file.
+    private static func parts(
+        of adapter: Adapter, _ modules: [DialectModule], isBound: Bool
+    ) throws -> (whole: Adapter, parts: [Adapter]) {
+        var order: [String] = []
+        var byForm: [String: [DialectModule]] = [:]
+        for module in modules {
+            if byForm[module.form.name] == nil { order.append(module.form.name) }
+            byForm[module.form.name, default: []].append(module)
+        }
+        var whole = adapter
+        whole.keys = []
+        var parts: [Adapter] = []
+        for name in order {
+            guard let members = byForm[name], let form = members.first?.form else { continue }
+            var part = adapter
+            part.keys = []
+            part.method = form.method
+            part.warnings = []
+            var json = form.settings
+            if let type = form.method.peftTypes.first { json["peft_type"] = .string(type) }
+            var config = try AdapterConfig(json: json, path: adapter.config?.path ?? adapter.path)
+            for module in members {
+                let path = isBound ? module.name : ExactString(module.fullName)
+                config.moduleScales[path] = module.scale ?? ModuleScale(rank: 1, value: 1)
+                for tensor in module.tensors {
+                    part.views[tensor.view.info.name] = tensor.view
+                    part.keys.append(
+                        AdapterKey(
+                            stored: tensor.view.info.name, module: path, component: tensor.component, leaf: tensor.leaf))
+                }
+            }
+            part.config = config
+            whole.views.merge(part.views) { first, _ in first }
+            whole.keys += part.keys
+            parts.append(part)
+        }
+        return (whole, parts)
+    }
+
+    /// Every stored tensor is in a module or was consumed: a dialect may not lose one.
+    private static func requireEveryTensor(of adapter: Adapter, in reading: DialectReading) throws {
+        var known = Set(reading.consumed.map(\.tensor))
+        for module in reading.modules {
+            for tensor in module.tensors { known.formUnion(tensor.view.parts.map(\.stored.name)) }
+        }
+        let left = adapter.checkpoint.tensors.map(\.name).filter { !known.contains($0) }
+        guard let first = left.first else { return }
+        throw PeftfileError(
+            .refused,
+            "\(left.count) of \(adapter.checkpoint.tensors.count) adapter tensors have no part in this dialect"
+                + (left.count > 1 ? ", the first is this" : ""),
+            file: adapter.path, tensor: first, rule: "UnclaimedTensor",
+            help: "nothing is skipped silently: remove the tensor if it has no part in the update")
+    }
+}
+
+extension DialectModule {
+    /// The module with its component, as the file names it.
+    var fullName: String {
+        switch naming {
+        case .underscored: component.map { "\($0)_\(name)" } ?? name.text
+        case .path: component.map { "\($0).\(name)" } ?? name.text
+        }
+    }
+}
+
+extension Adapter {
+    /// What pages and the receipt call the adapter's dialect; nil for PEFT's.
+    public var dialectName: String? {
+        guard let dialect else { return nil }
+        let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
+        return (try? dialect.read(file, context: DialectContext()))?.name ?? dialect.name
+    }
+}

@@ -1,0 +1,96 @@
+import ByteAccess
+import Containers
+import Checkpoints
+import Tensors
+
+/// A convention of tensor names, layouts and scales in adapter files that are not PEFT's.
+///
+/// A dialect is one file in `Dialects/` and one line in ``DialectRegistry``. It tells its files by their tensors, and
+/// says of each tensor which module and which tensor of a method it is; the arithmetic is the method's. Nothing
+/// downstream knows which dialect an adapter came in.
+protocol Dialect: Sendable {
+    /// What pages and the receipt call it.
+    var name: String { get }
+
+    /// Whether the file is in this dialect.
+    func recognises(_ file: DialectFile) -> Bool
+
+    /// Every tensor of the file, by module.
+    ///
+    /// - Throws: `.refused` where the file leaves open what it means; the message names the option that settles it.
+    func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading
+}
+
+/// What is known beside the file when it is read.
+struct DialectContext: Sendable {
+    var options = BindingOptions()
+    /// config.json of the base; nil where there is none or where an adapter is looked at alone.
+    var baseConfig: JSONObject?
+    /// Whether there is a base: what only a base can tell is an error then, and left open otherwise.
+    var hasBase = false
+}
+
+/// What a dialect made of a file.
+struct DialectReading: Sendable {
+    var modules: [DialectModule] = []
+    /// Tensors whose values went into scales and settings, or that have no part in the update, each with the reason.
+    var consumed: [(tensor: ExactString, reason: String)] = []
+    /// What the reader should know.
+    var warnings: [String] = []
+    /// The name of the dialect in this file, where its own is too broad.
+    var name: String?
+}
+
+/// An adapter file before it is known what it is.
+struct DialectFile: Sendable {
+    let path: String
+    let checkpoint: Checkpoint
+    /// A config beside the file that names no `peft_type`.
+    let config: AdapterConfig?
+
+    var tensors: [TensorInfo] { checkpoint.tensors.map(\.info) }
+
+    /// An entry of the container's metadata.
+    func metadata(_ key: ExactString) -> String? {
+        for shard in checkpoint.shards {
+            if let entry = shard.file.metadata?.first(where: { $0.key == key }) { return entry.value }
+        }
+        return nil
+    }
+
+    /// The number that a tensor of one element holds.
+    ///
+    /// - Throws: `.refused` where the tensor has more elements, or the number is not finite.
+    func number(_ info: TensorInfo) throws -> Double {
+        guard let stored = checkpoint[info.name], info.elementCount == 1 else {
+            throw PeftfileError(
+                .refused, "has shape \(info.shape), and a single number is needed", file: path, tensor: info.name,
+                rule: "ScalarShape")
+        }
+        let bytes = try checkpoint.read(stored)
+        let value: Double? =
+            switch info.dtype {
+            case .i64, .i32, .i16, .i8, .u8: DialectFile.integer(bytes)
+            case _ where info.dtype.isMergeable: try Conversion.widened(bytes, as: info.dtype, count: 1).first
+            default: nil
+            }
+        guard let value, value.isFinite else {
+            throw PeftfileError(
+                .refused, "must hold a finite number, and has dtype \(info.dtype.rawValue)", file: path,
+                tensor: info.name, rule: "ScalarValue")
+        }
+        return value
+    }
+
+    /// Little-endian two's complement of up to 8 bytes.
+    private static func integer(_ bytes: [UInt8]) -> Double? {
+        guard let last = bytes.last, bytes.count <= 8 else { return nil }
+        var value: Int64 = last & 0x80 != 0 && bytes.count > 1 ? -1 : 0
+        for byte in bytes.reversed() { value = value << 8 | Int64(byte) }
+        return Double(value)
+    }
+
+    func refusal(_ message: String, _ tensor: ExactString?, rule: String, help: String? = nil) -> PeftfileError {
+        PeftfileError(.refused, message, file: path, tensor: tensor, rule: rule, help: help)
+    }
+}
