@@ -139,6 +139,9 @@ public struct BindingContext: Sendable {
     public var weight: Double
     /// How the caller answered the questions that the files leave open.
     public var options: BindingOptions
+    /// The elements of a tensor of the base, widened to float64, for methods whose formula depends on a choice that they
+    /// make.
+    public var elements: @Sendable (ExactString) throws -> [Double]
     /// Finds in-memory parameters in the base's files; called once with all requests of an adapter, since all of its
     /// modules share one prefix form. A request in the second list may stay without a place: a head that the base
     /// lacks. Every other one that is missing or ambiguous throws.
@@ -146,11 +149,13 @@ public struct BindingContext: Sendable {
 
     public init(
         adapterIndex: Int, weight: Double, options: BindingOptions,
+        elements: @escaping @Sendable (ExactString) throws -> [Double],
         resolve: @escaping @Sendable ([ParameterRequest], [ParameterRequest]) throws -> [ParameterRequest: ParameterPlace]
     ) {
         self.adapterIndex = adapterIndex
         self.weight = weight
         self.options = options
+        self.elements = elements
         self.resolve = resolve
     }
 }

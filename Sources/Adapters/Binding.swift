@@ -114,7 +114,16 @@ public struct Binding: Sendable {
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
             fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false)
         let context = BindingContext(
-            adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options
+            adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
+            elements: { [base] name in
+                guard let stored = view[name]?.stored, stored.dtype.isMergeable else {
+                    throw PeftfileError(
+                        .unsupported, "is not stored in F64, F32, F16 or BF16, which this method's formula needs", tensor: name,
+                        rule: "BaseDType", help: "dequantise the base first")
+                }
+                return try Conversion.widened(
+                    base.read(stored), as: stored.dtype, count: stored.info.elementCount)
+            }
         ) { required, optional in
             try Binding.resolve(required, optional: optional, resolver)
         }

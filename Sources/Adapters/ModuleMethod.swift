@@ -50,6 +50,8 @@ struct ModuleWeight {
     /// The base's own elements as any other tensor's recipe can read them, (rows × columns); nil where they are a part of
     /// a stored tensor, or several.
     let stored: MatrixExpression?
+    /// Reads the elements (rows × columns), where there is a bias with that as one more column; nil where `stored` is.
+    var values: (() throws -> [Double])?
 
     var isConvolution: Bool { shape.count > 2 }
     /// The base's own elements, as the update sees them.
@@ -154,7 +156,9 @@ extension ModuleMethod {
                     .unsupported, "is the output projection of an nn.MultiheadAttention, for which only LoRA is defined",
                     tensor: place.pieces.first?.tensor, rule: "ModuleKind")
             }
-            let changes = try changes(of: module, weight: place.weight(hasBias: places[bias] != nil))
+            var weight = place.weight(hasBias: places[bias] != nil)
+            weight.values = place.reader(bias: places[bias], updateRows: weight.rows, context)
+            let changes = try changes(of: module, weight: weight)
             let target = try target(module)
             if let taken = changes.taken {
                 let change = ParameterUpdate.Change.decomposition(taken, scale: context.weight)
@@ -173,7 +177,7 @@ extension ModuleMethod {
             var used = Set(result.changes.flatMap(\.tensors) + result.setAside.map(\.tensor))
             for item in changes.setAside where used.insert(item.tensor).inserted { result.setAside.append(item) }
             result.setAside += module.known.filter { !used.contains($0.name) }.map { ($0.name, "its values are built into the formula") }
-            result.warnings += changes.warnings
+            result.warnings += changes.warnings.filter { !result.warnings.contains($0) }
         }
         try saved.appendChanges(to: &result, places: places, context: context)
         return result
@@ -210,6 +214,24 @@ extension ParameterPlace {
         return ModuleWeight(
             rows: updateTransposed ? columns : rows, columns: updateTransposed ? rows : columns, shape: shape,
             hasBias: hasBias, stored: wholeMatrix)
+    }
+
+    /// Reads the base's own elements in the orientation of the update, with the bias as the last column.
+    fileprivate func reader(
+        bias: ParameterPlace?, updateRows rows: Int, _ context: BindingContext
+    ) -> (() throws -> [Double])? {
+        guard wholeMatrix != nil, let piece = pieces.first else { return nil }
+        if let bias, bias.pieces.count != 1 || bias.pieces[0].storedOffset != 0 { return nil }
+        let isTurned = piece.transposed != updateTransposed
+        return {
+            var values = try context.elements(piece.tensor)
+            let columns = values.count / max(1, rows)
+            if isTurned { values = Kernels.transposed(values, rows: columns, columns: rows) }
+            guard let bias else { return values }
+            let last = try context.elements(bias.pieces[0].tensor)
+            guard last.count == rows else { return values }
+            return (0..<rows).flatMap { row in values[(row * columns)..<((row + 1) * columns)] + [last[row]] }
+        }
     }
 
     /// The parameter in the orientation of the update, where one stored tensor holds it and nothing else.

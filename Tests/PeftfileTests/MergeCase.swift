@@ -31,7 +31,7 @@ struct MergeCase: CustomStringConvertible {
 
     /// Cases that no tool can merge, those whose result rests on a choice that no file tells, and those that wait for a
     /// reader of torch files.
-    var mustRefuse: Bool { file["must_refuse"]?.boolValue == true || ["adamss", "lora-bin", "psoft"].contains(name) }
+    var mustRefuse: Bool { file["must_refuse"]?.boolValue == true || ["lora-bin", "psoft"].contains(name) }
 
     /// What the case asks for beside the defaults.
     var options: BindingOptions {

@@ -218,3 +218,47 @@ import Testing
         #expect(model.refusal() == "ProjectionMissing")
     }
 }
+
+/// AdaMSS takes clusters from the base, so another base, seed or count must not pass for the right one.
+@Suite struct AdaMSSTests {
+    private func refusal(config: (String) -> String = { $0 }, base: ([Double]) -> [Double] = { $0 }) throws -> String? {
+        let merge = try MergeCase("adamss")
+        let directory = try TemporaryDirectory()
+        try FileSystem.makeDirectory(directory.path("base"))
+        try FileSystem.makeDirectory(directory.path("adapter"))
+        let original = try Checkpoint.open(merge.base)
+        let tensors = try original.tensors.map { tensor in
+            let values = try original.numbers(tensor.name)
+            return SmallTensor(
+                name: tensor.name, shape: tensor.shape, values: tensor.name.text.hasSuffix("q_proj.weight") ? base(values) : values,
+                dtype: tensor.dtype)
+        }
+        try SmallTensor.write(tensors, to: directory.path("base/model.safetensors"))
+        for (from, to) in [("base/config.json", "base/config.json"), ("adapter/adapter_model.safetensors", "adapter/adapter_model.safetensors")] {
+            try directory.write(TestFile.bytes(Fixtures.path("merge/adamss/\(from)")), to: to)
+        }
+        try directory.write(config(TestFile.text(Fixtures.path("merge/adamss/adapter/adapter_config.json"))), to: "adapter/adapter_config.json")
+        do {
+            _ = try Binding(base: .open(directory.path("base")), adapters: [Adapter(path: directory.path("adapter"))])
+            return nil
+        } catch let error as PeftfileError {
+            return error.rule
+        }
+    }
+
+    @Test func theOwnBaseIsTaken() throws { #expect(try refusal() == nil) }
+
+    @Test func anotherBaseIsRefused() throws {
+        // One row of 24 moved by a tenth of its size.
+        #expect(try refusal(base: { $0.enumerated().map { $0 < 24 ? $1 * 1.1 : $1 } }) == "ClustersUndecided")
+        #expect(try refusal(base: { Array($0.reversed()) }) == "ClustersUndecided")
+        #expect(try refusal(base: { $0.map { _ in 0 } }) == "ClustersUndecided")
+        #expect(try refusal(base: { $0.enumerated().map { $0 == 5 ? .nan : $1 } }) == "ClustersUndecided")
+    }
+
+    @Test func anotherSeedOrCountIsRefused() throws {
+        #expect(try refusal(config: { $0.replacing("\"random_seed\": 0", with: "\"random_seed\": 1") }) == "ClustersUndecided")
+        #expect(try refusal(config: { $0.replacing("\"num_subspaces\": 2", with: "\"num_subspaces\": 3") }) == "ClusterMismatch")
+        #expect(try refusal(config: { $0.replacing("\"r\": 4", with: "\"r\": 3") }) == "ShapeMismatch")
+    }
+}

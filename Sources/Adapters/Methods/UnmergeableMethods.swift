@@ -61,14 +61,6 @@ struct UnmergeableMethod: AdapterMethod {
         reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
             + "each device, chooses its own, and the sum is another for each choice",
         help: "merge it with PEFT's merge_and_unload on the machine that trained it")
-
-    /// AdaMSS: each factor B_i belongs to the rows of one cluster, and which rows those are is in no file:
-    /// `AdamssLayer.update_layer`, `slice_pca` and `clustering_Z` in peft/tuners/adamss.
-    static let adamss = UnmergeableMethod(
-        peftTypes: ["ADAMSS"],
-        reason: "which rows a factor changes is in no file; PEFT takes them from a k-means clustering of a randomised "
-            + "decomposition of the base, and a row near the border of two clusters falls to either by rounding",
-        help: "merge it with PEFT's merge_and_unload on the machine that trained it")
 }
 
 /// Methods that have a merged form and whose arithmetic this version does not have: refused by name.
