@@ -1,10 +1,3 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
 import Peftfile
 
 /// A place that a check writes to: one `--format`, or the new baseline.
@@ -78,10 +71,7 @@ struct CheckOutput {
         guard FileSystem.kind(of: file) == .other else {
             return try FileWriter.write(Array(text.utf8), to: file, replacing: true)
         }
-        let descriptor = open(file, O_WRONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw PeftfileError(.io, "cannot be opened for writing", file: file) }
-        defer { close(descriptor) }
-        guard Console.write(text, to: descriptor) else { throw PeftfileError(.io, "cannot be written", file: file) }
+        try Console.write(text, toDevice: file)
     }
 }
 

@@ -20,7 +20,7 @@ public struct CheckBaseline: Sendable {
         func broken(_ message: String) -> PeftfileError {
             PeftfileError(
                 .malformed, message, file: file, rule: "InvalidBaseline",
-                help: "write one by peftfile check --write-baseline \(file.shellQuoted)")
+                help: "write one with --write-baseline")
         }
         let texts: [String?]
         if let schema = document["schema"]?.stringValue {
