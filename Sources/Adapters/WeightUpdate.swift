@@ -51,7 +51,7 @@ public enum BaseDecomposition: Sendable, Hashable {
     public var name: String {
         switch self {
         case .principalComponents: "SVD, largest components (PiSSA)"
-        case .minorComponents: "SVD, smallest components (KaSA)"
+        case .minorComponents: "SVD, smallest components (KaSA, OSF)"
         case .orthonormalFactors: "QR (OLoRA)"
         }
     }

@@ -63,7 +63,7 @@ struct AdaMSS: ModuleMethod {
         }
         let clusters = SubspaceClusters(
             weight: try values(), rows: weight.rows, columns: width, rank: rank, count: sizes.count, seed: UInt64(try seed(module)),
-            stored: try module.numbers("adamss_newB"), isNarrow: try module.tensor("adamss_newB").dtype != .f32)
+            stored: try module.numbers("adamss_newB"))
         let members: [[Int]]
         do {
             members = try clusters.members()

@@ -30,8 +30,8 @@ struct SubspaceClusters {
     let seed: UInt64
     /// The right vectors as the adapter holds them, (rank × columns).
     let stored: [Double]
-    /// Whether they were rounded to 16 bits.
-    let isNarrow: Bool
+    /// Whether they were rounded to 16 bits, in whatever type they lie.
+    private var isNarrow: Bool { stored.allSatisfy { Float($0).bitPattern & 0x1FFF == 0 } }
 
     /// The rows of each cluster, ascending.
     func members() throws -> [[Int]] {
