@@ -49,11 +49,7 @@ public struct Adapter: Sendable {
             directory = configPath.map { _ in parent }
             config = try configPath.map { try AdapterConfig(path: $0) }
         }
-        if config?.peftType == nil {
-            dialect = DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: config))
-        } else {
-            dialect = nil
-        }
+        dialect = DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: config))
         if dialect != nil {
             keys = checkpoint.tensors.map { AdapterKey(stored: $0.name, module: $0.name, component: nil, leaf: "") }
             copies = []

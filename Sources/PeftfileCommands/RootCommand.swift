@@ -7,11 +7,11 @@ import Synchronization
 struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
-        abstract: "Reads, checks, merges, strips, proves and compares safetensors checkpoints and PEFT adapters.",
+        abstract: "Reads, checks, merges, strips, converts, proves and compares safetensors checkpoints and PEFT adapters.",
         version: version,
         subcommands: [
             InspectCommand.self, CheckCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self,
-            DiffCommand.self,
+            DiffCommand.self, ConvertCommand.self,
         ])
 }
 

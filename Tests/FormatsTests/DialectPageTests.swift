@@ -6,7 +6,7 @@ import Testing
 
 /// The pages of dialects against the code: every example is written to a file and read.
 @Suite struct DialectPageTests {
-    static let pages = ["kohya.md", "lycoris.md", "diffusers.md", "mlx.md"]
+    static let pages = ["kohya.md", "lycoris.md", "diffusers.md", "mlx.md", "other-lora.md"]
 
     @Test(arguments: pages) func examplesAreReadAsThePageSays(_ name: String) throws {
         let examples = try FormatPage(name).examples.filter { $0.kind == "dialect" }

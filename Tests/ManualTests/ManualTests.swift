@@ -4,7 +4,7 @@ import Testing
 
 /// The manual pages against the parser and against the documents that the commands print.
 @Suite struct ManualTests {
-    static let commands = ["inspect", "check", "merge", "strip", "verify", "diff"]
+    static let commands = ["inspect", "check", "merge", "strip", "verify", "diff", "convert"]
 
     // MARK: Options
 
@@ -135,6 +135,16 @@ import Testing
         for name in ["lora-embedding-tied", "lora-monteclora", "lora-pissa"] { keys.formUnion(try merge(name)) }
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
+    }
+
+    @Test func convertsKeysAreDocumented() throws {
+        let directory = try TemporaryDirectory()
+        let keys = try Self.document([
+            "convert", "--json", "Fixtures/dialects/kohya-lora-with-te/adapter", "--to", "peft", "--base",
+            "Fixtures/dialects/kohya-lora-with-te/base", "-o", directory.path("out"),
+        ])
+        #expect(keys.count > 8)
+        #expect(try ManualPage("peftfile-convert").jsonKeys == keys)
     }
 
     @Test func stripsKeysAreDocumented() throws {

@@ -13,6 +13,8 @@ struct BoundAdapter {
     /// Tensors that went into scales and settings, each with the reason.
     private(set) var consumed: [(tensor: ExactString, reason: String)] = []
     private(set) var warnings: [String] = []
+    /// Whether modules stand under names that only a base can turn back.
+    private(set) var hasUnderscoredNames = false
 
     /// - Parameter base: the base whose names the modules get; nil leaves them as the file has them.
     /// - Throws: `.refused` where the file is ambiguous, or a module of a component that the base is has no place.
@@ -30,6 +32,7 @@ struct BoundAdapter {
         consumed = reading.consumed
         warnings = reading.warnings
         var modules = reading.modules
+        hasUnderscoredNames = modules.contains { $0.naming == .underscored }
         if let base {
             let components = try ComponentPlacement(reading.modules, base: base, options: options, path: adapter.path)
             modules = components.placed

@@ -12,6 +12,9 @@ protocol Dialect: Sendable {
     /// What pages and the receipt call it.
     var name: String { get }
 
+    /// Whether files of this dialect may have a config of PEFT beside them.
+    var acceptsPEFTConfig: Bool { get }
+
     /// Whether the file is in this dialect.
     func recognises(_ file: DialectFile) -> Bool
 
@@ -19,6 +22,10 @@ protocol Dialect: Sendable {
     ///
     /// - Throws: `.refused` where the file leaves open what it means; the message names the option that settles it.
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading
+}
+
+extension Dialect {
+    var acceptsPEFTConfig: Bool { false }
 }
 
 /// What is known beside the file when it is read.

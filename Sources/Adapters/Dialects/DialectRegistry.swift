@@ -3,12 +3,15 @@ enum DialectRegistry {
     static let dialects: [any Dialect] = [
         Kohya(),
         MLX(),
+        Torchtune(),
+        AdapterHubLoRA(),
         XLabs(),
         Diffusers(),
+        MergedLinear(),
     ]
 
     /// The dialect of a file without a `peft_type`; nil where its keys are PEFT's or no adapter's.
     static func dialect(of file: DialectFile) -> (any Dialect)? {
-        dialects.first { $0.recognises(file) }
+        dialects.first { (file.config?.peftType == nil || $0.acceptsPEFTConfig) && $0.recognises(file) }
     }
 }

@@ -58,7 +58,8 @@ struct MLX: Dialect {
             }
             reading.modules.append(module)
         }
-        if let layers = try file.config?.count("num_layers") {
+        // Zero and less mean all layers.
+        if let layers = file.config?["num_layers"]?.intValue, layers > 0 {
             let present = Set(order.compactMap { MLX.layer(of: $0.text) }).count
             if present > layers {
                 reading.warnings.append("num_layers is \(layers), and \(present) layers have tensors; all are used")

@@ -48,6 +48,9 @@ struct LoRA: AdapterMethod {
         ("lora_velora_embed", "VeLoRA's projection saves memory in training only"),
     ]
 
+    /// Whether the tensor acts in training only.
+    static func isTrainingState(_ key: AdapterKey) -> Bool { trainingState.contains { $0.prefix == key.component } }
+
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         let config = try adapter.config.map { try LoRAConfig($0, options: BindingOptions(baseRole: .residual)) }
         let modules = try LoRAModule.collect(from: adapter)

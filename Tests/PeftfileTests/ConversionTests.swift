@@ -1,0 +1,144 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// Conversions there and back: the updates are the same, by the product comparison of `diff` and by the bytes.
+@Suite struct ConversionTests {
+    private func convert(
+        _ path: String, to target: ConversionTarget, base: String? = nil, as output: String
+    ) throws -> AdapterConversion {
+        let conversion = try AdapterConversion(
+            Adapter(path: path), to: target, base: try base.map { try Checkpoint.open($0) })
+        _ = try ConversionExecutor(conversion: conversion, target: output).run()
+        return conversion
+    }
+
+    private func refusal(_ path: String, to target: ConversionTarget, base: String? = nil) -> String? {
+        do {
+            _ = try AdapterConversion(Adapter(path: path), to: target, base: try base.map { try Checkpoint.open($0) })
+            return nil
+        } catch {
+            return (error as? PeftfileError)?.rule ?? "\(error)"
+        }
+    }
+
+    @Test(arguments: [
+        "lora-linear-bf16", "lora-linear-f16-af16", "lora-rank-pattern", "lora-alpha-pattern-rslora", "lora-rslora",
+        "lora-conv1d-whisper", "lora-gpt2", "lora-r64", "dora-linear-f32", "dora-conv2d", "lora-sharded-bf16", "lora-t5",
+    ]) func throughKohyaAndBackIsExact(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        _ = try convert(merge.adapter, to: .kohya, as: directory.path("kohya"))
+        let there = try Adapter(path: directory.path("kohya"))
+        #expect(["kohya", "lycoris"].contains(there.dialectName))
+        _ = try convert(directory.path("kohya"), to: .peft, base: merge.base, as: directory.path("peft"))
+        try expectSame(merge.adapter, directory.path("peft"))
+    }
+
+    @Test(arguments: ["lora-linear-bf16", "lora-linear-f16-af16", "dora-linear-f32", "lora-rslora"])
+    func throughMLXAndBackIsExact(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        _ = try convert(merge.adapter, to: .mlx, as: directory.path("mlx"))
+        #expect(try Adapter(path: directory.path("mlx")).dialectName == "mlx")
+        _ = try convert(directory.path("mlx"), to: .peft, as: directory.path("peft"))
+        try expectSame(merge.adapter, directory.path("peft"))
+    }
+
+    @Test(arguments: ["lora-linear-bf16", "lora-rank-pattern", "dora-conv2d"])
+    func throughDiffusersAndBackIsExact(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        _ = try convert(merge.adapter, to: .diffusers, as: directory.path("diffusers"))
+        #expect(try Adapter(path: directory.path("diffusers")).dialectName == "diffusers")
+        _ = try convert(directory.path("diffusers"), to: .peft, base: merge.base, as: directory.path("peft"))
+        try expectSame(merge.adapter, directory.path("peft"))
+    }
+
+    /// Same tensors, and by `diff` the same updates: each scale, and each product of factors.
+    private func expectSame(_ first: String, _ second: String) throws {
+        let diff = try Tool.run(["diff", first, second, "--json"])
+        #expect(diff.status == 0, "\(diff.output)\(diff.errors)")
+        let a = try PortableAdapter(Adapter(path: first), base: nil).modules
+        let b = try PortableAdapter(Adapter(path: second), base: nil).modules
+        #expect(Dictionary(uniqueKeysWithValues: a.map { ($0.path, $0.scale) })
+            == Dictionary(uniqueKeysWithValues: b.map { ($0.path, $0.scale) }))
+        #expect(!a.isEmpty)
+    }
+
+    @Test(arguments: ["kohya-lora", "kohya-lora-f16", "kohya-lora-noalpha", "diffusers-lora", "diffusers-lora-old", "mlx-lora", "mlx-dora"])
+    func intoPEFTAndMergedIsTheMerge(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        let base = Fixtures.path("dialects/\(name)/base")
+        _ = try convert(Fixtures.path("dialects/\(name)/adapter"), to: .peft, base: base, as: directory.path("peft"))
+        let binding = try Binding(base: .open(base), adapters: [Adapter(path: directory.path("peft"))])
+        _ = try PlanExecutor(plan: .merge(binding), target: directory.path("out")).run()
+        let result = try Checkpoint.open(directory.path("out"))
+        let expected = try Checkpoint.open(Fixtures.path("dialects/\(name)/expected/merged.safetensors"))
+        for tensor in result.tensors {
+            #expect(try result.read(tensor) == expected.read(#require(expected[tensor.name])), "\(tensor.name)")
+        }
+    }
+
+    @Test func namesWithUnderscoresNeedTheBase() {
+        #expect(refusal(Fixtures.path("dialects/kohya-lora/adapter"), to: .peft) == "BaseNeeded")
+    }
+
+    @Test(arguments: [
+        ("lora-mts", ConversionTarget.kohya), ("lora-pissa", .mlx), ("dora-embedding", .kohya), ("dora-conv2d", .mlx),
+        ("lora-rank-pattern", .mlx), ("loha-linear", .diffusers), ("lora-lora-bias", .kohya),
+    ]) func whatTheTargetCannotHoldIsRefused(_ name: String, _ target: ConversionTarget) throws {
+        #expect(refusal(try MergeCase(name).adapter, to: target) == "NotConvertible")
+    }
+
+    // MARK: Repair
+
+    @Test(arguments: [
+        ("base_model.model.base_model.model.a.q.lora_A.weight", "base_model.model.a.q.lora_A.weight"),
+        ("a.q.lora_A.weight", "base_model.model.a.q.lora_A.weight"),
+        ("pretrained.base_model.model.a.q.lora_B.weight", "base_model.model.a.q.lora_B.weight"),
+        ("module._orig_mod.base_model.model.a._fsdp_wrapped_module.q.lora_A.default.weight", "base_model.model.a.q.lora_A.weight"),
+        ("base_model.model.e.lora_embedding_A.mine", "base_model.model.e.lora_embedding_A"),
+        ("base_model.model.score.modules_to_save.default.weight", "base_model.model.score.weight"),
+        ("base_model.vera_A", "base_model.vera_A"),
+        ("prompt_embeddings", "prompt_embeddings"),
+    ]) func keysAreRepaired(_ stored: ExactString, _ repaired: ExactString) {
+        #expect(KeyRepair.name(of: AdapterKey(stored)) == repaired)
+    }
+
+    @Test func aRepairSaysWhatItChanged() throws {
+        let model = try SmallModel()
+        try model.adapter([
+            SmallModel.tensor("base_model.model.a.q.lora_A.default.weight", [2, 4], seed: 1),
+            SmallModel.tensor("base_model.model.a.q.lora_B.default.weight", [4, 2], seed: 2),
+            SmallModel.tensor("score.original_module.weight", [2, 4], seed: 3),
+            SmallModel.tensor("score.modules_to_save.default.weight", [2, 4], seed: 4),
+        ], config: #""modules_to_save": ["score"]"#)
+        let output = model.directory.path("repaired")
+        let conversion = try convert(model.directory.path("adapter"), to: .peft, as: output)
+        #expect(conversion.outputs.map(\.name) == [
+            "base_model.model.a.q.lora_A.weight", "base_model.model.a.q.lora_B.weight", "base_model.model.score.weight",
+        ])
+        #expect(conversion.notes.count == 4)
+        let repaired = try Adapter(path: output)
+        #expect(repaired.warnings.isEmpty && repaired.keys.count == 3)
+        #expect(try repaired.checkpoint.numbers("base_model.model.score.weight") == SmallTensor.numbers(8, seed: 4))
+    }
+
+    // MARK: Loaders
+
+    @Test(arguments: [
+        ("lora-linear-bf16", ConversionLoader.vllm, true), ("lora-linear-bf16", .llamaCpp, true), ("lora-rslora", .vllm, true),
+        ("lora-rslora", .llamaCpp, false), ("dora-linear-f32", .vllm, false), ("dora-linear-f32", .llamaCpp, false),
+        ("lora-rank-pattern", .vllm, false), ("lora-mts", .vllm, false), ("lora-conv2d", .llamaCpp, false),
+        ("loha-linear", .vllm, false), ("lora-linear-bf16", .mlx, false),
+    ]) func loadersGetWhatTheyCanServe(_ name: String, _ loader: ConversionLoader, _ isServable: Bool) throws {
+        let conversion = try AdapterConversion(Adapter(path: MergeCase(name).adapter), to: .peft)
+        if isServable {
+            try conversion.requireServable(by: loader)
+        } else {
+            let error = #expect(throws: PeftfileError.self) { try conversion.requireServable(by: loader) }
+            #expect(error?.rule == "LoaderCannot" && error?.help != nil)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// torchtune, loralib and AdapterHub against plain loops, and what needs an option to be told.
+@Suite struct OtherDialectTests {
+    private let config = #"{"model_type": "llama", "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": false}"#
+
+    @Test func torchtunesQueriesAreTurnedByHeads() throws {
+        let base = SmallModel.tensor("model.layers.0.self_attn.q_proj.weight", [8, 3], seed: 1)
+        let mlp = SmallModel.tensor("model.layers.0.mlp.gate_proj.weight", [5, 3], seed: 2)
+        let adapter = [
+            SmallModel.tensor("layers.0.attn.q_proj.lora_a.weight", [2, 3], seed: 3),
+            SmallModel.tensor("layers.0.attn.q_proj.lora_b.weight", [8, 2], seed: 4),
+            SmallModel.tensor("layers.0.mlp.w1.lora_a.weight", [2, 3], seed: 5),
+            SmallModel.tensor("layers.0.mlp.w1.lora_b.weight", [5, 2], seed: 6),
+        ]
+        let model = try DialectModel(
+            base: [base, mlp], adapter: adapter,
+            config: #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "gate_proj"]}"#, baseConfig: config)
+        let result = try model.merged()
+        // view(heads, d/2, 2, r).transpose(1, 2): row h·4 + g·2 + i comes from h·4 + 2i + g.
+        let b = (0..<8).flatMap { row in
+            let (h, g, i) = (row / 4, row % 4 / 2, row % 2)
+            let source = h * 4 + 2 * i + g
+            return Array(adapter[1].values[(2 * source)..<(2 * source + 2)])
+        }
+        let update = Plain.product(b, adapter[0].values, 8, 2, 3)
+        #expect(try result.numbers(base.name) == Plain.sum(base.values, update, scale: 2))
+        let other = Plain.product(adapter[3].values, adapter[2].values, 5, 2, 3)
+        #expect(try result.numbers(mlp.name) == Plain.sum(mlp.values, other, scale: 2))
+
+        let bare = try DialectModel(base: [base, mlp], adapter: adapter, baseConfig: config)
+        #expect(bare.refusal()?.rule == "ScaleMissing" && bare.refusal()?.help?.contains("--scale") == true)
+        let blind = try DialectModel(base: [base, mlp], adapter: adapter)
+        #expect(blind.refusal(BindingOptions(scale: 2))?.rule == "HeadsUnknown")
+    }
+
+    private let fused = SmallModel.tensor("attn.qkv.weight", [9, 4], seed: 1)
+    private let a = SmallModel.tensor("attn.qkv.lora_A", [4, 4], seed: 2)
+    private let b = SmallModel.tensor("attn.qkv.lora_B", [6, 2], seed: 3)
+
+    /// Two parts of three: the first and the last.
+    private var update: [Double] {
+        let first = Plain.product(Array(b.values[0..<6]), Array(a.values[0..<8]), 3, 2, 4)
+        let last = Plain.product(Array(b.values[6..<12]), Array(a.values[8..<16]), 3, 2, 4)
+        return first + [Double](repeating: 0, count: 12) + last
+    }
+
+    @Test func mergedLinearNeedsToKnowItsParts() throws {
+        let model = try DialectModel(base: [fused], adapter: [a, b])
+        #expect(model.refusal()?.rule == "ScaleMissing")
+        var options = BindingOptions(scale: 3)
+        let error = model.refusal(options)
+        #expect(error?.rule == "EnableLoRA" && error?.help?.contains("--enable-lora") == true)
+        options.enableLoRA = [true, true, true]
+        #expect(model.refusal(options)?.rule == "EnableLoRA")
+        options.enableLoRA = [true, false, true]
+        #expect(try model.merged(options).numbers(fused.name) == Plain.sum(fused.values, update, scale: 3))
+    }
+
+    @Test func adapterHubSaysWhichPartsAreAdapted() throws {
+        func named(_ tensor: SmallTensor, _ name: ExactString) -> SmallTensor {
+            SmallTensor(name: name, shape: tensor.shape, values: tensor.values)
+        }
+        let adapter = [named(a, "attn.qkv.loras.mine.lora_A"), named(b, "attn.qkv.loras.mine.lora_B")]
+        func config(_ more: String) -> String {
+            #"{"config": {"architecture": "lora", "alpha": 6, "r": 2, "attn_matrices": ["q", "v"]\#(more)}, "name": "mine"}"#
+        }
+        let model = try DialectModel(base: [fused], adapter: adapter, config: config(""))
+        #expect(try model.merged().numbers(fused.name) == Plain.sum(fused.values, update, scale: 3))
+        let gated = try DialectModel(base: [fused], adapter: adapter, config: config(#", "use_gating": true"#))
+        #expect(gated.refusal()?.rule == "MethodUnsupported")
+    }
+
+    @Test func unslothsExpertsNeedTheirOrder() throws {
+        let model = try SmallModel()
+        let base = SmallModel.tensor("model.layers.0.mlp.experts.down_proj", [2, 3, 5], seed: 1)
+        try model.base([base], config: #"{"model_type": "qwen3_moe"}"#)
+        let a = SmallModel.tensor("model.layers.0.mlp.experts.lora_A.weight", [4, 5], seed: 2)
+        let b = SmallModel.tensor("model.layers.0.mlp.experts.lora_B.weight", [3, 4], seed: 3)
+        try model.adapter(
+            [a, b],
+            config: #""target_parameters": ["mlp.experts.down_proj"], "peft_version": "0.19.1", "auto_mapping": {"unsloth_fixed": true}"#)
+        #expect(model.refusal() == "ExpertOrder")
+        for order in BindingOptions.ExpertOrder.allCases {
+            var options = BindingOptions()
+            options.expertOrder = order
+            let result = try model.merged(options: options, as: order.rawValue)
+            var update: [Double] = []
+            for expert in 0..<2 {
+                var own: [Double] = []
+                for row in 0..<3 {
+                    for k in 0..<2 { own.append(b.values[row * 4 + (order == .rankMajor ? k * 2 + expert : expert * 2 + k)]) }
+                }
+                update += Plain.product(own, Array(a.values[(expert * 10)..<(expert * 10 + 10)]), 3, 2, 5)
+            }
+            #expect(try result.numbers(base.name) == Plain.sum(base.values, update, scale: 3))
+        }
+    }
+}
