@@ -8,17 +8,7 @@ struct MergeCase: CustomStringConvertible {
     private let file: JSONValue
 
     /// All cases.
-    static let all = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
-
-    /// Cases of methods whose arithmetic is not here yet.
-    static let unbuilt = all.filter { name in unbuiltFamilies.contains { name == $0 || name.hasPrefix($0 + "-") } }
-
-    /// Cases that this version merges or refuses for good.
-    static let names = all.filter { !unbuilt.contains($0) }
-
-    private static let unbuiltFamilies = [
-        "fourierft", "pvera", "randlora", "tinylora", "unilora", "vblora", "vera", "waveft",
-    ]
+    static let names = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
 
     init(_ name: String) throws {
         self.name = name

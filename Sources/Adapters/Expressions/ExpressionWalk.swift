@@ -256,6 +256,12 @@ extension ConstantMatrix {
         case .filled(let value, _, let columns): [Double](repeating: value, count: range.count * columns)
         case .table(let table, _, let columns):
             Array(table.values[(range.lowerBound * columns)..<(range.upperBound * columns)])
+        case .waves(let period, let rows, let columns):
+            range.flatMap { row in
+                (0..<columns.count).map { column in
+                    period.values[rows.index(row) * columns.index(column) % period.values.count]
+                }
+            }
         }
     }
 }
