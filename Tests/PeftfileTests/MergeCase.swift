@@ -10,14 +10,20 @@ struct MergeCase: CustomStringConvertible {
     /// All cases.
     static let names = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
 
-    init(_ name: String) throws {
+    /// The cases of Fixtures/projections, which are of the same form.
+    static let projections = (try? FileSystem.list(Fixtures.path("projections"))) ?? []
+
+    private let folder: String
+
+    init(_ name: String, in folder: String = "merge") throws {
         self.name = name
         description = name
-        file = try JSONValue.parse(TestFile.bytes(Fixtures.path("merge/\(name)/case.json")), file: name)
+        self.folder = Fixtures.path("\(folder)/\(name)")
+        file = try JSONValue.parse(TestFile.bytes("\(self.folder)/case.json"), file: name)
     }
 
-    var base: String { Fixtures.path("merge/\(name)/base") }
-    var adapter: String { Fixtures.path("merge/\(name)/adapter") }
+    var base: String { "\(folder)/base" }
+    var adapter: String { "\(folder)/adapter" }
 
     /// Cases that no tool can merge, those whose result rests on a choice that no file tells, and those that wait for a
     /// reader of torch files.
@@ -30,7 +36,7 @@ struct MergeCase: CustomStringConvertible {
     }
 
     func expected() throws -> Checkpoint {
-        try Checkpoint.open(Fixtures.path("merge/\(name)/expected/merged.safetensors"))
+        try Checkpoint.open("\(folder)/expected/merged.safetensors")
     }
 
     var dropped: Set<ExactString> {

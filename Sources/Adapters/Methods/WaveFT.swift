@@ -17,6 +17,7 @@ import Tensors
 /// Order: f[a]·g[b], times c; at one place sums by k, then a, then b; the scale last.
 /// Config: `scaling`, `random_loc_seed`, `wavelet_family`, `use_idwt`; `n_frequency`, `n_frequency_pattern` are told by the
 /// tensor and held against it, `proportional_parameters` is told by it alone.
+/// PEFT's padding for `coif5` makes an update smaller than the weight, and its merge fails; so it is refused.
 /// Source: `WaveFTLayer.update_layer`, `get_delta_weight` in peft/tuners/waveft/layer.py, `waverec2d` in waverec2d.py.
 struct WaveFT: ModuleMethod {
     let name = "WaveFT"
@@ -54,15 +55,11 @@ struct WaveFT: ModuleMethod {
         let family = module.config["wavelet_family"]?.stringValue ?? "db1"
         guard let low = Wavelets.lowPass(family) else {
             throw module.refusal(
-                "is transformed by the wavelet \"\(family.printable)\", of which PEFT has no filter", rule: "WaveletFamily")
+                "is transformed by the wavelet \"\(family.printable)\", with which PEFT merges nothing", rule: "WaveletFamily",
+                help: "PEFT has no filter for it, or one that makes an update smaller than the weight")
         }
         let length = low.count
-        let rows = Side(weight.rows, family, length), columns = Side(weight.columns, family, length)
-        guard rows.rest >= 0, columns.rest >= 0 else {
-            throw module.refusal(
-                "is transformed by \"\(family)\", for which PEFT makes an update smaller than the weight and fails",
-                rule: "WaveletFamily")
-        }
+        let rows = Side(weight.rows, length), columns = Side(weight.columns, length)
         let high = Wavelets.highPass(low)
         // The four products of filters, rows by rows: left above, right above, left below, right below.
         let products = [(low, low), (high, low), (low, high), (high, high)].flatMap { f, g in
@@ -97,12 +94,12 @@ struct WaveFT: ModuleMethod {
         private let offset: Int
         private let half: Int
         /// How much the reconstruction is longer than the weight.
-        let rest: Int
+        private let rest: Int
         /// How much of it is cut off in front.
         let cut: Int
 
-        init(_ size: Int, _ family: String, _ length: Int) {
-            var padded = size + Wavelets.reduction(family, length: length)
+        init(_ size: Int, _ length: Int) {
+            var padded = size + length - 2
             if padded % 2 != 0 { padded += 1 }
             half = padded / 2
             offset = (padded - size) / 2

@@ -2,7 +2,9 @@
 /// filters of (I. Daubechies, "Ten Lectures on Wavelets", tables 6.1, 6.3 and 8.1, in the signs and order of PyWavelets).
 ///
 /// The numbers are the float64 nearest to the published decimals; those of the coiflets, published for the sum 1, are
-/// multiplied by √2 in float64, as `Wavelet` in peft/tuners/waveft/wavelet.py does.
+/// multiplied by √2 in float64, as `Wavelet` in peft/tuners/waveft/wavelet.py does. Two of PEFT's rows are misprinted: its
+/// `coif4` is no orthogonal filter (its sum is off by 0.034), and stands here as PEFT has it, since adapters were trained by
+/// it; with its `coif5` no layer can be merged.
 enum Wavelets {
     /// The low-pass filter; `haar` is `db1`.
     static func lowPass(_ name: String) -> [Double]? { filters[name == "haar" ? "db1" : name] }
@@ -11,10 +13,6 @@ enum Wavelets {
     static func highPass(_ lowPass: [Double]) -> [Double] {
         lowPass.reversed().enumerated().map { $0 & 1 == 0 ? $1 : -$1 }
     }
-
-    /// By how much a side of the spectrum exceeds that of the weight: what the reconstruction takes off, but for `coif5`, of
-    /// which PEFT expects less. Source: `WAVELET_REDUCTIONS` in peft/tuners/waveft/constants.py.
-    static func reduction(_ name: String, length: Int) -> Int { name == "coif5" ? 28 : length - 2 }
 
     private static let filters: [String: [Double]] = [
         "db1": [
@@ -136,20 +134,6 @@ enum Wavelets {
             -0.010417174666056649, -0.0032702731315608483, 0.0020166775120449105, 0.0006600112966963782,
             -0.00017960623150243602, -0.0001598819866911797, 4.3110389559021745e-05, 1.791447688858775e-05,
             -2.2414246658720156e-06, -1.5895026298510706e-06,
-        ],
-        "coif5": [
-            -0.00020435275475840417, 0.0003594435182401983, 0.0021236103520288515, -0.004159358882586693,
-            -0.01015089565319003, 0.0235896855805574, 0.02748274935347108, -0.09183188210732418, -0.05126494901986978,
-            0.4214959750180438, 0.7884122236442312, 0.43461108487233163, -0.0665925373261814, -0.09742591124985338,
-            0.029270463596766775, 0.030604527112076528, -0.011467769117258803, -0.007054342992912432,
-            0.003462972633345625, 0.0019933487097862947, -0.000797305587514437, -0.00040432429065780583,
-            0.00018016568151754526, 7.659753172798574e-05, -2.4563022029455884e-05, -1.96951327170571e-05,
-            5.065805633959881e-06, 2.706837137999904e-06, -4.4211835056308547e-07, -4.812658626382732e-07,
-            8.45926907081045e-08, 6.647005671560187e-08, -8.709597862071148e-09, -1.3047018274756225e-08,
-            1.4544989552963826e-09, 1.6528397213573472e-09, -1.3390659555237858e-10, -2.2953015830108713e-10,
-            2.132161260573381e-11, 2.2303548538959977e-11, -1.5342809565877744e-12, -2.7841053597426e-12,
-            1.3964741573263992e-13, 2.782249961319575e-13, -1.1343520326364662e-14, -2.974148934954628e-14,
-            1.0237332141210804e-15, 2.7481118365347826e-15,
         ],
     ]
 }

@@ -29,7 +29,8 @@ enum TorchPermutation {
         return result
     }
 
-    private static func insideOut(_ count: Int, of size: Int, _ generator: inout MersenneTwister) -> [Int] {
+    /// The way of the larger sizes.
+    static func insideOut(_ count: Int, of size: Int, _ generator: inout MersenneTwister) -> [Int] {
         var result: [Int] = []
         result.reserveCapacity(count)
         for step in 0..<size {

@@ -1,8 +1,9 @@
 /// `Tensor.uniform_(from, to)` on the CPU: one draw for each element in order, whatever the size.
 ///
-/// An element is `(bits mod 2²⁴)·2⁻²⁴·(to − from) + from`, in float32 with one rounding for each operation. A bfloat16
-/// element is that number rounded once more, and `from` where rounding made it `to`; torch before 2.6 or so drew 8 bits for
-/// it instead. Source: `uniform_kernel` in aten/src/ATen/native/cpu/DistributionTemplates.h, `uniform_real` in
+/// An element is `(bits mod 2²⁴)·2⁻²⁴·(to − from) + from` in float32, product and sum in one rounding: so the kernels for
+/// x86-64 with AVX2 are compiled, while those for processors without FMA round twice. A bfloat16 element is that number
+/// rounded once more. What rounding made `to` becomes `from`. (Torch of 2024 and before drew 8 bits for a bfloat16.)
+/// Source: `uniform_kernel` in aten/src/ATen/native/cpu/DistributionTemplates.h, `uniform_real` in
 /// aten/src/ATen/core/TransformationHelper.h.
 enum TorchUniform {
     /// Float32 elements.
@@ -12,8 +13,8 @@ enum TorchUniform {
 
     static func single(from: Float, to: Float, _ generator: inout MersenneTwister) -> Float {
         let unit = Float(generator.random() & 0xff_ffff) * 0x1p-24
-        // Two roundings: torch is compiled without contraction to a fused multiply-add.
-        return unit * (to - from) + from
+        let value = from.addingProduct(unit, to - from)
+        return value == to ? from : value
     }
 
     /// Bfloat16 elements, as the float32 numbers that they are.
@@ -21,7 +22,7 @@ enum TorchUniform {
         let (low, high) = (BrainFloat.rounded(from), BrainFloat.rounded(to))
         return (0..<max(0, count)).map { _ in
             let value = BrainFloat.rounded(single(from: from, to: to, &generator))
-            return value < high ? value : low
+            return value == high ? low : value
         }
     }
 
