@@ -2,11 +2,12 @@ import Peftfile
 import TestSupport
 import Testing
 
-/// Every LoRA-family case that the real libraries wrote: merged, compared with the expected values, and verified.
+/// Every case that the real libraries wrote: merged, compared with the expected values, and verified.
 @Suite struct MergeFixtureTests {
     @Test func allCasesAreThere() {
         // The set is copied whole; a lost folder must not turn into fewer tests.
         #expect(MergeCase.names.count == 180)
+        #expect(MergeCase.projections.count == 26)
     }
 
     @Test(arguments: MergeCase.names) func mergesOrRefuses(_ name: String) throws { try check(MergeCase(name)) }

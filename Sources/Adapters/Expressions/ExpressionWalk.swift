@@ -250,6 +250,17 @@ private struct AxisOrder {
 }
 
 extension ConstantMatrix {
+    private func waves(_ period: [Double], _ rows: [Int], _ columns: [Int]) -> [Double] {
+        [Double](unsafeUninitializedCapacity: rows.count * columns.count) { buffer, count in
+            for (i, row) in rows.enumerated() {
+                for (j, column) in columns.enumerated() {
+                    buffer[i * columns.count + j] = period[row * column % period.count]
+                }
+            }
+            count = rows.count * columns.count
+        }
+    }
+
     func elements(rows range: Range<Int>) -> [Double] {
         switch self {
         case .identity(let size): range.flatMap { row in (0..<size).map { $0 == row ? 1 : 0 } }
@@ -257,11 +268,7 @@ extension ConstantMatrix {
         case .table(let table, _, let columns):
             Array(table.values[(range.lowerBound * columns)..<(range.upperBound * columns)])
         case .waves(let period, let rows, let columns):
-            range.flatMap { row in
-                (0..<columns.count).map { column in
-                    period.values[rows.index(row) * columns.index(column) % period.values.count]
-                }
-            }
+            waves(period.values, range.map { rows.index($0) }, (0..<columns.count).map { columns.index($0) })
         }
     }
 }
