@@ -1,5 +1,5 @@
 public import ByteAccess
-import Tensors
+public import Tensors
 
 /// A fine-tuning method as adapter files store it: which keys it has, and what they do to the base's parameters.
 ///
@@ -146,16 +146,23 @@ public struct BindingContext: Sendable {
     /// modules share one prefix form. A request in the second list may stay without a place: a head that the base
     /// lacks. Every other one that is missing or ambiguous throws.
     public var resolve: @Sendable ([ParameterRequest], [ParameterRequest]) throws -> [ParameterRequest: ParameterPlace]
+    /// The base's tensors, for adapters whose files do not name their modules.
+    public var base: BaseDirectory
+    /// The type in which the base stores a tensor; nil where it has none of this name.
+    public var dtype: @Sendable (ExactString) -> DType?
 
     public init(
-        adapterIndex: Int, weight: Double, options: BindingOptions,
+        adapterIndex: Int, weight: Double, options: BindingOptions, base: BaseDirectory,
         elements: @escaping @Sendable (ExactString) throws -> [Double],
+        dtype: @escaping @Sendable (ExactString) -> DType?,
         resolve: @escaping @Sendable ([ParameterRequest], [ParameterRequest]) throws -> [ParameterRequest: ParameterPlace]
     ) {
         self.adapterIndex = adapterIndex
         self.weight = weight
         self.options = options
         self.elements = elements
+        self.base = base
+        self.dtype = dtype
         self.resolve = resolve
     }
 }

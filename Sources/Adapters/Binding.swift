@@ -115,6 +115,7 @@ public struct Binding: Sendable {
             fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false)
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
+            base: view.directory,
             elements: { [base] name in
                 guard let stored = view[name]?.stored, stored.dtype.isMergeable else {
                     throw PeftfileError(
@@ -123,7 +124,7 @@ public struct Binding: Sendable {
                 }
                 return try Conversion.widened(
                     base.read(stored), as: stored.dtype, count: stored.info.elementCount)
-            }
+            }, dtype: { view[$0]?.stored.dtype }
         ) { required, optional in
             try Binding.resolve(required, optional: optional, resolver)
         }

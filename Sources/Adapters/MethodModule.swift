@@ -15,13 +15,24 @@ struct MethodModule {
     private let own: [String: TensorInfo]
     /// Tensors of the whole adapter, which stand at no module: `vera_A`.
     private let common: [String: TensorInfo]
+    /// The adapter's modules in the base; nil until they are known.
+    private(set) var scope: AdapterScope?
+
+    /// The same module among the others of its adapter.
+    func inside(_ scope: AdapterScope) -> MethodModule {
+        var copy = self
+        copy.scope = scope
+        return copy
+    }
 
     /// Gathers the modules in file order.
     ///
+    /// - Parameter paths: the modules, where not their tensors but something else tells them.
     /// - Throws: `.refused` where two of a module's tensors have one name.
     static func collect(
         from adapter: Adapter, config: AdapterConfig, components: Set<String>, adapterIndex: Int = 0,
-        options: BindingOptions = BindingOptions()
+        options: BindingOptions = BindingOptions(),
+        paths: [ExactString]? = nil
     ) throws -> [MethodModule] {
         var order: [ExactString] = []
         var tensors: [ExactString: [String: TensorInfo]] = [:]
@@ -33,7 +44,7 @@ struct MethodModule {
             tensors[key.module, default: [:]][name] = info
         }
         let common = tensors[ExactString("")] ?? [:]
-        return order.filter { !$0.text.isEmpty }.map {
+        return (paths ?? order).filter { !$0.text.isEmpty }.map {
             MethodModule(
                 path: $0, config: config, options: options, adapter: adapter, adapterIndex: adapterIndex, own: tensors[$0] ?? [:],
                 common: common)
@@ -51,6 +62,45 @@ struct MethodModule {
 
     /// The names of the module's own tensors, sorted.
     var names: [String] { own.keys.sorted() }
+
+    /// A tensor of the whole adapter, or what PEFT saved in its place: a copy at every module that uses it.
+    ///
+    /// - Throws: `.refused` where the adapter's tensor and the module's copy differ.
+    func shared(_ name: String) throws -> TensorInfo? {
+        guard let info = common[name] else { return own[name] }
+        if let copy = own[name] {
+            guard let one = adapter.checkpoint[info.name], let other = adapter.checkpoint[copy.name],
+                one.dtype == other.dtype, one.shape == other.shape,
+                try adapter.checkpoint.read(one) == adapter.checkpoint.read(other)
+            else {
+                throw PeftfileError(
+                    .refused, "differs from \"\(info.name.text.printable)\", of which it is a copy", tensor: copy.name,
+                    rule: "ProjectionMismatch", help: "save the adapter again; both are one tensor in memory")
+            }
+        }
+        return info
+    }
+
+    /// A tensor's elements, widened to float64.
+    func numbers(_ info: TensorInfo) throws -> [Double] {
+        guard info.dtype.isMergeable, let stored = adapter.checkpoint[info.name] else {
+            throw PeftfileError(
+                .refused, "has dtype \(info.dtype.rawValue), and F64, F32, F16 or BF16 is needed", tensor: info.name,
+                rule: "FactorDType")
+        }
+        return try Conversion.widened(adapter.checkpoint.read(stored), as: info.dtype, count: info.elementCount)
+    }
+
+    /// A stored tensor as a matrix of its first dimension by the product of the others.
+    func matrix(of info: TensorInfo, _ shape: Shape? = nil) throws -> MatrixExpression {
+        guard info.dtype.isMergeable else {
+            throw PeftfileError(
+                .refused, "has dtype \(info.dtype.rawValue), and a factor must be F64, F32, F16 or BF16",
+                tensor: info.name, rule: "FactorDType")
+        }
+        if let shape, info.shape != shape { throw misfit(info, "shape \(shape)") }
+        return .stored(Factor(adapter: adapterIndex, info: info))
+    }
 
     /// Whether the module has a tensor.
     func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
@@ -79,14 +129,7 @@ struct MethodModule {
     /// - Parameter shape: the shape that it must have, where the formula tells.
     /// - Throws: `.refused` where it is missing, has another shape, or no floating-point dtype.
     func matrix(_ name: String, _ shape: Shape? = nil) throws -> MatrixExpression {
-        let info = try tensor(name)
-        guard info.dtype.isMergeable else {
-            throw PeftfileError(
-                .refused, "has dtype \(info.dtype.rawValue), and a factor must be F64, F32, F16 or BF16",
-                tensor: info.name, rule: "FactorDType")
-        }
-        if let shape, info.shape != shape { throw misfit(info, "shape \(shape)") }
-        return .stored(Factor(adapter: adapterIndex, info: info))
+        try matrix(of: tensor(name), shape)
     }
 
     /// A tensor of any shape as one row.

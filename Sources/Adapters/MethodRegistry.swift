@@ -23,6 +23,14 @@ public enum MethodRegistry {
         GraLoRA(),
         BEFT(),
         Supertuning(),
+        VeRA(),
+        PVeRA(),
+        VBLoRA(),
+        RandLoRA(),
+        FourierFT(),
+        WaveFT(),
+        UniLoRA(),
+        TinyLoRA(),
         RoAd(),
         GLoRA(),
         OSF(),
@@ -37,9 +45,6 @@ public enum MethodRegistry {
         UnmergeableMethod.lily,
         UnmergeableMethod.shadow,
         UnmergeableMethod.psoft,
-        UnbuiltMethod(peftTypes: [
-            "FOURIERFT", "PVERA", "RANDLORA", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
-        ]),
     ]
 
     /// The method that a `peft_type` names, or nil.

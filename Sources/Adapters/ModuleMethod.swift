@@ -15,6 +15,11 @@ protocol ModuleMethod: AdapterMethod {
     /// Its tensors, as their keys name them after the module's path: `hada_w1_a`, `oft_R`.
     var components: Set<String> { get }
 
+    /// The modules that the adapter changes: those that have tensors, unless the method tells them otherwise.
+    ///
+    /// - Parameter context: nil where there is no base.
+    func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule]
+
     /// The sides of the update that the module's tensors tell, in the (out, in) orientation, in of a convolution being
     /// in·k…; of an embedding (vocabulary, width). A side that is nil is taken from the base.
     func extent(of module: MethodModule) throws -> UpdateExtent
@@ -35,6 +40,8 @@ protocol ModuleMethod: AdapterMethod {
 struct UpdateExtent {
     var rows: Int?
     var columns: Int?
+    /// Whether the module is a Linear or Conv1D whose update is (out, in), although no tensor tells its sides.
+    var isLayer = false
 }
 
 /// The weight that an update changes.
@@ -52,6 +59,8 @@ struct ModuleWeight {
     let stored: MatrixExpression?
     /// Reads the elements (rows × columns), where there is a bias with that as one more column; nil where `stored` is.
     var values: (() throws -> [Double])?
+    /// The type in which the base stores the weight.
+    var dtype: DType?
 
     var isConvolution: Bool { shape.count > 2 }
     /// The base's own elements, as the update sees them.
@@ -86,9 +95,15 @@ extension ModuleMethod {
 
     func details(of module: MethodModule) throws -> [TargetDetail] { [] }
 
-    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+    func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
         guard let config = adapter.config else { return [] }
-        return try MethodModule.collect(from: adapter, config: config, components: components).map(target)
+        return try MethodModule.collect(
+            from: adapter, config: config, components: components, adapterIndex: context?.adapterIndex ?? 0,
+            options: context?.options ?? BindingOptions())
+    }
+
+    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+        try modules(of: adapter, in: nil).map(target)
             + SavedParameters.targets(of: adapter)
     }
 
@@ -101,7 +116,7 @@ extension ModuleMethod {
         guard let config = adapter.config else { return [] }
         do {
             try config.requireKnownKeys(configKeys)
-            for module in try MethodModule.collect(from: adapter, config: config, components: components) {
+            for module in try modules(of: adapter, in: nil) {
                 _ = try extent(of: module)
             }
             return []
@@ -135,9 +150,7 @@ extension ModuleMethod {
         }
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
-        let modules = try MethodModule.collect(
-            from: adapter, config: config, components: components, adapterIndex: context.adapterIndex,
-            options: context.options)
+        let modules = try modules(of: adapter, in: context)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
             hasBiases: SavedParameters.storesBiases(config))
@@ -145,6 +158,10 @@ extension ModuleMethod {
         let biases = modules.map { ParameterRequest(module: $0.path, parameter: .bias) }
         let places = try context.resolve(requests + saved.required, biases + saved.optional)
         var result = MethodUpdates()
+        let scope = AdapterScope(
+            targets: zip(modules, requests).compactMap { module, request in
+                places[request].map { AdapterScope.Target(module.path, $0.weight(hasBias: false)) }
+            }, base: context.base)
         for ((module, request), bias) in zip(zip(modules, requests), biases) {
             guard let place = places[request] else {
                 throw PeftfileError(
@@ -158,7 +175,8 @@ extension ModuleMethod {
             }
             var weight = place.weight(hasBias: places[bias] != nil)
             weight.values = place.reader(bias: places[bias], updateRows: weight.rows, context)
-            let changes = try changes(of: module, weight: weight)
+            weight.dtype = place.pieces.first.flatMap { context.dtype($0.tensor) }
+            let changes = try changes(of: module.inside(scope), weight: weight)
             let target = try target(module)
             if let taken = changes.taken {
                 let change = ParameterUpdate.Change.decomposition(taken, scale: context.weight)
@@ -185,16 +203,26 @@ extension ModuleMethod {
 
     /// Where each module's weight is to be looked for: with both sides of its update, so that transposed layers are told.
     private func requests(for modules: [MethodModule], _ context: BindingContext) throws -> [ParameterRequest] {
-        func request(_ module: MethodModule, _ update: (rows: Int, columns: Int)?) -> ParameterRequest {
-            ParameterRequest(module: module.path, parameter: .weight, update: update, isEmbedding: module.isEmbedding)
+        func request(
+            _ module: MethodModule, _ update: (rows: Int, columns: Int)?, isLayer: Bool = false
+        ) -> ParameterRequest {
+            var request = ParameterRequest(
+                module: module.path, parameter: .weight, update: update, isEmbedding: module.isEmbedding)
+            request.asksOrientation = isLayer
+            return request
         }
         let extents = try modules.map { try extent(of: $0) }
-        let open = zip(modules, extents).filter { $1.rows == nil || $1.columns == nil }.map { request($0.0, nil) }
+        let open = zip(modules, extents).filter { $1.rows == nil || $1.columns == nil }.map {
+            request($0.0, nil, isLayer: $0.1.isLayer)
+        }
         let shapes = open.isEmpty ? [:] : try context.resolve(open, [])
         return zip(modules, extents).map { module, extent in
             if let rows = extent.rows, let columns = extent.columns { return request(module, (rows, columns)) }
-            guard let place = shapes[request(module, nil)] else { return request(module, nil) }
+            guard let place = shapes[request(module, nil, isLayer: extent.isLayer)] else { return request(module, nil) }
             let (first, second) = place.matrixSize
+            if extent.isLayer, extent.rows == nil, extent.columns == nil {
+                return request(module, place.updateTransposed ? (second, first) : (first, second))
+            }
             let isStraight = extent.rows.map { $0 == first } ?? extent.columns.map { $0 == second } ?? true
             let isTurned = extent.rows.map { $0 == second } ?? extent.columns.map { $0 == first } ?? false
             return request(module, !isStraight && isTurned && place.shape.count == 2 ? (second, first) : (first, second))

@@ -8,8 +8,8 @@ import LinearAlgebra
 ///
 /// Let v be the number computed here and k the one of the defined order, |v − k| ≤ D. Stored numbers have D = 0. An
 /// operation on single elements is the same on both paths, one rounding to nearest: with D = 0 for all that enters it, v
-/// and k are the same number. So only products, whose sums OpenBLAS forms in an order nobody knows, bring differences
-/// in, and from there each operation passes them on:
+/// and k are the same number. So only products, whose sums OpenBLAS forms in an order nobody knows, and eˣ bring
+/// differences in, and from there each operation passes them on:
 ///
 /// | operation | D of the result |
 /// |---|---|
@@ -21,6 +21,7 @@ import LinearAlgebra
 /// | sin, cos, functions between layers | slope·D + twice what ``SecondElementary`` and ours are off by |
 /// | 1 / a | D_a / (|a|·(|a| − D_a)) + 2u·|v| |
 /// | Q of A = Q·R | 0 where D_A is 0, else no bound |
+/// | eˣ | (2D + 2⁻⁴⁷)·|v|, by another series than the merge's; no bound where D > 1 |
 /// | ‖row‖₂ | ‖D_row‖₂ + 2γ(n + 2)·|v| |
 /// | A⁻¹·B | |A⁻¹|·(D_B + D_A·|X| + 2γ(3n + 3)·n·g·Σ|X|), g the largest number of the elimination |
 ///

@@ -5,7 +5,7 @@ extension ElementFunction {
     var isSteady: Bool {
         switch self {
         case .atLeast, .atMost, .relu: true
-        case .reciprocal, .sine, .cosine, .activation: false
+        case .reciprocal, .sine, .cosine, .activation, .exponential: false
         }
     }
 
@@ -26,6 +26,12 @@ extension ElementFunction {
             return (value, (error / (x * (x - error)) + 2 * RoundingError.unit * value) * RoundingError.slack)
         case .sine: return (SecondElementary.sine(x), error + 2 * SecondElementary.angleError)
         case .cosine: return (SecondElementary.cosine(x), error + 2 * SecondElementary.angleError)
+        case .exponential:
+            let value = SecondElementary.exponential(x)
+            // e^D − 1 ≤ 2D for D ≤ 1.
+            guard error <= 1 else { return (value, .infinity) }
+            let moved = value * (2 * error + SecondElementary.exponentialError)
+            return (value, moved * RoundingError.slack + RoundingError.underflow)
         case .activation(let activation):
             let result = PromptRecomputation.apply(activation, to: BoundedNumber(value: x, error: error))
             return (result.value, 2 * result.error)

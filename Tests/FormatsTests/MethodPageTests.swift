@@ -35,7 +35,7 @@ import Testing
 struct MethodPage {
     /// The type names of the methods with a file of their own, in the registry's order.
     static let methods = MethodRegistry.methods.map { "\(type(of: $0))" }
-        .filter { !["UnmergeableMethod", "UnbuiltMethod"].contains($0) }
+        .filter { $0 != "UnmergeableMethod" }
 
     var text: String {
         get throws {
@@ -76,7 +76,7 @@ struct MethodPage {
                     if Self.methods.contains(type) {
                         rows.append("| `\(name)` | [\(type)](#\(type.lowercased())) | merged |")
                     } else {
-                        rows.append("| `\(name)` | | [\(type == "UnbuiltMethod" ? "not built" : "refused")](#not-merged) |")
+                        rows.append("| `\(name)` | | [refused](#not-merged) |")
                     }
                 }
             }

@@ -8,26 +8,22 @@ struct MergeCase: CustomStringConvertible {
     private let file: JSONValue
 
     /// All cases.
-    static let all = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
+    static let names = ((try? FileSystem.list(Fixtures.path("merge"))) ?? []).filter { $0 != "index.json" }
 
-    /// Cases of methods whose arithmetic is not here yet.
-    static let unbuilt = all.filter { name in unbuiltFamilies.contains { name == $0 || name.hasPrefix($0 + "-") } }
+    /// The cases of Fixtures/projections, which are of the same form.
+    static let projections = (try? FileSystem.list(Fixtures.path("projections"))) ?? []
 
-    /// Cases that this version merges or refuses for good.
-    static let names = all.filter { !unbuilt.contains($0) }
+    private let folder: String
 
-    private static let unbuiltFamilies = [
-        "fourierft", "pvera", "randlora", "tinylora", "unilora", "vblora", "vera", "waveft",
-    ]
-
-    init(_ name: String) throws {
+    init(_ name: String, in folder: String = "merge") throws {
         self.name = name
         description = name
-        file = try JSONValue.parse(TestFile.bytes(Fixtures.path("merge/\(name)/case.json")), file: name)
+        self.folder = Fixtures.path("\(folder)/\(name)")
+        file = try JSONValue.parse(TestFile.bytes("\(self.folder)/case.json"), file: name)
     }
 
-    var base: String { Fixtures.path("merge/\(name)/base") }
-    var adapter: String { Fixtures.path("merge/\(name)/adapter") }
+    var base: String { "\(folder)/base" }
+    var adapter: String { "\(folder)/adapter" }
 
     /// Cases that no tool can merge, those whose result rests on a choice that no file tells, and those that wait for a
     /// reader of torch files.
@@ -40,7 +36,7 @@ struct MergeCase: CustomStringConvertible {
     }
 
     func expected() throws -> Checkpoint {
-        try Checkpoint.open(Fixtures.path("merge/\(name)/expected/merged.safetensors"))
+        try Checkpoint.open("\(folder)/expected/merged.safetensors")
     }
 
     var dropped: Set<ExactString> {

@@ -11,9 +11,6 @@ import Testing
         return (file?["types"]?.objectValue?.keys ?? []).map(\.text)
     }()
 
-    /// Types whose arithmetic is not here yet.
-    static let unbuilt = ["FOURIERFT", "PVERA", "RANDLORA", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT"]
-
     @Test func allTypesOfTheLibraryAreThere() { #expect(Self.types.count == 45) }
 
     @Test(arguments: types) func isAMethodFileOrANamedRefusal(_ type: String) throws {
@@ -22,9 +19,7 @@ import Testing
         let method = try #require(methods.first)
         let name = "\(Swift.type(of: method))"
         let directory = "\(Fixtures.repository)/Sources/Adapters/Methods"
-        if name == "UnbuiltMethod" {
-            #expect(Self.unbuilt.contains(type))
-        } else if name == "UnmergeableMethod" {
+        if name == "UnmergeableMethod" {
             let children = Dictionary(uniqueKeysWithValues: Mirror(reflecting: method).children.map { ($0.label ?? "", $0.value) })
             let reason = try #require(children["reason"] as? String)
             #expect(reason.count > 40, "a reason, not a word")

@@ -250,12 +250,25 @@ private struct AxisOrder {
 }
 
 extension ConstantMatrix {
+    private func waves(_ period: [Double], _ rows: [Int], _ columns: [Int]) -> [Double] {
+        [Double](unsafeUninitializedCapacity: rows.count * columns.count) { buffer, count in
+            for (i, row) in rows.enumerated() {
+                for (j, column) in columns.enumerated() {
+                    buffer[i * columns.count + j] = period[row * column % period.count]
+                }
+            }
+            count = rows.count * columns.count
+        }
+    }
+
     func elements(rows range: Range<Int>) -> [Double] {
         switch self {
         case .identity(let size): range.flatMap { row in (0..<size).map { $0 == row ? 1 : 0 } }
         case .filled(let value, _, let columns): [Double](repeating: value, count: range.count * columns)
         case .table(let table, _, let columns):
             Array(table.values[(range.lowerBound * columns)..<(range.upperBound * columns)])
+        case .waves(let period, let rows, let columns):
+            waves(period.values, range.map { rows.index($0) }, (0..<columns.count).map { columns.index($0) })
         }
     }
 }

@@ -64,6 +64,7 @@ extension ElementFunction {
         case .sine: Elementary.sine(x)
         case .cosine: Elementary.cosine(x)
         case .activation(let activation): activation.apply(x)
+        case .exponential: Elementary.exp(x)
         }
     }
 }

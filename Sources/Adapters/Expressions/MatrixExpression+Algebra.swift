@@ -67,6 +67,8 @@ extension MatrixExpression {
         case .constant(.identity): return self
         case .constant(.filled(let value, let rows, let columns)):
             return .constant(.filled(value, rows: columns, columns: rows))
+        case .constant(.waves(let period, let rows, let columns)):
+            return .constant(.waves(period: period, rows: columns, columns: rows))
         case .product(let left, let right): return .product(right.transpose, left.transpose)
         case .elementwise(let operation, let left, let right):
             return .elementwise(operation, left.transpose, right.transpose)

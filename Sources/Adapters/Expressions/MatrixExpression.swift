@@ -74,6 +74,8 @@ public enum ElementFunction: Sendable, Hashable {
     case sine, cosine
     /// A function between layers, in the order of evaluation that ``PromptActivation`` states.
     case activation(PromptActivation)
+    /// eˣ (`Elementary.exp`: within 0.625 units of the last place, the same on every processor).
+    case exponential
 }
 
 /// A rectangle of the matrix that a recipe reads, or of its transpose: `rows` and `columns` are those of the matrix as
@@ -97,6 +99,9 @@ public enum ConstantMatrix: Sendable, Hashable {
     case filled(Double, rows: Int, columns: Int)
     /// Numbers that the formula derives exactly: a random projection that was left out of the file, a table.
     case table(NumberTable, rows: Int, columns: Int)
+    /// Element (i, j) is `period[r_i·c_j mod n]`, n being the length of `period`, r_i the number `rows` and c_j the one
+    /// that `columns` picks: samples of waves, of which a table would be large.
+    case waves(period: NumberTable, rows: Selection, columns: Selection)
 }
 
 /// Which rows or columns are taken.
@@ -152,6 +157,7 @@ extension MatrixExpression {
                 ? (rectangle.columns.count, rectangle.rows.count) : (rectangle.rows.count, rectangle.columns.count)
         case .constant(.identity(let size)): (size, size)
         case .constant(.filled(_, let rows, let columns)), .constant(.table(_, let rows, let columns)): (rows, columns)
+        case .constant(.waves(_, let rows, let columns)): (rows.count, columns.count)
         case .product(let left, let right): (left.rows, right.columns)
         case .batched(let left, let right, _): (left.rows, right.columns)
         case .blockwise(let left, let right, let count): (left.rows, right.columns * count)

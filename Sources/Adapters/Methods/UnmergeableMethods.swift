@@ -62,27 +62,3 @@ struct UnmergeableMethod: AdapterMethod {
             + "each device, chooses its own, and the sum is another for each choice",
         help: "merge it with PEFT's merge_and_unload on the machine that trained it")
 }
-
-/// Methods that have a merged form and whose arithmetic this version does not have: refused by name.
-struct UnbuiltMethod: AdapterMethod {
-    let peftTypes: [String]
-    let configKeys: Set<String> = []
-
-    func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
-
-    func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
-        key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: true)
-    }
-
-    func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
-
-    private func sentence(_ adapter: Adapter) -> String {
-        "\(adapter.config?.peftType ?? "this method") is not merged by this version of peftfile"
-    }
-
-    func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
-        throw PeftfileError(
-            .unsupported, sentence(adapter),
-            file: adapter.path, rule: "MethodUnsupported", help: "merge it with PEFT's merge_and_unload")
-    }
-}

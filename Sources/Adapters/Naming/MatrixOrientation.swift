@@ -37,10 +37,13 @@ struct MatrixOrientation {
 
     /// Whether the matrix is the transpose of the update.
     func isTransposed(_ request: ParameterRequest, in shape: Shape) throws(PeftfileError) -> Bool {
-        guard let update = request.update, !request.isEmbedding, !request.isWrapped, shape.count == 2 else { return false }
-        if let turned = Self.shapeTells(update, in: shape) { return turned }
-        // Neither way fits: the caller says what does not.
-        guard shape[0] == update.rows, shape[1] == update.columns else { return false }
+        guard request.update != nil || request.asksOrientation, !request.isEmbedding, !request.isWrapped, shape.count == 2
+        else { return false }
+        if let update = request.update {
+            if let turned = Self.shapeTells(update, in: shape) { return turned }
+            // Neither way fits: the caller says what does not.
+            guard shape[0] == update.rows, shape[1] == update.columns else { return false }
+        }
         let name = Self.lastName(request.module)
         let isNamedLikeConv1D = Self.conv1DModules.contains(name)
         if isConv1DArchitecture { return isNamedLikeConv1D }

@@ -29,6 +29,9 @@ public struct ParameterRequest: Sendable, Hashable {
     private var updateShape: Shape?
     /// Whether the update is an embedding's (`lora_embedding_A/B`, rows = vocabulary, columns = width).
     public var isEmbedding: Bool
+    /// Whether the module is a Linear or Conv1D of which `update` does not tell the sides, and `updateTransposed` of its
+    /// place shall say whether it is held as (in, out).
+    var asksOrientation = false
 
     public init(
         module: ExactString, parameter: Parameter, update: (rows: Int, columns: Int)? = nil, isEmbedding: Bool = false

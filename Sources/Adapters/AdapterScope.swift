@@ -1,0 +1,51 @@
+import ByteAccess
+import Synchronization
+
+/// What a method may know of all modules of an adapter when it states the formula of one: how large they are in the base,
+/// and in which order the model holds them; and what was derived for all of them together.
+final class AdapterScope: Sendable {
+    /// A module with the sides of its weight, in the orientation of the update.
+    struct Target: Sendable {
+        let path: ExactString
+        let rows: Int
+        let columns: Int
+
+        init(_ path: ExactString, _ weight: ModuleWeight) {
+            self.path = path
+            rows = weight.rows
+            columns = weight.columns
+        }
+    }
+
+    let targets: [Target]
+    private let base: BaseDirectory
+    private let derived = Mutex<[String: any Sendable]>([:])
+
+    init(targets: [Target], base: BaseDirectory) {
+        self.targets = targets
+        self.base = base
+    }
+
+    /// The largest number of rows and of columns.
+    var largest: (rows: Int, columns: Int) {
+        targets.reduce((0, 0)) { (max($0.0, $1.rows), max($0.1, $1.columns)) }
+    }
+
+    /// What `make` gives, computed once for the adapter.
+    func once<Value: Sendable>(_ name: String, _ make: () throws -> Value) rethrows -> Value {
+        if let known = derived.withLock({ $0[name] }) as? Value { return known }
+        let value = try make()
+        derived.withLock { $0[name] = value }
+        return value
+    }
+
+    /// The positions of the modules in the order in which the model registers them.
+    ///
+    /// - Throws: `.refused` where the order of two modules is not known.
+    func positions() throws -> [ExactString: Int] {
+        try once("positions") {
+            let sorted = try ModuleOrder(base: base).sorted(targets.map(\.path))
+            return Dictionary(zip(sorted, sorted.indices)) { first, _ in first }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import ByteAccess
+import Tensors
+
+/// The seed that a config names for numbers which its file leaves out.
+struct ProjectionSeed {
+    /// What `torch.Generator.manual_seed` makes of the number: a negative one is taken modulo 2⁶⁴.
+    let value: UInt64
+    /// The key and the number, as the config writes them.
+    let text: String
+
+    /// - Parameters:
+    ///   - key: the config key.
+    ///   - standard: PEFT's value where the config has no such key.
+    /// - Throws: `.refused` where the config says null: then no machine can make the numbers again.
+    init(_ config: AdapterConfig, _ key: ExactString, standard: Int) throws {
+        if case .null? = config.json[key] {
+            throw PeftfileError(
+                .refused, "\"\(key)\" is null, and without a seed the numbers that the file leaves out are lost",
+                file: config.path, rule: "SeedMissing", help: "save the adapter again with its projection or indices")
+        }
+        guard let number = config[key] == nil ? standard : config[key]?.intValue else {
+            throw config.wrong(key, "a whole number")
+        }
+        value = UInt64(bitPattern: Int64(number))
+        text = "\(key) \(number)"
+    }
+
+    /// What a receipt says of regenerated numbers.
+    func assumption(_ what: String, _ more: String = "", as maker: String = "torch's CPU generator makes them") -> String {
+        "assumed: \(what) not in the file and made again from \(text), as \(maker)\(more)"
+    }
+}
+
+/// Two matrices of random numbers that all modules of an adapter share, from the file or from their seed.
+struct SharedProjection {
+    let first: MatrixExpression
+    let second: MatrixExpression
+    let warnings: [String]
+
+    /// Numbers of a matrix that was left out of the file, by rows.
+    struct Matrix: Sendable {
+        let numbers: NumberTable
+        let rows: Int
+        let columns: Int
+
+        var expression: MatrixExpression { .constant(.table(numbers, rows: rows, columns: columns)) }
+    }
+
+    /// - Parameters:
+    ///   - names: the two tensors.
+    ///   - seedKey: the config key of the seed, 0 in PEFT where it is absent.
+    ///   - isFit: whether the two stored shapes serve this module.
+    ///   - make: the two matrices from the seed, and what the receipt shall add.
+    /// - Throws: `.refused` where one is missing, both are and the config does not say that they were left out, or their
+    ///   shapes do not fit.
+    init(
+        _ names: (String, String), of module: MethodModule, seedKey: ExactString, isFit: (Shape, Shape) -> Bool,
+        make: (inout MersenneTwister, AdapterScope) throws -> (Matrix, Matrix, note: String)
+    ) throws {
+        let (one, other) = (try module.shared(names.0), try module.shared(names.1))
+        if let one, let other {
+            guard isFit(one.shape, other.shape) else {
+                throw module.misfit(one.shape.count > 1 ? one : other, "a projection for this module's rank and sides")
+            }
+            (first, second, warnings) = (try module.matrix(of: one), try module.matrix(of: other), [])
+            return
+        }
+        guard one == nil, other == nil, module.config["save_projection"]?.boolValue == false, let scope = module.scope else {
+            // The lookup of the one that is not there names it.
+            _ = (try module.tensor(names.0), try module.tensor(names.1))
+            throw module.refusal("has no projection", rule: "MissingTensor")
+        }
+        let seed = try ProjectionSeed(module.config, seedKey, standard: 0)
+        let (a, b, note) = try scope.once(names.0) {
+            var generator = MersenneTwister(seed: seed.value)
+            return try make(&generator, scope)
+        }
+        (first, second) = (a.expression, b.expression)
+        warnings = [seed.assumption("\(names.0) and \(names.1) are", note)]
+    }
+}
+
+extension MethodModule {
+    /// The method is defined for Linear and Conv1D alone.
+    func requireLayer(_ weight: ModuleWeight) throws {
+        guard weight.shape.count == 2 else {
+            throw refusal("is neither a Linear nor a Conv1D, for which alone the method is defined", rule: "ModuleKind")
+        }
+    }
+
+    /// The number of elements of regenerated numbers.
+    ///
+    /// - Throws: `.refused` above 2³¹: no training has had such a projection.
+    func elementCount(_ sides: Int...) throws -> Int {
+        var count = 1
+        for side in sides {
+            let (product, overflow) = count.multipliedReportingOverflow(by: max(0, side))
+            guard !overflow, product <= 1 << 31 else {
+                throw refusal("would need a projection of more than 2³¹ numbers", rule: "ProjectionSize")
+            }
+            count = product
+        }
+        return count
+    }
+}

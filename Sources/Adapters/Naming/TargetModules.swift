@@ -1,0 +1,115 @@
+import ByteAccess
+import Tensors
+
+/// The modules that a config means, for adapters whose files do not name them.
+///
+/// A list names modules, or the ends of their paths after a dot; a string is a regular expression for the whole path.
+/// `exclude_modules` takes out by the same rule, and so does `modules_to_save`; `layers_to_transform` leaves the layers
+/// with these numbers, the number being the first in the path, or the one after a name of `layers_pattern`.
+///
+/// Source: `check_target_module_exists` in peft/tuners/tuners_utils.py. Names on disk stand for names in memory, so
+/// stacked experts, which are no modules there, are refused.
+struct TargetModules {
+    private let config: AdapterConfig
+    private let targets: PathEnds
+    private let excluded: PathEnds
+    private let saved: [String]
+    private let layers: Set<Int>?
+    private let patterns: [String]
+
+    init(_ config: AdapterConfig) throws {
+        self.config = config
+        guard let value = config["target_modules"] else {
+            throw PeftfileError(
+                .refused, "names no target_modules, and the file does not tell the modules either", file: config.path,
+                rule: "TargetModules", help: "write the target modules of the training into adapter_config.json")
+        }
+        if value.stringValue?.lowercased() == "all-linear" {
+            throw PeftfileError(
+                .refused, "says \"all-linear\", and which layers are linear is in no file", file: config.path,
+                rule: "TargetModules", help: "write the names of the modules into target_modules")
+        }
+        targets = try PathEnds(config, "target_modules")
+        excluded = try PathEnds(config, "exclude_modules")
+        saved = try config.strings("modules_to_save")
+        if let number = config["layers_to_transform"]?.intValue {
+            layers = [number]
+        } else if let value = config["layers_to_transform"] {
+            let list = try config.indices(value, key: "layers_to_transform")
+            layers = list.isEmpty ? nil : Set(list)
+        } else {
+            layers = nil
+        }
+        patterns = try config.strings("layers_pattern").filter { !$0.isEmpty }
+        if targets.isExpression, layers != nil {
+            throw config.wrong("layers_to_transform", "absent beside a target_modules that is a string")
+        }
+    }
+
+    /// The modules of the base that are meant, sorted by name: those with a matrix under their own name.
+    ///
+    /// - Throws: `.refused` where there is none, and for stacked experts.
+    func paths(in base: BaseDirectory) throws -> [ExactString] {
+        var result: [ExactString] = []
+        for name in base.names where name.text.hasSuffix(".weight") && base.shapes[name]?.count == 2 {
+            let path = String(name.text.dropLast(".weight".count))
+            guard contains(path) else { continue }
+            guard !path.dottedComponents.contains("experts") else {
+                throw PeftfileError(
+                    .refused, "may be a module or a part of a stacked parameter, by the version of transformers that trained",
+                    tensor: name, rule: "ExpertTargets", help: "save the adapter again with its indices in the file")
+            }
+            result.append(ExactString(path))
+        }
+        guard !result.isEmpty else {
+            throw PeftfileError(
+                .refused, "target_modules matches no module of the base", file: config.path, rule: "TargetModules",
+                help: "merge onto the base that the adapter was trained on")
+        }
+        return result.sorted { $0.text < $1.text }
+    }
+
+    private func contains(_ path: String) -> Bool {
+        let parts = path.dottedComponents.map { String($0) }
+        if excluded.contains(path) || saved.contains(where: { isPart(path, of: $0) }) { return false }
+        guard targets.contains(path) else { return false }
+        guard let layers, !targets.isExpression, !targets.names.contains(path) else { return true }
+        guard let number = layerNumber(parts) else { return false }
+        return layers.contains(number)
+    }
+
+    private func isPart(_ path: String, of module: String) -> Bool {
+        let (path, module) = (path.dottedComponents, module.dottedComponents)
+        return path.indices.contains { path[$0...].starts(with: module) }
+    }
+
+    private func layerNumber(_ parts: [String]) -> Int? {
+        for (index, part) in parts.enumerated().dropFirst() where index + 1 < parts.count {
+            guard let number = Int(part) else { continue }
+            if patterns.isEmpty || patterns.contains(parts[index - 1]) { return number }
+        }
+        return nil
+    }
+}
+
+/// A list of ends of paths, or one regular expression for whole paths.
+private struct PathEnds {
+    let names: Set<String>
+    private let expression: RegularExpression?
+
+    init(_ config: AdapterConfig, _ key: ExactString) throws {
+        if let pattern = config[key]?.stringValue {
+            (names, expression) = ([], try RegularExpression(wholePattern: pattern))
+        } else {
+            (names, expression) = (Set(try config.strings(key)), nil)
+        }
+    }
+
+    var isExpression: Bool { expression != nil }
+
+    func contains(_ path: String) -> Bool {
+        if let expression { return expression.matchesWhole(path) }
+        let parts = path.dottedComponents
+        return parts.indices.contains { names.contains(parts[$0...].joined(separator: ".")) }
+    }
+}
