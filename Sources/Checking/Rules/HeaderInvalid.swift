@@ -10,5 +10,9 @@ struct HeaderInvalid: CheckRule {
         safetensors/src/tensor.rs), and readers of other languages do not.
         """
 
-    func findings(in subject: CheckSubject) throws -> [Finding] { unreadableWeights(in: subject, .headerInvalid) }
+    func findings(in subject: CheckSubject) throws -> [Finding] { 
+        guard let error = subject.weights.error else { return [] }
+        return unreadableWeights(
+            in: subject, .headerInvalid, help: error.help ?? "fetch or save the file again: its header is not what a writer writes")
+     }
 }
