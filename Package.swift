@@ -112,7 +112,7 @@ let package = Package(
         .testTarget(
             name: "CheckingTests",
             dependencies: [
-                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Checking", "TestSupport",
+                "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Checking", "PeftfileTool", "TestSupport",
             ], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
         .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),

@@ -28,6 +28,11 @@ enum BindingState: Sendable {
         }
     }
 
+    /// The rules of refusals that say that an adapter has no merged form, which is no defect: it is served unmerged.
+    static let withoutMergedForm: Set<String> = [
+        "NotMergeable", "ActivatedLoRA", "ArrowRouter", "GroupedConvolution", "ResidualBase", "BiasMissing",
+    ]
+
     var binding: Binding? {
         if case .bound(let binding) = self { return binding }
         return nil

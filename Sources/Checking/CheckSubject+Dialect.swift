@@ -14,6 +14,10 @@ extension CheckSubject {
     var dialect: Dialect {
         if keys.contains(where: \.hadPrefix) { return .peft }
         if config.config?.peftType != nil { return .peft }
+        // diffusers takes PEFT's components under names of its own, without a config.
+        guard !keys.contains(where: { key in PEFTNames.pipelines.contains { key.stored.text.hasPrefix($0) } }) else {
+            return .other
+        }
         return keys.contains { PEFTNames.components.contains($0.component ?? "") } ? .peft : .other
     }
 
@@ -42,4 +46,6 @@ extension CheckSubject {
 /// Components that no other trainer writes.
 private enum PEFTNames {
     static let components: Set<String> = ["lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"]
+    /// The parts of a diffusers pipeline, which its LoRA files name first.
+    static let pipelines = ["unet.", "transformer.", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "prior."]
 }

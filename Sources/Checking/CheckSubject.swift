@@ -21,6 +21,8 @@ public final class CheckSubject: Sendable {
     private let builtFactors = Once<FactorTable>()
     private let readValues = Once<WeightsReading>()
     private let bound = Once<BindingState>()
+    private let sampled = Once<MergeSample?>()
+    private let lookedForBottlenecks = Once<BottleneckReport?>()
 
     public init(path: String, options: CheckOptions = CheckOptions()) {
         self.path = path
@@ -75,6 +77,19 @@ public final class CheckSubject: Sendable {
 
     /// The SHA-256 of the weights in hex, where they are one file that was read whole.
     func sha256() -> String? { (try? values())?.sha256 }
+
+    /// The bottleneck adapters in the file, where there are any.
+    var bottlenecks: BottleneckReport? {
+        lookedForBottlenecks.certain {
+            guard let checkpoint = weights.checkpoint, config.config?.peftType == nil else { return nil }
+            return BottleneckReport.of(checkpoint, config: config.config)
+        }
+    }
+
+    /// A few rows of the merge; nil where the adapter cannot be bound.
+    func mergeSample() throws -> MergeSample? {
+        try sampled.value { try binding.binding.map { try MergeSample($0) } }
+    }
 
     /// The adapter held against the base.
     var binding: BindingState { bound.certain { BindingState(self) } }

@@ -76,7 +76,15 @@ public struct Checker: Sendable {
         guard case .refused(let error) = subject.binding,
             !result.findings.contains(where: { $0.severity == .error && $0.rule != "nonfinite" && $0.rule != "untrained" })
         else { return }
-        if let rule = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }) {
+        if let rule = error.rule, BindingState.withoutMergedForm.contains(rule) {
+            // No defect: shapes are judged by the merge, and this adapter has none.
+            result.omissions.append(
+                .init(rule: "shape-mismatch", reason: error.description, isInconclusive: false))
+            return
+        }
+        // A file of another library needs no peft_type.
+        let isForeign = error.rule == "PeftTypeMissing" && subject.dialect == .other
+        if !isForeign, let rule = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }) {
             guard !result.findings.contains(where: { $0.rule == rule.id }) else { return }
             result.findings.append(
                 rule.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help))

@@ -40,8 +40,13 @@ struct FactorTable {
 
     private(set) var pairs: [Pair] = []
 
-    /// Names whose A and B belong to different parts or are shared between modules.
-    private static let unpaired: Set<String> = ["glora", "lily"]
+    /// Names whose A and B are the two factors of one module. Other methods use the letters for vectors, or share one of
+    /// the two between modules (`vera_lambda_b`, `lily_A`).
+    private static let paired: Set<String> = [
+        "lora", "lora_embedding", "hada_w1", "hada_w2", "lokr_w1", "lokr_w2", "hira", "hira_embedding", "delora", "gralora",
+    ]
+    /// MLX's `lora_a`, (in, r), and `lora_b`, (r, out).
+    private static let lowerCase = "mlx_lora"
 
     init(_ subject: CheckSubject) {
         guard let checkpoint = subject.weights.checkpoint else { return }
@@ -70,8 +75,9 @@ struct FactorTable {
     /// The stem of a factor's name and whether it is the first of its pair.
     static func half(_ component: String) -> (stem: String, isFirst: Bool)? {
         guard let last = component.last, component.dropLast().last == "_" else { return nil }
-        let stem = String(component.dropLast(2))
-        guard !unpaired.contains(stem) else { return nil }
+        var stem = String(component.dropLast(2))
+        guard paired.contains(stem) else { return nil }
+        if stem == "lora", last.isLowercase { stem = lowerCase }
         switch last {
         case "A", "a": return (stem, true)
         case "B", "b": return (stem, false)

@@ -36,3 +36,17 @@ struct ModelCard: Sendable {
         self.license = license
     }
 }
+
+extension ModelCard {
+    /// The lines between the first `---` and the next; nil where there is no such block.
+    static func frontMatter(in directory: String) throws -> [String]? {
+        let path = FileSystem.join(directory, "README.md")
+        guard FileSystem.isRegularFile(path) else { return nil }
+        let reader = try FileReader(path: path)
+        let bytes = try reader.bytes(at: 0, count: Int(min(reader.size, 1 << 20)))
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.hasSuffix("\r") ? String($0.dropLast()) : String($0) }
+        guard lines.first == "---", let end = lines.dropFirst().firstIndex(of: "---") else { return nil }
+        return Array(lines[1..<end])
+    }
+}

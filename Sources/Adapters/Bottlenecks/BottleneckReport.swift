@@ -1,5 +1,5 @@
 public import ByteAccess
-import Checkpoints
+public import Checkpoints
 import Tensors
 
 /// What a file of bottleneck adapters holds, and what about it is not as its library writes it.
@@ -15,8 +15,24 @@ public struct BottleneckReport: Sendable {
     public let nonLinearity: String?
     /// The transformer layers that have an adapter.
     public let layers: [Int]
-    /// What is missing or does not fit, in words.
-    public let findings: [String]
+    /// What is missing or does not fit.
+    public let defects: [Defect]
+    /// The same in words.
+    public var findings: [String] { defects.map(\.text) }
+
+    /// Something that is missing or does not fit.
+    public struct Defect: Sendable, Hashable {
+        public enum Kind: Sendable, Hashable {
+            /// Half of a pair, projections that do not meet, a bias of another width.
+            case pair
+            /// A bottleneck that the config contradicts.
+            case width
+            /// A name, a bias or a layer that one would expect.
+            case coverage
+        }
+        public var kind: Kind
+        public var text: String
+    }
 
     /// - Parameter config: `adapter_config.json` of the adapters library, or OpenDelta's `config.json`.
     init?(among tensors: [PromptTensor], config: AdapterConfig?) throws {
@@ -29,30 +45,40 @@ public struct BottleneckReport: Sendable {
         reductionFactor = section?["reduction_factor"]?.doubleValue
         nonLinearity = section?["non_linearity"]?.stringValue
         layers = Set(modules.compactMap(\.layer)).sorted()
-        var findings: [String] = []
+        var defects: [Defect] = []
         for module in modules where !module.isFactored {
-            findings += BottleneckReport.findings(of: module)
-            if let finding = try BottleneckReport.widthFinding(of: module, section) { findings.append(finding) }
+            defects += BottleneckReport.findings(of: module)
+            if let text = try BottleneckReport.widthFinding(of: module, section) {
+                defects.append(Defect(kind: .width, text: text))
+            }
         }
-        findings += BottleneckReport.nameFindings(modules, config)
-        findings += try BottleneckReport.coverageFindings(modules, section)
-        self.findings = findings
+        let soft = BottleneckReport.nameFindings(modules, config) + (try BottleneckReport.coverageFindings(modules, section))
+        self.defects = defects + soft.map { Defect(kind: .coverage, text: $0) }
     }
 
     /// Pairs, biases, and widths that meet.
-    private static func findings(of module: BottleneckModule) -> [String] {
+    private static func findings(of module: BottleneckModule) -> [Defect] {
         let path = module.root.printable
         guard let down = module.down, let up = module.up else {
-            return ["\(path): has no \(module.down == nil ? "down" : "up")-projection; half of a pair is no adapter"]
+            return [
+                Defect(
+                    kind: .pair,
+                    text: "\(path): has no \(module.down == nil ? "down" : "up")-projection; half of a pair is no adapter")
+            ]
         }
         guard down.shape.count == 2, up.shape.count == 2, up.shape == [down.shape[1], down.shape[0]] else {
-            return ["\(path): down-projection \(down.shape) and up-projection \(up.shape) do not meet"]
+            return [
+                Defect(kind: .pair, text: "\(path): down-projection \(down.shape) and up-projection \(up.shape) do not meet")
+            ]
         }
-        var result: [String] = []
+        var result: [Defect] = []
         for (bias, what, width) in [(module.downBias, "down", down.shape[0]), (module.upBias, "up", up.shape[0])] {
-            if bias == nil { result.append("\(path): the \(what)-projection has no bias") }
+            if bias == nil { result.append(Defect(kind: .coverage, text: "\(path): the \(what)-projection has no bias")) }
             if let bias, bias.shape != [width] {
-                result.append("\(path): the \(what)-projection's bias has shape \(bias.shape), expected \([width])")
+                result.append(
+                    Defect(
+                        kind: .pair,
+                        text: "\(path): the \(what)-projection's bias has shape \(bias.shape), expected \([width])"))
             }
         }
         return result
@@ -101,6 +127,11 @@ public struct BottleneckReport: Sendable {
             return "\(location.printable): no adapter in layer\(missing.count > 1 ? "s" : "") "
                 + missing.prefix(12).map(String.init).joined(separator: ", ") + (missing.count > 12 ? " …" : "")
         }
+    }
+
+    /// The bottleneck adapters of an adapter; nil where it has none, or its config cannot be read.
+    public static func of(_ checkpoint: Checkpoint, config: AdapterConfig?) -> BottleneckReport? {
+        try? BottleneckReport(among: checkpoint.tensors.map { PromptTensor($0) }, config: config)
     }
 
     /// The adapters whose up-projection is zero everywhere: they give back what they get, as before training.

@@ -1,3 +1,5 @@
+import ByteAccess
+
 /// A safetensors header that breaks the format.
 struct HeaderInvalid: CheckRule {
     let id = "header-invalid"
@@ -10,5 +12,9 @@ struct HeaderInvalid: CheckRule {
         safetensors/src/tensor.rs), and readers of other languages do not.
         """
 
-    func findings(in subject: CheckSubject) throws -> [Finding] { unreadableWeights(in: subject, .headerInvalid) }
+    func findings(in subject: CheckSubject) throws -> [Finding] {
+        unreadableWeights(
+            in: subject, .headerInvalid,
+            help: subject.weights.error?.help ?? "fetch or save the file again: no writer of the format makes such a header")
+    }
 }

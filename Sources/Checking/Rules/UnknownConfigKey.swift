@@ -16,7 +16,8 @@ struct UnknownConfigKey: CheckRule {
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard let config = subject.config.config, let name = config.peftType,
-            let method = MethodRegistry.method(named: name), !method.configKeys.isEmpty
+            let method = MethodRegistry.method(named: name), !method.configKeys.isEmpty,
+            !subject.typeIsContradicted
         else { return [] }
         return config.unknownKeys(beside: method.configKeys).map { key in
             finding(

@@ -37,12 +37,19 @@ struct Untrained: CheckRule {
             modules[key.module, default: (nil, 0)].count += 1
             if isAll(key.stored, first) { modules[key.module]?.dead = key.stored }
         }
+        // A bottleneck gives back what it gets while its up-projection is zero.
+        if let report = subject.bottlenecks {
+            let zero = Set(report.untrained { isAll($0, 0) })
+            for module in report.modules {
+                modules[ExactString(module.root)] = (zero.contains(module.root) ? module.up?.stored : nil, 1)
+            }
+        }
         let dead = modules.values.compactMap(\.dead).sorted()
         guard !dead.isEmpty else { return [] }
         let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
         if dead.count == modules.count {
             // A head or embedding that was trained beside it is something.
-            let saved = subject.keys.contains { $0.component == nil }
+            let saved = subject.bottlenecks == nil && subject.keys.contains { $0.component == nil }
             return [
                 finding(
                     "the update of \(dead.count == 1 ? "the one module" : "all \(dead.count) modules") is zero"
@@ -66,5 +73,6 @@ private enum InertValue {
     /// PEFT's `reset_parameters` of IA3 (ones), OFT and BOFT (zeros), FourierFT is drawn at random and not listed.
     private static let values: [String: Double] = [
         "ia3_l": 1, "oft_R": 0, "boft_R": 0, "vera_lambda_b": 0, "randlora_lambda": 0, "miss_block": 0, "road_theta": 0,
+        "adaption_gate": 0,
     ]
 }

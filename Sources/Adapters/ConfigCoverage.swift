@@ -1,0 +1,43 @@
+public import ByteAccess
+
+/// What `adapter_config.json` names and the adapter's tensors do not have: signs of a lost tensor or a misspelt name.
+///
+/// A target is met by a module whose path is the target or ends in `.` and the target; a key of a pattern by a module that
+/// `re.match(rf"(.*\.)?({key})$", module)` accepts (``PatternMatch``). Source: `check_target_module_exists` in
+/// peft/tuners/tuners_utils.py and `get_pattern_key` in peft/utils/other.py.
+public struct ConfigCoverage: Sendable {
+    /// Entries of the list `target_modules` that no module with tensors meets.
+    public let unmetTargets: [String]
+    /// Keys of `rank_pattern` and `alpha_pattern` that match no module.
+    public let unusedPatterns: [(key: String, pattern: String)]
+    /// Modules with tensors.
+    public let modules: Set<ExactString>
+
+    /// - Returns: nil where the question does not arise: experts and other parameters are trained under names that the
+    ///   model alone tells, and a string as `target_modules` is an expression or a shorthand.
+    public init?(of adapter: Adapter) {
+        guard let config = adapter.config, config.peftType != nil, (try? config.strings("target_parameters"))?.isEmpty == true
+        else { return nil }
+        // A tensor of the whole adapter belongs to no module.
+        let paths = Set(adapter.keys.filter { !$0.isPrompt && !$0.module.text.isEmpty }.map(\.module))
+        guard !paths.isEmpty, !paths.contains(where: { $0.text.contains("experts") }) else { return nil }
+        modules = paths
+        // What exclude_modules leaves of a target only the model tells.
+        let targets = config["target_modules"]?.arrayValue == nil || config["exclude_modules"] != nil ? [] : (try? config.strings("target_modules")) ?? []
+        unmetTargets = targets.filter { target in !paths.contains { ConfigCoverage.meets($0.text, target) } }
+        var unused: [(key: String, pattern: String)] = []
+        for key: ExactString in ["rank_pattern", "alpha_pattern"] {
+            // AdaLoRA's rank_pattern is a map to masks.
+            for (pattern, _) in (try? config.pattern(key)) ?? [] {
+                guard let match = try? PatternMatch(keys: [pattern]) else { continue }
+                if !paths.contains(where: { match.firstKey(matching: $0.text) != nil }) { unused.append((key.text, pattern)) }
+            }
+        }
+        unusedPatterns = unused
+    }
+
+    /// Whether PEFT takes the module for the target.
+    public static func meets(_ module: String, _ target: String) -> Bool {
+        module == target || module.utf8.count > target.utf8.count && module.hasSuffix("." + target)
+    }
+}
