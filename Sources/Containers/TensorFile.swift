@@ -60,6 +60,7 @@ extension ContainerKind {
     public static func open(_ reader: FileReader) throws -> any TensorFile {
         if try hasSafetensorsOutline(reader) { return try SafetensorsFile.open(reader) }
         switch try ForeignFile.identify(reader) {
+        case .torch: return try TorchFile.open(reader)
         case let other?: throw other.refusal(file: reader.path)
         case nil: return try SafetensorsFile.open(reader)
         }
