@@ -24,7 +24,7 @@ import Testing
                 _ = try PlanExecutor(plan: .merge(merge.binding()), target: target).run()
             }
             #expect(error?.rule != nil)
-            #expect(error?.code == .refused || name == "lora-bin" && error?.code == .unsupported)
+            #expect(error?.code == .refused)
             #expect(try directory.names().isEmpty)
             return
         }

@@ -11,8 +11,7 @@ public struct TorchFile: TensorFile {
     /// A pickle has no metadata of text.
     public var metadata: [(key: ExactString, value: String)]? { nil }
     public let tensors: [TensorInfo]
-    /// The name of the part that is the model, in a training checkpoint: `state_dict` and the like.
-    public let modelKey: ExactString?
+    private let topLevelKeys: [ExactString]
     let views: [TorchView]
     let isLittleEndian: Bool
     /// The parts of the file that say which tensors there are.
@@ -63,21 +62,49 @@ public struct TorchFile: TensorFile {
                     isContiguous: storage.isStored && view.isContiguous && (content.isLittleEndian || width == 1)))
             views.append(view)
         }
-        var index = NameIndex(count: infos.count)
-        for position in infos.indices { _ = index.insert(position, name: { infos[$0].name }) }
-        self.reader = reader
-        tensors = infos
-        self.views = views
-        self.names = index
-        isLittleEndian = content.isLittleEndian
-        directory = content.directory
-        modelKey = TorchFile.modelKey(among: names.topLevelKeys)
+        self.init(
+            reader, tensors: infos, views: views, topLevelKeys: names.topLevelKeys,
+            isLittleEndian: content.isLittleEndian, directory: content.directory)
     }
 
-    /// Training checkpoints keep the model beside the optimizer, under one of these keys.
-    private static func modelKey(among keys: [ExactString]) -> ExactString? {
-        let known: [ExactString] = ["state_dict", "model_state_dict", "model", "module"]
-        return known.first(where: keys.contains)
+    private init(
+        _ reader: FileReader, tensors: [TensorInfo], views: [TorchView], topLevelKeys: [ExactString],
+        isLittleEndian: Bool, directory: [Range<UInt64>]
+    ) {
+        var index = NameIndex(count: tensors.count)
+        for position in tensors.indices { _ = index.insert(position, name: { tensors[$0].name }) }
+        self.reader = reader
+        self.tensors = tensors
+        self.views = views
+        self.topLevelKeys = topLevelKeys
+        self.names = index
+        self.isLittleEndian = isLittleEndian
+        self.directory = directory
+    }
+
+    /// The keys under which training checkpoints keep the model beside the optimizer, and everything else: Lightning's
+    /// and most others', `torch.save` recipes', DeepSpeed's.
+    private static let modelKeys: [ExactString] = ["state_dict", "model_state_dict", "model", "module"]
+
+    /// The part under the first of the usual keys that holds tensors.
+    public var modelPart: (key: ExactString, file: any TensorFile)? {
+        for key in TorchFile.modelKeys where topLevelKeys.contains(key) {
+            let prefix = Array((key.text + ".").utf8)
+            let positions = tensors.indices.filter { tensors[$0].name.text.utf8.starts(with: prefix) }
+            guard !positions.isEmpty else { continue }
+            let infos = positions.map { position in
+                var info = tensors[position]
+                info.name = ExactString(String(decoding: info.name.text.utf8.dropFirst(prefix.count), as: UTF8.self))
+                return info
+            }
+            return (
+                key,
+                TorchFile(
+                    reader, tensors: infos, views: positions.map { views[$0] }, topLevelKeys: [],
+                    isLittleEndian: isLittleEndian, directory: directory)
+            )
+        }
+        return nil
     }
 
     private func view(of tensor: TensorInfo) throws -> TorchView {
