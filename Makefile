@@ -7,10 +7,10 @@
 # make dist    dist/: a tarball; make deb: a Debian package; make wheel: a wheel for pip; SHA256SUMS over all
 # make clean   remove what was built
 #
-# demo, test, test-arm, deb and wheel install what they need beside Swift where they may, and say the line to run where they may not.
+# build, demo, test, test-arm, deb and wheel install what they need beside Swift where they may, and say the line to run where they may not.
 
 SWIFT ?= swift
-# zlib's headers are for the tests, which read compressed fixtures; OpenBLAS is what verify computes with, libyaml reads policies.
+# zlib inflates the entries of torch files; OpenBLAS is what verify computes with, libyaml reads policies.
 PACKAGES = zlib1g-dev libopenblas-dev libyaml-0-2
 
 ARM_PACKAGES = gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
@@ -24,6 +24,7 @@ COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=+ 2>/de
 .PHONY: build demo test test-arm bench install dist deb wheel clean packages
 
 build:
+	@bash .ci/packages zlib1g-dev
 	PEFTFILE_COMMIT=$(COMMIT) $(SWIFT) build -c release --static-swift-stdlib --product peftfile
 
 demo: packages build

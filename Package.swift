@@ -40,7 +40,7 @@ let package = Package(
         .target(name: "ByteAccess", dependencies: ["CPlatform", "CYAML"], swiftSettings: house),
         .target(name: "Tensors", dependencies: ["ByteAccess", "CKernels"], swiftSettings: house),
         .target(name: "LinearAlgebra", dependencies: ["ByteAccess", "Tensors", "COpenBLAS"], swiftSettings: house),
-        .target(name: "Containers", dependencies: ["ByteAccess", "Tensors"], swiftSettings: house),
+        .target(name: "Containers", dependencies: ["ByteAccess", "Tensors", "CZlib"], swiftSettings: house),
         .target(name: "Checkpoints", dependencies: ["ByteAccess", "Tensors", "Containers"], swiftSettings: house),
         .target(
             name: "Adapters",

@@ -26,7 +26,7 @@ public struct Adapter: Sendable {
     /// The method of a part that a dialect cut out; nil where the config names it.
     var method: (any AdapterMethod)?
 
-    /// Opens an adapter directory, or a safetensors file with or without a config beside it.
+    /// Opens an adapter directory, or a file of tensors with or without a config beside it.
     ///
     /// A directory without a config of its own but with a single subdirectory that has one is an adapter saved under a
     /// name other than `default`.
@@ -53,7 +53,7 @@ public struct Adapter: Sendable {
         if dialect != nil {
             keys = checkpoint.tensors.map { AdapterKey(stored: $0.name, module: $0.name, component: nil, leaf: "") }
             copies = []
-            self.warnings = warnings
+            self.warnings = warnings + checkpoint.notes
             return
         }
         (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
@@ -61,7 +61,7 @@ public struct Adapter: Sendable {
             warnings.append(
                 "no key starts with base_model.model.: PEFT itself loads none of these tensors")
         }
-        self.warnings = warnings
+        self.warnings = warnings + checkpoint.notes
     }
 
     /// Whether `path` looks like an adapter: a directory with `adapter_config.json`, or a file beside one whose keys
@@ -129,12 +129,13 @@ public struct Adapter: Sendable {
     /// The names that adapter weights have, PEFT's before those of the adapters library.
     static let weightNames = [
         "adapter_model.safetensors", "adapter_model.safetensors.index.json", "adapter.safetensors",
-        "adapters.safetensors", "pytorch_lora_weights.safetensors",
+        "adapters.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin", "pytorch_adapter.bin",
+        "pytorch_lora_weights.bin",
     ]
 
     /// The one file of a directory without a config, if it is in a dialect.
     static func dialectFile(in directory: String) -> String? {
-        guard let names = try? FileSystem.list(directory).filter({ $0.hasSuffix(".safetensors") }) else { return nil }
+        guard let names = try? FileSystem.list(directory).filter({ $0.hasSuffix(".safetensors") || TorchFileNames.hasEnding($0) && !TorchFileNames.isTrainingState($0) }) else { return nil }
         let likely = names.filter { $0 == "pytorch_lora_weights.safetensors" || $0 == "adapters.safetensors" }
         guard let name = likely.first ?? (names.count == 1 ? names.first : nil) else { return nil }
         let path = FileSystem.join(directory, name)
@@ -151,14 +152,8 @@ public struct Adapter: Sendable {
         if configPath(in: directory) == nil, let path = dialectFile(in: directory) { return try Checkpoint.open(path) }
         // OpenDelta's directory is laid out as a model's.
         if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
-        let pickle = FileSystem.join(directory, "adapter_model.bin")
-        if FileSystem.exists(pickle) {
-            throw PeftfileError(
-                .unsupported, "is a torch pickle, which peftfile does not read", file: pickle, rule: "TorchPickle",
-                help: "save the adapter again with safe_serialization=True")
-        }
         throw PeftfileError(
-            .notFound, "has no adapter_model.safetensors", file: directory, rule: "AdapterWeightsMissing",
+            .notFound, "has no adapter_model.safetensors and no adapter_model.bin", file: directory, rule: "AdapterWeightsMissing",
             help: "give the directory that PEFT's save_pretrained wrote")
     }
 }

@@ -66,6 +66,7 @@ public struct Binding: Sendable {
         let bound = try adapters.map { try BoundAdapter($0, base: view.directory, baseConfig: base.config, options: options) }
         self.adapters = bound.map(\.whole)
         configChanges += view.configChanges
+        warnings += base.notes
         var assembly = RecipeAssembly(base: base, view: view, adapters: self.adapters)
         for (index, adapter) in self.adapters.enumerated() {
             warnings += adapter.warnings + bound[index].warnings

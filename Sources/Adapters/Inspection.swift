@@ -36,7 +36,7 @@ public struct Inspection: Sendable {
         statistics = nil
         var warnings: [String] = []
         guard Inspection.looksLikeAdapter(path) else {
-            checkpoint = try Checkpoint.open(path)
+            checkpoint = try Checkpoint.open(path, entire: true)
             let config = try PromptSource.config(in: checkpoint.directory ?? FileSystem.directory(of: path))
             let found = Inspection.prompts(in: checkpoint, config: config, path: path, warnings: &warnings)
             prompts = found.map { source in source.modules.map { PromptSummary($0, in: source.checkpoint) } } ?? []
@@ -51,8 +51,12 @@ public struct Inspection: Sendable {
         }
         let adapter = try Adapter(path: path)
         self.adapter = adapter
-        checkpoint = adapter.checkpoint
-        let found = Inspection.prompts(in: checkpoint, config: adapter.config, path: path, warnings: &warnings)
+        // Of a training checkpoint all tensors are shown.
+        checkpoint =
+            adapter.checkpoint.notes.isEmpty
+            ? adapter.checkpoint : try Checkpoint.open(adapter.checkpoint.path, entire: true)
+        let found = Inspection.prompts(
+            in: adapter.checkpoint, config: adapter.config, path: path, warnings: &warnings)
         prompts = found?.modules.map { PromptSummary($0, in: adapter.checkpoint) } ?? []
         bottlenecks = try? BottleneckReport(
             among: adapter.checkpoint.tensors.map { PromptTensor($0) }, config: adapter.config)
@@ -134,7 +138,9 @@ public struct Inspection: Sendable {
     public static func looksLikeAdapter(_ path: String) -> Bool {
         guard FileSystem.isDirectory(path) else { return Adapter.isAdapter(path) }
         if Adapter.configPath(in: path) != nil || Adapter.dialectFile(in: path) != nil { return true }
-        let hasWeights = (try? FileSystem.list(path))?.contains { $0.hasSuffix(".safetensors") } ?? false
+        let hasWeights = (try? FileSystem.list(path))?.contains {
+            $0.hasSuffix(".safetensors") || TorchFileNames.hasEnding($0)
+        } ?? false
         return !hasWeights && Adapter.isAdapter(path)
     }
 

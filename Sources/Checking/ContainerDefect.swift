@@ -29,6 +29,7 @@ enum ContainerDefect: String, Sendable {
             self = error.offset.map { $0 < size ?? 0 } ?? false ? .trailingBytes : .truncated
         case SafetensorsRule.headerTooLarge.rawValue where ContainerDefect.beginsWithText(path): self = .notSafetensors
         case let rule? where SafetensorsRule(rawValue: rule) != nil: self = .headerInvalid
+        case let rule? where TorchRule(rawValue: rule) != nil || ZipRule(rawValue: rule) != nil: self = .pickle
         case let rule? where ForeignFile.rules.contains(rule): self = .notSafetensors
         default: self = error.code == .io || error.code == .notFound ? .io : .indexInvalid
         }

@@ -7,32 +7,54 @@ extension Checkpoint {
 
     /// Opens a checkpoint.
     ///
-    /// - Parameter path: a file of tensors of any container, a shard index (both told by content), or a directory with one checkpoint
-    ///   (`CheckpointDirectory` says which).
+    /// - Parameters:
+    ///   - path: a file of tensors of any container, a shard index (both told by content), or a directory with one
+    ///     checkpoint (`CheckpointDirectory` says which).
+    ///   - entire: whether a training checkpoint is taken with all its tensors, under their full names; otherwise the
+    ///     model in it is taken, and `notes` says so.
     ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
-    public static func open(_ path: String) throws -> Checkpoint {
+    public static func open(_ path: String, entire: Bool = false) throws -> Checkpoint {
         if FileSystem.isDirectory(path) {
             switch try CheckpointDirectory(path).choice() {
-            case .file(let name): return try openFile(FileSystem.join(path, name), given: path, directory: path)
-            case .index(let name): return try openIndex(name, in: path, given: path)
+            case .file(let name): return try openFile(FileSystem.join(path, name), given: path, directory: path, entire: entire)
+            case .index(let name): return try openIndex(name, in: path, given: path, entire: entire)
             }
         }
         do {
-            return try openFile(path, given: path, directory: nil)
+            return try openFile(path, given: path, directory: nil, entire: entire)
         } catch let error as PeftfileError where error.rule == ForeignFile.json.rule {
-            return try openIndex(FileSystem.fileName(of: path), in: FileSystem.directory(of: path), given: path)
+            return try openIndex(FileSystem.fileName(of: path), in: FileSystem.directory(of: path), given: path, entire: entire)
         }
     }
 
-    private static func openFile(_ file: String, given path: String, directory: String?) throws -> Checkpoint {
-        try Checkpoint(
-            path: path, directory: directory,
-            shards: [Shard(fileName: FileSystem.fileName(of: file), file: ContainerKind.open(file))], index: nil,
-            indexFileName: nil, config: config(in: FileSystem.directory(of: file)))
+    private static func openFile(
+        _ file: String, given path: String, directory: String?, entire: Bool
+    ) throws -> Checkpoint {
+        var shards = [Shard(fileName: FileSystem.fileName(of: file), file: try ContainerKind.open(file))]
+        let notes = entire ? [] : takeModels(&shards)
+        return try Checkpoint(
+            path: path, directory: directory, shards: shards, index: nil, indexFileName: nil,
+            config: config(in: FileSystem.directory(of: file)), notes: notes)
     }
 
-    private static func openIndex(_ name: String, in directory: String, given path: String) throws -> Checkpoint {
+    /// Puts the model in place of each training checkpoint that holds one.
+    private static func takeModels(_ shards: inout [Shard]) -> [String] {
+        var notes: [String] = []
+        for (number, shard) in shards.enumerated() {
+            guard let part = shard.file.modelPart else { continue }
+            let rest = shard.file.tensors.count - part.file.tensors.count
+            notes.append(
+                "\(shard.fileName.printable) is a training checkpoint: the \(part.file.tensors.count) tensors under "
+                    + "\"\(part.key.text)\" are its model" + (rest > 0 ? ", \(rest) others are left out" : ""))
+            shards[number] = Shard(fileName: shard.fileName, file: part.file)
+        }
+        return notes
+    }
+
+    private static func openIndex(
+        _ name: String, in directory: String, given path: String, entire: Bool
+    ) throws -> Checkpoint {
         let indexPath = FileSystem.join(directory, name)
         let index = try ShardIndex.open(indexPath)
         if let missing = index.shardNames.first(where: { !FileSystem.exists(FileSystem.join(directory, $0)) }) {
@@ -40,9 +62,11 @@ extension Checkpoint {
                 "the shard \(missing) is named and not there", file: indexPath,
                 help: "the checkpoint is not complete: fetch \(missing)")
         }
+        var shards = try openShards(index.shardNames, in: directory)
+        let notes = entire ? [] : takeModels(&shards)
         return try Checkpoint(
-            path: path, directory: directory, shards: openShards(index.shardNames, in: directory), index: index,
-            indexFileName: name, config: config(in: directory))
+            path: path, directory: directory, shards: shards, index: index, indexFileName: name,
+            config: config(in: directory), notes: notes)
     }
 
     /// Opens the shards, several at a time: reading headers is mostly parsing.

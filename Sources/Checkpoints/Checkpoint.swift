@@ -21,6 +21,8 @@ public struct Checkpoint: Sendable {
     public let tensors: [StoredTensor]
     /// `config.json` beside the files; nil where there is none.
     public let config: JSONObject?
+    /// What was left out on opening, in words: the parts of training checkpoints that are not the model.
+    public let notes: [String]
     private let names: NameIndex
 
     /// Whether all tensors are in one file.
@@ -43,7 +45,7 @@ public struct Checkpoint: Sendable {
     /// where index and shards disagree.
     init(
         path: String, directory: String?, shards: [Shard], index: ShardIndex?, indexFileName: String?,
-        config: JSONObject?
+        config: JSONObject?, notes: [String] = []
     ) throws {
         var tensors: [StoredTensor] = []
         tensors.reserveCapacity(shards.reduce(0) { $0 + $1.file.tensors.count })
@@ -65,6 +67,7 @@ public struct Checkpoint: Sendable {
         self.indexFileName = indexFileName
         self.tensors = tensors
         self.config = config
+        self.notes = notes
         self.names = names
         if let index { try check(index) }
     }

@@ -6,7 +6,10 @@ import ByteAccess
 ///  1. `model.safetensors`, `model.safetensors.index.json`;
 ///  2. `diffusion_pytorch_model.safetensors` and its index;
 ///  3. variants of these: `model.fp16.safetensors`, `model.safetensors.index.fp16.json`;
-///  4. every other `*.safetensors` and `*.safetensors.index.json`.
+///  4. every other `*.safetensors` and `*.safetensors.index.json`;
+///  5. to 8. the same for torch files: `pytorch_model.bin` and `pytorch_model.bin.index.json`,
+///     `diffusion_pytorch_model.bin`, variants, every other `*.bin`, `*.pt`, `*.pth`, `*.ckpt` that is no state of a
+///     trainer. Loaders take these only where there is no safetensors file.
 /// Files that an index of the same directory names as shards are no candidates of their own, and with several
 /// candidates in the deciding group the directory is refused: a loader's silent choice is what we do not make.
 struct CheckpointDirectory {
@@ -31,8 +34,12 @@ struct CheckpointDirectory {
 
     func choice() throws -> Choice {
         let indexes = names.filter(Self.isIndex)
-        let files = names.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }
-        for group in 1...4 {
+        let files = names.filter { name in
+            guard !name.hasPrefix(".") else { return false }
+            return name.hasSuffix(".safetensors")
+                || TorchFileNames.hasEnding(name) && !TorchFileNames.isTrainingState(name)
+        }
+        for group in 1...8 {
             let groupIndexes = indexes.filter { Self.group(of: $0) == group }
             let candidates =
                 groupIndexes.map(Choice.index)
@@ -60,11 +67,11 @@ struct CheckpointDirectory {
     private func nothingFound(_ files: [String]) -> PeftfileError {
         if let shard = files.first(where: { Self.shardNumbers($0) != nil }) {
             return IndexRule.missingIndex.broken(
-                "holds \(shard) and no *.safetensors.index.json", file: path,
+                "holds \(shard) and no index", file: path,
                 help: "fetch the index as well, or name one file")
         }
         let others = names.filter { name in
-            [".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz", ".h5", ".msgpack"].contains(where: name.hasSuffix)
+            (TorchFileNames.endings + [".gguf", ".npz", ".h5", ".msgpack"]).contains(where: name.hasSuffix)
         }
         guard others.isEmpty else {
             return PeftfileError(
@@ -79,27 +86,33 @@ struct CheckpointDirectory {
     // MARK: Names
 
     private static let stems = ["model", "diffusion_pytorch_model"]
+    private static let torchStems = ["pytorch_model", "diffusion_pytorch_model"]
 
-    /// `STEM.safetensors.index.json`, or with a variant `STEM.safetensors.index.VARIANT.json`.
+    /// `STEM.safetensors.index.json`, or with a variant `STEM.safetensors.index.VARIANT.json`; `bin` for torch files.
     static func isIndex(_ name: String) -> Bool {
         guard name.hasSuffix(".json"), !name.hasPrefix(".") else { return false }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.suffix(3).dropLast().elementsEqual(["safetensors", "index"])
-            || parts.suffix(4).dropLast().prefix(2).elementsEqual(["safetensors", "index"])
+        return ["safetensors", "bin"].contains { kind in
+            parts.suffix(3).dropLast().elementsEqual([kind, "index"])
+                || parts.suffix(4).dropLast().prefix(2).elementsEqual([kind, "index"])
+        }
     }
 
     /// The group that decides about a name.
     private static func group(of name: String) -> Int {
-        for (number, stem) in stems.enumerated()
-        where name == "\(stem).safetensors" || name == "\(stem).safetensors.index.json" {
-            return number + 1
+        let isTorch = !name.hasSuffix(".safetensors") && !name.contains(".safetensors.index.")
+        let (stems, ending) = isTorch ? (torchStems, "bin") : (stems, "safetensors")
+        let first = isTorch ? 4 : 0
+        for (number, stem) in stems.enumerated() where name == "\(stem).\(ending)" || name == "\(stem).\(ending).index.json" {
+            return first + number + 1
         }
-        return stems.contains { name.hasPrefix("\($0).") } ? 3 : 4
+        return first + (stems.contains { name.hasPrefix("\($0).") } ? 3 : 4)
     }
 
-    /// The numbers of `...-00001-of-00004.safetensors`; nil for other names.
+    /// The numbers of `...-00001-of-00004.safetensors`, or of a torch file named so; nil for other names.
     static func shardNumbers(_ name: String) -> (number: Int, count: Int)? {
-        let parts = name.dropLast(".safetensors".count).split(separator: "-", omittingEmptySubsequences: false)
+        guard let ending = ([".safetensors"] + TorchFileNames.endings).first(where: name.hasSuffix) else { return nil }
+        let parts = name.dropLast(ending.count).split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count >= 4, parts[parts.count - 2] == "of", let number = Int(parts[parts.count - 3]),
             let count = Int(parts[parts.count - 1]), parts[parts.count - 1].utf8.count == 5
         else { return nil }

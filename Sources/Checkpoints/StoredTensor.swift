@@ -24,4 +24,14 @@ public struct Shard: Sendable {
     /// The name in the checkpoint's directory.
     public let fileName: String
     public let file: any TensorFile
+
+    /// The name of the file that a rewrite writes for this one.
+    public var outputName: String {
+        file.kind == .torch ? TorchFileNames.safetensorsName(fileName) : fileName
+    }
+
+    /// The metadata that a rewrite gives it: the file's own, and for a torch file what transformers asks for.
+    public var outputMetadata: [(key: ExactString, value: String)]? {
+        file.kind == .torch ? [("format", "pt")] : file.metadata
+    }
 }

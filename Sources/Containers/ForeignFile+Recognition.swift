@@ -3,7 +3,12 @@ public import ByteAccess
 extension ForeignFile {
     /// What the file is by its first bytes, or nil where they say nothing.
     public static func identify(_ reader: FileReader) throws -> ForeignFile? {
-        identify(prefix: try reader.bytes(at: 0, count: Int(min(reader.size, 1024))))
+        let found = identify(prefix: try reader.bytes(at: 0, count: Int(min(reader.size, 1024))))
+        guard found == .zip else { return found }
+        // Written anew by another tool, the records can have any order.
+        let names = (try? ZipArchive(reader))?.entries.map { Array($0.name.text.utf8) } ?? []
+        if names.contains(where: { $0.suffix(9).elementsEqual("/data.pkl".utf8) }) { return .torch }
+        return names.contains { $0.suffix(4).elementsEqual(".npy".utf8) } ? .npz : .zip
     }
 
     /// What a file is that begins with `prefix`.

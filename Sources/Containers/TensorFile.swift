@@ -16,6 +16,10 @@ public protocol TensorFile: Sendable {
     /// The tensors in the order of the file's directory; each name once.
     var tensors: [TensorInfo] { get }
 
+    /// The model in a training checkpoint: the part that is one, under the names that the model has there, and the key
+    /// that it stands under. Nil where the whole file is one model.
+    var modelPart: (key: ExactString, file: any TensorFile)? { get }
+
     /// Fills `buffer` with a tensor's elements from byte `offset` of the tensor on, in C order and little-endian,
     /// whatever form they have in the file.
     ///
@@ -34,6 +38,8 @@ public protocol TensorFile: Sendable {
 
 extension TensorFile {
     public var path: String { reader.path }
+
+    public var modelPart: (key: ExactString, file: any TensorFile)? { nil }
 
     public func validate(_ tensor: TensorInfo) throws {}
 
@@ -60,6 +66,7 @@ extension ContainerKind {
     public static func open(_ reader: FileReader) throws -> any TensorFile {
         if try hasSafetensorsOutline(reader) { return try SafetensorsFile.open(reader) }
         switch try ForeignFile.identify(reader) {
+        case .torch: return try TorchFile.open(reader)
         case let other?: throw other.refusal(file: reader.path)
         case nil: return try SafetensorsFile.open(reader)
         }

@@ -27,7 +27,7 @@ extension RewritePlan {
         if files.count > 1 || base.index != nil {
             let tensors = files.flatMap { file in file.tensors.map { (info: $0.info, fileName: file.name) } }
             write(
-                base.indexFileName ?? "model.safetensors.index.json",
+                base.indexFileName.map(TorchFileNames.safetensorsIndexName) ?? "model.safetensors.index.json",
                 ShardIndex.text(
                     weightMap: tensors.map { (tensor: $0.info.name, fileName: $0.fileName) },
                     totalSize: tensors.reduce(0) { $0 + $1.info.byteCount },

@@ -124,10 +124,10 @@ extension RewritePlan {
             let planner = try ShardPlanner(
                 tensors: outputs.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) },
                 maxShardBytes: limit)
-            let metadata = base.shards.first?.file.metadata
+            let metadata = base.shards.first?.outputMetadata
             return planner.shards.map { ShardOutputs(name: $0.fileName, metadata: metadata, outputs: $0.tensors) }
         }
-        var result = base.shards.map { ShardOutputs(name: $0.fileName, metadata: $0.file.metadata, outputs: []) }
+        var result = base.shards.map { ShardOutputs(name: $0.outputName, metadata: $0.outputMetadata, outputs: []) }
         for (index, output) in outputs.enumerated() { result[output.shard].outputs.append(index) }
         return result
     }

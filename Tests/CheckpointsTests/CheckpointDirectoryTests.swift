@@ -68,10 +68,10 @@ import Testing
     @Test func directoriesWithoutSafetensorsSayWhatTheyHold() throws {
         let directory = try TemporaryDirectory()
         #expect((#expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path) })?.code == .notFound)
-        try directory.write("x", to: "pytorch_model.bin")
+        try directory.write("x", to: "model.h5")
         let error = #expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path) }
         #expect(error?.code == .unsupported)
-        #expect(error?.message.contains("pytorch_model.bin") == true)
+        #expect(error?.message.contains("model.h5") == true)
         #expect(
             (#expect(throws: PeftfileError.self) { try Checkpoint.open(directory.path("absent")) })?.code == .notFound)
     }

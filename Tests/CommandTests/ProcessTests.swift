@@ -155,7 +155,7 @@ import Testing
     }
 
     @Test(arguments: ["truncated", "overlap", "lfs-pointer", "html", "huge-header", "empty", "truncated-header", "trailing",
-        "bad-json", "size-lie", "dtype-unknown", "offset-past-end", "pickle-bin", "pickle-renamed", "config-bad-json"])
+        "bad-json", "size-lie", "dtype-unknown", "offset-past-end", "config-bad-json"])
     func unreadableFilesGiveOneLineAndNoOutput(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let path = "Fixtures/negative/\(name)"

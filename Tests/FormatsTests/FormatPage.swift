@@ -2,7 +2,7 @@ import TestSupport
 
 /// A page of `Formats/`, with its fenced examples.
 struct FormatPage {
-    /// A fenced block whose info string begins with `json`.
+    /// A fenced block whose info string begins with `json`, or with `hex` for bytes.
     struct Example: CustomStringConvertible {
         /// The words behind `json`: the kind of the example, `accept` or `reject`, and the rule that is broken.
         let words: [String]
@@ -31,8 +31,8 @@ struct FormatPage {
                 } else {
                     open?.lines.append(line)
                 }
-            } else if line.hasPrefix("```json ") {
-                open = (line.dropFirst(8).split(separator: " ").map(String.init), number + 1, [])
+            } else if let opening = ["```json ", "```hex "].first(where: line.hasPrefix) {
+                open = (line.dropFirst(opening.count).split(separator: " ").map(String.init), number + 1, [])
             }
         }
         guard open == nil else { throw TestSupportError("\(name): a block is not closed") }

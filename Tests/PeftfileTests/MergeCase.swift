@@ -25,9 +25,8 @@ struct MergeCase: CustomStringConvertible {
     var base: String { "\(folder)/base" }
     var adapter: String { "\(folder)/adapter" }
 
-    /// Cases that no tool can merge, those whose result rests on a choice that no file tells, and those that wait for a
-    /// reader of torch files.
-    var mustRefuse: Bool { file["must_refuse"]?.boolValue == true || ["lora-bin", "psoft"].contains(name) }
+    /// Cases that no tool can merge, and those whose result rests on a choice that no file tells.
+    var mustRefuse: Bool { file["must_refuse"]?.boolValue == true || name == "psoft" }
 
     /// What the case asks for beside the defaults.
     var options: BindingOptions {

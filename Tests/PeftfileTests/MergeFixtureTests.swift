@@ -25,7 +25,7 @@ import Testing
                 _ = try PlanExecutor(plan: .merge(merge.binding()), target: target).run()
             }
             #expect(error?.rule != nil)
-            #expect(error?.code == .refused || merge.name == "lora-bin" && error?.code == .unsupported)
+            #expect(error?.code == .refused)
             #expect(try directory.names().isEmpty)
             return
         }

@@ -23,7 +23,8 @@ struct PickleWeights: CheckRule {
         }
         return [
             finding(
-                "the weights are a Python pickle, which can run code when it is loaded", file: file,
+                "the weights are a Python pickle, which can run code when it is loaded"
+                    + (subject.weights.error.map { "; this one cannot be read: \($0.message)" } ?? ""), file: file,
                 help: "where you trust its origin, load it with PEFT and save it with "
                     + "save_pretrained(..., safe_serialization=True)")
         ]

@@ -13,7 +13,7 @@ struct InspectPage {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }
         let files = checkpoint.shards.count
-        line("container", "safetensors, \(files) file\(files == 1 ? "" : "s")")
+        line("container", "\((inspection.checkpoint.shards.first?.file.kind ?? .safetensors).rawValue), \(files) file\(files == 1 ? "" : "s")")
         if let base = inspection.adapter?.config?.baseModel { line("base model", base.printable) }
         if let type = checkpoint.config?["model_type"]?.stringValue { line("model type", type.printable) }
         line("tensors", Text.count(checkpoint.tensors.count))

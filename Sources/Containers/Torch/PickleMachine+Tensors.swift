@@ -1,0 +1,84 @@
+import ByteAccess
+import Tensors
+
+extension PickleMachine {
+    /// `_rebuild_tensor(storage, offset, size, stride)`, `_v2(..., requires_grad, hooks[, metadata])`,
+    /// `_v3(..., requires_grad, hooks, dtype[, metadata])`.
+    ///
+    /// An element i₀ … iₙ₋₁ stands in its storage at offset + Σ iₖ·strideₖ; the largest of these places must be in the
+    /// storage. Everything is checked without overflow; negative strides are refused, as torch has none.
+    ///
+    /// Source: torch/_utils.py; `checkInBoundsForStorage` and `computeStorageNbytes` in ATen.
+    mutating func tensor(_ arguments: [PickleValue], version: Int) throws -> PickleValue {
+        let counts = [1: 4...4, 2: 6...7, 3: 7...8][version] ?? 0...0
+        guard counts.contains(arguments.count) else {
+            throw broken(.pickleCall, "a tensor is rebuilt from \(arguments.count) values")
+        }
+        guard case .storage(let place) = arguments[0] else {
+            throw broken(.pickleCall, "a tensor is rebuilt from \(arguments[0].kind) instead of a storage")
+        }
+        let storage = storages[Int(place)]
+        let dtype: DType
+        switch (version, storage.dtype) {
+        case (3, let own):
+            guard case .global(.dtype(let named)) = arguments[6] else {
+                throw broken(.pickleCall, "a tensor has \(arguments[6].kind) for its dtype")
+            }
+            guard let named else { throw broken(.dtype, "a tensor has a dtype that safetensors does not have") }
+            guard own == nil || own == named else { throw broken(.dtype, "a tensor and its storage have two dtypes") }
+            dtype = named
+        case (_, let own?): dtype = own
+        default: throw broken(.dtype, "a tensor has no dtype")
+        }
+        guard case .int(let start) = arguments[1], let offset = UInt64(exactly: start) else {
+            throw broken(.geometry, "a tensor's offset is no number or negative")
+        }
+        let shape = try dimensions(arguments[2], "size")
+        let strides = try dimensions(arguments[3], "stride")
+        guard shape.count == strides.count else {
+            throw broken(.geometry, "a tensor has \(shape.count) sizes and \(strides.count) strides")
+        }
+        // From left to right, as safetensors counts too.
+        guard let elements = shape.elementCount, elements <= Int.max / (dtype.bits / 8) else {
+            throw broken(.geometry, "a tensor's number of bytes does not fit 63 bits")
+        }
+        try check(elements, offset, shape, strides, storage.byteCount / UInt64(dtype.bits / 8))
+        tensors.append(
+            PickleTensor(storage: Int(place), dtype: dtype, offset: offset, shape: shape, strides: strides))
+        return .tensor(Int32(tensors.count - 1))
+    }
+
+    /// Holds a tensor's farthest element against the elements that its storage has.
+    private func check(
+        _ elements: Int, _ offset: UInt64, _ shape: Shape, _ strides: [Int], _ available: UInt64
+    ) throws {
+        func outside() -> PeftfileError {
+            broken(.geometry, "a tensor reaches beyond its storage of \(available) elements")
+        }
+        guard elements > 0 else {
+            guard offset <= available else { throw outside() }
+            return
+        }
+        var last = offset
+        for (size, stride) in zip(shape, strides) {
+            let (reach, overflow) = UInt64(size - 1).multipliedReportingOverflow(by: UInt64(stride))
+            let (sum, overflow2) = last.addingReportingOverflow(reach)
+            guard !overflow, !overflow2 else { throw outside() }
+            last = sum
+        }
+        guard last < available else { throw outside() }
+    }
+
+    /// A tuple of sizes or strides. At most 64, which is what torch's own indexing carries.
+    private func dimensions(_ value: PickleValue, _ what: String) throws -> [Int] {
+        guard case .tuple(let place) = value else { throw broken(.geometry, "a tensor's \(what) is \(value.kind)") }
+        let values = nodes[Int(place)]
+        guard values.count <= 64 else { throw broken(.geometry, "a tensor has \(values.count) dimensions; at most 64 are read") }
+        return try values.map { value in
+            guard case .int(let number) = value, let dimension = Int(exactly: number), dimension >= 0 else {
+                throw broken(.geometry, "a tensor's \(what) holds \(value.kind) that is no size")
+            }
+            return dimension
+        }
+    }
+}
