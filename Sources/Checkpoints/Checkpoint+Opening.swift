@@ -10,8 +10,13 @@ extension Checkpoint {
     /// - Parameter path: a file of tensors of any container, a shard index (both told by content), or a directory with one checkpoint
     ///   (`CheckpointDirectory` says which).
     ///
+    /// Quantised weights appear under their plain names (`Quantisation`).
+    ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
-    public static func open(_ path: String) throws -> Checkpoint {
+    public static func open(_ path: String) throws -> Checkpoint { try openStored(path).dequantised() }
+
+    /// Opens a checkpoint with its tensors as they are stored.
+    public static func openStored(_ path: String) throws -> Checkpoint {
         if FileSystem.isDirectory(path) {
             switch try CheckpointDirectory(path).choice() {
             case .file(let name): return try openFile(FileSystem.join(path, name), given: path, directory: path)

@@ -1,6 +1,6 @@
 public import ByteAccess
 public import Containers
-import Tensors
+public import Tensors
 
 /// The tensors of a model, in one file or several, with the index and the config beside them.
 ///
@@ -21,6 +21,8 @@ public struct Checkpoint: Sendable {
     public let tensors: [StoredTensor]
     /// `config.json` beside the files; nil where there is none.
     public let config: JSONObject?
+    /// How the weights are quantised; nil where they are numbers. The quantised ones are among `tensors` under their plain names.
+    public let quantisation: Quantisation?
     private let names: NameIndex
 
     /// Whether all tensors are in one file.
@@ -34,8 +36,12 @@ public struct Checkpoint: Sendable {
 
     /// Elements of all tensors.
     public var parameterCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.info.elementCount) } }
-    /// Bytes of all tensors, without the headers.
-    public var tensorBytes: UInt64 { tensors.reduce(0) { $0 + $1.byteCount } }
+    /// Bytes of all tensors as they are stored, without the headers.
+    public var tensorBytes: UInt64 { shards.reduce(0) { $0 + $1.file.tensors.reduce(0) { $0 + $1.byteCount } } }
+    /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.
+    public func plainDType(of tensor: StoredTensor) -> DType {
+        tensor.quantised == nil ? tensor.dtype : quantisation?.dtype ?? tensor.dtype
+    }
 
     /// Puts a checkpoint together from files that are open.
     ///
@@ -66,7 +72,23 @@ public struct Checkpoint: Sendable {
         self.tensors = tensors
         self.config = config
         self.names = names
+        quantisation = nil
         if let index { try check(index) }
+    }
+
+    /// The same files with other tensors: quantised weights in the place of their codes.
+    init(stored: Checkpoint, tensors: [StoredTensor], quantisation: Quantisation) {
+        path = stored.path
+        directory = stored.directory
+        shards = stored.shards
+        index = stored.index
+        indexFileName = stored.indexFileName
+        config = stored.config
+        self.tensors = tensors
+        self.quantisation = quantisation
+        var names = NameIndex(count: tensors.count)
+        for position in tensors.indices { _ = names.insert(position, name: { tensors[$0].info.name }) }
+        self.names = names
     }
 
     /// Holds the index against the shards, both ways.
@@ -106,12 +128,11 @@ extension Checkpoint {
                 .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
                 file: file(of: tensor).path, tensor: tensor.name)
         }
-        let file = file(of: tensor)
         // Before anything is allocated: a view that repeats few bytes can be of any size.
-        try file.validate(tensor.info)
+        if tensor.quantised == nil { try file(of: tensor).validate(tensor.info) }
         return try [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, initialized in
-            try file.read(
-                tensor.info, at: bytes.lowerBound,
+            try read(
+                tensor, at: bytes.lowerBound,
                 into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: buffer[..<bytes.count])))
             initialized = bytes.count
         }
@@ -119,6 +140,7 @@ extension Checkpoint {
 
     /// Fills `buffer` with a tensor's bytes from `offset` on, counted from the tensor's first.
     public func read(_ tensor: StoredTensor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        if let weight = tensor.quantised, let quantisation { return try quantisation.read(weight, at: offset, into: buffer) }
         try file(of: tensor).read(tensor.info, at: offset, into: buffer)
     }
 
