@@ -40,7 +40,8 @@ public struct Checkpoint: Sendable {
     public var tensorBytes: UInt64 { shards.reduce(0) { $0 + $1.file.tensors.reduce(0) { $0 + $1.byteCount } } }
     /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.
     public func plainDType(of tensor: StoredTensor) -> DType {
-        tensor.quantised == nil ? tensor.dtype : quantisation?.dtype ?? tensor.dtype
+        guard let weight = tensor.quantised, let quantisation else { return tensor.dtype }
+        return quantisation.isSimulated ? quantisation.weights[weight].codes.dtype : quantisation.dtype
     }
 
     /// Puts a checkpoint together from files that are open.

@@ -14,6 +14,7 @@ public final class ComponentReader: Sendable {
 
     private struct Cache {
         var entries: [Int: (bytes: [UInt8], age: UInt64)] = [:]
+        var derived: [(name: ExactString, values: [Double])] = []
         var total: UInt64 = 0
         var clock: UInt64 = 0
     }
@@ -44,6 +45,17 @@ public final class ComponentReader: Sendable {
             cache.total += UInt64(bytes.count)
         }
         return bytes
+    }
+
+    /// Numbers made of a whole tensor, kept for the panels that follow; of the last few tensors alone.
+    func derived(_ tensor: StoredTensor, _ make: () throws -> [Double]) rethrows -> [Double] {
+        if let known = cache.withLock({ $0.derived.first { $0.name == tensor.name }?.values }) { return known }
+        let values = try make()
+        cache.withLock { cache in
+            cache.derived.append((tensor.name, values))
+            if cache.derived.count > 4 { cache.derived.removeFirst() }
+        }
+        return values
     }
 
     /// Whether `bytes` keeps the tensor.

@@ -19,13 +19,15 @@ public struct Quantisation: Sendable {
     /// Why the weights cannot be read; then the tensors are shown as they are stored, and whoever computes refuses.
     public let problem: PeftfileError?
     /// Whether the weights are stored in 16 bits and taken through NF4 on the way, as QLoRA saw them.
-    public let isSimulated: Bool
+    public var isSimulated: Bool { simulation != nil }
+    /// How they are taken through it.
+    public let simulation: NF4Simulation?
     /// The component tensors' bytes.
     public let components: ComponentReader?
 
     init(
         scheme: String, weights: [any QuantisedWeight] = [], dropped: [StoredTensor] = [], warnings: [String] = [],
-        dtype: DType = .bf16, problem: PeftfileError? = nil, isSimulated: Bool = false, components: ComponentReader? = nil
+        dtype: DType = .bf16, problem: PeftfileError? = nil, simulation: NF4Simulation? = nil, components: ComponentReader? = nil
     ) {
         self.scheme = scheme
         self.weights = weights
@@ -33,7 +35,7 @@ public struct Quantisation: Sendable {
         self.warnings = warnings
         self.dtype = dtype
         self.problem = problem
-        self.isSimulated = isSimulated
+        self.simulation = simulation
         self.components = components
     }
 
