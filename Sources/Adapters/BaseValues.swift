@@ -56,8 +56,10 @@ public enum BaseValues: Sendable, Hashable {
                     .refused, "\(hint.reason), and the base is not stored so: which values of it are meant must be said",
                     file: adapter.path, rule: "BaseAs",
                     help: hint.isNF4
-                        ? "give --base-as nf4 for the model that was trained (with --double-quant where training had it), or --base-as stored to add the update to \(base.path) as it is"
-                        : "give the quantised base, or --base-as stored to add the update to \(base.path) as it is")
+                        ? "for the model that was trained: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT "
+                            + "--base-as nf4 (and --double-quant where training had it); to add the update to the base as it is: --base-as stored"
+                        : "give the quantised base that it was trained on, or, to add the update to this one as it is: "
+                            + "peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT --base-as stored")
             }
             return base
         }

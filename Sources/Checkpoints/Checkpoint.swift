@@ -38,6 +38,17 @@ public struct Checkpoint: Sendable {
     public var parameterCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.info.elementCount) } }
     /// Bytes of all tensors as they are stored, without the headers.
     public var tensorBytes: UInt64 { shards.reduce(0) { $0 + $1.file.tensors.reduce(0) { $0 + $1.byteCount } } }
+    /// All tensors as they are stored, codes and companions of quantised weights among them.
+    public var storedTensors: [StoredTensor] {
+        shards.enumerated().flatMap { number, shard in shard.file.tensors.map { StoredTensor(info: $0, shard: number) } }
+    }
+    /// Bytes of all tensors of a plain checkpoint, every quantised weight in its plain dtype.
+    public var plainBytes: UInt64 {
+        tensors.reduce(0) { sum, tensor in
+            tensor.quantised == nil
+                ? sum + tensor.byteCount : sum + UInt64(tensor.info.elementCount) * UInt64(plainDType(of: tensor).bits / 8)
+        }
+    }
     /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.
     public func plainDType(of tensor: StoredTensor) -> DType {
         guard let weight = tensor.quantised, let quantisation else { return tensor.dtype }

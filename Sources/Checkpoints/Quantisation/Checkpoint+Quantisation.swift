@@ -88,7 +88,8 @@ extension Checkpoint {
                 if contested.updateValue((contested[warning] ?? 0) + 1, forKey: warning) == nil {
                     found.append(warning)
                 }
-            } catch let error as PeftfileError {
+            } catch var error as PeftfileError {
+                if !error.message.hasPrefix(quantisation.scheme) { error.message = "\(quantisation.scheme): \(error.message)" }
                 throw error.inFile(path)
             }
         }
@@ -157,7 +158,8 @@ extension StoredTensor {
     init(_ weight: any QuantisedWeight, at index: Int, shard: Int) {
         let bytes = UInt64(weight.shape.elementCount ?? 0) * 8
         self.init(
-            info: TensorInfo(name: weight.name, dtype: .f64, shape: weight.shape, begin: 0, end: bytes), shard: shard)
+            info: TensorInfo(name: weight.name, dtype: .f64, shape: weight.shape, begin: 0, end: bytes, isContiguous: false),
+            shard: shard)
         quantised = index
     }
 }

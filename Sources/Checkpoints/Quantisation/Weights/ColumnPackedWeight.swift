@@ -204,7 +204,7 @@ public struct ColumnPackedWeight: QuantisedWeight {
         guard case .inputs(zerosAreLess: true) = packing, try hasFullField(components) else { return nil }
         guard 32 % bits == 0 else {
             throw PeftfileError(
-                .refused, "GPTQ, \(bits) bits: a stored zero point has all bits set, which every reader takes for another number",
+                .refused, "a stored zero point has all bits set, which every reader takes for another number",
                 tensor: zero.name, rule: QuantisationRule.zeroPoint.rawValue,
                 help: "save the base in the format gptq_v2, which stores zero points as they are")
         }
