@@ -47,9 +47,11 @@ import Testing
             #expect(Set(base.tensors.map(\.name)) == Set(values.keys), "\(name) \(example)")
             for (weight, wanted) in values.members {
                 let tensor = try #require(base[weight])
-                #expect(tensor.shape == wanted["shape"]?.arrayValue?.compactMap(\.intValue), "\(name) \(example)")
+                let shape = (wanted["shape"]?.arrayValue ?? []).compactMap { $0.intValue }
+                #expect(tensor.shape == shape, "\(name) \(example)")
                 let found = try Conversion.widened(base.read(tensor), as: .f64, count: tensor.info.elementCount)
-                #expect(found == wanted["values"]?.arrayValue?.compactMap(\.doubleValue), "\(name) \(example)")
+                let right = (wanted["values"]?.arrayValue ?? []).compactMap { $0.doubleValue }
+                #expect(found == right, "\(name) \(example)")
             }
         }
     }
@@ -63,10 +65,11 @@ import Testing
             let bytes = try stride(from: 0, to: hex.count, by: 2).map { start in
                 try #require(UInt8(String(decoding: hex[start..<(start + 2)], as: UTF8.self), radix: 16))
             }
+            let shape = (tensor["shape"]?.arrayValue ?? []).compactMap { $0.intValue }
             return (
                 ExactString(try #require(tensor["name"]?.stringValue)),
                 try #require(tensor["dtype"]?.stringValue.flatMap(DType.init(rawValue:))),
-                try #require(tensor["shape"]?.arrayValue?.compactMap(\.intValue)), bytes
+                shape, bytes
             )
         }
         for tensor in parsed {
@@ -75,7 +78,10 @@ import Testing
         }
         let layout = try SafetensorsLayout(metadata: nil, tensors: list)
         var result = layout.headerBytes
-        for info in layout.tensors { result += try #require(parsed.first { $0.name == info.name }).bytes }
+        for info in layout.tensors {
+            let tensor = parsed.first { $0.name == info.name }
+            result += try #require(tensor).bytes
+        }
         #expect(result.count == layout.headerBytes.count + data.count)
         return result
     }
