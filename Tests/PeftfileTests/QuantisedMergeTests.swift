@@ -139,7 +139,8 @@ import Testing
         // And neither is the merge onto the 16-bit values.
         let plain = try Case(name)
         let stored = try Checkpoint.open(Fixtures.path("quantised/\(name)/base"))
-        let options = BindingOptions(baseValues: .stored)
+        var options = BindingOptions()
+        options.baseValues = .stored
         _ = try PlanExecutor(
             plan: .merge(Binding(base: stored, adapters: [plain.adapter], options: options)), target: directory.path("plain")
         ).run()
