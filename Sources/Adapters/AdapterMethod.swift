@@ -213,6 +213,8 @@ public struct BindingOptions: Sendable, Hashable {
     public var enableLoRA: [Bool] = []
     /// How the columns of a stacked expert's lora_B run, where its trainer has written both orders.
     public var expertOrder: ExpertOrder?
+    /// Which values of the base were meant.
+    public var baseValues: BaseValues = .unspecified
 
     public init(
         tie: Tie = .break, baseRole: BaseRole = .original, orientation: Orientation = .outIn, scale: Double? = nil,

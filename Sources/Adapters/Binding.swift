@@ -31,6 +31,10 @@ public struct Binding: Sendable {
     public internal(set) var targets: [Target] = []
     /// Keys of config.json that must change with the weights; a path names nested objects.
     public internal(set) var configChanges: [ConfigChange] = []
+    /// Keys of config.json that speak of codes which a plain checkpoint does not have.
+    public var configRemovals: [ExactString] {
+        base.quantisation.map { $0.isSimulated ? [] : ["quantization_config", "quantization", "compression_config"] } ?? []
+    }
     /// Adapter tensors without a part in the merged weights, each with its reason.
     public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
     /// Adapter tensors for a component of a pipeline that the base is not: the one exception to full accounting.
@@ -62,6 +66,7 @@ public struct Binding: Sendable {
             throw PeftfileError(
                 .usage, "--task \(task): no adapter has a merged form for each task", rule: "TaskUnused", help: "leave it out")
         }
+        warnings += try base.requireReadableWeights()
         let view = try BaseView(base: base, adapters: adapters)
         let bound = try adapters.map { try BoundAdapter($0, base: view.directory, baseConfig: base.config, options: options) }
         self.adapters = bound.map(\.whole)

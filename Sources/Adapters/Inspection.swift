@@ -42,6 +42,8 @@ public struct Inspection: Sendable {
             prompts = found.map { source in source.modules.map { PromptSummary($0, in: source.checkpoint) } } ?? []
             bottlenecks = try? BottleneckReport(among: Inspection.candidates(checkpoint), config: config)
             warnings += prompts.flatMap(\.warnings) + (bottlenecks?.findings ?? [])
+            if let problem = checkpoint.quantisation?.problem { warnings.append(problem.description) }
+            warnings += checkpoint.quantisation?.warnings ?? []
             let isPrompt = found.map { !$0.modules.isEmpty && $0.others.isEmpty } ?? false
             kind = isPrompt ? .prompt : bottlenecks != nil ? .adapter : .checkpoint
             dialect = prompts.first?.module.dialect ?? bottlenecks?.modules.first?.library.rawValue
@@ -134,6 +136,14 @@ public struct Inspection: Sendable {
         }
     }
 
+    /// The statistics of a stored tensor; codes have those of the weight that they stand for, their companions have none.
+    public func figures(of tensor: StoredTensor) -> TensorStatistics? {
+        guard let statistics else { return nil }
+        let position = checkpoint.quantisation.flatMap { $0.position(ofCodes: tensor, in: checkpoint) }
+            ?? checkpoint.position(of: tensor.name)
+        return position.flatMap { statistics[$0] }
+    }
+
     /// A directory with a config of its own or in a subdirectory, or a file whose keys are an adapter's.
     public static func looksLikeAdapter(_ path: String) -> Bool {
         guard FileSystem.isDirectory(path) else { return Adapter.isAdapter(path) }
@@ -147,7 +157,7 @@ public struct Inspection: Sendable {
     /// The item of `inspect --json`.
     public var json: JSONValue {
         var tensors: [JSONValue] = []
-        for (index, tensor) in checkpoint.tensors.enumerated() {
+        for tensor in checkpoint.storedTensors {
             var object: JSONObject = [
                 "name": .string(tensor.name.text),
                 "dtype": .string(tensor.dtype.rawValue),
@@ -156,7 +166,7 @@ public struct Inspection: Sendable {
                 "begin": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.begin)) : .null,
                 "end": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.end)) : .null,
             ]
-            if let statistics { object["stats"] = statistics[index].map(Inspection.json) ?? .null }
+            if statistics != nil { object["stats"] = figures(of: tensor).map(Inspection.json) ?? .null }
             tensors.append(.object(object))
         }
         var metadata = JSONObject()
@@ -174,6 +184,7 @@ public struct Inspection: Sendable {
             "metadata": .object(metadata),
             "parameters": .number(JSONNumber(checkpoint.parameterCount)),
             "bytes": .number(JSONNumber(checkpoint.tensorBytes)),
+            "quantisation": checkpoint.quantisation?.json ?? .null,
             "tensors": .array(tensors),
             "targets": .array(targets.map(Inspection.json)),
             "unclaimed": .array(unclaimed.map { .string($0.text) }),

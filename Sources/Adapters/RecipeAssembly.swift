@@ -89,9 +89,11 @@ struct RecipeAssembly {
     }
 
     func copy(of entry: BaseView.Entry, as name: ExactString) -> TensorRecipe {
-        TensorRecipe(
+        var recipe = TensorRecipe(
             name: name, source: .base(entry.stored.info.name), sourceDType: entry.stored.info.dtype,
-            dtype: entry.stored.info.dtype, shape: entry.stored.info.shape)
+            dtype: base.plainDType(of: entry.stored), shape: entry.stored.info.shape)
+        recipe.isDequantised = entry.stored.quantised != nil
+        return recipe
     }
 
     private mutating func applyPieces(of change: ParameterUpdate, adapter: Int) throws {
@@ -224,6 +226,7 @@ struct RecipeAssembly {
         }
         recipe.source = .adapter(adapter, tensor)
         recipe.sourceDType = info.dtype
+        recipe.isDequantised = false
         recipe.shape = info.shape
     }
 

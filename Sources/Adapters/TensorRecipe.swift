@@ -103,6 +103,9 @@ public struct TensorRecipe: Sendable, Hashable {
     public var rows: Int {
         isExpertStack && shape.count == 3 ? (shape.matrix.rows > 0 ? shape[0] * shape[1] : 0) : shape.matrix.rows
     }
+    /// Whether the source is stored as codes, and its F64 elements are computed when they are read.
+    public var isDequantised = false
+
     /// Set for 3-D stacks (experts, out, in), whose matrices lie below each other.
     public var isExpertStack = false
 
@@ -111,7 +114,12 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// Whether the output is the source, bit for bit.
     public var isCopy: Bool {
-        rowReplacements.isEmpty && transforms.isEmpty && updates.isEmpty && magnitudes.isEmpty && sourceDType == dtype
+        !isDequantised && !changesValues && sourceDType == dtype
+    }
+
+    /// Whether more happens to the elements than a conversion.
+    public var changesValues: Bool {
+        !(rowReplacements.isEmpty && transforms.isEmpty && updates.isEmpty && magnitudes.isEmpty)
     }
 
     /// The rectangles whose elements are computed; all others keep the source's bits.

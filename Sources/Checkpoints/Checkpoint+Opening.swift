@@ -13,8 +13,15 @@ extension Checkpoint {
     ///   - entire: whether a training checkpoint is taken with all its tensors, under their full names; otherwise the
     ///     model in it is taken, and `notes` says so.
     ///
+    /// Quantised weights appear under their plain names (`Quantisation`).
+    ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
     public static func open(_ path: String, entire: Bool = false) throws -> Checkpoint {
+        try openStored(path, entire: entire).dequantised()
+    }
+
+    /// Opens a checkpoint with its tensors as they are stored.
+    public static func openStored(_ path: String, entire: Bool = false) throws -> Checkpoint {
         if FileSystem.isDirectory(path) {
             switch try CheckpointDirectory(path).choice() {
             case .file(let name): return try openFile(FileSystem.join(path, name), given: path, directory: path, entire: entire)

@@ -1,6 +1,6 @@
 public import ByteAccess
 public import Containers
-import Tensors
+public import Tensors
 
 /// The tensors of a model, in one file or several, with the index and the config beside them.
 ///
@@ -23,6 +23,8 @@ public struct Checkpoint: Sendable {
     public let config: JSONObject?
     /// What was left out on opening, in words: the parts of training checkpoints that are not the model.
     public let notes: [String]
+    /// How the weights are quantised; nil where they are numbers. The quantised ones are among `tensors` under their plain names.
+    public let quantisation: Quantisation?
     private let names: NameIndex
 
     /// Whether all tensors are in one file.
@@ -36,8 +38,24 @@ public struct Checkpoint: Sendable {
 
     /// Elements of all tensors.
     public var parameterCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.info.elementCount) } }
-    /// Bytes of all tensors, without the headers.
-    public var tensorBytes: UInt64 { tensors.reduce(0) { $0 + $1.byteCount } }
+    /// Bytes of all tensors as they are stored, without the headers.
+    public var tensorBytes: UInt64 { shards.reduce(0) { $0 + $1.file.tensors.reduce(0) { $0 + $1.byteCount } } }
+    /// All tensors as they are stored, codes and companions of quantised weights among them.
+    public var storedTensors: [StoredTensor] {
+        shards.enumerated().flatMap { number, shard in shard.file.tensors.map { StoredTensor(info: $0, shard: number) } }
+    }
+    /// Bytes of all tensors of a plain checkpoint, every quantised weight in its plain dtype.
+    public var plainBytes: UInt64 {
+        tensors.reduce(0) { sum, tensor in
+            tensor.quantised == nil
+                ? sum + tensor.byteCount : sum + UInt64(tensor.info.elementCount) * UInt64(plainDType(of: tensor).bits / 8)
+        }
+    }
+    /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.
+    public func plainDType(of tensor: StoredTensor) -> DType {
+        guard let weight = tensor.quantised, let quantisation else { return tensor.dtype }
+        return quantisation.isSimulated ? quantisation.weights[weight].codes.dtype : quantisation.dtype
+    }
 
     /// Puts a checkpoint together from files that are open.
     ///
@@ -69,7 +87,24 @@ public struct Checkpoint: Sendable {
         self.config = config
         self.notes = notes
         self.names = names
+        quantisation = nil
         if let index { try check(index) }
+    }
+
+    /// The same files with other tensors: quantised weights in the place of their codes.
+    init(stored: Checkpoint, tensors: [StoredTensor], quantisation: Quantisation) {
+        path = stored.path
+        directory = stored.directory
+        shards = stored.shards
+        index = stored.index
+        indexFileName = stored.indexFileName
+        config = stored.config
+        notes = stored.notes
+        self.tensors = tensors
+        self.quantisation = quantisation
+        var names = NameIndex(count: tensors.count)
+        for position in tensors.indices { _ = names.insert(position, name: { tensors[$0].info.name }) }
+        self.names = names
     }
 
     /// Holds the index against the shards, both ways.
@@ -109,12 +144,11 @@ extension Checkpoint {
                 .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
                 file: file(of: tensor).path, tensor: tensor.name)
         }
-        let file = file(of: tensor)
         // Before anything is allocated: a view that repeats few bytes can be of any size.
-        try file.validate(tensor.info)
+        if tensor.quantised == nil { try file(of: tensor).validate(tensor.info) }
         return try [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, initialized in
-            try file.read(
-                tensor.info, at: bytes.lowerBound,
+            try read(
+                tensor, at: bytes.lowerBound,
                 into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: buffer[..<bytes.count])))
             initialized = bytes.count
         }
@@ -122,6 +156,7 @@ extension Checkpoint {
 
     /// Fills `buffer` with a tensor's bytes from `offset` on, counted from the tensor's first.
     public func read(_ tensor: StoredTensor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        if let weight = tensor.quantised, let quantisation { return try quantisation.read(weight, at: offset, into: buffer) }
         try file(of: tensor).read(tensor.info, at: offset, into: buffer)
     }
 

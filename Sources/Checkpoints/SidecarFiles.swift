@@ -104,6 +104,8 @@ public struct SidecarFiles: Sendable {
     /// What a rewrite writes itself, and what must never lie beside it: loaders would pick the wrong weights.
     private static func isReplacedOrForeign(_ name: String) -> Bool {
         if name.hasPrefix(".") || name == "config.json" || name == "README.md" { return true }
+        // Settings of codes that the result does not have.
+        if name == "quantize_config.json" || name == "quant_config.json" { return true }
         return [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".ckpt"]
             .contains { name.hasSuffix($0) }
     }

@@ -7,6 +7,8 @@ public struct StoredTensor: Sendable, Hashable {
     public var info: TensorInfo
     /// The shard, counted in `Checkpoint.shards`.
     public var shard: Int
+    /// The weight among `Checkpoint.quantisation`'s that this tensor is computed from; nil where it is stored as it is.
+    public internal(set) var quantised: Int?
 
     public var name: ExactString { info.name }
     public var dtype: DType { info.dtype }

@@ -35,8 +35,17 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Where an update reaches one side of tied embeddings: break or keep the tie.", valueName: "break|keep"))
     var tie: String = "break"
 
-    @Option(help: ArgumentHelp("What BASE is, for adapters whose initialisation changed it.", valueName: "original|residual"))
+    @Option(
+        help: ArgumentHelp(
+            "What BASE is: original or residual, for adapters whose initialisation changed it; stored or nf4, for those trained in "
+                + "4 bits; one of each with a comma between.", valueName: "role"))
     var baseAs: String = "original"
+
+    @Flag(help: "With --base-as nf4: the magnitudes of the blocks quantised too, as training had it.")
+    var doubleQuant = false
+
+    @Option(help: ArgumentHelp("With --base-as nf4: the elements of a block; 64 by default.", valueName: "n"))
+    var blockSize: Int?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
     var scale: Double?
@@ -69,7 +78,7 @@ struct BindingArguments: ParsableArguments {
     var firstGiven: String? {
         let given: [(Bool, String)] = [
             (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
-            (component != nil, "--component"), (enableLora != nil, "--enable-lora"),
+            (doubleQuant, "--double-quant"), (blockSize != nil, "--block-size"), (component != nil, "--component"), (enableLora != nil, "--enable-lora"),
             (expertOrder != nil, "--expert-order"), (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
         ]
@@ -80,9 +89,7 @@ struct BindingArguments: ParsableArguments {
         guard let tie = BindingOptions.Tie(rawValue: tie) else {
             throw PeftfileError(.usage, "--tie \(tie): break or keep", rule: "Tie")
         }
-        guard let baseRole = BindingOptions.BaseRole(rawValue: baseAs) else {
-            throw PeftfileError(.usage, "--base-as \(baseAs): original or residual", rule: "BaseAs")
-        }
+        let (baseRole, baseValues) = try baseMeaning()
         guard let orientation = BindingOptions.Orientation(rawValue: orientation) else {
             throw PeftfileError(.usage, "--orientation \(orientation): out-in or in-out", rule: "Orientation")
         }
@@ -96,6 +103,7 @@ struct BindingArguments: ParsableArguments {
             tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList(),
             task: task)
         options.component = component
+        options.baseValues = baseValues
         options.enableLoRA = try enabledParts()
         options.expertOrder = try expertOrder.map { text in
             guard let order = BindingOptions.ExpertOrder(rawValue: text) else {
@@ -104,6 +112,29 @@ struct BindingArguments: ParsableArguments {
             return order
         }
         return options
+    }
+
+    /// `--base-as`: a role, and which values.
+    private func baseMeaning() throws -> (BindingOptions.BaseRole, BaseValues) {
+        var role: BindingOptions.BaseRole?
+        var values: BaseValues?
+        for part in baseAs.split(separator: ",", omittingEmptySubsequences: false).map(String.init) {
+            if let known = BindingOptions.BaseRole(rawValue: part), role == nil {
+                role = known
+            } else if part == "stored", values == nil {
+                values = .stored
+            } else if part == "nf4", values == nil {
+                values = .nf4(try NF4Simulation(blockSize: blockSize ?? 64, doubleQuantisation: doubleQuant))
+            } else {
+                throw PeftfileError(.usage, "--base-as \(baseAs): original or residual, stored or nf4", rule: "BaseAs")
+            }
+        }
+        if case .nf4 = values {} else if doubleQuant || blockSize != nil {
+            throw PeftfileError(
+                .usage, "\(doubleQuant ? "--double-quant" : "--block-size") without --base-as nf4", rule: "BaseAs",
+                help: "give --base-as nf4 as well")
+        }
+        return (role ?? .original, values ?? .unspecified)
     }
 
     func mergeSettings(maximumShardSize: UInt64? = nil, writesCard: Bool = true) throws -> MergeSettings {

@@ -51,9 +51,10 @@ struct MergeCommand: ParsableCommand {
     func run() throws {
         try InputPaths.requireOutsideCache(output)
         let roles = try Roles(paths: paths)
-        let base = try Checkpoint.open(roles.base)
+        let options = try arguments.options()
         let adapters = try roles.adapters.map(Adapter.init(path:))
-        let binding = try Binding(base: base, adapters: adapters, options: try arguments.options())
+        let base = try options.baseValues.applied(to: try Checkpoint.open(roles.base), adapters: adapters)
+        let binding = try Binding(base: base, adapters: adapters, options: options)
         let plan = try RewritePlan.merge(
             binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card))
         if dryRun {

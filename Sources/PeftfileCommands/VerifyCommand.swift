@@ -52,9 +52,10 @@ struct VerifyCommand: ParsableCommand {
             return try verifyStrip(from: source, strip, byReceipt: true)
         }
         let inputs = try inputs()
+        let adapters = try inputs.adapters.map(Adapter.init(path:))
         let binding = try Binding(
-            base: try Checkpoint.open(inputs.base), adapters: try inputs.adapters.map(Adapter.init(path:)),
-            options: inputs.options)
+            base: try inputs.options.baseValues.applied(to: try Checkpoint.open(inputs.base), adapters: adapters),
+            adapters: adapters, options: inputs.options)
         let merged = try Checkpoint.open(result)
         let counter = common.quiet || common.json ? nil : Progress(label: "verify", total: merged.tensorBytes)
         let verifier = Verifier(

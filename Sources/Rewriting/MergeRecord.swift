@@ -37,7 +37,8 @@ public struct MergeRecord: Sendable {
             let tie = options["tie"]?.stringValue.flatMap(BindingOptions.Tie.init(rawValue:)),
             let role = options["base_as"]?.stringValue.flatMap(BindingOptions.BaseRole.init(rawValue:)),
             let orientation = options["orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:)),
-            let weights = options["weights"]?.arrayValue?.map(\.doubleValue), weights.allSatisfy({ $0 != nil })
+            let weights = options["weights"]?.arrayValue?.map(\.doubleValue), weights.allSatisfy({ $0 != nil }),
+            let baseValues = BaseValues(json: options["base_values"])
         else { throw malformed("options") }
         self.base = base
         self.adapters = adapters.compactMap { $0 }
@@ -49,6 +50,7 @@ public struct MergeRecord: Sendable {
         bindingOptions.component = options["component"]?.stringValue
         bindingOptions.enableLoRA = options["enable_lora"]?.arrayValue?.compactMap(\.boolValue) ?? []
         bindingOptions.expertOrder = options["expert_order"]?.stringValue.flatMap(BindingOptions.ExpertOrder.init(rawValue:))
+        bindingOptions.baseValues = baseValues
         self.options = bindingOptions
         settings = MergeSettings(
             dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),

@@ -16,7 +16,14 @@ extension RewritePlan {
             result.append(
                 Sidecar(name: name, content: .bytes(bytes), origin: "peftfile", byteCount: UInt64(bytes.count)))
         }
-        if let config = base.config {
+        if var config = base.config {
+            for key in binding.configRemovals {
+                config[key] = nil
+                if var text = config["text_config"]?.objectValue, text[key] != nil {
+                    text[key] = nil
+                    config["text_config"] = .object(text)
+                }
+            }
             write("config.json", patched(config, configChanges).serialized(indent: 2) + "\n")
         } else if !configChanges.isEmpty {
             throw PeftfileError(

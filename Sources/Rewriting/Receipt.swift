@@ -30,7 +30,8 @@ public struct Receipt: Sendable {
 
     mutating func add(file: RewritePlan.File, digest: String?, statistics: [UpdateStatistics]) {
         subjects.append(Receipt.subject(plan.isSingleFile ? "" : file.name, digest))
-        for (tensor, statistics) in zip(file.tensors, statistics) where !tensor.recipe.isCopy {
+        for (tensor, statistics) in zip(file.tensors, statistics)
+        where !tensor.recipe.isCopy && (!tensor.recipe.isDequantised || tensor.recipe.changesValues) {
             total.add(statistics)
             tensors.append(
                 .object([
@@ -90,7 +91,7 @@ public struct Receipt: Sendable {
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": .string(plan.operation),
             "plan": .string(plan.id),
-            "base": Receipt.input(binding.base),
+            "base": Receipt.base(binding.base),
             "adapters": .array(binding.adapters.map { Receipt.adapter($0) }),
             "options": .object(plan.options),
             "targets": .array(binding.targets.map(Receipt.target)),
@@ -135,6 +136,13 @@ public struct Receipt: Sendable {
             }
         }
         return names
+    }
+
+    /// The base, with the scheme that its weights are stored in, or were taken through.
+    private static func base(_ checkpoint: Checkpoint) -> JSONValue {
+        guard case .object(var object) = input(checkpoint), let quantisation = checkpoint.quantisation else { return input(checkpoint) }
+        object["quantisation"] = quantisation.json
+        return .object(object)
     }
 
     private static func input(_ checkpoint: Checkpoint) -> JSONValue {

@@ -66,6 +66,10 @@ final class RecipeEvaluator: Sendable {
         if recipe.sourceDType == recipe.dtype { restore(&bytes, from: raw, outside: changed, rows: rows.count) }
         let stored = try Conversion.widened(bytes, as: recipe.dtype, count: count)
         var statistics = UpdateStatistics()
+        if recipe.isDequantised {
+            if recipe.changesValues { try survive(&statistics, original, values, stored, changed) }
+            return Panel(bytes: bytes, statistics: statistics)
+        }
         let columns = recipe.columns
         for (row, spans) in changed.enumerated() {
             for span in spans {
@@ -75,6 +79,24 @@ final class RecipeEvaluator: Sendable {
             }
         }
         return Panel(bytes: bytes, statistics: statistics)
+    }
+
+    /// Counts what rounding left of an update to dequantised weights: these are rounded themselves, so a stored result is held
+    /// against the rounded weight, and not against the exact one, whose own rounding is no loss of the update.
+    private func survive(
+        _ statistics: inout UpdateStatistics, _ original: [Double], _ values: [Double], _ stored: [Double], _ changed: [[Range<Int>]]
+    ) throws {
+        let rounded = try Conversion.widened(
+            try Conversion.narrowed(original, to: recipe.dtype), as: recipe.dtype, count: original.count)
+        var exact = values
+        for index in exact.indices { exact[index] = rounded[index] + (values[index] - original[index]) }
+        for (row, spans) in changed.enumerated() {
+            for span in spans {
+                statistics.add(
+                    original: rounded, exact: exact, stored: stored,
+                    range: (row * recipe.columns + span.lowerBound)..<(row * recipe.columns + span.upperBound))
+            }
+        }
     }
 
     // MARK: The common case

@@ -66,7 +66,11 @@ extension TensorRecipe {
         }
         if lowRank > 0 { parts.append("low-rank update" + (lowRank > 1 ? " ×\(lowRank)" : "")) }
         if !magnitudes.isEmpty { parts.append("magnitude") }
-        if sourceDType != dtype { parts.append("\(sourceDType.rawValue) to \(dtype.rawValue)") }
+        if isDequantised {
+            parts.append("dequantised to \(dtype.rawValue)")
+        } else if sourceDType != dtype {
+            parts.append("\(sourceDType.rawValue) to \(dtype.rawValue)")
+        }
         return parts.isEmpty ? "copy" : parts.joined(separator: ", ")
     }
 }

@@ -38,7 +38,10 @@ extension RewritePlan {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
             configChanges += dtypeChanges(base.config, to: dtype)
         }
-        guard outputs.contains(where: { !$0.recipe.isCopy || $0.isAdded }) || binding.changesSource else {
+        configChanges += binding.quantisationChanges(dtype: settings.dtype)
+        guard outputs.contains(where: { $0.recipe.changesValues || !$0.recipe.isCopy && !$0.recipe.isDequantised || $0.isAdded })
+            || binding.changesSource
+        else {
             throw PeftfileError(
                 .refused, "the adapter changes no tensor of the base", file: binding.adapters.first?.path,
                 rule: "NothingToMerge")
@@ -86,7 +89,7 @@ extension RewritePlan {
         let main = base.mainDType
         for index in outputs.indices {
             let own = outputs[index].recipe.dtype
-            guard own.isMergeable, all || own == main else { continue }
+            guard own.isMergeable, all || own == main || outputs[index].recipe.isDequantised else { continue }
             outputs[index].recipe.dtype = dtype
         }
     }
@@ -149,6 +152,7 @@ extension RewritePlan {
         options["component"] = binding.options.component.map { .string($0) } ?? .null
         options["enable_lora"] = .array(binding.options.enableLoRA.map { .bool($0) })
         options["expert_order"] = binding.options.expertOrder.map { .string($0.rawValue) } ?? .null
+        options["base_values"] = binding.options.baseValues.json
         return options
     }
 

@@ -53,7 +53,8 @@ public struct RewritePlan: Sendable {
 
     /// Bytes read from the inputs: every source tensor once, and the adapters' tensors once.
     public var bytesRead: UInt64 {
-        let sources = files.flatMap(\.tensors).reduce(UInt64(0)) { $0 + $1.info.byteCount }
+        let sources = binding.base.quantisation == nil
+            ? files.flatMap(\.tensors).reduce(UInt64(0)) { $0 + $1.info.byteCount } : binding.base.tensorBytes
         return sources + binding.adapters.reduce(0) { $0 + $1.checkpoint.tensors.reduce(0) { $0 + $1.info.byteCount } }
     }
     /// Bytes written, headers and sidecar files included.

@@ -8,6 +8,8 @@ struct SourceRows: Sendable {
     let recipe: TensorRecipe
     private let checkpoint: Checkpoint
     private let tensor: StoredTensor
+    /// Where the tensor is stored as codes: its own loops, and not the merge's.
+    private let plain: PlainDequantisation?
 
     /// - Throws: `.malformed` where the tensor is not in its checkpoint, or has another size than the recipe says.
     init(_ recipe: TensorRecipe, base: Checkpoint, adapters: [Adapter]) throws {
@@ -33,6 +35,11 @@ struct SourceRows: Sendable {
                     + "\(recipe.shape) is expected", file: checkpoint.path, tensor: name, rule: "ShapeMismatch")
         }
         self.tensor = tensor
+        if let weight = tensor.quantised, let quantisation = checkpoint.quantisation, let components = quantisation.components {
+            plain = PlainDequantisation(quantisation.weights[weight], components: components)
+        } else {
+            plain = nil
+        }
     }
 
     /// Bytes of the whole tensor.
@@ -44,6 +51,12 @@ struct SourceRows: Sendable {
     /// Reads the bytes of matrix rows and widens them. Only for types of whole bytes, which are all that are computed
     /// with.
     func read(rows: Range<Int>, raw: inout [UInt8], values: inout [Double]) throws {
+        if let plain {
+            values = try plain.values((rows.lowerBound * recipe.columns)..<(rows.upperBound * recipe.columns))
+            PanelBuffers.resize(&raw, values.count * 8)
+            raw.withUnsafeMutableBytes { raw in values.withUnsafeBytes { raw.copyMemory(from: $0) } }
+            return
+        }
         let row = UInt64(recipe.columns) * UInt64(recipe.sourceDType.bits / 8)
         PanelBuffers.resize(&raw, rows.count * Int(row))
         try raw.withUnsafeMutableBytes { try checkpoint.read(tensor, at: UInt64(rows.lowerBound) * row, into: $0) }

@@ -8,6 +8,14 @@ extension Verifier {
     ///
     /// A bare file has no config of its own, whatever lies beside it; then the report only says what its config needs.
     func compareConfig(_ report: inout EquivalenceReport) {
+        if result.directory != nil, let config = result.config {
+            for key in configRemovals {
+                for (path, found) in [([key], config[key]), (["text_config", key], config["text_config"]?[key])] {
+                    // A loader would look for the codes that are gone.
+                    if let found { report.config.append(.init(path: path, expected: .null, found: found)) }
+                }
+            }
+        }
         var changes = configChanges
         if let dtype {
             for key: ExactString in ["dtype", "torch_dtype"] where base.config?[key] != nil {

@@ -14,6 +14,7 @@ public struct Verifier: Sendable {
     let base: Checkpoint
     private let adapters: [Adapter]
     let configChanges: [Binding.ConfigChange]
+    let configRemovals: [ExactString]
     let result: Checkpoint
     let dtype: DType?
     private let convertsAllDTypes: Bool
@@ -41,20 +42,22 @@ public struct Verifier: Sendable {
     ) {
         self.init(
             recipes: binding.outputs.map(\.recipe), base: binding.base, adapters: binding.adapters,
-            configChanges: binding.configChanges, result: result, dtype: dtype, convertsAllDTypes: convertsAllDTypes,
+            configChanges: binding.configChanges + binding.quantisationChanges(dtype: dtype), configRemovals: binding.configRemovals,
+            result: result, dtype: dtype, convertsAllDTypes: convertsAllDTypes,
             maxULP: maxULP, jobs: jobs, probes: probes, progress: progress)
     }
 
     /// The same from the parts of a binding.
     init(
         recipes: [TensorRecipe], base: Checkpoint, adapters: [Adapter], configChanges: [Binding.ConfigChange],
-        result: Checkpoint, dtype: DType? = nil, convertsAllDTypes: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
+        configRemovals: [ExactString] = [], result: Checkpoint, dtype: DType? = nil, convertsAllDTypes: Bool = false, maxULP: UInt64? = nil, jobs: Int = 1,
         probes: Int = 4, progress: (@Sendable (UInt64) -> Void)? = nil
     ) {
         self.recipes = recipes
         self.base = base
         self.adapters = adapters
         self.configChanges = configChanges
+        self.configRemovals = configRemovals
         self.result = result
         self.dtype = dtype
         self.convertsAllDTypes = convertsAllDTypes
@@ -136,7 +139,7 @@ public struct Verifier: Sendable {
         }
         let main = base.mainDType
         return recipes.map { recipe in
-            guard recipe.dtype.isMergeable, convertsAllDTypes || recipe.dtype == main else { return recipe }
+            guard recipe.dtype.isMergeable, convertsAllDTypes || recipe.dtype == main || recipe.isDequantised else { return recipe }
             var converted = recipe
             converted.dtype = dtype
             return converted

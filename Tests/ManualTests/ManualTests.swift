@@ -114,6 +114,7 @@ import Testing
         let bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
         let bottleneck = try directory.write(bytes + [0, 0, 0, 0], to: "bottleneck.safetensors")
         keys.formUnion(try Self.document(["inspect", "--json", bottleneck]))
+        keys.formUnion(try Self.document(["inspect", "--json", "Fixtures/quantised/fp8-ct-tensor/base"]))
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-inspect").jsonKeys == keys)
     }
@@ -133,6 +134,10 @@ import Testing
         }
         var keys = try merge("lora-embedding-tied", ["--dry-run"])
         for name in ["lora-embedding-tied", "lora-monteclora", "lora-pissa"] { keys.formUnion(try merge(name)) }
+        let quantised = "Fixtures/quantised/qlora-nf4"
+        keys.formUnion(
+            try Self.document(
+                ["merge", "--json", "\(quantised)/base", "\(quantised)/adapter", "-o", directory.path("nf4"), "--base-as", "nf4"]))
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
     }

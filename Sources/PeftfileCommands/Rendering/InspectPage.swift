@@ -16,10 +16,18 @@ struct InspectPage {
         line("container", "\((inspection.checkpoint.shards.first?.file.kind ?? .safetensors).rawValue), \(files) file\(files == 1 ? "" : "s")")
         if let base = inspection.adapter?.config?.baseModel { line("base model", base.printable) }
         if let type = checkpoint.config?["model_type"]?.stringValue { line("model type", type.printable) }
-        line("tensors", Text.count(checkpoint.tensors.count))
+        line("tensors", Text.count(checkpoint.storedTensors.count))
         line("parameters", Text.count(checkpoint.parameterCount))
         line("bytes", Text.exactBytes(checkpoint.tensorBytes))
         line("dtypes", dtypes)
+        if let quantisation = checkpoint.quantisation {
+            if quantisation.problem != nil {
+                line("quantised", "\(quantisation.scheme.printable), which cannot be read")
+            } else {
+                line("quantised", "\(quantisation.scheme.printable): \(Text.counted(quantisation.weights.count, "weight"))")
+                line("dequantised", "\(Text.exactBytes(checkpoint.plainBytes)) with these weights in \(quantisation.dtype.rawValue)")
+            }
+        }
         let metadata = checkpoint.shards.first?.file.metadata ?? []
         if !metadata.isEmpty {
             line("metadata", metadata.map { "\($0.key.text.printable)=\(short($0.value))" }.joined(separator: ", "))
@@ -81,7 +89,7 @@ struct InspectPage {
 
     private var dtypes: String {
         var counts: [(dtype: DType, tensors: Int, bytes: UInt64)] = []
-        for tensor in inspection.checkpoint.tensors {
+        for tensor in inspection.checkpoint.storedTensors {
             if let index = counts.firstIndex(where: { $0.dtype == tensor.dtype }) {
                 counts[index].tensors += 1
                 counts[index].bytes += tensor.byteCount
@@ -97,12 +105,12 @@ struct InspectPage {
     private var tensorTable: String {
         var header = ["tensor", "dtype", "shape", "bytes"]
         if inspection.statistics != nil { header += ["min", "max", "mean", "std", "NaN", "Inf", "zeros"] }
-        let rows = inspection.checkpoint.tensors.enumerated().map { index, tensor in
+        let rows = inspection.checkpoint.storedTensors.map { tensor in
             var row = [
                 tensor.name.text.printable, tensor.dtype.rawValue, Text.shape(tensor.shape), Text.count(tensor.byteCount),
             ]
-            if let statistics = inspection.statistics {
-                if let figures = statistics[index] {
+            if inspection.statistics != nil {
+                if let figures = inspection.figures(of: tensor) {
                     let values = figures.count > 0
                         ? [figures.minimum, figures.maximum, figures.mean, figures.standardDeviation].map(Text.number)
                         : ["-", "-", "-", "-"]

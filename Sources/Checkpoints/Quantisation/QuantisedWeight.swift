@@ -1,0 +1,46 @@
+public import ByteAccess
+public import Tensors
+
+/// One weight that is stored as codes, under the name and with the shape that it has in a plain checkpoint.
+///
+/// A conforming type holds what was checked when the checkpoint was opened: its component tensors fit each other, so reading
+/// needs no further look at shapes.
+public protocol QuantisedWeight: Sendable {
+    /// The plain name: `model.layers.0.mlp.up_proj.weight`.
+    var name: ExactString { get }
+    /// The plain shape, as the model holds it.
+    var shape: Shape { get }
+    /// The tensor that holds the codes; the weight has its place in the order of the file.
+    var codes: StoredTensor { get }
+    /// Every tensor that the weight is made of, the codes among them.
+    var components: [StoredTensor] { get }
+
+    /// Fills `result` with the elements `elements` of the plain tensor, in row-major order.
+    ///
+    /// Each is the exact value of the scheme's formula, or where that is no float64 number, the formula evaluated in float64 in the
+    /// order that the type's comment gives.
+    func read(
+        _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
+    ) throws
+
+    /// Looks at what only the numbers tell; small components alone are read.
+    ///
+    /// - Returns: a warning, or nil.
+    /// - Throws: `.refused` where the numbers cannot be right.
+    func inspect(_ components: ComponentReader) throws -> String?
+}
+
+extension QuantisedWeight {
+    public func inspect(_ components: ComponentReader) throws -> String? { nil }
+}
+
+/// Calls `body` for each row, or part of a row, of a row-major range: the row, the columns, and where they begin in the range.
+func forEachRow(of elements: Range<Int>, columns: Int, _ body: (Int, Range<Int>, Int) throws -> Void) rethrows {
+    var start = elements.lowerBound
+    while start < elements.upperBound {
+        let row = start / columns
+        let end = min(elements.upperBound, (row + 1) * columns)
+        try body(row, (start - row * columns)..<(end - row * columns), start - elements.lowerBound)
+        start = end
+    }
+}

@@ -1,0 +1,74 @@
+import ByteAccess
+import Tensors
+
+/// MLX's affine quantisation: 2, 3, 4, 5, 6 or 8 bits, W = scale · code + bias for each group of a row.
+///
+/// | tensor | dtype, shape |
+/// |---|---|
+/// | `m.weight` | U32 (out, in·bits/32), a bit stream along the row |
+/// | `m.scales`, `m.biases` | 16-bit (out, in/group) |
+///
+/// `quantization` in config.json has `group_size`, `bits` and `mode`, and under a module's full name settings of its own or false.
+/// Source: `nn.quantize` and `affine_quantize` in mlx.
+enum MLXAffine: QuantisationScheme {
+    static let name = "MLX affine"
+    static let methods = ["mlx"]
+    static let marks = [".scales", ".biases"]
+
+    static func isMarked(_ checkpoint: Checkpoint) -> Bool {
+        checkpoint.tensors.contains { tensor in
+            let name = tensor.name.text
+            return tensor.dtype == .u32 && name.hasSuffix(".weight") && checkpoint[ExactString(name.dropLast(7) + ".scales")] != nil
+        }
+    }
+
+    static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
+        let common = (try base.integer("bits"), try base.integer("group_size"))
+        base.title = "MLX affine, \(common.0) bits"
+        for (stem, codes) in base.stems(".weight") where codes.dtype == .u32 {
+            var (bits, size) = common
+            var mode = base.settings["mode"]?.stringValue ?? "affine"
+            if let own = base.settings[ExactString(stem)]?.objectValue {
+                bits = try base.integer("bits", in: own)
+                size = try base.integer("group_size", in: own)
+                mode = own["mode"]?.stringValue ?? mode
+            }
+            guard mode == "affine" else {
+                throw QuantisationRule.unsupportedPacking.broken(base.title, "mode \(mode) is not read", tensor: codes.name)
+            }
+            try base.add(try weight(base, stem, codes, bits: bits, groupSize: size))
+        }
+    }
+
+    private static func weight(
+        _ base: QuantisedBase, _ stem: String, _ codes: StoredTensor, bits: Int, groupSize: Int
+    ) throws(PeftfileError) -> RowPackedWeight {
+        let name = codes.name
+        guard [2, 3, 4, 5, 6, 8].contains(bits) else {
+            throw QuantisationRule.unsupportedPacking.broken(base.title, "\(bits) bits are not read", tensor: name)
+        }
+        guard groupSize > 0 else {
+            throw QuantisationRule.groupSize.broken(base.title, "group_size \(groupSize) is not positive", tensor: name)
+        }
+        guard codes.shape.count >= 2, codes.info.elementCount > 0, let words = codes.shape.last, words * 32 % bits == 0 else {
+            throw QuantisationRule.componentShape.broken(
+                base.title, "has shape \(codes.shape), which is no whole number of \(bits)-bit codes a row", tensor: name)
+        }
+        let columns = words * 32 / bits
+        guard columns % groupSize == 0 else {
+            throw QuantisationRule.groupSize.broken(
+                base.title, "group_size \(groupSize) does not divide \(columns) columns", tensor: name)
+        }
+        let scale = try base.component(stem + ".scales", of: name)
+        let biases = try base.component(stem + ".biases", of: name)
+        let grid = codes.shape.dropLast() + [columns / groupSize]
+        try base.require(scale, [.bf16, .f16, .f32], Array(grid), for: name)
+        try base.require(biases, [.bf16, .f16, .f32], Array(grid), for: name)
+        guard codes.shape.count == 2 else {
+            throw QuantisationRule.unsupportedPacking.broken(base.title, "stacks of quantised matrices are not read", tensor: name)
+        }
+        return RowPackedWeight(
+            name: name, shape: [codes.shape[0], columns], codes: codes, bits: bits, groupSize: groupSize, scale: scale,
+            offset: .biases(biases), groupIndex: nil, others: [])
+    }
+}

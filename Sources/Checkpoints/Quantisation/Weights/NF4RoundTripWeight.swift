@@ -1,0 +1,109 @@
+public import ByteAccess
+public import Tensors
+
+/// A 16-bit weight quantised to NF4 as bitsandbytes does on the CPU, and dequantised.
+///
+/// The flat tensor is cut into blocks; in F32, with one rounding in each operation:
+///
+///     a = max |x|      t = x · (1 / max(a, 10⁻³⁸)), in a short last block x / a      q = the number of thresholds below t
+///     W = table[q] · a
+///
+/// thresholds[k] = (table[k] + table[k + 1]) / 2. With double quantisation, over blocks of 256 of the a:
+///
+///     offset = mean(a)    r = a − offset    m = max |r|    c = bins[⌊(r · (1/m) + 1)/2 · 65535 + 1/2⌋]    a' = map[c] · m + offset
+///
+/// where bins is the nearest entry of the dynamic map for each of 65536 values. The mean is the exact one rounded to F32; torch's own
+/// sum can differ in the last bit, with the order of its adding. Sources: `quantize_4bit` and `quantize_blockwise` in
+/// bitsandbytes/backends/default/ops.py, `quantize_cpu_impl` in csrc/cpu_ops.cpp.
+public struct NF4RoundTripWeight: QuantisedWeight {
+    public let name: ExactString
+    public let shape: Shape
+    public let codes: StoredTensor
+    public let simulation: NF4Simulation
+    public var components: [StoredTensor] { [codes] }
+
+    init(_ tensor: StoredTensor, _ simulation: NF4Simulation) {
+        name = tensor.name
+        shape = tensor.shape
+        codes = tensor
+        self.simulation = simulation
+    }
+
+    private var count: Int { codes.info.elementCount }
+
+    public func read(
+        _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
+    ) throws {
+        guard !elements.isEmpty else { return }
+        let size = simulation.blockSize
+        let nested = simulation.doubleQuantisation
+            ? try components.derived(codes) { NF4RoundTripWeight.nested(try magnitudes(components)) } : nil
+        let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
+        let start = blocks.lowerBound * size
+        let values = try source(start..<min(count, blocks.upperBound * size), components)
+        var scaled = [Double](repeating: 0, count: 16)
+        for block in blocks {
+            let first = block * size - start
+            let end = min(values.count, first + size)
+            let magnitude = NF4RoundTripWeight.magnitude(values[first..<end])
+            let isShort = end - first < size
+            let stored = nested?[block] ?? Double(isShort ? max(magnitude, 1e-38) : magnitude)
+            for code in 0..<16 { scaled[code] = Double(NF4Tables.nf4[code]) * stored }
+            let clamped = magnitude < 1e-38 ? 1e-38 : magnitude
+            let inverse = 1 / clamped
+            for index in first..<end {
+                let position = start + index - elements.lowerBound
+                guard position >= 0, position < elements.count else { continue }
+                let t = isShort ? values[index] / clamped : values[index] * inverse
+                result[position] = scaled[NF4Tables.code(min(1, max(-1, t)))]
+            }
+        }
+    }
+
+    /// Elements of the 16-bit tensor in F32, which holds them exactly.
+    private func source(_ range: Range<Int>, _ components: ComponentReader) throws -> [Float] {
+        let size = codes.dtype.bits / 8
+        let bytes = try components.bytes(codes, (range.lowerBound * size)..<(range.upperBound * size))
+        return try Conversion.widened(bytes, as: codes.dtype, count: range.count).map { Float($0) }
+    }
+
+    /// max |x|; NaN where there is one.
+    static func magnitude(_ values: ArraySlice<Float>) -> Float {
+        values.reduce(0) { $1.isNaN || $0.isNaN ? .nan : max($0, $1.magnitude) }
+    }
+
+    /// The magnitudes of all blocks.
+    private func magnitudes(_ components: ComponentReader) throws -> [Float] {
+        let size = simulation.blockSize
+        let step = max(1, (1 << 20) / size) * size
+        var result: [Float] = []
+        var start = 0
+        while start < count {
+            let values = try source(start..<min(count, start + step), components)
+            for first in stride(from: 0, to: values.count, by: size) {
+                let end = min(values.count, first + size)
+                let magnitude = NF4RoundTripWeight.magnitude(values[first..<end])
+                result.append(end - first < size ? max(magnitude, 1e-38) : magnitude)
+            }
+            start += step
+        }
+        return result
+    }
+
+    /// The magnitudes after their own quantisation.
+    static func nested(_ magnitudes: [Float]) -> [Double] {
+        let offset = Float(magnitudes.reduce(0.0) { $0 + Double($1) } / Double(magnitudes.count))
+        var result: [Double] = []
+        result.reserveCapacity(magnitudes.count)
+        for first in stride(from: 0, to: magnitudes.count, by: 256) {
+            let rest = magnitudes[first..<min(magnitudes.count, first + 256)].map { $0 - offset }
+            let scale = magnitude(rest[...])
+            let inverse = 1 / scale
+            for value in rest {
+                let code = scale == 0 ? 0 : NF4Tables.dynamicCode(value * inverse)
+                result.append(Double(NF4Tables.dynamicMap[code]) * Double(scale) + Double(offset))
+            }
+        }
+        return result
+    }
+}

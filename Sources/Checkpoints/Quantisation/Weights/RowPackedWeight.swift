@@ -1,0 +1,128 @@
+public import ByteAccess
+public import Tensors
+
+/// A weight of unsigned codes packed along the row: a little-endian bit stream, with a scale and an offset for each group of
+/// columns.
+///
+///     W[r, c] = s[r, g] · (q[r, c] − z[r, g])          compressed-tensors, z the zero point and half of the range
+///     W[r, c] = s[r, g] · q[r, c] + b[r, g]            MLX
+///
+/// with g = c / groupSize, or g = gIndex[c]. In float64 a code times a scale is exact, and so is the sum for 16-bit scales and
+/// offsets of like size; else it rounds once. Sources: `unpack_from_int32` and `dequantize` in compressed-tensors;
+/// `affine_dequantize` in mlx/backend/metal/kernels/quantized.h.
+public struct RowPackedWeight: QuantisedWeight {
+    public let name: ExactString
+    public let shape: Shape
+    public let codes: StoredTensor
+    public let bits: Int
+    /// Columns of a group; the last may be short.
+    public let groupSize: Int
+    public let scale: StoredTensor
+    public let offset: Offset
+    /// The group of each column, where they are not in order.
+    public let groupIndex: StoredTensor?
+    let others: [StoredTensor]
+
+    public enum Offset: Sendable {
+        /// The code of zero is 2^(bits − 1).
+        case middle
+        /// Zero points packed along the output axis, like the codes above the middle.
+        case zeroPoints(StoredTensor)
+        /// Added after scaling.
+        case biases(StoredTensor)
+    }
+
+    public var components: [StoredTensor] {
+        var all = [codes, scale] + [groupIndex].compactMap { $0 } + others
+        switch offset {
+        case .middle: break
+        case .zeroPoints(let tensor), .biases(let tensor): all.append(tensor)
+        }
+        return all
+    }
+
+    public var rows: Int { shape.matrix.rows }
+    public var columns: Int { shape.matrix.columns }
+    /// Words of a row.
+    public var rowWords: Int { codes.shape.last ?? 0 }
+    /// Groups of a row.
+    public var groups: Int { scale.shape.last ?? 1 }
+
+    public func read(
+        _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
+    ) throws {
+        guard !elements.isEmpty, let base = result.baseAddress else { return }
+        let first = elements.lowerBound / columns
+        let last = (elements.upperBound - 1) / columns
+        let words = try components.bytes(codes, (first * rowWords * 4)..<((last + 1) * rowWords * 4))
+        let grid = (first * groups)..<((last + 1) * groups)
+        let scales = try components.values(scale, grid)
+        let offsets = try offsets(first...last, count: scales.count, components)
+        let order = try groupIndex.map { try components.values($0).map { Int($0) } }
+        try words.withUnsafeBytes { words in
+            try forEachRow(of: elements, columns: columns) { row, columnRange, place in
+                let stream = UnsafeRawBufferPointer(rebasing: words[((row - first) * rowWords * 4)..<((row - first + 1) * rowWords * 4)])
+                let line = (row - first) * groups
+                PackedBits.unpack(stream, bits: bits, from: columnRange.lowerBound, count: columnRange.count, into: base + place)
+                if let order {
+                    for (index, column) in columnRange.enumerated() {
+                        guard order[column] >= 0, order[column] < groups else { throw outOfRange }
+                        let g = line + order[column]
+                        base[place + index] = value(base[place + index], scales[g], offsets[g])
+                    }
+                    return
+                }
+                var column = columnRange.lowerBound
+                while column < columnRange.upperBound {
+                    let group = column / groupSize
+                    let end = min(columnRange.upperBound, (group + 1) * groupSize)
+                    let (scale, offset) = (scales[line + group], offsets[line + group])
+                    let part = base + (place + column - columnRange.lowerBound)
+                    if isBiased {
+                        for index in 0..<(end - column) { part[index] = part[index] * scale + offset }
+                    } else {
+                        for index in 0..<(end - column) { part[index] = (part[index] - offset) * scale }
+                    }
+                    column = end
+                }
+            }
+        }
+    }
+
+    private var isBiased: Bool { if case .biases = offset { true } else { false } }
+
+    private func value(_ code: Double, _ scale: Double, _ offset: Double) -> Double {
+        isBiased ? code * scale + offset : (code - offset) * scale
+    }
+
+    /// The zero points of some rows, or the biases.
+    private func offsets(_ rows: ClosedRange<Int>, count: Int, _ components: ComponentReader) throws -> [Double] {
+        switch offset {
+        case .middle: return [Double](repeating: Double(1 << (bits - 1)), count: count)
+        case .biases(let tensor):
+            return try components.values(tensor, (rows.lowerBound * groups)..<((rows.upperBound + 1) * groups))
+        case .zeroPoints(let tensor):
+            let words = try components.bytes(tensor)
+            return try words.withUnsafeBytes { words in
+                var result: [Double] = []
+                for row in rows {
+                    for group in 0..<groups {
+                        let code = PackedBits.field(words, row % (32 / bits), bits: bits, word: row / (32 / bits) * groups + group)
+                        result.append(Double(code))
+                    }
+                }
+                return result
+            }
+        }
+    }
+
+    private var outOfRange: PeftfileError {
+        PeftfileError(.refused, "a column's group is not there", tensor: groupIndex?.name ?? name, rule: QuantisationRule.groupIndex.rawValue)
+    }
+
+    public func inspect(_ components: ComponentReader) throws -> String? {
+        guard let groupIndex else { return nil }
+        guard try components.values(groupIndex).allSatisfy({ $0 >= 0 && $0 < Double(groups) }) else { throw outOfRange }
+        return nil
+    }
+}

@@ -1,0 +1,134 @@
+import Checkpoints
+import Tensors
+
+/// Packed integers, scaled bytes and MXFP4.
+extension PlainDequantisation {
+    func values(_ weight: ScaledWeight, _ elements: Range<Int>) throws -> [Double] {
+        let columns = weight.shape.matrix.columns
+        let bytes = try components.bytes(weight.codes, elements)
+        let scales = try components.values(weight.scale)
+        let zeros = try weight.zero.map { try components.values($0) }
+        return elements.map { element in
+            let byte = bytes[element - elements.lowerBound]
+            let code = weight.codes.dtype == .i8 ? Double(Int8(bitPattern: byte)) : PlainDequantisation.e4m3(byte)
+            let place = element / columns / weight.block.rows * weight.gridColumns + element % columns / weight.block.columns
+            var scale = scales[place]
+            if weight.scaleIsExponent { scale = PlainDequantisation.power(Int(scale) - 127) }
+            let value = (code - (zeros?[place] ?? 0)) * scale
+            return weight.divisor == 1 ? value : value / weight.divisor
+        }
+    }
+
+    /// FP8 E4M3: sign, four bits of exponent with bias 7, three of fraction; 0x7F and 0xFF are NaN.
+    static func e4m3(_ byte: UInt8) -> Double {
+        if byte & 0x7F == 0x7F { return .nan }
+        let (exponent, fraction) = (Int(byte >> 3 & 15), Double(byte & 7))
+        let magnitude = exponent == 0 ? fraction / 8 * power(-6) : (1 + fraction / 8) * power(exponent - 7)
+        return byte >= 0x80 ? -magnitude : magnitude
+    }
+
+    /// 2^exponent, by halving or doubling.
+    static func power(_ exponent: Int) -> Double {
+        (0..<exponent.magnitude).reduce(1) { value, _ in exponent < 0 ? value / 2 : value * 2 }
+    }
+
+    func values(_ weight: RowPackedWeight, _ elements: Range<Int>) throws -> [Double] {
+        let (columns, bits, groups) = (weight.columns, weight.bits, weight.groups)
+        let first = elements.lowerBound / columns
+        let last = (elements.upperBound - 1) / columns
+        let row = weight.rowWords * 4
+        let bytes = try components.bytes(weight.codes, (first * row)..<((last + 1) * row))
+        let scales = try components.values(weight.scale)
+        let order = try weight.groupIndex.map { try components.values($0) }
+        var packedZeros: [UInt8] = []
+        var biases: [Double]?
+        switch weight.offset {
+        case .middle: break
+        case .zeroPoints(let tensor): packedZeros = try components.bytes(tensor)
+        case .biases(let tensor): biases = try components.values(tensor)
+        }
+        return elements.map { element in
+            let (line, column) = (element / columns, element % columns)
+            let start = (line - first) * row
+            let code = PlainDequantisation.bits(bytes[start..<(start + row)], from: column * bits, count: bits)
+            let group = order.map { Int($0[column]) } ?? column / weight.groupSize
+            let scale = scales[line * groups + group]
+            if let biases { return Double(code) * scale + biases[line * groups + group] }
+            var zero = 1 << (bits - 1)
+            if !packedZeros.isEmpty {
+                // Packed down the column: word `line / fields` of the group.
+                let fields = 32 / bits
+                let word = (line / fields * groups + group) * 4
+                zero = PlainDequantisation.bits(packedZeros[word..<(word + 4)], from: line % fields * bits, count: bits)
+            }
+            return Double(code - zero) * scale
+        }
+    }
+
+    func values(_ weight: ColumnPackedWeight, _ elements: Range<Int>) throws -> [Double] {
+        let (inputs, outputs, bits) = (weight.inputs, weight.outputs, weight.bits)
+        let bytes = try components.bytes(weight.codes)
+        let zeros = try components.bytes(weight.zero)
+        let scales = try components.values(weight.scale)
+        let order = try weight.groupIndex.map { try components.values($0) }
+        // The order in which AWQ fills a word.
+        let filled = [0, 2, 4, 6, 1, 3, 5, 7]
+        func word(_ bytes: [UInt8], _ index: Int) -> Int { PlainDequantisation.bits(bytes[(index * 4)..<(index * 4 + 4)], from: 0, count: 32) }
+        func zero(_ group: Int, _ output: Int) -> Int {
+            let width = weight.zero.shape[1]
+            guard case .inputs(let isLess) = weight.packing else {
+                let place = filled.firstIndex(of: output % 8) ?? 0
+                return word(zeros, group * width + output / 8) >> (4 * place) % 16
+            }
+            let start = group * width * 4
+            let line = zeros[start..<(start + width * 4)]
+            guard isLess else { return PlainDequantisation.bits(line, from: output * bits, count: bits) }
+            guard 32 % bits == 0 else { return PlainDequantisation.bits(line, from: output * bits, count: bits) + 1 }
+            // One is added to every field of a word, and what a field cannot hold goes to the next.
+            let fields = 32 / bits
+            var carry = 0
+            var value = 0
+            for field in 0...(output % fields) {
+                let stored = PlainDequantisation.bits(line, from: (output / fields * fields + field) * bits, count: bits)
+                value = stored + 1 + carry
+                carry = value >> bits
+                value %= 1 << bits
+            }
+            return value
+        }
+        return elements.map { element in
+            let (output, input) = (element / inputs, element % inputs)
+            let group = order.map { Int($0[input]) } ?? input / weight.groupSize
+            var code = 0
+            if weight.packing == .outputs {
+                let place = filled.firstIndex(of: output % 8) ?? 0
+                code = word(bytes, input * (outputs / 8) + output / 8) >> (4 * place) % 16
+            } else {
+                for bit in 0..<bits {
+                    let position = input * bits + bit
+                    code += (word(bytes, position / 32 * outputs + output) >> (position % 32) % 2) << bit
+                }
+            }
+            return scales[group * outputs + output] * Double(code - zero(group, output))
+        }
+    }
+
+    func values(_ weight: MXFP4Weight, _ elements: Range<Int>) throws -> [Double] {
+        let (inputs, outputs) = (weight.shape[1], weight.shape[2])
+        let scales = try components.bytes(weight.scale)
+        let isKept = weight.codes.byteCount <= 1 << 26
+        let all = isKept ? try components.bytes(weight.codes) : []
+        return try elements.map { element in
+            let (expert, input, output) = (element / (inputs * outputs), element / outputs % inputs, element % outputs)
+            let block = (expert * outputs + output) * (inputs / 32) + input / 32
+            let place = block * 16 + input % 32 / 2
+            let byte = isKept ? all[place] : try components.bytes(weight.codes, place..<(place + 1))[0]
+            let code = input % 2 == 0 ? byte % 16 : byte / 16
+            // E2M1: sign, two bits of exponent with bias 1, one of fraction.
+            let (exponent, fraction) = (Int(code >> 1 & 3), Double(code & 1))
+            let magnitude = exponent == 0 ? fraction / 2 : (1 + fraction / 2) * PlainDequantisation.power(exponent - 1)
+            guard scales[block] < 255 else { return .nan }
+            return (code >= 8 ? -magnitude : magnitude) * PlainDequantisation.power(Int(scales[block]) - 127)
+        }
+    }
+}
