@@ -10,8 +10,8 @@
 # demo, test, test-arm, deb and wheel install what they need beside Swift where they may, and say the line to run where they may not.
 
 SWIFT ?= swift
-# zlib's headers are for the tests, which read compressed fixtures; OpenBLAS is what verify computes with.
-PACKAGES = zlib1g-dev libopenblas-dev
+# zlib's headers are for the tests, which read compressed fixtures; OpenBLAS is what verify computes with, libyaml reads policies.
+PACKAGES = zlib1g-dev libopenblas-dev libyaml-0-2
 
 ARM_PACKAGES = gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 

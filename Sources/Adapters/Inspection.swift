@@ -79,7 +79,8 @@ public struct Inspection: Sendable {
         // What is said of keys without PEFT's prefix is said of PEFT's adapters alone.
         warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings : []
         var targets: [AdapterTarget] = []
-        let claimed = Set(prompts.flatMap(\.module.tensors))
+        let saved = (try? found?.savedModules()) ?? []
+        let claimed = Set(prompts.flatMap(\.module.tensors) + saved.map(\.tensor.name))
         var unclaimed = adapter.keys.filter { !claimed.contains($0.stored) }
         do {
             let method = try MethodRegistry.method(of: adapter)

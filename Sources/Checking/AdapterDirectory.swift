@@ -64,27 +64,4 @@ public enum AdapterDirectory {
         }
         return names.count == 1 ? .opening(FileSystem.join(directory, names[0])) : .missing
     }
-
-    /// The adapters at a path: itself, or those below a directory that holds none; sorted by their paths.
-    ///
-    /// A path where nothing looks like an adapter is one subject all the same: the rules say what is missing.
-    public static func subjects(at path: String) throws -> [String] {
-        guard FileSystem.isDirectory(path), !isAdapter(path) else { return [path] }
-        var found: [String] = []
-        try search(path, depth: 0, into: &found)
-        return found.isEmpty ? [path] : found
-    }
-
-    private static func search(_ directory: String, depth: Int, into found: inout [String]) throws {
-        for name in try FileSystem.list(directory) where name != ".git" {
-            let path = FileSystem.join(directory, name)
-            // Links are followed by nobody who walks a tree: they may lead back.
-            guard FileSystem.kind(of: path, followingLinks: false) == .directory else { continue }
-            if isAdapter(path) {
-                found.append(path)
-            } else if depth < depthLimit {
-                try search(path, depth: depth + 1, into: &found)
-            }
-        }
-    }
 }

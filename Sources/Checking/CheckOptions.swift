@@ -6,17 +6,17 @@ public struct CheckOptions: Sendable {
     public var base: Checkpoint?
     /// The loaders that the adapter is meant for.
     public var targets: [ServingTarget]
-    /// Rules that run only where a policy asks for them, by id.
-    public var askedFor: Set<String>
+    /// What is asked beyond the rules' own measure.
+    public var policy: CheckPolicy?
     /// Worker threads.
     public var jobs: Int
 
     public init(
-        base: Checkpoint? = nil, targets: [ServingTarget] = [], askedFor: Set<String> = [], jobs: Int = 1
+        base: Checkpoint? = nil, targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1
     ) {
         self.base = base
         self.targets = targets
-        self.askedFor = askedFor
+        self.policy = policy
         self.jobs = jobs
     }
 }

@@ -50,6 +50,8 @@ public struct CheckedSubject: Sendable {
 
     /// The path as given, or as found in a tree that was given.
     public var path: String
+    /// Where paths begin that lie outside the working directory, so that they are the same on every machine; nil for absolute.
+    public var origin: String?
     /// SHA-256 of the weights, in hex; nil where they are not one file that was read whole.
     public var sha256: String?
     public var rulesRun: Int

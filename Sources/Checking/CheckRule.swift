@@ -42,6 +42,8 @@ public enum RuleFamily: String, Sendable, CaseIterable {
     case security
     /// What a loader named by `--target` rejects or ignores.
     case serving
+    /// What a policy asks for beyond all that.
+    case policy
 }
 
 /// What a rule needs before it can run.

@@ -1,4 +1,4 @@
-import ByteAccess
+public import ByteAccess
 
 /// Runs the rules on adapters.
 public struct Checker: Sendable {
@@ -10,15 +10,26 @@ public struct Checker: Sendable {
         self.options = options
     }
 
-    /// Checks the adapters at the paths; a directory that holds none stands for those below it.
+    /// Checks the adapters at the paths; a directory stands for itself and for those below it.
     ///
     /// - Throws: what stops the work: a signal, or a directory that cannot be listed.
-    public func check(_ paths: [String], failOn: Severity = .error) throws -> CheckReport {
-        let subjects = try paths.flatMap { try AdapterDirectory.subjects(at: $0) }
-        return CheckReport(subjects: try subjects.map { try check($0) }, failOn: failOn)
+    public func check(_ paths: [String], failOn: Severity = .error, today: CalendarDate = .today) throws -> CheckReport {
+        let search = try AdapterSearch(paths)
+        let reportPaths = ReportPaths.current()
+        var subjects = try search.found.map { found in
+            var subject = try check(found.path)
+            subject.origin = found.origin
+            return subject
+        }
+        guard let policy = options.policy else {
+            return CheckReport(subjects: subjects, failOn: failOn, warnings: search.warnings)
+        }
+        for index in subjects.indices { policy.judge(&subjects[index], paths: reportPaths, today: today) }
+        let warnings = search.warnings + policy.expiryWarnings(subjects, paths: reportPaths, today: today)
+        return CheckReport(subjects: subjects, failOn: failOn, warnings: warnings)
     }
 
-    /// Checks one adapter.
+    /// Checks one adapter by the rules' own measure; severities and ignores of a policy are for the whole report.
     public func check(_ path: String) throws -> CheckedSubject {
         let subject = CheckSubject(path: path, options: options)
         var result = CheckedSubject(path: path)
@@ -52,7 +63,7 @@ public struct Checker: Sendable {
                 case .config: subject.config.config == nil ? "there is no readable adapter_config.json" : nil
                 case .base: subject.options.base == nil ? "no --base was given" : nil
                 case .target: subject.options.targets.isEmpty ? "no --target was given" : nil
-                case .policy: subject.options.askedFor.contains(rule.id) ? nil : "no policy asks for it"
+                case .policy: subject.options.policy?.asksFor(rule.id) == true ? nil : "no policy asks for it"
                 }
             if let reason { return .init(rule: rule.id, reason: reason, isInconclusive: false) }
         }

@@ -31,6 +31,13 @@ public enum RuleRegistry {
         NonFinite(),
         Untrained(),
         SuspiciousScale(),
+        ReadmeMissing(),
+        LicenseMissing(),
+        DTypeNotAllowed(),
+        RankOverLimit(),
+        SizeOverLimit(),
+        BaseNotAllowed(),
+        MetadataMissing(),
         PickleWeights(),
     ]
 

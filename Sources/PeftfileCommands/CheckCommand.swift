@@ -8,7 +8,8 @@ struct CheckCommand: ParsableCommand {
         abstract: "Judge adapters before they are published or served.",
         discussion: """
             Looks at files, config, tensors, values and, with --base, at the base. Exit 0: nothing found; 1: a finding of \
-            the severity of --fail-on, or something that could not be checked; 2: a wrong call, or an unreadable base.
+            the severity of --fail-on, or something that could not be checked; 2: a wrong call, or an unreadable base, \
+            policy or baseline.
             """)
 
     @Argument(help: ArgumentHelp("Adapter directories or files, or directories with adapters below.", valueName: "adapter"))
@@ -20,11 +21,23 @@ struct CheckCommand: ParsableCommand {
     @Option(help: ArgumentHelp("A loader that must take them: vllm, llama.cpp, mlx, transformers; may be repeated.", valueName: "loader"))
     var target: [String] = []
 
-    @Option(help: ArgumentHelp("A form of the report, to stdout or to a file: text, json; may be repeated.", valueName: "name[=file]"))
+    @Option(help: ArgumentHelp("Severities, limits and ignores of a team, in YAML or JSON.", valueName: "file"))
+    var policy: String?
+
+    @Option(help: ArgumentHelp("Findings that are known and not counted: a baseline, or a SARIF report.", valueName: "file"))
+    var baseline: String?
+
+    @Option(help: ArgumentHelp("Write all findings to a baseline and count them as known.", valueName: "file"))
+    var writeBaseline: String?
+
+    @Option(help: ArgumentHelp("A form of the report, to stdout or to a file: text, json, json-lines, sarif, junit, github, gitlab; may be repeated.", valueName: "name[=file]"))
     var format: [String] = []
 
     @Option(help: ArgumentHelp("The least severity that fails: error, warning or note.", valueName: "severity"))
     var failOn: String = "error"
+
+    @Flag(help: "Print one line of JSON for each adapter.")
+    var jsonLines = false
 
     @OptionGroup var common: CommonOptions
 
@@ -32,8 +45,36 @@ struct CheckCommand: ParsableCommand {
         guard let failOn = Severity(rawValue: failOn) else {
             throw PeftfileError(.usage, "--fail-on \(failOn): error, warning or note", rule: "FailOn")
         }
-        let outputs = try CheckOutput.outputs(format, json: common.json)
-        let targets = try target.map { name in
+        let forms = (common.json ? ["json"] : []) + (jsonLines ? ["json-lines"] : []) + format
+        let outputs = try CheckOutput.outputs(forms, baseline: writeBaseline)
+        let paths = try paths.map { try InputPaths.located($0) }
+        let base = try base.map { try InputPaths.located($0) }
+        let settings = try [policy, baseline].map { try $0.map { try InputPaths.setting($0) } }
+        let policy = try settings[0].map { try CheckPolicy(path: $0) }
+        let known = try settings[1].map { try CheckBaseline(path: $0) }
+        let options = CheckOptions(
+            base: try base.map { try Checkpoint.open($0) }, targets: try targets(), policy: policy,
+            jobs: try common.workerCount())
+        let inputs = CheckInputs(adapters: paths, base: options.base, settings: settings.compactMap { $0 })
+        for output in outputs { try output.requireNoInput(inputs, mayReplace: writeBaseline == output.file ? baseline : nil) }
+
+        var report = try Checker(options: options).check(paths, failOn: failOn)
+        if let writeBaseline {
+            let document = CheckBaseline.document(of: report)
+            try CheckOutput.write(document.serialized(indent: 2) + "\n", to: writeBaseline)
+            try CheckBaseline(path: writeBaseline).apply(to: &report)
+        } else {
+            known?.apply(to: &report)
+        }
+        if !outputs.contains(where: { $0.isStandardOutput && $0.reporter is CheckJSONReporter }), !common.quiet {
+            for warning in report.warnings { Console.message("peftfile: warning: \(warning.printable)") }
+        }
+        try CheckOutput.write(report, to: outputs)
+        if !report.isClean { throw ExitStatus.findings }
+    }
+
+    private func targets() throws -> [ServingTarget] {
+        try target.map { name in
             guard let target = ServingTarget(rawValue: name) else {
                 throw PeftfileError(
                     .usage, "--target \(name): \(ServingTarget.allCases.map(\.rawValue).joined(separator: ", "))",
@@ -41,50 +82,5 @@ struct CheckCommand: ParsableCommand {
             }
             return target
         }
-        let paths = try paths.map { try InputPaths.located($0) }
-        let base = try base.map { try InputPaths.located($0) }
-        let options = CheckOptions(
-            base: try base.map { try Checkpoint.open($0) }, targets: targets, jobs: try common.workerCount())
-        let report = try Checker(options: options).check(paths, failOn: failOn)
-        for output in outputs { try output.write(report) }
-        if !report.isClean { throw ExitStatus.findings }
-    }
-}
-
-/// One `--format`: who renders, and where it goes.
-struct CheckOutput {
-    var reporter: any CheckReporter
-    /// Nil for stdout.
-    var file: String?
-
-    /// What the options ask for; text on stdout where they ask for nothing there.
-    static func outputs(_ formats: [String], json: Bool) throws -> [CheckOutput] {
-        var outputs: [CheckOutput] = json ? [CheckOutput(reporter: CheckJSONReporter())] : []
-        for format in formats {
-            let parts = format.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            guard let reporter = CheckReporters.reporter(parts[0]), parts.count == 1 || !parts[1].isEmpty else {
-                throw PeftfileError(
-                    .usage, "--format \(format): one of \(CheckReporters.all.map(\.name).joined(separator: ", ")), alone or "
-                        + "with =FILE behind it", rule: "Format")
-            }
-            outputs.append(CheckOutput(reporter: reporter, file: parts.count > 1 ? parts[1] : nil))
-        }
-        guard outputs.count(where: { $0.file == nil }) <= 1 else {
-            throw PeftfileError(.usage, "two forms of the report for stdout", rule: "Format", help: "send one to a file: --format json=report.json")
-        }
-        if !outputs.contains(where: { $0.file == nil }) {
-            outputs.insert(CheckOutput(reporter: CheckTextReporter()), at: 0)
-        }
-        return outputs
-    }
-
-    func write(_ report: CheckReport) throws {
-        var text = reporter.render(report)
-        guard let file else {
-            if reporter is CheckTextReporter, Console.showsColor { text = CheckTextReporter(isColored: true).render(report) }
-            Console.output(text)
-            return
-        }
-        try FileWriter.write(Array(text.utf8), to: file, replacing: true)
     }
 }

@@ -47,6 +47,14 @@ enum Console {
         }
     }
 
+    /// Writes a text to what is no file: a pipe with a name, or a device as `/dev/stderr`.
+    static func write(_ text: String, toDevice path: String) throws {
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw PeftfileError(.io, "cannot be opened for writing", file: path) }
+        defer { close(descriptor) }
+        guard write(text, to: descriptor) else { throw PeftfileError(.io, "cannot be written", file: path) }
+    }
+
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
     static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 

@@ -27,6 +27,9 @@ enum InputPaths {
         return snapshot.path
     }
 
+    /// The path of a file with settings, which is never a model's name.
+    static func setting(_ path: String) throws -> String { FileSystem.exists(path) ? path : try absent(path) }
+
     private static func absent(_ path: String) throws -> String {
         throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
     }

@@ -28,7 +28,8 @@ struct AdapterHubPrefix: PromptForm {
 
     func module(of group: PromptGroup, config: AdapterConfig?) throws -> PromptModule {
         let section = try AdapterHubConfig.section(config)
-        let written = section?["non_linearity"]?.stringValue ?? "tanh"
+        let stated = section?["non_linearity"].flatMap { $0.isNull ? nil : $0 }
+        let written = stated.map { $0.stringValue ?? $0.serialized() } ?? "tanh"
         guard let activation = PromptActivation(name: written) else {
             throw PeftfileError(
                 .unsupported, "non_linearity \"\(written.printable)\" is not computed here", file: config?.path,
@@ -44,6 +45,7 @@ struct AdapterHubPrefix: PromptForm {
             config: section)
         if let embedding = group.tensors["wte.weight"] { try embedding.requireClaim("hidden_size", of: config, axis: 1) }
         module.config = config
+        module.hiddenIsEmbedding = true
         if try section?.flag("use_gating") == true {
             module.noPEFTLayout = "its attention over the prefix is gated (use_gating), which PEFT does not have"
         }

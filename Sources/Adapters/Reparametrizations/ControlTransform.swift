@@ -34,6 +34,19 @@ struct ControlTransform: PromptForm {
             of: group, form: name + group.variant, activation: .tanh, tokensKey: "preseqlen", middleKey: "mid_dim", config: config)
     }
 
+    /// Marks prefixes with a second embedding beside them, `wte2` without a network: the model itself makes keys and values from
+    /// the text and these tokens, and adds them to the prefix (`get_prompt_p5_infix`).
+    static func markingInfixes(_ modules: [PromptModule], among others: Set<ExactString>) -> [PromptModule] {
+        modules.map { module in
+            let name = module.root.isEmpty ? "wte2.weight" : "\(module.root).wte2.weight"
+            guard module.dialect == "prefixtuning", module.variant.isEmpty, others.contains(ExactString(name)) else { return module }
+            var module = module
+            module.noPEFTLayout = "the prefix is one half of an infix, \(name.printable) the other: keys and values that depend on "
+                + "the text are added, which PEFT does not do"
+            return module
+        }
+    }
+
     /// `wte<variant>.weight` or `control_trans<variant>[.…]` as the end of a name, the variant taken out of it.
     static func place(_ parts: [String], variant: String) -> PromptPlace? {
         let (embedding, transform) = ("wte\(variant)", "control_trans\(variant)")
@@ -75,10 +88,7 @@ struct ControlTransform: PromptForm {
         let last = try group.required("control_trans.\(steps[steps.count - 1]).weight")
         try first.requireClaim(middleKey, of: config, axis: 0)
         let (tokens, width) = (embedding.shape[0], last.shape[0])
-        if let layerCount = try config?.count("match_n_layer") {
-            let slots = layerCount.multipliedReportingOverflow(by: 2)
-            try last.requireClaim("n_embd", of: config, axis: 0, factor: slots.overflow ? .max : slots.partialValue)
-        }
+        try last.requireSlots("n_embd", of: config, layers: "match_n_layer", axis: 0)
         return PromptModule(
             form: form, kind: .prefix, isPEFT: false, group: group,
             formula: .perceptron(

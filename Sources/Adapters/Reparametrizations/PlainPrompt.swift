@@ -32,6 +32,12 @@ struct PlainPrompt: PromptForm {
             _ = try group.required(type == "LSTM" ? "lstm_head.weight_ih_l0" : "mlp_head.0.weight")
         }
         if kind == .tasks { _ = try group.required("prefix_task_cols") }
+        // With num_layers and token_dim the width has told that this is the whole prefix, and no network's input.
+        if kind == .prefix, !isInference, section["prefix_projection"] != nil, try section.flag("prefix_projection"),
+            try section.count("num_layers") == nil || section.count("token_dim") == nil
+        {
+            _ = try group.required("transform.0.weight")
+        }
         return PromptModule(
             form: name, kind: kind, isPEFT: true, group: group, formula: .stored(embedding.stored), embedding: embedding,
             tokens: embedding.shape[0],
@@ -63,7 +69,15 @@ struct SavedPrompt: PromptForm {
         try embedding.requireNumbers(rank: 2)
         let section = PEFTPromptNames.section(config)
         let kind = section?.peftType.flatMap(SoftPrompt.init(peftType:))
-        if let section, let kind { try SavedPrompt.check(embedding, kind, section) }
+        if let section, let type = section.peftType {
+            guard let kind else {
+                throw PeftfileError(
+                    .refused, "of shape \(embedding.shape) belongs to a prompt-learning method, and the config says "
+                        + "\(type.printable)", file: section.path, tensor: embedding.stored, rule: "ConfigContradiction",
+                    help: "the config belongs to another adapter; correct it")
+            }
+            try SavedPrompt.check(embedding, kind, section)
+        }
         return PromptModule(
             form: name, kind: kind ?? .prompt, isPEFT: true, group: group, formula: .stored(embedding.stored),
             embedding: embedding, tokens: embedding.shape[0],
@@ -79,8 +93,6 @@ struct SavedPrompt: PromptForm {
             return
         }
         try embedding.requireClaim("num_virtual_tokens", of: config, axis: 0)
-        guard let layers = try config.count("num_layers") else { return }
-        let slots = layers.multipliedReportingOverflow(by: 2)
-        try embedding.requireClaim("token_dim", of: config, axis: 1, factor: slots.overflow ? .max : slots.partialValue)
+        try embedding.requireSlots("token_dim", of: config, layers: "num_layers", axis: 1)
     }
 }

@@ -38,10 +38,7 @@ struct PrefixMLP: PromptForm {
         try embedding.requireClaim("num_virtual_tokens", of: section, axis: 0)
         try embedding.requireClaim("token_dim", of: section, axis: 1)
         try projection.requireClaim("encoder_hidden_size", of: section, axis: 1)
-        if let layerCount = try section?.count("num_layers") {
-            let slots = layerCount.multipliedReportingOverflow(by: 2)
-            try projection.requireClaim("token_dim", of: section, axis: 0, factor: slots.overflow ? .max : slots.partialValue)
-        }
+        try projection.requireSlots("token_dim", of: section, layers: "num_layers", axis: 0)
         let (tokens, width) = (embedding.shape[0], projection.shape[0])
         return PromptModule(
             form: name, kind: .prefix, isPEFT: true, group: group,

@@ -23,7 +23,7 @@ public struct PromptFacts: Sendable, Hashable {
     /// Reads a config in any of the spellings of PEFT, transformers, ChatGLM, PrefixTuning and AdapterHub; nil for no config.
     ///
     /// The rules for models are PEFT's: key/value heads and `head_dim` where the config has them, else the hidden size
-    /// over the attention heads. Source: `_prepare_prompt_learning_config` in peft/utils/other.py.
+    /// over the attention heads; where layers differ, those of the widest. Source: `_prepare_prompt_learning_config` in peft/utils/other.py.
     public init?(of config: AdapterConfig?) throws {
         guard var config else { return nil }
         if let text = config["text_config"]?.objectValue { config = try AdapterConfig(json: text, path: config.path) }
@@ -54,9 +54,25 @@ public struct PromptFacts: Sendable, Hashable {
                 keyHeads = try config.count("num_global_key_value_heads") ?? shared
             }
             if headWidth == nil, let hidden, let heads { headWidth = hidden / heads }
+            if config["global_head_dim"].map(\.isNull) ?? true {
+                (keyHeads, headWidth) = try PromptFacts.largest(config, heads: shared, width: headWidth)
+            }
             if let headWidth { tokenWidth = try PromptFacts.product(keyHeads, headWidth, config) }
             heads = keyHeads
         }
+    }
+
+    /// The key/value heads of the layer with the widest ones, where `per_layer_config` says otherwise for some of them.
+    private static func largest(_ config: AdapterConfig, heads: Int, width: Int?) throws -> (heads: Int, width: Int?) {
+        guard let layers = config["per_layer_config"]?.objectValue else { return (heads, width) }
+        var result = (heads: heads, width: width)
+        for key in layers.keys {
+            guard let layer = layers[key]?.objectValue else { continue }
+            let own = try AdapterConfig(json: layer, path: config.path)
+            guard let wide = try own.count("head_dim"), wide > result.width ?? 0 else { continue }
+            result = (try own.count("num_key_value_heads") ?? heads, wide)
+        }
+        return result
     }
 
     private static func product(_ left: Int, _ right: Int, _ config: AdapterConfig) throws -> Int {

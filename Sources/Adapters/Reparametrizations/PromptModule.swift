@@ -13,6 +13,8 @@ public struct PromptModule: Sendable {
     public var isPEFT: Bool
     /// The path of the encoder's module, without wrappers.
     public var root: String
+    /// What tells encoders of one root apart: `_enc`, `2`; mostly empty.
+    public var variant: String
     public var formula: PromptFormula
     /// The tensors that the form accounts for: those of the formula, and those that fall away with it.
     public var tensors: [ExactString]
@@ -27,6 +29,8 @@ public struct PromptModule: Sendable {
     public var sourceShape: Shape
     /// The names of its parts, where the source keeps the keys and values of each layer apart.
     public var slots: PromptSlots?
+    /// Whether `hidden_size` of the config is the embedding's width alone, and that of a key or value only as a rule.
+    public var hiddenIsEmbedding = false
     /// Why PEFT cannot hold it, where it cannot.
     public var noPEFTLayout: String?
     /// The factors of multitask prompt tuning.
@@ -86,6 +90,7 @@ public struct PromptModule: Sendable {
         self.kind = kind
         self.isPEFT = isPEFT
         root = group.root
+        variant = group.variant
         self.formula = formula
         tensors = group.leaves.compactMap { group.tensors[$0]?.stored }
         self.tokens = tokens

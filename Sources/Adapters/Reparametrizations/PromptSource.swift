@@ -36,7 +36,11 @@ public struct PromptSource: Sendable {
         self.checkpoint = checkpoint
         self.config = config
         do {
-            modules = try PromptForms.modules(among: checkpoint.tensors.map { PromptTensor($0) }, config: config)
+            let tensors = checkpoint.tensors.map { PromptTensor($0) }
+            let found = try PromptForms.modules(among: tensors, config: config)
+            let taken = Set(found.flatMap(\.tensors))
+            let rest = tensors.filter { !taken.contains($0.stored) }.map(\.clean)
+            modules = ControlTransform.markingInfixes(found, among: Set(rest))
         } catch let error as PeftfileError {
             throw error.inFile(path)
         }

@@ -6,8 +6,8 @@ public import Tensors
 public struct PromptTensor: Sendable, Hashable {
     /// The name in the file.
     public let stored: ExactString
-    /// The components of the name, without `_orig_mod` (torch.compile), `_fsdp_wrapped_module` (FSDP), and a leading
-    /// `module` (DataParallel, DeepSpeed).
+    /// The components of the name, without `_orig_mod` (torch.compile), `_fsdp_wrapped_module` (FSDP),
+    /// `_checkpoint_wrapped_module` (activation checkpointing), and a leading `module` (DataParallel, DeepSpeed).
     public let parts: [String]
     public let dtype: DType
     public let shape: Shape
@@ -18,7 +18,7 @@ public struct PromptTensor: Sendable, Hashable {
         shape = tensor.shape
         var parts = tensor.name.text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
             .map { String(Substring($0)) }
-        parts.removeAll { $0 == "_orig_mod" || $0 == "_fsdp_wrapped_module" }
+        parts.removeAll { $0 == "_orig_mod" || $0 == "_fsdp_wrapped_module" || $0 == "_checkpoint_wrapped_module" }
         while parts.count > 1, parts[0] == "module" { parts.removeFirst() }
         self.parts = parts
     }
@@ -30,7 +30,7 @@ public struct PromptTensor: Sendable, Hashable {
     func requireNumbers(rank: Int) throws {
         guard dtype.isMergeable else {
             throw PeftfileError(
-                .refused, "is \(dtype.rawValue), and a prompt is computed from F64, F32, F16 or BF16", tensor: stored,
+                .refused, "is \(dtype.rawValue), and only F64, F32, F16 and BF16 are computed with", tensor: stored,
                 rule: "PromptDType", help: "save the training state again in one of these")
         }
         guard shape.count == rank, !shape.contains(0) else {
@@ -49,18 +49,30 @@ public struct PromptTensor: Sendable, Hashable {
             tensor: stored, rule: "PromptShape", help: "the two are not of one training state; save it again")
     }
 
+    /// Refuses a dimension that a config's number of layers, each with a key and a value, contradicts.
+    func requireSlots(_ width: ExactString, of config: AdapterConfig?, layers: ExactString, axis: Int) throws {
+        guard let count = try config?.count(layers) else { return }
+        let slots = count.multipliedReportingOverflow(by: 2)
+        try requireClaim(
+            width, of: config, axis: axis, factor: slots.overflow ? .max : slots.partialValue, dueTo: "\(layers) = \(count)")
+    }
+
     /// Refuses a dimension that a config's number contradicts. Without config or key there is nothing to check.
     ///
-    /// - Parameter factor: what the config's number is multiplied with to give the dimension.
-    func requireClaim(_ key: ExactString, of config: AdapterConfig?, axis: Int, factor: Int = 1) throws {
+    /// - Parameters:
+    ///   - factor: what the config's number is multiplied with to give the dimension.
+    ///   - reason: where the factor comes from.
+    func requireClaim(
+        _ key: ExactString, of config: AdapterConfig?, axis: Int, factor: Int = 1, dueTo reason: String? = nil
+    ) throws {
         guard let config, let claim = try config.count(key) else { return }
         let (wanted, overflow) = claim.multipliedReportingOverflow(by: factor)
         guard overflow || shape[axis] != wanted else { return }
         var claimed = shape
         claimed[axis] = overflow ? .max : wanted
         throw PeftfileError(
-            .refused, "has shape \(shape), and \(key) = \(claim) in the config asks for \(claimed)", file: config.path,
-            tensor: stored, rule: "ConfigContradiction", help: "the config belongs to another adapter; correct it")
+            .refused, "has shape \(shape), and \(key) = \(claim)\(reason.map { " with \($0)" } ?? "") in the config asks for "
+                + "\(claimed)", file: config.path, tensor: stored, rule: "ConfigContradiction", help: "the config belongs to another adapter; correct it")
     }
 }
 
@@ -97,8 +109,14 @@ public struct PromptGroup: Sendable {
         throw PeftfileError(
             .refused, "is missing: the encoder at \"\(root.printable)\" has shapes "
                 + leaves.prefix(6).map { "\($0.printable) \(tensors[$0]?.shape ?? [])" }.joined(separator: ", "),
-            tensor: ExactString(root.isEmpty ? leaf : "\(root).\(leaf)"), rule: "PromptTensorMissing",
+            tensor: ExactString((root.isEmpty ? "" : "\(root).") + named(leaf)), rule: "PromptTensorMissing",
             help: "save the whole training state; what is missing cannot be guessed")
+    }
+
+    /// A leaf as the file has it: the variant stands behind its first component.
+    private func named(_ leaf: String) -> String {
+        let end = leaf.firstIndex(of: ".") ?? leaf.endIndex
+        return "\(leaf[..<end])\(variant)\(leaf[end...])"
     }
 
     /// Refuses tensors under the root that the form has no use for: what is not understood may change the result.

@@ -13,13 +13,16 @@ public struct CheckJSONReporter: CheckReporter {
             "schema": "peftfile.check/1",
             "warnings": .array(report.warnings.map { .string($0) }),
             "ok": .bool(report.isClean),
-            "checked": .array(report.subjects.map { checked($0, report.failOn) }),
-            "findings": .array(report.subjects.flatMap { subject in subject.findings.map { finding($0, of: subject) } }),
+            "checked": .array(report.subjects.map { .object(CheckJSONReporter.checked($0, report.failOn)) }),
+            "findings": .array(
+                report.subjects.flatMap { subject in
+                    subject.findings.map { CheckJSONReporter.finding($0, of: subject) }
+                }),
         ])
     }
 
-    private func checked(_ subject: CheckedSubject, _ failOn: Severity) -> JSONValue {
-        .object([
+    static func checked(_ subject: CheckedSubject, _ failOn: Severity) -> JSONObject {
+        [
             "path": .string(subject.path),
             "sha256": subject.sha256.map { .string($0) } ?? .null,
             "verdict": .string(subject.verdict(failOn: failOn).rawValue),
@@ -31,10 +34,16 @@ public struct CheckJSONReporter: CheckReporter {
                         "inconclusive": .bool(omission.isInconclusive),
                     ])
                 }),
-        ])
+            "hidden": .array(
+                subject.hidden.map { hidden in
+                    guard case .object(var object) = finding(hidden.finding, of: subject) else { return .null }
+                    object["reason"] = .string(hidden.reason)
+                    return .object(object)
+                }),
+        ]
     }
 
-    private func finding(_ finding: Finding, of subject: CheckedSubject) -> JSONValue {
+    static func finding(_ finding: Finding, of subject: CheckedSubject) -> JSONValue {
         .object([
             "path": .string(subject.path),
             "rule": .string(finding.rule),

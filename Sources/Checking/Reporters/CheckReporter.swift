@@ -8,11 +8,16 @@ public protocol CheckReporter: Sendable {
 
 /// The forms that the house knows, one line each.
 public enum CheckReporters {
-    public static let all: [any CheckReporter] = [
-        CheckTextReporter(),
-        CheckJSONReporter(),
-    ]
-
-    /// The form of this name, or nil.
-    public static func reporter(_ name: String) -> (any CheckReporter)? { all.first { $0.name == name } }
+    /// All of them; `toolVersion` is what SARIF says of the tool that wrote it.
+    public static func all(toolVersion: String) -> [any CheckReporter] {
+        [
+            CheckTextReporter(),
+            CheckJSONReporter(),
+            CheckJSONLinesReporter(),
+            SARIFReporter(toolVersion: toolVersion),
+            JUnitReporter(),
+            GitHubReporter(),
+            GitLabReporter(),
+        ]
+    }
 }

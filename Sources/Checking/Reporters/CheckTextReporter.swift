@@ -35,12 +35,26 @@ public struct CheckTextReporter: CheckReporter {
                 page += "    and \(count - limit) more of \(rule)\n"
             }
         }
+        page += hidden(subject)
         let open = subject.omissions.filter(\.isInconclusive)
         if !open.isEmpty {
             page += "\n  not checked\n"
             for omission in open { page += "    \(omission.rule): \(omission.reason.printable)\n" }
         }
         return page
+    }
+
+    /// What does not count, by the reason: an ignore shall not be forgotten, a baseline is not read out.
+    private func hidden(_ subject: CheckedSubject) -> String {
+        guard !subject.hidden.isEmpty else { return "" }
+        var counts: [(line: String, count: Int)] = []
+        for hidden in subject.hidden {
+            let line = "\(hidden.finding.rule): \(hidden.reason.printable)"
+            if let index = counts.firstIndex(where: { $0.line == line }) { counts[index].count += 1 } else { counts.append((line, 1)) }
+        }
+        let lines = counts.prefix(limit).map { "    \($0.line)\($0.count > 1 ? " (\($0.count) findings)" : "")\n" }
+        let rest = counts.count > limit ? "    and \(counts.count - limit) more\n" : ""
+        return "\n  hidden\n" + lines.joined() + rest
     }
 
     private func line(_ finding: Finding, of subject: CheckedSubject) -> String {

@@ -5,7 +5,8 @@ import ByteAccess
 /// A step shows ten annotations of each kind (docs/problem-matchers.md of actions/toolkit) and drops the rest without a
 /// word. So the last place of a kind that has more says how many are not shown; those follow as plain lines of the log.
 /// What could not be checked is an error, because it fails the step.
-public struct GitHubReporter: Sendable {
+public struct GitHubReporter: CheckReporter {
+    public let name = "github"
     /// Annotations of one kind that a step shows.
     public static let limit = 10
 
@@ -22,7 +23,7 @@ public struct GitHubReporter: Sendable {
         var help: String?
     }
 
-    public func text(of report: CheckReport) -> String {
+    public func render(_ report: CheckReport) -> String {
         let all = annotations(of: report)
         var text = ""
         for severity in Severity.allCases.reversed() {

@@ -6,12 +6,13 @@ public import ByteAccess
 /// entry of a fingerprint, so repeated ones are counted. An error is `critical`, a warning `major`, a note `info`; what
 /// could not be checked is `critical` too. Source: docs.gitlab.com/ci/testing/code_quality, "Code Quality report
 /// format": the path is relative to the repository and does not begin with `./`.
-public struct GitLabReporter: Sendable {
+public struct GitLabReporter: CheckReporter {
+    public let name = "gitlab"
     let paths: ReportPaths
 
     public init(paths: ReportPaths = .current()) { self.paths = paths }
 
-    public func text(of report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
+    public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
 
     public func document(of report: CheckReport) -> JSONValue {
         var occurrences = Occurrences()

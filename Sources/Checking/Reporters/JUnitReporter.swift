@@ -5,7 +5,8 @@ import ByteAccess
 /// A rule with a finding that fails the adapter is a `failure`; one that could not be checked is an `error`, because
 /// the verdict fails closed; one that did not apply is `skipped`. Findings that do not fail and hidden ones are told in
 /// `system-out`. Source: the Jenkins schema `junit-10.xsd`, which GitLab and Azure read as well.
-public struct JUnitReporter: Sendable {
+public struct JUnitReporter: CheckReporter {
+    public let name = "junit"
     let rules: [String]
     let paths: ReportPaths
 
@@ -25,7 +26,7 @@ public struct JUnitReporter: Sendable {
         var notes: [String]
     }
 
-    public func text(of report: CheckReport) -> String {
+    public func render(_ report: CheckReport) -> String {
         let suites = report.subjects.map { ($0, cases(of: $0, failOn: report.failOn)) }
         var text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
         text += "<testsuites name=\"peftfile check\" \(counts(suites.flatMap(\.1)))>\n"

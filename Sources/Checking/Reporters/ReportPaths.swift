@@ -47,8 +47,9 @@ public struct ReportPaths: Sendable, Hashable {
 
 /// What tells one finding from another, from run to run and from machine to machine.
 ///
-/// SHA-256 over `rule NUL path NUL tensor` in UTF-8, in hex: the path is relative to the working directory, and the
-/// message, the severity and the byte are left out, because they change while the defect stays.
+/// SHA-256 over `rule NUL path NUL tensor` in UTF-8, in hex: the path is relative to the working directory, or where it lies
+/// elsewhere to the directory of the argument that led to it; message, severity and byte are left out, because they change
+/// while the defect stays.
 public struct Fingerprint: Sendable, Hashable {
     /// 64 hexadecimal digits.
     public let hex: String
@@ -61,7 +62,15 @@ public struct Fingerprint: Sendable, Hashable {
 
     public init(_ finding: Finding, of subject: CheckedSubject, paths: ReportPaths) {
         self.init(
-            rule: finding.rule, path: paths.relative(finding.file ?? subject.path), tensor: finding.tensor?.text)
+            rule: finding.rule, path: Fingerprint.path(finding.file ?? subject.path, of: subject, paths: paths),
+            tensor: finding.tensor?.text)
+    }
+
+    /// The path that counts.
+    static func path(_ path: String, of subject: CheckedSubject, paths: ReportPaths) -> String {
+        let relative = paths.relative(path)
+        guard relative.utf8.first == UInt8(ascii: "/"), let origin = subject.origin else { return relative }
+        return ReportPaths(workingDirectory: origin).relative(relative)
     }
 }
 

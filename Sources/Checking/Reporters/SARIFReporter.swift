@@ -6,7 +6,8 @@ public import ByteAccess
 /// or a baseline hides are results with a suppression, what could not be checked is a notification of the invocation.
 /// Source: sarif-schema-2.1.0.json and the prose of the OASIS standard, whose sections are named below; what GitHub
 /// reads of it: "SARIF support for code scanning" (`primaryLocationLineHash`, relative paths, at most 25,000 results).
-public struct SARIFReporter: Sendable {
+public struct SARIFReporter: CheckReporter {
+    public let name = "sarif"
     /// The key of `partialFingerprints` that a baseline is read by.
     public static let fingerprintKey = "peftfileFinding/v1"
     /// The base that relative references are resolved against: GitHub's name for the top of the repository.
@@ -24,7 +25,7 @@ public struct SARIFReporter: Sendable {
         self.paths = paths
     }
 
-    public func text(of report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
+    public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
 
     public func document(of report: CheckReport) -> JSONValue {
         let descriptors = ruleIDs(of: report)

@@ -28,7 +28,7 @@ struct PromptSection {
             result += line(
                 "layers", (prompt.layers.map { "\(Text.count($0)), a key and a value slot each" } ?? "unknown"))
             result += line(
-                "kv heads", prompt.heads.map { "\(Text.count($0)) of \(prompt.headWidth ?? 0)" } ?? "unknown")
+                "kv heads", prompt.heads.map { "\(Text.count($0)), head_dim \(prompt.headWidth ?? 0)" } ?? "unknown")
         }
         if let factors = module.factors { result += line("tasks", "\(Text.count(factors.tasks)), rank \(Text.count(factors.ranks))") }
         if module.isReparametrized {

@@ -15,6 +15,8 @@ struct PEFTPromptShape {
     let tokenWidth: Int
     /// PEFT's `num_attention_heads`; for a prefix those of keys and values.
     let heads: Int?
+    /// What nothing tells for certain and was taken to be so.
+    private(set) var assumption: String?
 
     init(_ module: PromptModule, _ options: StripOptions) throws {
         guard let tokens = module.tokens ?? options.tokens else {
@@ -44,7 +46,10 @@ struct PEFTPromptShape {
             return
         }
         let knownLayers = stated.layers ?? base?.layers ?? own?.layers
-        let knownWidth = stated.tokenWidth ?? base?.tokenWidth ?? own?.tokenWidth ?? module.slots?.width
+        // AdapterHub's config has the embedding's width, from which that of T5's keys may differ: other numbers come first.
+        let isGuess = module.hiddenIsEmbedding && stated.tokenWidth == nil && base?.tokenWidth == nil
+        let ownWidth = isGuess && knownLayers != nil ? nil : own?.tokenWidth
+        let knownWidth = stated.tokenWidth ?? base?.tokenWidth ?? ownWidth ?? module.slots?.width
         let slots = width / 2
         guard knownLayers != nil || knownWidth != nil else {
             throw PEFTPromptShape.missing("--num-layers", "how many layers the prefix of \(width) numbers a token is for", module)
@@ -59,6 +64,11 @@ struct PEFTPromptShape {
                 detail: "\(layers) layers with keys and values of width \(tokenWidth)"
                     + (base?.heads.map { " (\($0) key/value heads of \(tokenWidth / $0))" } ?? ""))
         }
+        if isGuess, knownLayers == nil {
+            assumption = "num_layers is \(layers) if keys and values are as wide as the hidden size, \(tokenWidth); --num-layers or "
+                + "--base makes it certain"
+        }
+        try PEFTPromptShape.requireSameHeads(module, own: own, base: base, stated: stated)
         guard let heads = stated.heads ?? base?.heads ?? own?.heads else {
             throw PEFTPromptShape.missing("--num-heads", "how many key/value heads share the width \(tokenWidth)", module)
         }
@@ -70,6 +80,17 @@ struct PEFTPromptShape {
         self.layers = layers
         self.tokenWidth = tokenWidth
         self.heads = heads
+    }
+
+    /// PEFT's config has the key/value heads that the prefix was trained for; a base with others is another one.
+    private static func requireSameHeads(
+        _ module: PromptModule, own: PromptFacts?, base: PromptFacts?, stated: PromptFacts
+    ) throws {
+        guard module.isPEFT, stated.heads == nil, let trained = own?.heads, let heads = base?.heads, heads != trained else { return }
+        throw PeftfileError(
+            .refused, "was trained for \(trained) key/value heads (num_attention_heads), and the base has \(heads)",
+            tensor: module.sourceName, rule: "PrefixWidth",
+            help: "give the base that it was trained for, or the right number with --num-heads")
     }
 
     private static func missing(_ option: String, _ what: String, _ module: PromptModule) -> PeftfileError {

@@ -27,7 +27,7 @@ struct StripOutputs {
 
     // MARK: PEFT's layout
 
-    /// `prompt_embeddings`, and for multitask prompts that are not baked their factors.
+    /// `prompt_embeddings`, for multitask prompts that are not baked their factors, and the modules that were trained whole.
     init(peft source: PromptSource, _ options: StripOptions) throws {
         let module = try StripOutputs.single(source)
         if let reason = module.noPEFTLayout {
@@ -45,9 +45,14 @@ struct StripOutputs {
             }
         }
         shards = [Shard(name: "adapter_model.safetensors", metadata: [("format", "pt")], tensors: outputs)]
+        if let assumption = shape.assumption { warnings.append(assumption) }
+        let saved = try source.savedModules()
+        shards[0].tensors += saved.map { copy(of: $0.tensor, as: $0.name) }
+        if saved.contains(where: { $0.name != $0.tensor.name }) { changes = true }
+        let kept = Set(saved.map(\.tensor.name))
+        leftOut = source.others.map(\.name).filter { !kept.contains($0) }
+        config = try PEFTPromptConfig.object(module, shape, options, saved: saved, warnings: &warnings)
         shards[0].tensors.sort { SafetensorsLayout.referenceOrder(($0.name, $0.dtype), ($1.name, $1.dtype)) }
-        leftOut = source.others.map(\.name)
-        config = try PEFTPromptConfig.object(module, shape, options, warnings: &warnings)
         if !module.isPEFT { changes = true }
     }
 

@@ -85,10 +85,19 @@ extension StripPlan {
             if !outputs.changes, !options.writesStripped {
                 return .alreadyStripped(reason(source, layout, options))
             }
+            if layout == .peft { try requireKind(source.modules[0]) }
             return .plan(try StripPlan(source, layout, outputs, options))
         } catch let error as PeftfileError {
             throw error.inFile(source.path)
         }
+    }
+
+    /// A config is written for a known method only: `prompt_embeddings` alone may be a prefix or a prompt.
+    private static func requireKind(_ module: PromptModule) throws {
+        guard module.isPEFT, module.config == nil, module.kind == .prompt, !module.isReparametrized else { return }
+        throw PeftfileError(
+            .refused, "of shape \(module.sourceShape) is a prefix or a prompt; without a config that names the method the two look alike",
+            tensor: module.sourceName, rule: "PromptTypeMissing", help: "put PEFT's adapter_config.json beside the file")
     }
 
     /// Without a word from the user, what is stripped already and has names of its own keeps them.

@@ -33,7 +33,8 @@ enum PromptConfigCheck {
         if let heads = config.json["num_attention_heads"]?.intValue, heads > 0, shape[1] / 2 / layers % heads == 0 {
             return mismatches
         }
-        expect("num_attention_heads", 1)
+        // Which divisor of the width it is, --num-heads and --base may have told.
+        expect("num_attention_heads", module.config?.json["num_attention_heads"]?.intValue ?? 1)
         return mismatches
     }
 

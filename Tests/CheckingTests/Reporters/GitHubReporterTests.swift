@@ -35,7 +35,7 @@ import Testing
     }
 
     private func lines(_ report: CheckReport) -> [String] {
-        reporter.text(of: report).split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+        reporter.render(report).split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
     }
 
     @Test func printsWorkflowCommands() {

@@ -18,7 +18,7 @@ import Testing
     }
 
     private func entries(_ report: CheckReport) throws -> [Entry] {
-        let text = GitLabReporter(paths: SampleReport.paths).text(of: report)
+        let text = GitLabReporter(paths: SampleReport.paths).render(report)
         return try JSONDecoder().decode([Entry].self, from: Data(text.utf8))
     }
 

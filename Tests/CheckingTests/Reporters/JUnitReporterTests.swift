@@ -44,7 +44,7 @@ import FoundationXML
     }
 
     private func read(_ report: CheckReport) throws -> Element {
-        let text = JUnitReporter(rules: SampleReport.rules, paths: SampleReport.paths).text(of: report)
+        let text = JUnitReporter(rules: SampleReport.rules, paths: SampleReport.paths).render(report)
         let parser = XMLParser(data: Data(text.utf8))
         let reader = Reader()
         parser.delegate = reader

@@ -8,7 +8,7 @@ import Testing
 
     /// The document as Foundation reads it back from the text.
     private func read(_ report: CheckReport) throws -> [String: Any] {
-        let object = try JSONSerialization.jsonObject(with: Data(reporter.text(of: report).utf8))
+        let object = try JSONSerialization.jsonObject(with: Data(reporter.render(report).utf8))
         return try #require(object as? [String: Any])
     }
 

@@ -1,0 +1,92 @@
+public import ByteAccess
+
+/// The adapters that the arguments of a check stand for.
+///
+/// A directory stands for itself, if it holds an adapter, and for all adapters below it; `adapter_config.json` stands for its
+/// directory, as in the lists of changed files that commit hooks hand over. A path where nothing looks like an adapter is
+/// one subject all the same: the rules say what is missing. No adapter is checked twice.
+struct AdapterSearch {
+    struct Found: Hashable {
+        var path: String
+        /// The directory of the argument, resolved; nil where another argument of this name has another directory.
+        var origin: String?
+    }
+
+    /// In the order of the arguments; of one argument, sorted by their paths.
+    private(set) var found: [Found] = []
+    /// What was not looked into.
+    private(set) var warnings: [String] = []
+
+    /// Deeper and wider than trees of adapters are; a tree that has more is refused, not cut.
+    static let depthLimit = 64
+    static let countLimit = 100_000
+
+    private var visited = 0
+    private var seen: Set<String> = []
+
+    init(_ arguments: [String]) throws {
+        let places = arguments.map { argument in
+            let path = AdapterSearch.place(argument)
+            let real = (try? FileSystem.resolved(path)) ?? path
+            return (path: path, real: real)
+        }
+        var directories: [String: Set<String>] = [:]
+        for place in places {
+            directories[FileSystem.fileName(of: place.real), default: []].insert(FileSystem.directory(of: place.real))
+        }
+        for place in places {
+            let parent = FileSystem.directory(of: place.real)
+            let isAlone = directories[FileSystem.fileName(of: place.real)]?.count == 1
+            try add(place.path, origin: isAlone ? parent : nil)
+        }
+        // Weights that were named beside their directory are checked with it.
+        let whole = Set(found.filter { FileSystem.isDirectory($0.path) }.compactMap { try? FileSystem.resolved($0.path) })
+        found.removeAll { entry in
+            guard !FileSystem.isDirectory(entry.path),
+                let directory = try? FileSystem.resolved(FileSystem.directory(of: entry.path)), whole.contains(directory),
+                let weights = AdapterDirectory.weights(in: directory).file
+            else { return false }
+            return FileSystem.fileName(of: weights) == FileSystem.fileName(of: entry.path)
+        }
+    }
+
+    /// The directory of a config, and every other path itself.
+    private static func place(_ argument: String) -> String {
+        FileSystem.fileName(of: argument) == "adapter_config.json" && !FileSystem.isDirectory(argument)
+            ? FileSystem.directory(of: argument) : argument
+    }
+
+    private mutating func add(_ path: String, origin: String?) throws {
+        let count = found.count
+        if FileSystem.isDirectory(path) { try search(path, depth: 0, origin: origin) }
+        guard found.count == count, !seen.contains(identity(path)) else { return }
+        append(path, origin: origin)
+    }
+
+    private mutating func append(_ path: String, origin: String?) {
+        if seen.insert(identity(path)).inserted { found.append(Found(path: path, origin: origin)) }
+    }
+
+    private func identity(_ path: String) -> String { (try? FileSystem.resolved(path)) ?? path }
+
+    private mutating func search(_ directory: String, depth: Int, origin: String?) throws {
+        try Interruption.check()
+        visited += 1
+        guard depth <= AdapterSearch.depthLimit, visited <= AdapterSearch.countLimit else {
+            throw PeftfileError(
+                .refused, "the tree has more than \(AdapterSearch.depthLimit) levels or \(AdapterSearch.countLimit) directories",
+                file: directory, rule: "TreeSize", help: "name the directories that hold adapters")
+        }
+        if AdapterDirectory.isAdapter(directory) { append(directory, origin: origin) }
+        for name in try FileSystem.list(directory) where name != ".git" {
+            let path = FileSystem.join(directory, name)
+            switch FileSystem.kind(of: path, followingLinks: false) {
+            case .directory: try search(path, depth: depth + 1, origin: origin)
+            // Nobody who walks a tree follows links: they may lead back. But an adapter behind one is not checked.
+            case .symbolicLink where FileSystem.isDirectory(path) && AdapterDirectory.isAdapter(path):
+                warnings.append("\(path) is a symbolic link to an adapter and was not followed; name it to check it")
+            default: break
+            }
+        }
+    }
+}
