@@ -1,5 +1,5 @@
 import ByteAccess
-import Checking
+@testable import Checking
 import Checkpoints
 import Foundation
 import Tensors
