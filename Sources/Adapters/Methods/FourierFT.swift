@@ -29,6 +29,10 @@ struct FourierFT: ModuleMethod {
         (nil, nil, try module.number("scaling") ?? 150)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("n_frequency", try module.side("fourierft_spectrum", 0))]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let places = try SpectrumPlaces("fourierft_spectrum", of: module, weight)
         let values = try module.row("fourierft_spectrum", count: places.rows.count)

@@ -35,6 +35,10 @@ struct PVeRA: ModuleMethod {
         (try module.side("pvera_lambda_d", 0) / 2, nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("projection", module.has("pvera_A") ? "stored" : "from projection_prng_key")]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
         guard try !module.config.flag("sample_at_inference") else {

@@ -39,6 +39,10 @@ struct RandLoRA: ModuleMethod {
         return (rank, alpha, alpha / Double(rank))
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("projection", module.has("randlora_A") ? "stored" : "from projection_prng_key")]
+    }
+
     private func alpha(_ module: MethodModule) throws -> Double { try module.number("randlora_alpha") ?? 640 }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {

@@ -40,6 +40,13 @@ struct TinyLoRA: ModuleMethod {
         (try module.side("tinylora_A", 0), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("u", try module.has("tinylora_P") ? module.side("tinylora_P", 0) : module.side("tinylora_v.0", 0)),
+            .init("projection", module.has("tinylora_P") ? "stored" : "from projection_seed"),
+        ]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
         guard let scope = module.scope else { throw module.refusal("has no base", rule: "MissingTensor") }

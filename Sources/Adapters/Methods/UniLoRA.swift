@@ -54,6 +54,13 @@ struct UniLoRA: ModuleMethod {
         (try rank(module), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("theta_d_length", try module.side("unilora_theta_d", 0)),
+            .init("indices", module.has("unilora_indices_A") ? "stored" : "from proj_seed"),
+        ]
+    }
+
     private func rank(_ module: MethodModule) throws -> Int { try module.count("r") ?? 4 }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {

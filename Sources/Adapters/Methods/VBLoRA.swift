@@ -50,6 +50,14 @@ struct VBLoRA: ModuleMethod {
         (try module.side(groups("A", module), 0), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("num_vectors", try module.side("vblora_vector_bank", 0)),
+            .init("vector_length", try module.side("vblora_vector_bank", 1)),
+            .init("logits", module.has("vblora_logits_A") ? "stored" : "top-k alone"),
+        ]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
         let bank = try module.tensor("vblora_vector_bank")

@@ -34,6 +34,10 @@ struct VeRA: ModuleMethod {
         (try module.side("vera_lambda_d", 0), nil, nil)
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [.init("projection", module.has("vera_A") ? "stored" : "from projection_prng_key")]
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
         let rank = try module.side("vera_lambda_d", 0)

@@ -34,6 +34,13 @@ struct WaveFT: ModuleMethod {
         (nil, nil, try scale(module))
     }
 
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        [
+            .init("n_frequency", try module.side("waveft_spectrum", 0)),
+            .init("wavelet_family", module.config["wavelet_family"]?.stringValue ?? "db1"),
+        ]
+    }
+
     private func scale(_ module: MethodModule) throws -> Double { try module.number("scaling") ?? 25 }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
