@@ -1,41 +1,18 @@
 import Tensors
 
-/// The random numbers behind ``SubspaceClusters``: MT19937 (Matsumoto and Nishimura, ACM TOMACS 8 (1998) 3), as torch's CPU
-/// generator and numpy's legacy one seed it, and torch's normal numbers to the accuracy of float32.
+/// The random numbers behind ``SubspaceClusters``: ``MersenneTwister``, which torch's CPU generator and numpy's legacy one seed in
+/// one way, and torch's normal numbers to the accuracy of float32.
 ///
 /// The normal numbers are real-valued here, not torch's float32 bits: what is made of them, a basis of a subspace, is held
 /// against the adapter's own within 2⁻¹⁰.
-/// Source: `mt19937` in aten/src/ATen/core/MT19937RNGEngine.h, `normal_fill` in
-/// aten/src/ATen/native/cpu/DistributionTemplates.h; `mt19937_seed` in numpy/random/src/mt19937.
+/// Source: `normal_fill` in aten/src/ATen/native/cpu/DistributionTemplates.h; `mt19937_seed` in numpy/random/src/mt19937.
 struct SeededNumbers {
-    private var state: [UInt32]
-    private var next = 624
+    private var generator: MersenneTwister
 
-    init(seed: UInt64) {
-        var word = UInt32(truncatingIfNeeded: seed)
-        state = [word]
-        for index in 1..<UInt32(624) {
-            word = 1_812_433_253 &* (word ^ word >> 30) &+ index
-            state.append(word)
-        }
-    }
+    init(seed: UInt64) { generator = MersenneTwister(seed: seed) }
 
     /// The next 32 bits.
-    mutating func bits() -> UInt32 {
-        if next == 624 {
-            for index in 0..<624 {
-                let mixed = state[index] & 0x8000_0000 | state[(index + 1) % 624] & 0x7FFF_FFFF
-                state[index] = state[(index + 397) % 624] ^ mixed >> 1 ^ (mixed & 1 == 0 ? 0 : 0x9908_B0DF)
-            }
-            next = 0
-        }
-        var word = state[next]
-        next += 1
-        word ^= word >> 11
-        word ^= word << 7 & 0x9D2C_5680
-        word ^= word << 15 & 0xEFC6_0000
-        return word ^ word >> 18
-    }
+    mutating func bits() -> UInt32 { generator.random() }
 
     /// `count` ≥ 16 numbers of mean 0 and deviation 1. All are drawn uniform from 24 bits; in each group of 16, j and j + 8
     /// become √(−2·ln(1 − u))·cos 2πv and ·sin 2πv. A rest makes the last 16 drawn and made anew.
