@@ -52,6 +52,13 @@ struct BOFT: ModuleMethod {
             info.shape[0] > 0
         else { throw module.misfit(info, "butterfly factors for \(weight.columns) columns") }
         let (factors, count, size) = (info.shape[0], info.shape[1], info.shape[2])
+        // One of the two is 0 in PEFT's config, which then follows from the other.
+        for (key, found) in [("boft_block_size", size), ("boft_block_num", count)] as [(ExactString, Int)] {
+            guard let expected = try module.count(key, zeroIsNil: true), expected != found else { continue }
+            throw PeftfileError(
+                .refused, "has \(count) blocks of \(size), and the config says \(key) \(expected)", tensor: info.name,
+                rule: "BlockSize", help: "correct \(key) in adapter_config.json")
+        }
         let all = factors * count
         let blocks = try module.matrix("boft_R").reshaped(columns: size)
         let skew = 0.5 * (blocks.rearranged([all, size, size], axes: [0, 2, 1], columns: size) - blocks)
