@@ -54,7 +54,8 @@ public struct Checkpoint: Sendable {
     /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.
     public func plainDType(of tensor: StoredTensor) -> DType {
         guard let weight = tensor.quantised, let quantisation else { return tensor.dtype }
-        return quantisation.isSimulated ? quantisation.weights[weight].codes.dtype : quantisation.dtype
+        if quantisation.isSimulated { return quantisation.weights[weight].codes.dtype }
+        return quantisation.weights[weight].plainDType ?? quantisation.dtype
     }
 
     /// Puts a checkpoint together from files that are open.

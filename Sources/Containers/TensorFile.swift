@@ -31,9 +31,20 @@ public protocol TensorFile: Sendable {
     /// once. Whoever takes a contiguous tensor's bytes from `reader` calls it first.
     func validate(_ tensor: TensorInfo) throws
 
+    /// The blocks that a tensor's elements are packed in; nil where they are numbers of its dtype. `read` gives the blocks'
+    /// bytes, and only who knows their type can tell the elements.
+    func blocks(of tensor: TensorInfo) -> TensorBlocks?
+
     /// The SHA-256 of the file's directory: of the bytes that say which tensors there are and where. With the file's
     /// size it names the inputs of a receipt where the whole file is not hashed.
     func headerSHA256() throws -> [UInt8]
+}
+
+/// Elements that are packed in blocks: of what type, and of what shape they are.
+public struct TensorBlocks: Sendable, Hashable {
+    public let type: GGUFType
+    /// The shape of the elements, outermost dimension first.
+    public let shape: Shape
 }
 
 extension TensorFile {
@@ -42,6 +53,8 @@ extension TensorFile {
     public var modelPart: (key: ExactString, file: any TensorFile)? { nil }
 
     public func validate(_ tensor: TensorInfo) throws {}
+
+    public func blocks(of tensor: TensorInfo) -> TensorBlocks? { nil }
 
     /// Holds a read against its tensor.
     func check(_ tensor: TensorInfo, at offset: UInt64, count: Int) throws {
@@ -67,6 +80,7 @@ extension ContainerKind {
         if try hasSafetensorsOutline(reader) { return try SafetensorsFile.open(reader) }
         switch try ForeignFile.identify(reader) {
         case .torch: return try TorchFile.open(reader)
+        case .gguf: return try GGUFFile.open(reader)
         case let other?: throw other.refusal(file: reader.path)
         case nil: return try SafetensorsFile.open(reader)
         }

@@ -8,7 +8,9 @@ extension Checkpoint {
     /// Never throws: a scheme that cannot be read leaves the tensors as they are stored, with the reason in
     /// `quantisation.problem`.
     func dequantised() -> Checkpoint {
-        let (settings, method) = Checkpoint.quantisationSettings(config: config, directory: FileSystem.directoryOf(self))
+        // A GGUF file says itself what its tensors are; the config beside it may speak of another form of the model.
+        let (settings, method) =
+            isGGUF ? (nil, nil) : Checkpoint.quantisationSettings(config: config, directory: FileSystem.directoryOf(self))
         var scheme: (any QuantisationScheme.Type)?
         if let method {
             scheme = QuantisationSchemes.all.first { $0.methods.contains(method) }
@@ -22,7 +24,7 @@ extension Checkpoint {
         } else {
             // Every scheme keeps something that is no float: most checkpoints are told from quantised ones by that alone.
             guard tensors.contains(where: { !$0.dtype.isMergeable }) else { return self }
-            scheme = QuantisationSchemes.all.first { $0.isMarked(self) }
+            scheme = (isGGUF ? [GGUFBlocks.self] : QuantisationSchemes.all).first { $0.isMarked(self) }
         }
         guard let scheme else { return self }
         var base = QuantisedBase(self, settings: settings ?? JSONObject(), method: method, title: scheme.name)

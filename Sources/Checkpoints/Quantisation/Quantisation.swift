@@ -45,7 +45,7 @@ public struct Quantisation: Sendable {
     }
     /// Bytes of the same weights in `dtype`.
     public var plainBytes: UInt64 {
-        weights.reduce(0) { $0 + UInt64($1.shape.elementCount ?? 0) * UInt64(dtype.bits / 8) }
+        weights.reduce(0) { $0 + UInt64($1.shape.elementCount ?? 0) * UInt64(($1.plainDType ?? dtype).bits / 8) }
     }
 
     /// The dtype that config.json names for the model's weights; BF16 where it names none that weights are written in.

@@ -32,5 +32,6 @@ extension QuantisationScheme {
 public enum QuantisationSchemes {
     public static let all: [any QuantisationScheme.Type] = [
         BitsAndBytes.self, GPTQ.self, AWQ.self, FineGrainedFP8.self, MXFP4.self, CompressedTensors.self, MLXAffine.self,
+        GGUFBlocks.self,
     ]
 }

@@ -12,6 +12,8 @@ public protocol QuantisedWeight: Sendable {
     var shape: Shape { get }
     /// The tensor that holds the codes; the weight has its place in the order of the file.
     var codes: StoredTensor { get }
+    /// The dtype that the weight has in a plain checkpoint; nil for the checkpoint's own (`Quantisation.dtype`).
+    var plainDType: DType? { get }
     /// Every tensor that the weight is made of, the codes among them.
     var components: [StoredTensor] { get }
 
@@ -31,6 +33,7 @@ public protocol QuantisedWeight: Sendable {
 }
 
 extension QuantisedWeight {
+    public var plainDType: DType? { nil }
     public func inspect(_ components: ComponentReader) throws -> String? { nil }
 }
 

@@ -1,0 +1,117 @@
+import Containers
+
+/// The blocks of ggml, from bytes to numbers.
+///
+/// | type | bytes | element |
+/// |---|---|---|
+/// | Q8_0 | d, 32 × int8 | d·q |
+/// | Q4_0 | d, 16 bytes of two codes | d·(q − 8) |
+/// | Q4_1 | d, m, 16 bytes of two codes | d·q + m |
+/// | Q5_0 | d, 32 fifth bits, 16 bytes of two codes | d·(q − 16) |
+/// | Q5_1 | d, m, 32 fifth bits, 16 bytes of two codes | d·q + m |
+/// | Q4_K | d, dmin, 12 bytes of scales, 128 bytes of two codes | d·sc·q − dmin·mn |
+/// | Q5_K | d, dmin, 12 bytes of scales, 256 fifth bits, 128 bytes of two codes | d·sc·q − dmin·mn |
+/// | Q6_K | 128 bytes of low halves, 64 bytes of high bits, 16 × int8 scale, d | d·sc·(q − 32) |
+///
+/// d, m and dmin are F16. In blocks of 32 the low halves of the 16 bytes are elements 0 to 15, the high halves 16 to 31. A
+/// superblock of 256 has 8 parts of 32 with one 6-bit scale sc and minimum mn each (Q6_K: 16 parts of 16 with one scale).
+/// Every product and sum has fewer than 53 bits from its lowest, 2⁻²⁴, to its highest, and is exact in float64; ggml computes
+/// them in float32. Source: `block_q8_0` and so on in ggml/src/ggml-common.h and `dequantize_row_q8_0` and so on in
+/// ggml/src/ggml-quants.c of ggml-org/llama.cpp.
+enum GGUFBlock {
+    /// The types that are read.
+    static let types: Set<GGUFType> = [.q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K]
+
+    typealias Bytes = UnsafePointer<UInt8>
+    typealias Values = UnsafeMutablePointer<Double>
+
+    /// The numbers of one block. `bytes` has `blockBytes` of the type, `values` room for `blockElements`.
+    static func decode(_ type: GGUFType, _ bytes: Bytes, into values: Values) {
+        switch type {
+        case .q8_0: q8_0(bytes, values)
+        case .q4_0: halves(bytes + 2, values, scale: half(bytes), offset: -8 * half(bytes))
+        case .q4_1: halves(bytes + 4, values, scale: half(bytes), offset: half(bytes + 2))
+        case .q5_0: fives(bytes + 6, bits: bytes + 2, values, scale: half(bytes), offset: -16 * half(bytes))
+        case .q5_1: fives(bytes + 8, bits: bytes + 4, values, scale: half(bytes), offset: half(bytes + 2))
+        case .q4_K: superblock(bytes, codes: bytes + 16, fifths: nil, values)
+        case .q5_K: superblock(bytes, codes: bytes + 48, fifths: bytes + 16, values)
+        case .q6_K: q6_K(bytes, values)
+        default: preconditionFailure("\(type) is not among the types that are read")
+        }
+    }
+
+    /// A little-endian F16.
+    private static func half(_ bytes: Bytes) -> Double {
+        let code = UInt16(bytes[0]) | UInt16(bytes[1]) << 8
+        return Double(Float16(bitPattern: code))
+    }
+
+    private static func q8_0(_ bytes: Bytes, _ values: Values) {
+        let scale = half(bytes)
+        for index in 0..<32 { values[index] = scale * Double(Int8(bitPattern: bytes[2 + index])) }
+    }
+
+    private static func halves(_ codes: Bytes, _ values: Values, scale: Double, offset: Double) {
+        for index in 0..<16 {
+            values[index] = scale * Double(codes[index] & 15) + offset
+            values[index + 16] = scale * Double(codes[index] >> 4) + offset
+        }
+    }
+
+    private static func fives(_ codes: Bytes, bits: Bytes, _ values: Values, scale: Double, offset: Double) {
+        let fifths = (0..<4).reduce(0 as UInt32) { $0 | UInt32(bits[$1]) << (8 * UInt32($1)) }
+        for index in 0..<16 {
+            let low = codes[index] & 15 | UInt8(truncatingIfNeeded: fifths >> UInt32(index) & 1) << 4
+            let high = codes[index] >> 4 | UInt8(truncatingIfNeeded: fifths >> UInt32(index + 16) & 1) << 4
+            values[index] = scale * Double(low) + offset
+            values[index + 16] = scale * Double(high) + offset
+        }
+    }
+
+    /// Q4_K and Q5_K: 32 bytes of codes are two parts, the low halves the first.
+    private static func superblock(_ bytes: Bytes, codes: Bytes, fifths: Bytes?, _ values: Values) {
+        let (d, minimum) = (half(bytes), half(bytes + 2))
+        for part in 0..<8 {
+            let (scale, least) = scaleAndMinimum(bytes + 4, part)
+            let (factor, offset) = (d * Double(scale), minimum * Double(least))
+            let source = codes + part / 2 * 32
+            let shift = UInt8(part % 2 * 4)
+            let target = values + part * 32
+            if let fifths {
+                for index in 0..<32 {
+                    let code = source[index] >> shift & 15 | (fifths[index] >> UInt8(part) & 1) << 4
+                    target[index] = factor * Double(code) - offset
+                }
+            } else {
+                for index in 0..<32 { target[index] = factor * Double(source[index] >> shift & 15) - offset }
+            }
+        }
+    }
+
+    /// Eight scales and eight minima of 6 bits in 12 bytes: the first four of each have a byte, whose two upper bits belong to
+    /// one of the last four.
+    private static func scaleAndMinimum(_ bytes: Bytes, _ part: Int) -> (UInt8, UInt8) {
+        if part < 4 { return (bytes[part] & 63, bytes[part + 4] & 63) }
+        return (
+            bytes[part + 4] & 15 | bytes[part - 4] >> 6 << 4, bytes[part + 4] >> 4 | bytes[part] >> 6 << 4
+        )
+    }
+
+    /// Halves of 128 elements; in each four runs of 32, whose codes are spread over 64 bytes of low halves and 32 of high bits.
+    private static func q6_K(_ bytes: Bytes, _ values: Values) {
+        let d = half(bytes + 208)
+        for run in 0..<8 {
+            let (part, quarter) = (run / 4, run % 4)
+            let low = bytes + part * 64 + quarter % 2 * 32
+            let high = bytes + 128 + part * 32
+            let target = values + run * 32
+            for half in 0..<2 {
+                let factor = d * Double(Int8(bitPattern: bytes[192 + run * 2 + half]))
+                for index in (half * 16)..<(half * 16 + 16) {
+                    let code = low[index] >> UInt8(quarter / 2 * 4) & 15 | (high[index] >> UInt8(quarter * 2) & 3) << 4
+                    target[index] = factor * Double(Int(code) - 32)
+                }
+            }
+        }
+    }
+}

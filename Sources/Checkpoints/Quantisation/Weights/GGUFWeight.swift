@@ -1,0 +1,107 @@
+public import ByteAccess
+public import Containers
+public import Tensors
+
+/// A tensor of a GGUF file as the model has it: blocks dequantised, rows in the Hub's order, one matrix out of a stack of
+/// experts, a norm without the 1 that the converter added.
+///
+///     W[r, c] = decode(stored)[first + order(r), c] − shift
+public struct GGUFWeight: QuantisedWeight {
+    public let name: ExactString
+    public let shape: Shape
+    public let codes: StoredTensor
+    /// The type of the stored elements.
+    public let type: GGUFType
+    /// Heads whose rows llama.cpp's converter interleaved; nil where rows are in order.
+    public let heads: Int?
+    /// The stored tensor's element at which the weight begins; a whole number of rows.
+    public let first: Int
+    /// What the converter added to every element.
+    public let shift: Double
+    public let plainDType: DType?
+
+    public var components: [StoredTensor] { [codes] }
+
+    init(
+        name: ExactString, shape: Shape, codes: StoredTensor, type: GGUFType, heads: Int? = nil, first: Int = 0,
+        shift: Double = 0, plainDType: DType? = nil
+    ) {
+        (self.name, self.shape, self.codes, self.type) = (name, shape, codes, type)
+        (self.heads, self.first, self.shift, self.plainDType) = (heads, first, shift, plainDType)
+    }
+
+    /// The length of a row that is moved as a whole.
+    public var rowLength: Int { heads != nil && shape.count < 2 ? 1 : max(1, shape.last ?? 1) }
+    var rowCount: Int { (shape.elementCount ?? 0) / rowLength }
+
+    /// The stored row, counted from `first`, that is row `row` of the Hub's: the converter wrote the two halves of a head's
+    /// rows alternately (`LlamaModel.permute` in conversion/llama.py of ggml-org/llama.cpp).
+    public func storedRow(_ row: Int) -> Int {
+        guard let heads else { return row }
+        let size = rowCount / heads
+        let (half, pair) = (row % size / (size / 2), row % size % (size / 2))
+        return row / size * size + pair * 2 + half
+    }
+
+    public func read(
+        _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
+    ) throws {
+        guard !elements.isEmpty, let base = result.baseAddress else { return }
+        if let heads {
+            // Rows of whole heads are read at once, and taken from there in their order.
+            let (length, size) = (rowLength, rowCount / heads)
+            let start = elements.lowerBound / length / size * size
+            let end = ((elements.upperBound - 1) / length / size + 1) * size
+            let stored = try decoded((first + start * length)..<(first + end * length), components)
+            stored.withUnsafeBufferPointer { stored in
+                forEachRow(of: elements, columns: length) { row, columns, offset in
+                    let source = (storedRow(row) - start) * length
+                    for column in columns { base[offset + column - columns.lowerBound] = stored[source + column] }
+                }
+            }
+        } else {
+            try decode((first + elements.lowerBound)..<(first + elements.upperBound), components, into: base)
+        }
+        if shift != 0 { for index in result.indices.prefix(elements.count) { base[index] -= shift } }
+    }
+
+    private func decoded(_ elements: Range<Int>, _ components: ComponentReader) throws -> [Double] {
+        try [Double](unsafeUninitializedCapacity: elements.count) { buffer, count in
+            guard let base = buffer.baseAddress else { return }
+            try decode(elements, components, into: base)
+            count = elements.count
+        }
+    }
+
+    /// Stored elements, in their order in the file.
+    private func decode(
+        _ elements: Range<Int>, _ components: ComponentReader, into target: UnsafeMutablePointer<Double>
+    ) throws {
+        let (size, width) = (type.blockElements, type.blockBytes)
+        let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
+        let bytes = try components.bytes(codes, (blocks.lowerBound * width)..<(blocks.upperBound * width))
+        if let dtype = type.dtype {
+            try bytes.withUnsafeBytes {
+                try Conversion.widen($0, as: dtype, into: UnsafeMutableBufferPointer(start: target, count: elements.count))
+            }
+            return
+        }
+        bytes.withUnsafeBufferPointer { bytes in
+            guard let source = bytes.baseAddress else { return }
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { part in
+                guard let partBase = part.baseAddress else { return }
+                for block in blocks {
+                    let start = block * size
+                    let place = source + (block - blocks.lowerBound) * width
+                    if start >= elements.lowerBound, start + size <= elements.upperBound {
+                        GGUFBlock.decode(type, place, into: target + (start - elements.lowerBound))
+                        continue
+                    }
+                    GGUFBlock.decode(type, place, into: partBase)
+                    let wanted = max(start, elements.lowerBound)..<min(start + size, elements.upperBound)
+                    for element in wanted { target[element - elements.lowerBound] = partBase[element - start] }
+                }
+            }
+        }
+    }
+}
