@@ -49,15 +49,15 @@ import Testing
         .init("text in an array that is not UTF-8", .value) {
             $0.add("a", type: 9, GGUFBuilder.little(8 as UInt32) + GGUFBuilder.little(1 as UInt64) + GGUFBuilder.string([0xED, 0xA0, 0x80]))
         },
-        .init("string of 2^63 bytes", .truncated) { $0.add("a", type: 8, GGUFBuilder.little(1 as UInt64 << 63)) },
+        .init("string of 2^63 bytes", .truncated) { $0.add("a", type: 8, GGUFBuilder.little(UInt64(1) << 63)) },
         .init("string of 2^64 - 1 bytes", .truncated) { $0.add("a", type: 8, GGUFBuilder.little(UInt64.max)) },
         .init("string beyond the end", .truncated) { $0.add("a", type: 8, GGUFBuilder.little(5000 as UInt64)) },
-        .init("array of 2^61 words", .count) { $0.add("a", type: 9, GGUFBuilder.little(10 as UInt32) + GGUFBuilder.little(1 as UInt64 << 61)) },
+        .init("array of 2^61 words", .count) { $0.add("a", type: 9, GGUFBuilder.little(10 as UInt32) + GGUFBuilder.little(UInt64(1) << 61)) },
         .init("array of 2^64 - 1 bytes", .count) { $0.add("a", type: 9, GGUFBuilder.little(0 as UInt32) + GGUFBuilder.little(UInt64.max)) },
-        .init("array of 2^61 strings", .count) { $0.add("a", type: 9, GGUFBuilder.little(8 as UInt32) + GGUFBuilder.little(1 as UInt64 << 61)) },
+        .init("array of 2^61 strings", .count) { $0.add("a", type: 9, GGUFBuilder.little(8 as UInt32) + GGUFBuilder.little(UInt64(1) << 61)) },
         .init("alignment 0", .alignment) { $0.add("general.alignment", 0 as UInt32) },
         .init("alignment 24", .alignment) { $0.add("general.alignment", 24 as UInt32) },
-        .init("alignment 2^31", .alignment) { $0.add("general.alignment", 1 as UInt32 << 31) },
+        .init("alignment 2^31", .alignment) { $0.add("general.alignment", UInt32(1) << 31) },
         .init("alignment of text", .alignment) { $0.add("general.alignment", "32") },
         .init("alignment of 64 bits", .alignment) { $0.add("general.alignment", type: 10, GGUFBuilder.little(32 as UInt64)) },
         .init("name twice", .name) { $0.tensors[1].name = $0.tensors[0].name },
@@ -65,7 +65,7 @@ import Testing
         .init("name of 65 bytes", .name) { $0.tensors[0].name = [UInt8](repeating: 0x6E, count: 65) },
         .init("name that is not UTF-8", .name) { $0.tensors[0].name = [0x80] },
         .init("name of 2^62 bytes", .truncated) { $0.tensors[1].name = []; $0.tensorCount = 2; $0.metadata = []; $0.tail = []; $0.tensors = []
-            $0.tail = GGUFBuilder.little(1 as UInt64 << 62) + [UInt8](repeating: 0, count: 60) },
+            $0.tail = GGUFBuilder.little(UInt64(1) << 62) + [UInt8](repeating: 0, count: 60) },
         .init("five dimensions", .shape) { $0.tensors[0].dimensions = [1, 1, 1, 1, 4] },
         .init("2^32 - 1 dimensions", .shape) { $0.dimensionCount = .max },
         .init("a dimension of 0", .shape) { $0.tensors[0] = .init("a", [0, 4], []) },

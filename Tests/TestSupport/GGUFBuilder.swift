@@ -1,6 +1,6 @@
 /// Writes GGUF files for tests, right ones and wrong ones, after docs/gguf.md and without the code under test.
-public struct GGUFBuilder {
-    public struct Tensor {
+public struct GGUFBuilder: Sendable {
+    public struct Tensor: Sendable {
         public var name: [UInt8]
         /// Innermost first, as the file has them.
         public var dimensions: [UInt64]

@@ -121,7 +121,7 @@ extension GGUFValue {
 
 extension [UInt8] {
     fileprivate mutating func append(little value: some FixedWidthInteger) {
-        withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+        Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
     }
 
     fileprivate mutating func append(string: String) {

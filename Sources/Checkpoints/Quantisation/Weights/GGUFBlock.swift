@@ -93,7 +93,7 @@ enum GGUFBlock {
     private static func scaleAndMinimum(_ bytes: Bytes, _ part: Int) -> (UInt8, UInt8) {
         if part < 4 { return (bytes[part] & 63, bytes[part + 4] & 63) }
         return (
-            bytes[part + 4] & 15 | bytes[part - 4] >> 6 << 4, bytes[part + 4] >> 4 | bytes[part] >> 6 << 4
+            bytes[part + 4] & 15 | (bytes[part - 4] >> 6) << 4, bytes[part + 4] >> 4 | (bytes[part] >> 6) << 4
         )
     }
 
