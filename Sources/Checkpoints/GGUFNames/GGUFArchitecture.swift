@@ -1,0 +1,142 @@
+public import ByteAccess
+
+/// One architecture of llama.cpp: which tensor of a GGUF file is which of the Hub's checkpoint.
+///
+/// Both names are patterns with `{n}` for the layer and, in the Hub's, `{e}` for the expert: llama.cpp stacks the experts'
+/// matrices (E, out, in) in one tensor. Patterns name modules, and `.weight` or `.bias` follows; a rule of a bare parameter
+/// is written out with what follows. Only modules are here that one tensor, or one slice of a stack, holds whole: what the
+/// converter splits or joins (`kv_b_proj`, `W_pack`) has no line and is refused by name.
+///
+/// Source: gguf-py/gguf/tensor_mapping.py and `MODEL_TENSORS` in constants.py, `modify_tensors` of the classes in conversion/
+/// (formerly convert_hf_to_gguf.py), of ggml-org/llama.cpp.
+public struct GGUFArchitecture: Sendable {
+    /// A pair of names.
+    struct Rule: Sendable {
+        let hub: [Substring]
+        let gguf: [Substring]
+        /// Whether the names are of a parameter and not of a module.
+        let isParameter: Bool
+        let hubText: String
+        let ggufText: String
+
+        init(_ hub: String, _ gguf: String, isParameter: Bool = false) {
+            hubText = hub
+            ggufText = gguf
+            self.hub = hub.split(separator: ".")
+            self.gguf = gguf.split(separator: ".")
+            self.isParameter = isParameter
+        }
+    }
+
+    /// `general.architecture`.
+    public let name: String
+    /// The `model_type`s of config.json whose checkpoints become it, the plainest first.
+    public let modelTypes: [String]
+    /// The order of rows where it is not the Hub's, by the last component of GGUF's name: `attn_q`.
+    public let rowOrders: [String: GGUFRowOrder]
+    /// What norms' weights in a GGUF file have been given on top of the Hub's.
+    public let normOffset: Double
+    let rules: [Rule]
+
+    init(
+        _ name: String, _ modelTypes: [String], _ rules: [Rule], rowOrders: [String: GGUFRowOrder] = [:],
+        normOffset: Double = 0
+    ) {
+        self.name = name
+        self.modelTypes = modelTypes
+        self.rules = rules
+        self.rowOrders = rowOrders
+        self.normOffset = normOffset
+    }
+
+    /// The architecture of this name; nil where it is not in the table.
+    public static func named(_ name: String) -> GGUFArchitecture? { all.first { $0.name == name } }
+
+    /// The architecture that a checkpoint with this config.json becomes: by the language model's `model_type` where there
+    /// is one of its own.
+    public static func of(_ config: JSONObject) -> GGUFArchitecture? {
+        let types = [GGUFHeads.languageModel(of: config)["model_type"], config["model_type"]].compactMap { $0?.stringValue }
+        return types.lazy.compactMap { type in all.first { $0.modelTypes.contains(type) } }.first
+    }
+
+    /// All names, for messages.
+    public static var names: [String] { all.map(\.name).sorted() }
+}
+
+/// A tensor under both its names.
+public struct GGUFPlace: Sendable, Hashable {
+    /// The Hub's name; of a stack of experts with `{e}` in the place of their number.
+    public var hub: String
+    public var gguf: String
+    /// The expert that the Hub's name tells; nil for anything else.
+    public var expert: Int?
+    /// Whether GGUF's tensor is a stack of experts.
+    public var isStack: Bool
+    /// The order of the rows, where it is not the Hub's.
+    public var rowOrder: GGUFRowOrder?
+
+    /// The Hub's name of one expert.
+    public func hubName(expert: Int) -> String { hub.split(separator: "{e}").joined(separator: "\(expert)") }
+}
+
+extension GGUFArchitecture {
+    /// The place of a tensor by GGUF's name (`blk.0.attn_q.weight`); nil where the table has none.
+    public func place(ofGGUF name: String) -> GGUFPlace? {
+        place(name, in: \.gguf)
+    }
+
+    /// The place of a tensor by the Hub's name (`model.layers.0.self_attn.q_proj.weight`), which may stand under a
+    /// multimodal model's prefix.
+    public func place(ofHub name: String) -> GGUFPlace? {
+        for (front, plain) in GGUFArchitecture.fronts where name.hasPrefix(front) {
+            if let place = place(plain + name.dropFirst(front.count), in: \.hub) { return place }
+        }
+        return nil
+    }
+
+    /// Prefixes of a language model inside another, and what its own converter sees. The empty one comes first.
+    private static let fronts = [
+        ("", ""), ("model.language_model.", "model."), ("language_model.", ""), ("model.text_model.", "model."),
+        ("", "model."), ("", "transformer."),
+    ]
+
+    private func place(_ name: String, in side: KeyPath<Rule, [Substring]>) -> GGUFPlace? {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count > 1, let suffix = parts.last else { return nil }
+        let isPlain = suffix == "weight" || suffix == "bias"
+        for rule in rules {
+            guard rule.isParameter || isPlain,
+                let numbers = match(rule.isParameter ? parts[...] : parts.dropLast(), rule[keyPath: side])
+            else { continue }
+            let ending = rule.isParameter ? "" : ".\(suffix)"
+            var hub = rule.hubText.replacing("{n}", numbers.layer) + ending
+            if let expert = numbers.expert, side == \Rule.hub { hub = hub.replacing("{e}", expert) }
+            let leaf = rule.isParameter ? "" : rule.gguf.last.map(String.init) ?? ""
+            return GGUFPlace(
+                hub: hub, gguf: rule.ggufText.replacing("{n}", numbers.layer) + ending,
+                expert: numbers.expert.flatMap { Int($0) }, isStack: rule.hubText.contains("{e}"),
+                rowOrder: rowOrders[leaf])
+        }
+        return nil
+    }
+
+    private func match(_ parts: ArraySlice<Substring>, _ pattern: [Substring]) -> (layer: String, expert: String?)? {
+        guard parts.count == pattern.count else { return nil }
+        var (layer, expert): (String, String?) = ("", nil)
+        for (part, wanted) in zip(parts, pattern) {
+            if part == wanted { continue }
+            // A number without a sign or leading zeros, or the two names would not lead back to each other.
+            guard wanted == "{n}" || wanted == "{e}", let number = Int(part), number >= 0, "\(number)" == part else { return nil }
+            if wanted == "{n}" { layer = String(part) } else { expert = String(part) }
+        }
+        return (layer, expert)
+    }
+}
+
+extension String {
+    /// The text with a placeholder filled in.
+    fileprivate func replacing(_ placeholder: String, _ text: String) -> String {
+        split(separator: ".", omittingEmptySubsequences: false).map { $0 == placeholder ? text : String($0) }
+            .joined(separator: ".")
+    }
+}
