@@ -37,6 +37,7 @@ public protocol TensorFile: Sendable {
 }
 
 extension TensorFile {
+    /// The path that was opened.
     public var path: String { reader.path }
 
     public var modelPart: (key: ExactString, file: any TensorFile)? { nil }
