@@ -75,6 +75,23 @@ import Testing
         #expect(users == [user])
     }
 
+    /// Who uses the library builds none of what the command line needs.
+    @Test func libraryNeedsNoArgumentParser() throws {
+        let manifest = try FloorPlan.text("Package.swift")
+        var open = ["Peftfile"]
+        var needed: Set<String> = []
+        while let module = open.popLast() {
+            guard needed.insert(module).inserted else { continue }
+            let floor = try #require(plan.floors.first { $0.module == module })
+            #expect(!floor.outside.contains("ArgumentParser"), "\(module)")
+            open += FloorPlan.declared(module, manifest: manifest) ?? []
+        }
+        #expect(needed.count >= 14 && needed.isDisjoint(with: ["PeftfileCommands", "PeftfileTool", "ArgumentParser"]))
+        #expect(manifest.contains(#".library(name: "Peftfile", targets: ["Peftfile"])"#))
+        let users = manifest.matches(of: /product\(name: "ArgumentParser"/)
+        #expect(users.count == 1, "one target names the product, PeftfileCommands")
+    }
+
     @Test func noFoundation() {
         for file in plan.files where file.path.hasSuffix(".swift") {
             #expect(!FloorPlan.imports(of: file).contains { $0.hasPrefix("Foundation") }, "Sources/\(file.path)")
@@ -102,6 +119,31 @@ import Testing
             #expect(
                 !FloorPlan.imports(of: file).contains { ["Glibc", "Darwin", "Musl"].contains($0) }, "Sources/\(file.path)")
         }
+    }
+
+    /// What only one system has is called in one C file, or behind `#if` where its name differs alone.
+    @Test func callsOfOneSystemStandInOneFile() {
+        let calls = [
+            "renameat2", "fallocate", "copy_file_range", "sched_getaffinity", "mallopt", "sync_file_range", "posix_fadvise",
+            "renamex_np", "F_FULLFSYNC", "st_mtim", "st_mtimespec", "fdatasync",
+        ]
+        var found: Set<String> = []
+        for file in plan.files where file.path != "CPlatform/platform.c" {
+            var depth = 0
+            for line in file.lines {
+                let code = line.trimmingCharacters(in: .whitespaces).hasPrefix("//") ? "" : line
+                if code.contains("#if") { depth += 1 }
+                if code.contains("#endif") { depth -= 1 }
+                for call in calls where code.contains(call) && depth == 0 {
+                    Issue.record("Sources/\(file.path) uses \(call), which not every system has")
+                }
+                for call in calls where code.contains(call) { found.insert(call) }
+            }
+            #expect(depth == 0, "Sources/\(file.path)")
+        }
+        #expect(found == ["F_FULLFSYNC", "st_mtim", "st_mtimespec"], "\(found)")
+        let platform = plan.files.first { $0.path == "CPlatform/platform.c" }?.text ?? ""
+        for call in ["renameat2", "fallocate", "copy_file_range", "sync_file_range"] { #expect(platform.contains(call)) }
     }
 
     /// Nothing decides by the name of a method but the method itself and the registry that lists them.
