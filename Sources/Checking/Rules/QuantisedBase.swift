@@ -1,5 +1,6 @@
 import ByteAccess
 import Checkpoints
+import Tensors
 
 /// A base of stored codes.
 struct QuantisedBase: CheckRule {
