@@ -9,7 +9,7 @@ enum QuantisedKind: String, CaseIterable {
         case .nf4, .nf4Nested:
             let blocks = rows * columns / 64
             let state = "\(weight).quant_state.bitsandbytes__nf4"
-            let table = Tensor("\(weight).quant_map", "F32", [16], .bytes(Self.bytes(Self.nf4)))
+            let table = Tensor("\(weight).quant_map", "F32", [16], .bytes(Self.bytes(Self.normalFloat)))
             let shape = "\"shape\": [\(rows), \(columns)], \"blocksize\": 64, \"quant_type\": \"nf4\", \"dtype\": \"bfloat16\""
             guard self == .nf4Nested else {
                 return [
@@ -89,7 +89,7 @@ enum QuantisedKind: String, CaseIterable {
     }
 
     /// bitsandbytes' table: `create_normal_map` in bitsandbytes/functional.py.
-    static let nf4: [Float] = [
+    static let normalFloat: [Float] = [
         -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
         -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
         0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
