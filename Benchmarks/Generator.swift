@@ -31,7 +31,16 @@ struct Generator {
             let total = model.tensors.reduce(0) { $0 + $1.bytes }
             let index = "{\"metadata\": {\"total_size\": \(total)}, \"weight_map\": {\(map.joined(separator: ",\n"))}}\n"
             try Self.write(index, to: FileSystem.join(folder, "model.safetensors.index.json"))
-            try Self.write(model.config, to: FileSystem.join(folder, "config.json"))
+            try Self.write(model.config(), to: FileSystem.join(folder, "config.json"))
+        }
+    }
+
+    func quantisedBase(_ kind: QuantisedKind) -> String { FileSystem.join(directory, kind.rawValue) }
+
+    func writeBase(_ kind: QuantisedKind) throws {
+        try write(quantisedBase(kind)) { folder in
+            try Self.write(model.tensors(kind), to: FileSystem.join(folder, "model.safetensors"), seed: kind.rawValue)
+            try Self.write(model.config(kind.config), to: FileSystem.join(folder, "config.json"))
         }
     }
 
@@ -123,17 +132,36 @@ struct Normal {
         return (Float(sum) - 131_070) * (deviation / 37_837.2)
     }
 
-    /// Stores numbers of the tensor's distribution in its type; BF16 rounds to nearest, ties to even.
+    /// Stores what the tensor holds, in its type; 16-bit floats round to nearest, ties to even.
     mutating func fill(_ buffer: UnsafeMutableRawBufferPointer, with tensor: Tensor) {
-        if tensor.width == 2 {
+        switch tensor.content {
+        case .bytes(let bytes): for index in buffer.indices { buffer[index] = bytes[index % bytes.count] }
+        case .codes:
+            for index in stride(from: 0, to: buffer.count - buffer.count % 8, by: 8) {
+                buffer.storeBytes(of: bits().littleEndian, toByteOffset: index, as: UInt64.self)
+            }
+            for index in (buffer.count - buffer.count % 8)..<buffer.count { buffer[index] = UInt8(truncatingIfNeeded: bits()) }
+            guard tensor.dtype == "F8_E4M3" else { return }
+            for index in buffer.indices where buffer[index] & 0x7F == 0x7F { buffer[index] = 0 }
+        case .normal(let mean, let deviation): fill(buffer, of: tensor.dtype, mean: mean, deviation: deviation)
+        }
+    }
+
+    private mutating func fill(_ buffer: UnsafeMutableRawBufferPointer, of dtype: String, mean: Float, deviation: Float) {
+        if dtype == "F16" {
             for index in 0..<(buffer.count / 2) {
-                let bits = (next(deviation: tensor.deviation) + tensor.mean).bitPattern
+                let code = Float16(next(deviation: deviation) + mean).bitPattern
+                buffer.storeBytes(of: code.littleEndian, toByteOffset: index * 2, as: UInt16.self)
+            }
+        } else if dtype == "BF16" {
+            for index in 0..<(buffer.count / 2) {
+                let bits = (next(deviation: deviation) + mean).bitPattern
                 let rounded = UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
                 buffer.storeBytes(of: rounded.littleEndian, toByteOffset: index * 2, as: UInt16.self)
             }
         } else {
             for index in 0..<(buffer.count / 4) {
-                let bits = (next(deviation: tensor.deviation) + tensor.mean).bitPattern
+                let bits = (next(deviation: deviation) + mean).bitPattern
                 buffer.storeBytes(of: bits.littleEndian, toByteOffset: index * 4, as: UInt32.self)
             }
         }

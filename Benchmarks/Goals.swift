@@ -36,13 +36,18 @@ struct Goals {
             + ratio("q,v r=8 / (cp + sync), wall", .qv, "merge-b", "copy-sync", goal: 1.05)
             + ratio("r=256 / (cp + sync), wall", .r256, "merge-c", "copy-sync")
             + ratio("DoRA r=16 / LoRA r=16, wall", .dora, "merge-d", "merge-a", goal: 1.5)
+            + QuantisedKind.allCases.flatMap {
+                ratio("into \($0.rawValue) / into BF16, wall", .quantised, "merge-\($0.rawValue)", "merge-a", goal: 1.5)
+            }
             + ratio("verify / cat of base and result, both cold, wall", .verify, "verify-cold", "read-cold", goal: 2.0)
             + ratio("the same, both in memory", .verify, "verify-warm", "read-warm", goal: 2.0)
     }
 
     private var others: [Measure] {
         var rows: [Measure] = []
-        for (id, kind) in [("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)] {
+        let merges = [("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)]
+            + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", .a) }
+        for (id, kind) in merges {
             guard let run = list.runs.first(where: { $0.id == id }) else { continue }
             let goal = 64 + Double(kind.largestPair) / 1_048_576
             let peaks = samples.values(id) { Double($0.peakMemory) / 1_048_576 }

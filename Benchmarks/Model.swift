@@ -60,13 +60,22 @@ struct Model {
         return shards
     }
 
-    /// What transformers wants to know of the base.
-    var config: String {
+    /// The same base with its linear layers stored as codes, in one file.
+    func tensors(_ kind: QuantisedKind) -> [Tensor] {
+        tensors.flatMap { tensor in
+            let name = String(tensor.name.dropLast(".weight".count))
+            guard tensor.shape.count == 2, Self.linears.contains(where: { name.hasSuffix(".\($0.name)") }) else { return [tensor] }
+            return kind.parts(name, rows: tensor.shape[0], columns: tensor.shape[1])
+        }
+    }
+
+    /// What transformers wants to know of the base; `more` are further entries.
+    func config(_ more: String? = nil) -> String {
         """
         {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "bfloat16", "torch_dtype": "bfloat16",
          "hidden_size": \(Self.hidden), "intermediate_size": \(Self.feedForward), "num_hidden_layers": \(layers),
          "num_attention_heads": 32, "num_key_value_heads": 4, "vocab_size": \(Self.vocabulary),
-         "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "tie_word_embeddings": false, "hidden_act": "silu"}
+         "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "tie_word_embeddings": false, "hidden_act": "silu"\(more.map { ",\n \($0)" } ?? "")}
 
         """
     }
@@ -116,19 +125,32 @@ enum AdapterKind: String, CaseIterable {
     }
 }
 
-/// A tensor to be generated: normally distributed values.
+/// A tensor to be generated.
 struct Tensor {
     let name: String
     let dtype: String
     let shape: [Int]
-    let mean: Float
-    let deviation: Float
+    let content: Content
+
+    /// What a tensor holds.
+    enum Content {
+        /// Normally distributed numbers.
+        case normal(mean: Float, deviation: Float)
+        /// Codes, each as likely as another; of F8_E4M3 those that are numbers.
+        case codes
+        /// These bytes, over and over.
+        case bytes([UInt8])
+    }
 
     init(_ name: String, _ dtype: String, _ shape: [Int], mean: Float = 0, deviation: Float) {
-        (self.name, self.dtype, self.shape, self.mean, self.deviation) = (name, dtype, shape, mean, deviation)
+        (self.name, self.dtype, self.shape, content) = (name, dtype, shape, .normal(mean: mean, deviation: deviation))
+    }
+
+    init(_ name: String, _ dtype: String, _ shape: [Int], _ content: Content = .codes) {
+        (self.name, self.dtype, self.shape, self.content) = (name, dtype, shape, content)
     }
 
     var count: Int { shape.reduce(1, *) }
-    var width: Int { dtype == "BF16" ? 2 : 4 }
+    var width: Int { ["U8": 1, "I8": 1, "F8_E4M3": 1, "BF16": 2, "F16": 2, "I64": 8][dtype] ?? 4 }
     var bytes: Int { count * width }
 }

@@ -73,10 +73,18 @@ struct RunList {
                 command: ["python3", "\(Self.scripts)/\(id).py", base, inputs.adapter(.a), output(id)], output: output(id),
                 warm: [base, inputs.adapter(.a)], rounds: options.peerRounds)
         }
+        func quantised(_ kind: QuantisedKind) -> Run {
+            let (from, adapter) = (inputs.quantisedBase(kind), inputs.adapter(.a))
+            return Run(
+                id: "merge-\(kind.rawValue)", label: "merge a into \(kind.rawValue)", groups: [.quantised],
+                command: [options.tool, "merge", from, adapter, "-o", output("merge-\(kind.rawValue)"), "--no-hash", "--quiet"]
+                    + (kind == .nf4 || kind == .nf4Nested ? ["--base-as", "stored"] : []),
+                output: output("merge-\(kind.rawValue)"), warm: [from, adapter])
+        }
         let both = [base, output("merge-a")]
         let all: [Run] = [
             copy("copy-sync", "cp, sync", [.merge, .qv, .r256], durable),
-            merge("merge-a", .a, [.merge, .dora, .verify, .rounding, .peers], "--no-hash"),
+            merge("merge-a", .a, [.merge, .dora, .quantised, .verify, .rounding, .peers], "--no-hash"),
             read("read-cold", "cat of base and result, cold", cold: both),
             verify("verify-cold", "verify a, cold", cold: both),
             read("read-warm", "cat of base and result, warm", warm: both),
@@ -96,7 +104,7 @@ struct RunList {
             check(.c, of: "merge-c"),
             peer("numpy_merge", "numpy script"),
             peer("peft_merge", "PEFT merge_and_unload, save"),
-        ]
+        ] + QuantisedKind.allCases.map(quantised)
         runs = all.filter { !$0.groups.isDisjoint(with: options.groups) && $0.rounds != 0 }
     }
 
@@ -108,6 +116,11 @@ struct RunList {
             if run.needs.isEmpty || blocks.isEmpty { blocks.append([run]) } else { blocks[blocks.count - 1].append(run) }
         }
         return Array((round % 2 == 0 ? blocks : blocks.reversed()).joined())
+    }
+
+    /// The quantised bases that the runs read.
+    var quantised: [QuantisedKind] {
+        QuantisedKind.allCases.filter { kind in runs.contains { $0.command.contains(inputs.quantisedBase(kind)) } }
     }
 
     /// The adapters that the runs read.

@@ -12,6 +12,8 @@ do {
         let generator = Generator(model: model, cache: arguments[1])
         if let kind = AdapterKind(rawValue: arguments[3]) {
             try generator.writeAdapter(kind)
+        } else if let kind = QuantisedKind(rawValue: arguments[3]) {
+            try generator.writeBase(kind)
         } else {
             try generator.writeBase()
         }
@@ -44,6 +46,7 @@ func bench(_ options: Options) throws {
     let inputs = Generator(model: options.model, cache: options.cache)
     let list = RunList(options: options, inputs: inputs, scratch: scratch)
     let folders = list.runs.isEmpty ? [] : [("base", inputs.base)] + list.adapters.map { ($0.rawValue, inputs.adapter($0)) }
+        + list.quantised.map { ($0.rawValue, inputs.quantisedBase($0)) }
     try requireRoom(options, list, generating: folders.filter { !Generator.isComplete($0.1) }.map(\.0))
     for (name, folder) in folders where !Generator.isComplete(folder) {
         note("generating \(folder)")
@@ -67,7 +70,9 @@ func requireRoom(_ options: Options, _ list: RunList, generating names: [String]
     if list.runs.isEmpty { return }
     let base = options.model.tensors.reduce(0) { $0 + $1.bytes }
     let inputs = names.map { name in
-        AdapterKind(rawValue: name).map { $0.tensors(layers: options.model.layers).reduce(0) { $0 + $1.bytes } } ?? base
+        let tensors = AdapterKind(rawValue: name)?.tensors(layers: options.model.layers)
+            ?? QuantisedKind(rawValue: name).map { options.model.tensors($0) }
+        return tensors?.reduce(0) { $0 + $1.bytes } ?? base
     }
     let needed = UInt64(inputs.reduce(base + base / 16, +))
     let free = try FileSystem.availableBytes(at: options.cache)

@@ -25,6 +25,7 @@ typedef float64x2_t D;
 #define WIDEN_HALF(h) vcvt_f32_f16(vreinterpret_f16_u16(h))
 #define NARROW_HALF(v) vreinterpret_u16_f16(vcvt_f16_f32(v))
 #define SAME_HALF(a, b) vreinterpretq_u32_s32(vmovl_s16(vreinterpret_s16_u16(vceq_u16(a, b))))
+#define NARROW_DOUBLES(p) vcombine_f32(vcvt_f32_f64(vld1q_f64(p)), vcvt_f32_f64(vld1q_f64((p) + 2)))
 #define ALL(u) (vminvq_u32(u) == UINT32_MAX)
 #define BITS(u) vaddvq_u32((u) & (U){1, 2, 4, 8})
 
@@ -45,6 +46,8 @@ enum { WIDE_LANES = 2, WIDE_ROWS = 6 };
 const ck_low_rank_functions ck_low_rank_neon = {
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
+    .band_bf16_of_f64 = band_bf16_of_f64,
+    .band_f16_of_f64 = band_f16_of_f64,
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,

@@ -17,7 +17,9 @@
 
 #include <math.h>
 
+#if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#endif
 
 /// ln 2 in two parts; the first has 33 significant bits, so that its product with |k| < 2^11 is exact.
 static const double LN2_HIGH = 0x1.62E42FEE00000p-1;

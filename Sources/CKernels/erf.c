@@ -22,7 +22,9 @@
 
 #include <math.h>
 
+#if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#endif
 
 /// 2/sqrt(pi) in two parts, and 1/sqrt(pi).
 static const ck_pair TWO_BY_ROOT_PI = {0x1.20DD750429B6Dp+0, 0x1.1AE3A914FED80p-56};

@@ -23,6 +23,8 @@ typedef struct panel {
     const ck_low_rank_right *right;
     const double *left;
     size_t rows, element;
+    size_t from;  ///< bytes of an element of `source`
+    bool wide;    ///< whether that is float64
     double scale;
     const char *source;
     char *result;
@@ -64,13 +66,16 @@ static band_kind pack_band(const panel *panel, size_t row, double *slot, float *
 /// decided and kept, and the bookkeeping of run_decided takes them for elements without an update.
 static void run_edge(const panel *panel, ck_band band, size_t height, size_t width, ck_band_result *result) {
     uint16_t tile[TILE_ELEMENTS] = {0};
+    double wide[TILE_ELEMENTS] = {0};
     const char *source = band.source;
     char *to = band.result;
-    size_t pitch = band.stride * sizeof(uint16_t);
+    char *place = panel->wide ? (char *)wide : (char *)tile;
+    size_t pitch = band.stride * sizeof(uint16_t), from = panel->from;
     for (size_t i = 0; i < height; i++) {
-        __builtin_memcpy(tile + i * TILE_COLUMNS, source + i * pitch, width * sizeof(uint16_t));
+        __builtin_memcpy(place + i * TILE_COLUMNS * from, source + i * band.stride * from, width * from);
     }
-    band.source = band.result = tile;
+    band.source = place;
+    band.result = tile;
     band.stride = TILE_COLUMNS;
     band.tiles = 1;
     panel->band(&band, result);
@@ -84,22 +89,22 @@ static void run_decided(
     panel *panel, size_t row, size_t first, size_t last, const double *slot, const float *bounds, ck_doubt *doubts) {
     const ck_low_rank_right *right = panel->right;
     size_t rank = right->rank, columns = right->columns, rows = rows_of(panel, row);
-    size_t offset = (row * columns + first) * sizeof(uint16_t);
+    size_t offset = row * columns + first;
     ck_band_result result = {0, 0, 0, doubts, 0};
     ck_band band = {
         .left = (const float *)slot, .right = right->narrow + first * rank, .row_bounds = bounds,
-        .column_bounds = right->bounds + first, .source = panel->source + offset, .result = panel->result + offset,
-        .stride = columns, .rank = rank, .tiles = rows == BAND_ROWS ? (last - first) / TILE_COLUMNS : 0,
+        .column_bounds = right->bounds + first, .source = panel->source + offset * panel->from,
+        .result = panel->result + offset * sizeof(uint16_t), .stride = columns, .rank = rank, .tiles = rows == BAND_ROWS ? (last - first) / TILE_COLUMNS : 0,
         .first_column = (uint32_t)first, .sign = panel->scale < 0 ? -1 : 1,
     };
     if (band.tiles > 0) panel->band(&band, &result);
     size_t elements = band.tiles * TILE_ELEMENTS;
     for (size_t column = first + band.tiles * TILE_COLUMNS; column < last; column += TILE_COLUMNS) {
-        offset = (row * columns + column) * sizeof(uint16_t);
+        offset = row * columns + column;
         band.right = right->narrow + column * rank;
         band.column_bounds = right->bounds + column;
-        band.source = panel->source + offset;
-        band.result = panel->result + offset;
+        band.source = panel->source + offset * panel->from;
+        band.result = panel->result + offset * sizeof(uint16_t);
         band.first_column = (uint32_t)column;
         run_edge(panel, band, rows, smaller(last - column, TILE_COLUMNS), &result);
         elements += TILE_ELEMENTS;
@@ -118,7 +123,7 @@ static void run_decided(
     panel->tally->stored_squares += result.stored_squares;
     ck_low_rank_settle(
         panel->format, panel->left + row * rank, right, panel->scale,
-        panel->result + row * columns * sizeof(uint16_t), doubts, result.doubt_count, panel->tally);
+        panel->wide ? (const double *)(const void *)panel->source + row * columns : NULL, panel->result + row * columns * sizeof(uint16_t), doubts, result.doubt_count, panel->tally);
     panel->seen += elements;
     panel->doubted += result.doubt_count;
 }
@@ -129,11 +134,16 @@ static void run_decided(
 static void finish_row(
     const panel *panel, const double *sums, const char *source, size_t width, char *result) {
     double base[TILE_COLUMNS], update[TILE_COLUMNS], total[TILE_COLUMNS], stored[TILE_COLUMNS];
-    panel->widen(source, width, base);
+    if (panel->wide) {
+        __builtin_memcpy(base, source, width * sizeof(double));
+    } else {
+        panel->widen(source, width, base);
+    }
     for (size_t j = 0; j < width; j++) update[j] = panel->scale * sums[j];
     for (size_t j = 0; j < width; j++) total[j] = base[j] + update[j];
     panel->narrow(total, width, result);
     panel->widen(result, width, stored);
+    for (size_t j = 0; j < width && panel->wide; j++) base[j] = ck_rounded_base(panel->format, base[j]);
     for (size_t j = 0; j < width; j++) ck_count(panel->tally, base[j], update[j], stored[j]);
 }
 
@@ -148,43 +158,46 @@ static void run_wide(
         case FUSED: forms->sums_narrow(slot, panel->right->narrow + column * rank, rank, sums); break;
         default: forms->sums_exact(slot, panel->right->narrow + column * rank, rank, sums); break;
         }
-        size_t width = smaller(last - column, TILE_COLUMNS), start = (row * columns + column) * panel->element;
+        size_t width = smaller(last - column, TILE_COLUMNS), start = row * columns + column;
         unsigned left = (1u << rows) - 1;
-        if (panel->format == CK_F32 && width == TILE_COLUMNS) {
+        if (panel->format == CK_F32 && !panel->wide && width == TILE_COLUMNS) {
             left = forms->finish_f32(
-                sums, panel->scale, panel->source + start, panel->result + start, columns * panel->element, rows,
-                panel->tally);
+                sums, panel->scale, panel->source + start * panel->from, panel->result + start * panel->element,
+                columns * panel->element, rows, panel->tally);
         }
         for (size_t i = 0; i < rows; i++) {
             if ((left >> i & 1) == 0) continue;
-            size_t offset = ((row + i) * columns + column) * panel->element;
-            finish_row(panel, sums + i * TILE_COLUMNS, panel->source + offset, width, panel->result + offset);
+            size_t offset = (row + i) * columns + column;
+            finish_row(
+                panel, sums + i * TILE_COLUMNS, panel->source + offset * panel->from, width,
+                panel->result + offset * panel->element);
         }
     }
 }
 
 // MARK: The walk
 
-void ck_low_rank_merge(
-    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+static void merge(
+    ck_path path, ck_format format, bool wide, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
     const void *source, void *result, void *scratch, ck_low_rank_tally *tally) {
     size_t rank = right->rank, columns = right->columns;
     workspace space = arrange(scratch, rank, rows);
     const ck_functions *functions = ck_functions_of(path);
     panel panel = {
         .forms = functions->low_rank, .format = format, .right = right, .left = left, .rows = rows,
-        .element = format == CK_F32 ? 4 : 2, .scale = scale, .source = source, .result = result,
+        .element = format == CK_F32 ? 4 : 2, .wide = wide, .scale = scale, .source = source, .result = result,
         .decides = format != CK_F32 && right->narrow != NULL && right->decides && ck_bounds_apply(scale, rank),
         .tally = tally,
     };
+    panel.from = wide ? sizeof(double) : panel.element;
     switch (format) {
     case CK_BF16:
         panel.widen = functions->widen_bf16, panel.narrow = functions->narrow_bf16;
-        panel.band = functions->low_rank->band_bf16;
+        panel.band = wide ? functions->low_rank->band_bf16_of_f64 : functions->low_rank->band_bf16;
         break;
     case CK_F16:
         panel.widen = functions->widen_f16, panel.narrow = functions->narrow_f16;
-        panel.band = functions->low_rank->band_f16;
+        panel.band = wide ? functions->low_rank->band_f16_of_f64 : functions->low_rank->band_f16;
         break;
     default: panel.widen = functions->widen_f32, panel.narrow = functions->narrow_f32; break;
     }
@@ -213,4 +226,16 @@ void ck_low_rank_merge(
             }
         }
     }
+}
+
+void ck_low_rank_merge(
+    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+    const void *source, void *result, void *scratch, ck_low_rank_tally *tally) {
+    merge(path, format, false, right, left, rows, scale, source, result, scratch, tally);
+}
+
+void ck_low_rank_merge_f64(
+    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+    const double *source, void *result, void *scratch, ck_low_rank_tally *tally) {
+    merge(path, format, true, right, left, rows, scale, source, result, scratch, tally);
 }

@@ -18,7 +18,7 @@ enum { RANK_CHUNK = 16 };
 typedef struct ck_doubt {
     uint32_t row;     ///< in the band
     uint32_t column;  ///< in the matrix
-    uint32_t code;    ///< W, as stored
+    uint32_t code;    ///< W, as stored; not where it is float64
     uint32_t zero;    ///< whether the bound said that the update is zero
 } ck_doubt;
 
@@ -31,14 +31,14 @@ typedef struct ck_band_result {
     size_t doubt_count;
 } ck_band_result;
 
-/// Six rows, and `tiles` tiles of columns beside each other, of a matrix of 16-bit elements.
+/// Six rows, and `tiles` tiles of columns beside each other, of a matrix of 16-bit elements, or for `source` of doubles.
 typedef struct ck_band {
     const float *left;            ///< |scale| * left, [k][6]
     const float *right;           ///< [tile][k][16]
     const float *row_bounds;      ///< 6 of them
     const float *column_bounds;   ///< [tile][16]
     const void *source;
-    void *result;                 ///< may be `source`
+    void *result;                 ///< may be `source`, of codes
     size_t stride;                ///< elements from one row to the next, of source and result
     size_t rank, tiles;
     uint32_t first_column;        ///< of the first tile in the matrix
@@ -74,6 +74,9 @@ typedef struct ck_stretch {
 typedef struct ck_low_rank_functions {
     void (*band_bf16)(const ck_band *band, ck_band_result *result);
     void (*band_f16)(const ck_band *band, ck_band_result *result);
+    /// The same with W in float64.
+    void (*band_bf16_of_f64)(const ck_band *band, ck_band_result *result);
+    void (*band_f16_of_f64)(const ck_band *band, ck_band_result *result);
     /// sums[i][j] = the defined chain over k for one tile, in float64; left is [k][6], right [k][16].
     /// In the first, all factors are float32 numbers.
     void (*sums_exact)(const double *left, const float *right, size_t rank, double *sums);
@@ -105,13 +108,21 @@ extern const ck_low_rank_functions ck_low_rank_neon;
 #endif
 
 /// Recomputes the doubted elements of a band in float64, stores them and counts them.
-/// `left` is the band's first row of the original factor, `result` the band's first row.
+/// `left` is the band's first row of the original factor, `result` the band's first row, `wide` that of W in float64 or NULL.
 void ck_low_rank_settle(
-    ck_format format, const double *left, const ck_low_rank_right *right, double scale, void *result,
+    ck_format format, const double *left, const ck_low_rank_right *right, double scale, const double *wide, void *result,
     const ck_doubt *doubts, size_t count, ck_low_rank_tally *tally);
 
 /// Packs up to BAND_ROWS rows of the left factor as [k][6], with zeros for what is missing.
 void ck_low_rank_pack_band(const double *left, size_t rows, size_t rank, double *slot);
+
+/// W in float64 as what is stored is held against: rounded to float32, and then to the format.
+static inline double ck_rounded_base(ck_format format, double value) {
+    double near = (double)(float)value, rounded;
+    uint32_t code = (uint32_t)ck_code(format, near);
+    ck_widen(CK_PATH_GENERIC, format, &code, 1, &rounded);
+    return rounded;
+}
 
 /// Adds one element to the tally.
 static inline void ck_count(ck_low_rank_tally *tally, double base, double update, double stored) {

@@ -30,6 +30,11 @@
 // 7. What else is left to float64: |v| >= limit (results that overflow, Inf and NaN of w, sums that overflowed), and
 //    |b| < B > 0, so that every decided element is known to be updated, or not.
 //
+// 8. W in float64. Then v is made of wf = fl32(w), and |wf - w| <= u |wf| where |wf| >= 2^-126; e has 2 u |wf| more, and one
+//    rounding, which the u |wf| that is left over exceeds. A wf below CK_BASE_SMALLEST is left to float64, but for zero:
+//    there |w| <= 2^-150, and with B > 0 the slack that 2 names has room for one more such term. With B = 0, v = +0; that is the
+//    code of w + U for every w that rounds to +0, and -0 is left to float64, since -2^-151 has the code of -0.
+//
 // Sums of squares, per tile: of b and of stored - w in float32, at most eleven roundings each, so within 11 u < 1e-6 of
 // what they sum. And b is U but for B: the squared norm of the updates is known to 2 g + 11 u of the sum of A^2. That is
 // the worst; errors of both signs, which ordinary factors give, leave less than 1e-6.
@@ -50,6 +55,10 @@
 
 /// 3 u, of 5.
 #define CK_VALUE_ERROR 0x1.8p-23f
+
+/// 2 u, of 8.
+#define CK_BASE_ERROR 0x1p-23f
+#define CK_BASE_SMALLEST 0x1p-120f
 
 /// Of 7: where low and high cannot reach Inf in the format, and squares of differences not in float32.
 #define CK_LIMIT_BF16 0x1p59f

@@ -57,6 +57,14 @@ INLINE bool ALL(U mask) { return (mask[0] & mask[1] & mask[2] & mask[3]) == UINT
 
 INLINE uint32_t BITS(U mask) { return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8); }
 
+typedef double doubles4 __attribute__((vector_size(32)));
+
+INLINE V NARROW_DOUBLES(const double *from) {
+    doubles4 values;
+    __builtin_memcpy(&values, from, sizeof values);
+    return __builtin_convertvector(values, V);
+}
+
 #include "low_rank_tile.h"
 
 enum { WIDE_LANES = 2, WIDE_ROWS = 2 };
@@ -87,6 +95,8 @@ INLINE void STORE_FLOATS(float *to, D values) {
 const ck_low_rank_functions ck_low_rank_generic = {
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
+    .band_bf16_of_f64 = band_bf16_of_f64,
+    .band_f16_of_f64 = band_f16_of_f64,
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,

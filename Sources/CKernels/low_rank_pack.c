@@ -67,7 +67,7 @@ void ck_low_rank_pack_band(const double *left, size_t rows, size_t rank, double 
 enum { CHAINS = 4 };
 
 void ck_low_rank_settle(
-    ck_format format, const double *left, const ck_low_rank_right *right, double scale, void *result,
+    ck_format format, const double *left, const ck_low_rank_right *right, double scale, const double *wide, void *result,
     const ck_doubt *doubts, size_t count, ck_low_rank_tally *tally) {
     ck_u16 *codes = result;
     size_t rank = right->rank, step = right->lines != NULL ? 1 : TILE_COLUMNS;
@@ -91,12 +91,18 @@ void ck_low_rank_settle(
         for (size_t c = 0; c < CHAINS && first + c < count; c++) {
             const ck_doubt *doubt = &doubts[first + c];
             uint16_t code = (uint16_t)doubt->code;
+            size_t place = doubt->row * right->columns + doubt->column;
             double base, stored;
-            ck_widen(CK_PATH_GENERIC, format, &code, 1, &base);
+            if (wide != NULL) {
+                base = wide[place];
+            } else {
+                ck_widen(CK_PATH_GENERIC, format, &code, 1, &base);
+            }
             double update = scale * sums[c];
             double total = base + update;
+            if (wide != NULL) base = ck_rounded_base(format, base);
             code = (uint16_t)ck_code(format, total);
-            codes[doubt->row * right->columns + doubt->column] = code;
+            codes[place] = code;
             ck_widen(CK_PATH_GENERIC, format, &code, 1, &stored);
             ck_count(tally, base, update, stored);
         }

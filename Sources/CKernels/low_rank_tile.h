@@ -12,11 +12,12 @@
 //     WIDEN_HALF(h)   as floats
 //     NARROW_HALF(v)  floats to codes, ties to even, for magnitudes below 2^15
 //     SAME_HALF(h, h) all ones in the lanes of a U where codes are equal
+//     NARROW_DOUBLES(p)  LANES doubles at any address as floats, ties to even
 //     ALL(u)          whether every lane is all ones
 //     BITS(u)         one bit for each lane of such a mask
 //     GROUP_ROWS      rows whose sums are kept in registers at a time: 6, 3, 2 or 1
 //
-// and gets band_bf16 and band_f16. What is decided, and why that is right, is in low_rank_bounds.h.
+// and gets band_bf16 and band_f16, and band_*_of_f64 for W in float64. What is decided, and why that is right, is in low_rank_bounds.h.
 
 #include "low_rank_bounds.h"
 
@@ -65,15 +66,30 @@ typedef struct tile_tally {
     U same;  ///< minus the count, per lane
 } tile_tally;
 
+/// A float as the nearest number of the format, ties to even; of magnitudes below the format's limit.
+INLINE V round_to(ck_format format, V value) {
+    if (format == CK_F16) return WIDEN_HALF(NARROW_HALF(value));
+    U bits = (U)value;
+    return (V)((bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u);
+}
+
 /// Decides, stores and counts LANES elements, and returns which were decided. An undecided one is stored as anything.
+/// `wide` says that W is float64; what is stored is then held against W as a float and rounded.
 INLINE U finish(
-    ck_format format, V sum, V sign, V row_bound, V column_bound, const char *source, char *result,
+    ck_format format, bool wide, V sum, V sign, V row_bound, V column_bound, const char *source, char *result,
     tile_tally *tally) {
-    V base = format == CK_BF16 ? (V)(LOAD_BITS(source) << 16) : WIDEN_HALF(LOAD_HALF(source));
+    V base;
+    if (wide) {
+        base = NARROW_DOUBLES((const double *)(const void *)source);
+    } else {
+        base = format == CK_BF16 ? (V)(LOAD_BITS(source) << 16) : WIDEN_HALF(LOAD_HALF(source));
+    }
     V value = STEP(sum, sign, base);
     V bound = row_bound * column_bound;
     V size = magnitude(value);
     V reach = STEP(size, (V){0} + CK_VALUE_ERROR, bound);
+    V base_size = magnitude(base);
+    if (wide) reach = STEP(base_size, (V){0} + CK_BASE_ERROR, reach);
     V low = value - reach, high = value + reach;
     U decided;
     V stored;
@@ -91,6 +107,11 @@ INLINE U finish(
     }
     decided &= (U)(size < (format == CK_BF16 ? CK_LIMIT_BF16 : CK_LIMIT_F16));
     decided &= (U)(magnitude(sum) >= bound);
+    if (wide) {
+        decided &= (U)(base_size >= CK_BASE_SMALLEST) | (U)((U)base == 0u) | (U)(((U)base == 0x80000000u) & (U)(bound > 0));
+        decided &= (U)(base_size < (format == CK_BF16 ? CK_LIMIT_BF16 : CK_LIMIT_F16));
+        base = round_to(format, base);
+    }
     V update = (V)((U)sum & decided), kept = (V)((U)(stored - base) & decided);
     tally->update_squares = STEP(update, update, tally->update_squares);
     tally->stored_squares = STEP(kept, kept, tally->stored_squares);
@@ -98,7 +119,7 @@ INLINE U finish(
     return decided;
 }
 
-/// Notes the undecided elements of one row of a tile. In place, `source` no longer holds W: `old` is a copy.
+/// Notes the undecided elements of one row of a tile. In place, `source` no longer holds W: `old` is a copy, of codes.
 INLINE void note_doubts(
     const ck_band *band, size_t tile, int row, const U decided[VECTORS], const uint16_t *old,
     ck_band_result *result) {
@@ -129,7 +150,8 @@ INLINE void add_lanes(const tile_tally *tile, ck_band_result *result) {
     result->stored_squares += stored;
 }
 
-INLINE void run_band(ck_format format, const ck_band *band, ck_band_result *result) {
+INLINE void run_band(ck_format format, bool wide, const ck_band *band, ck_band_result *result) {
+    const size_t element = wide ? sizeof(double) : sizeof(uint16_t);
     U same = {0};
     V sign = BROADCAST(&band->sign);
     for (size_t tile = 0; tile < band->tiles; tile++) {
@@ -140,17 +162,17 @@ INLINE void run_band(ck_format format, const ck_band *band, ck_band_result *resu
             V sums[GROUP_ROWS][VECTORS];
             sum_rows(band, right, first, sums);
             for (int i = 0; i < GROUP_ROWS; i++) {
-                size_t offset = ((size_t)(first + i) * band->stride + tile * TILE_COLUMNS) * 2;
-                const char *source = (const char *)band->source + offset;
-                char *to = (char *)band->result + offset;
-                uint16_t old[TILE_COLUMNS];
-                __builtin_memcpy(old, source, sizeof old);
+                size_t offset = (size_t)(first + i) * band->stride + tile * TILE_COLUMNS;
+                const char *source = (const char *)band->source + offset * element;
+                char *to = (char *)band->result + offset * sizeof(uint16_t);
+                uint16_t old[TILE_COLUMNS] = {0};
+                if (!wide) __builtin_memcpy(old, source, sizeof old);
                 V row_bound = BROADCAST(band->row_bounds + first + i);
                 U decided[VECTORS], all = ~(U){0};
                 for (int v = 0; v < VECTORS; v++) {
                     decided[v] = finish(
-                        format, sums[i][v], sign, row_bound, load_floats(column_bounds + v * LANES),
-                        source + v * LANES * 2, to + v * LANES * 2, &tally);
+                        format, wide, sums[i][v], sign, row_bound, load_floats(column_bounds + v * LANES),
+                        source + (size_t)(v * LANES) * element, to + v * LANES * 2, &tally);
                     all &= decided[v];
                 }
                 if (!ALL(all)) note_doubts(band, tile, first + i, decided, old, result);
@@ -164,5 +186,7 @@ INLINE void run_band(ck_format format, const ck_band *band, ck_band_result *resu
     for (int lane = 0; lane < LANES; lane++) result->same += (uint32_t)-lanes[lane];
 }
 
-KERNEL static void band_bf16(const ck_band *band, ck_band_result *result) { run_band(CK_BF16, band, result); }
-KERNEL static void band_f16(const ck_band *band, ck_band_result *result) { run_band(CK_F16, band, result); }
+KERNEL static void band_bf16(const ck_band *band, ck_band_result *result) { run_band(CK_BF16, false, band, result); }
+KERNEL static void band_f16(const ck_band *band, ck_band_result *result) { run_band(CK_F16, false, band, result); }
+KERNEL static void band_bf16_of_f64(const ck_band *band, ck_band_result *result) { run_band(CK_BF16, true, band, result); }
+KERNEL static void band_f16_of_f64(const ck_band *band, ck_band_result *result) { run_band(CK_F16, true, band, result); }

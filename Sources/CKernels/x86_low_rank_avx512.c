@@ -37,6 +37,9 @@ typedef __m512d D;
 #define NARROW_HALF(v) _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define SAME_HALF(a, b) ((U)_mm512_cvtepi16_epi32(_mm256_cmpeq_epi16(a, b)))
 #define BITS(u) _mm512_movepi32_mask((__m512i)(u))
+#define NARROW_DOUBLES(p) \
+    _mm512_insertf32x8( \
+        _mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))), _mm512_cvtpd_ps(_mm512_loadu_pd((p) + 8)), 1)
 #define ALL(u) (BITS(u) == 0xFFFF)
 
 #include "low_rank_tile.h"
@@ -55,6 +58,8 @@ enum { WIDE_LANES = 8, WIDE_ROWS = 6 };
 const ck_low_rank_functions ck_low_rank_avx512 = {
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
+    .band_bf16_of_f64 = band_bf16_of_f64,
+    .band_f16_of_f64 = band_f16_of_f64,
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,

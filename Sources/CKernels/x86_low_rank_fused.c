@@ -35,6 +35,9 @@ typedef __m256d D;
 #define NARROW_HALF(v) _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define SAME_HALF(a, b) ((U)_mm256_cvtepi16_epi32(_mm_cmpeq_epi16(a, b)))
 #define BITS(u) _mm256_movemask_ps((__m256)(u))
+#define NARROW_DOUBLES(p) \
+    _mm256_insertf128_ps( \
+        _mm256_castps128_ps256(_mm256_cvtpd_ps(_mm256_loadu_pd(p))), _mm256_cvtpd_ps(_mm256_loadu_pd((p) + 4)), 1)
 #define ALL(u) (BITS(u) == 0xFF)
 
 INLINE void STORE_BITS(char *to, U codes) {
@@ -58,6 +61,8 @@ enum { WIDE_LANES = 4, WIDE_ROWS = 6 };
 const ck_low_rank_functions ck_low_rank_avx2 = {
     .band_bf16 = band_bf16,
     .band_f16 = band_f16,
+    .band_bf16_of_f64 = band_bf16_of_f64,
+    .band_f16_of_f64 = band_f16_of_f64,
     .sums_exact = sums_exact,
     .sums_narrow = sums_narrow,
     .sums_wide = sums_wide,

@@ -5,7 +5,8 @@ import Tensors
 
 /// The steps of a panel, in the order of the numerics.
 extension RecipeEvaluator {
-    func sourceBytes(rows: Range<Int>) throws -> [UInt8] {
+    /// The stored tensor, and where it is.
+    func source() throws -> (checkpoint: Checkpoint, tensor: StoredTensor) {
         let checkpoint: Checkpoint
         let name: ExactString
         switch recipe.source {
@@ -15,6 +16,11 @@ extension RecipeEvaluator {
         guard let tensor = checkpoint[name] else {
             throw PeftfileError(.malformed, "is not in the checkpoint", tensor: name, rule: "TensorMissing")
         }
+        return (checkpoint, tensor)
+    }
+
+    func sourceBytes(rows: Range<Int>) throws -> [UInt8] {
+        let (checkpoint, tensor) = try source()
         guard recipe.rows > 0, recipe.columns > 0 else { return [] }
         let rowBits = UInt64(recipe.columns) * UInt64(recipe.sourceDType.bits)
         if rowBits % 8 != 0 { return try checkpoint.read(tensor) }

@@ -52,6 +52,7 @@ final class RecipeEvaluator: Sendable {
 
     /// Computes the rows `rows` of the output matrix.
     func panel(rows: Range<Int>) throws -> Panel {
+        if let panel = try dequantisedPanel(rows: rows) { return panel }
         let raw = try sourceBytes(rows: rows)
         if recipe.isCopy { return Panel(bytes: raw) }
         if let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
@@ -82,12 +83,13 @@ final class RecipeEvaluator: Sendable {
     }
 
     /// Counts what rounding left of an update to dequantised weights: these are rounded themselves, so a stored result is held
-    /// against the rounded weight, and not against the exact one, whose own rounding is no loss of the update.
+    /// against the rounded weight, and not against the exact one, whose own rounding is no loss of the update. Rounded to float32
+    /// first, as `LowRankKernel` has it.
     private func survive(
         _ statistics: inout UpdateStatistics, _ original: [Double], _ values: [Double], _ stored: [Double], _ changed: [[Range<Int>]]
     ) throws {
         let rounded = try Conversion.widened(
-            try Conversion.narrowed(original, to: recipe.dtype), as: recipe.dtype, count: original.count)
+            try Conversion.narrowed(original.map { Double(Float($0)) }, to: recipe.dtype), as: recipe.dtype, count: original.count)
         var exact = values
         for index in exact.indices { exact[index] = rounded[index] + (values[index] - original[index]) }
         for (row, spans) in changed.enumerated() {
@@ -110,12 +112,13 @@ final class RecipeEvaluator: Sendable {
         let magnitudes: [Double]?
     }
 
-    /// The fused form of the recipe, where it has one; the kernel gives the same bits as the steps below.
+    /// The fused form of the recipe, where it has one; the kernel gives the same bits as the steps above.
     func fusedUpdate() throws -> FusedUpdate? {
         let whole = Region(rows: 0..<recipe.rows, columns: 0..<recipe.columns)
         guard recipe.updates.count == 1, recipe.magnitudes.count <= 1, recipe.rowReplacements.isEmpty,
             recipe.transforms.isEmpty,
-            recipe.sourceDType == recipe.dtype, LowRankKernel.supports(recipe.dtype),
+            recipe.sourceDType == recipe.dtype || recipe.isDequantised && recipe.magnitudes.isEmpty,
+            LowRankKernel.supports(recipe.dtype),
             case .lowRank(let left, let right, let scale) = recipe.updates[0].update,
             recipe.updates[0].region == whole,
             recipe.magnitudes.allSatisfy({ $0.axis == .rows && $0.region == whole })

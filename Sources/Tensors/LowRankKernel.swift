@@ -128,31 +128,72 @@ public struct LowRankKernel: Sendable {
             by: .active)
     }
 
+    /// Merges a panel of rows of W in float64, as dequantised weights are: result[i, j] = round(W[i, j] + scale * acc), with acc as
+    /// above and one rounding from float64 to the dtype.
+    ///
+    /// - Parameters:
+    ///   - values: W, m x n elements, dense.
+    ///   - dtype: the type of the elements of `result`, one that `supports` names.
+    ///   - result: m x n elements; it does not overlap `values`.
+    /// - Returns: what the panel came to. What is stored is held against W rounded to float32 and then to `dtype`: a dequantised
+    ///   weight is rounded whatever the update is, and that is no loss of the update.
+    public func mergePanel(
+        values: UnsafeBufferPointer<Double>, dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, scale: Double,
+        into result: UnsafeMutableRawBufferPointer
+    ) -> PanelStatistics {
+        mergePanel(values: values, dtype: dtype, left: left, rows: rows, scale: scale, into: result, by: .active)
+    }
+
+    /// `mergePanel` by a chosen form of the kernel.
+    func mergePanel(
+        values: UnsafeBufferPointer<Double>, dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, scale: Double,
+        into result: UnsafeMutableRawBufferPointer, by path: KernelPath
+    ) -> PanelStatistics {
+        precondition(values.count == rows * columns, "a panel is not of its shape")
+        guard let from = values.baseAddress else { return PanelStatistics() }
+        return withPanel(dtype: dtype, left: left, rows: rows, result: result, scratch: ck_low_rank_scratch(rank, rows)) {
+            ck_low_rank_merge_f64(path.path, $0, $1, $2, rows, scale, from, $3, $4, $5)
+        }
+    }
+
     /// `mergePanel` by a chosen form of the kernel.
     func mergePanel(
         source: UnsafeRawBufferPointer, dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, scale: Double,
         magnitudes: UnsafeBufferPointer<Double>? = nil, into result: UnsafeMutableRawBufferPointer, by path: KernelPath
     ) -> PanelStatistics {
-        guard Self.supports(dtype), let format = dtype.format else { preconditionFailure("no kernel for \(dtype)") }
-        precondition(rows >= 0 && left.count >= rows * rank, "the left factor is smaller than its shape")
         precondition((magnitudes?.count ?? rows) >= rows, "there are fewer magnitudes than rows")
-        let size = rows * columns * (dtype.bits / 8)
-        precondition(source.count == size && result.count == size, "a panel is not of its shape")
-        guard let from = source.baseAddress, let to = result.baseAddress, size > 0 else { return PanelStatistics() }
-        var tally = ck_low_rank_tally()
+        precondition(source.count == result.count, "a panel is not of its shape")
+        guard let from = source.baseAddress else { return PanelStatistics() }
         let scratchSize =
             magnitudes == nil ? ck_low_rank_scratch(rank, rows) : ck_low_rank_magnify_scratch(rank, rows, columns)
-        withUnsafeTemporaryAllocation(byteCount: scratchSize, alignment: 64) { scratch in
+        return withPanel(dtype: dtype, left: left, rows: rows, result: result, scratch: scratchSize) {
+            if let magnitudes = magnitudes?.baseAddress {
+                ck_low_rank_magnify(path.path, $0, $1, $2, rows, scale, magnitudes, from, $3, $4, $5)
+            } else {
+                ck_low_rank_merge(path.path, $0, $1, $2, rows, scale, from, $3, $4, $5)
+            }
+        }
+    }
+
+    /// Calls `body` with the format, the factors, the result, scratch memory and a tally, where there is something to do.
+    private func withPanel(
+        dtype: DType, left: UnsafeBufferPointer<Double>, rows: Int, result: UnsafeMutableRawBufferPointer, scratch size: Int,
+        _ body: (
+            ck_format, UnsafePointer<ck_low_rank_right>, UnsafePointer<Double>, UnsafeMutableRawPointer, UnsafeMutableRawPointer,
+            UnsafeMutablePointer<ck_low_rank_tally>
+        ) -> Void
+    ) -> PanelStatistics {
+        guard Self.supports(dtype), let format = dtype.format else { preconditionFailure("no kernel for \(dtype)") }
+        precondition(rows >= 0 && left.count >= rows * rank, "the left factor is smaller than its shape")
+        precondition(result.count == rows * columns * (dtype.bits / 8), "a panel is not of its shape")
+        guard let to = result.baseAddress, !result.isEmpty else { return PanelStatistics() }
+        var tally = ck_low_rank_tally()
+        withUnsafeTemporaryAllocation(byteCount: size, alignment: 64) { scratch in
             withFactor { factor in
                 // With rank 0 the left factor may have no address; the kernel does not read it then.
                 let empty = UnsafePointer<Double>(bitPattern: 8)
                 guard let left = left.baseAddress ?? empty, let scratch = scratch.baseAddress else { return }
-                if let magnitudes = magnitudes?.baseAddress {
-                    ck_low_rank_magnify(
-                        path.path, format, factor, left, rows, scale, magnitudes, from, to, scratch, &tally)
-                } else {
-                    ck_low_rank_merge(path.path, format, factor, left, rows, scale, from, to, scratch, &tally)
-                }
+                body(format, factor, left, to, scratch, &tally)
             }
         }
         return PanelStatistics(tally)

@@ -142,6 +142,40 @@ static void strike_rows(
     free(magnitudes), free(scratch);
 }
 
+/// W in float64: what is stored is held against W rounded to float32 and then to the format.
+static void strike_wide(
+    const attack *attack, ck_format format, const ck_low_rank_right *right, uint8_t *expected, uint8_t *result,
+    void *scratch) {
+    size_t count = attack->rows * attack->columns, size = element_size(format);
+    ck_low_rank_tally known = {0, 0, 0, 0, 0};
+    for (size_t index = 0; index < count; index++) {
+        double sum = 0, stored, rounded, base = attack->base[index];
+        for (size_t k = 0; k < attack->rank; k++) {
+            sum = fma(
+                attack->left[index / attack->columns * attack->rank + k],
+                attack->right[k * attack->columns + index % attack->columns], sum);
+        }
+        volatile double update = attack->scale * sum;
+        volatile double total = base + update;
+        volatile float near = (float)base;
+        uint64_t code = ck_code(format, total), old = ck_code(format, near);
+        memcpy(expected + index * size, &code, size);
+        ck_widen(CK_PATH_GENERIC, format, &code, 1, &stored);
+        ck_widen(CK_PATH_GENERIC, format, &old, 1, &rounded);
+        known.nonfinite += !isfinite(stored) && isfinite(rounded);
+        known.updated += update != 0;
+        known.unchanged += update != 0 && stored == rounded;
+    }
+    for (int path = 0; path < CK_PATH_COUNT; path++) {
+        if (!ck_path_available((ck_path)path)) continue;
+        ck_low_rank_tally tally = {0, 0, 0, 0, 0};
+        memset(result, 0xA5, count * size);
+        ck_low_rank_merge_f64(
+            (ck_path)path, format, right, attack->left, attack->rows, attack->scale, attack->base, result, scratch, &tally);
+        compare((ck_path)path, result, expected, count, size, &tally, &known);
+    }
+}
+
 static void strike_format(const attack *attack, ck_format format) {
     size_t count = attack->rows * attack->columns, size = element_size(format);
     size_t packed_columns = ck_low_rank_packed_columns(attack->columns), packed = packed_columns * attack->rank;
@@ -179,6 +213,7 @@ static void strike_format(const attack *attack, ck_format format) {
         compare((ck_path)path, result, expected, count, size, &tally, &known);
     }
     strike_rows(attack, format, &right, source, expected, result);
+    if (attack->base != NULL) strike_wide(attack, format, &right, expected, result, scratch);
     panels++;
     free(source), free(expected), free(result), free(narrow), free(lines), free(bounds), free(wide), free(scratch);
 }

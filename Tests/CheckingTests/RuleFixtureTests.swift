@@ -75,7 +75,8 @@ import Testing
             return Subject(path: directory)
         },
         "quantised-base": { directory, isBad in
-            try withBase(directory, config: isBad ? #", "quantization_config": {"quant_method": "fp8"}"# : "")
+            let folder = Fixtures.path("quantised/gptq-4bit-g128")
+            return isBad ? Subject(path: "\(folder)/adapter", base: "\(folder)/base") : try withBase(directory)
         },
         "tied-embeddings": { directory, isBad in
             try embeddings(directory, tied: isBad, rows: 16)

@@ -32,6 +32,13 @@ import Testing
                 to: Checkpoint.open(Fixtures.path("quantised/\(name)/\(directory)")), adapters: [adapter])
         }
 
+        /// What the case asks for on a command line.
+        var flags: [String] {
+            guard case .nf4(let simulation) = options.baseValues else { return ["--base-as", "stored"] }
+            return ["--base-as", "nf4", "--block-size", "\(simulation.blockSize)"]
+                + (simulation.doubleQuantisation ? ["--double-quant"] : [])
+        }
+
         func binding() throws -> Binding { try Binding(base: base, adapters: [adapter], options: options) }
 
         func strings(_ key: ExactString) -> [String] { (file[key]?.arrayValue ?? []).compactMap(\.stringValue) }

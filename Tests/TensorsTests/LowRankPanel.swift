@@ -111,27 +111,81 @@ struct LowRankPanel {
         let name = "\(what) \(dtype) \(rows) x \(rank) x \(columns) scale \(scale)"
         for path in KernelPath.available where path != .avx2sha {
             for inPlace in [false, true] {
-                let result = computed(by: path, inPlace: inPlace)
-                if result.bytes != expected.bytes {
-                    let size = dtype.bits / 8
-                    let wrong = (0..<count).filter {
-                        result.bytes[($0 * size)..<($0 * size + size)] != expected.bytes[($0 * size)..<($0 * size + size)]
-                    }
-                    Issue.record("\(path): \(wrong.count) wrong, first \(wrong[0]): \(name)", sourceLocation: sourceLocation)
-                }
-                let (counted, known) = (result.statistics, expected.statistics)
-                #expect(counted.updated == known.updated, "\(path) updated: \(name)", sourceLocation: sourceLocation)
-                #expect(counted.unchanged == known.unchanged, "\(path) unchanged: \(name)", sourceLocation: sourceLocation)
-                #expect(counted.nonfinite == known.nonfinite, "\(path) nonfinite: \(name)", sourceLocation: sourceLocation)
-                for (sum, exact, relative) in [
-                    (counted.updateSquares, known.updateSquares, updateSlack),
-                    (counted.storedSquares, known.storedSquares, 1e-6),
-                ] {
-                    let slack = relative * exact + Double(count) * 0x1p-149
-                    #expect(abs(sum - exact) <= slack || sum == exact, "\(path) squares: \(name)",
-                            sourceLocation: sourceLocation)
+                compare(computed(by: path, inPlace: inPlace), expected, "\(path): \(name)", updateSlack, sourceLocation)
+            }
+        }
+        guard magnitudes == nil else { return }
+        // The same W in float64, and near it, on either side of whatever the attack aims at.
+        let values = try Conversion.widened(base, as: dtype, count: count)
+        let updates = (0..<rows).flatMap { i in (0..<columns).map { j in update(i, j) } }
+        var random = SplitMix64(seed: UInt64(count))
+        let near = values.map { value in
+            let step = value * Double(sign: .plus, exponent: -Int.random(in: 25...53, using: &random), significand: 1)
+            return random.next() % 2 == 0 ? value + step : value - step
+        }
+        for wide in [values, near] {
+            let expected = try defined(wide, updates)
+            for path in KernelPath.available where path != .avx2sha {
+                compare(computed(wide, by: path), expected, "\(path), W in float64: \(name)", updateSlack, sourceLocation)
+            }
+        }
+    }
+
+    /// The stored result and its statistics for W in float64, by the definition.
+    private func defined(_ values: [Double], _ updates: [Double]) throws -> (bytes: [UInt8], statistics: PanelStatistics) {
+        let bytes = try narrowed(zip(values, updates).map { $0 + $1 }, to: dtype, by: .generic)
+        let stored = try Conversion.widened(bytes, as: dtype, count: count)
+        let rounded = try Conversion.widened(
+            try narrowed(values.map { Double(Float($0)) }, to: dtype, by: .generic), as: dtype, count: count)
+        var statistics = PanelStatistics()
+        for index in values.indices {
+            if !stored[index].isFinite && rounded[index].isFinite { statistics.nonfinite += 1 }
+            guard updates[index] != 0 else { continue }
+            statistics.updated += 1
+            let kept = stored[index] - rounded[index]
+            if stored[index] == rounded[index] { statistics.unchanged += 1 }
+            if updates[index].isFinite && kept.isFinite {
+                statistics.updateSquares += updates[index] * updates[index]
+                statistics.storedSquares += kept * kept
+            }
+        }
+        return (bytes, statistics)
+    }
+
+    private func computed(_ values: [Double], by path: KernelPath) -> (bytes: [UInt8], statistics: PanelStatistics) {
+        let kernel = LowRankKernel(right: right, rank: rank, columns: columns)
+        var result = [UInt8](repeating: 0xA5, count: base.count)
+        let statistics = left.withUnsafeBufferPointer { left in
+            values.withUnsafeBufferPointer { values in
+                result.withUnsafeMutableBytes { result in
+                    kernel.mergePanel(values: values, dtype: dtype, left: left, rows: rows, scale: scale, into: result, by: path)
                 }
             }
+        }
+        return (result, statistics)
+    }
+
+    private func compare(
+        _ result: (bytes: [UInt8], statistics: PanelStatistics), _ expected: (bytes: [UInt8], statistics: PanelStatistics),
+        _ name: String, _ updateSlack: Double, _ sourceLocation: SourceLocation
+    ) {
+        if result.bytes != expected.bytes {
+            let size = dtype.bits / 8
+            let wrong = (0..<count).filter {
+                result.bytes[($0 * size)..<($0 * size + size)] != expected.bytes[($0 * size)..<($0 * size + size)]
+            }
+            Issue.record("\(wrong.count) wrong, first \(wrong[0]): \(name)", sourceLocation: sourceLocation)
+        }
+        let (counted, known) = (result.statistics, expected.statistics)
+        #expect(counted.updated == known.updated, "updated: \(name)", sourceLocation: sourceLocation)
+        #expect(counted.unchanged == known.unchanged, "unchanged: \(name)", sourceLocation: sourceLocation)
+        #expect(counted.nonfinite == known.nonfinite, "nonfinite: \(name)", sourceLocation: sourceLocation)
+        for (sum, exact, relative) in [
+            (counted.updateSquares, known.updateSquares, updateSlack),
+            (counted.storedSquares, known.storedSquares, 1e-6),
+        ] {
+            let slack = relative * exact + Double(count) * 0x1p-149
+            #expect(abs(sum - exact) <= slack || sum == exact, "squares: \(name)", sourceLocation: sourceLocation)
         }
     }
 }

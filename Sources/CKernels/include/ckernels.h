@@ -128,6 +128,12 @@ void ck_low_rank_merge(
     ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
     const void *source, void *result, void *scratch, ck_low_rank_tally *tally);
 
+/// The same for W in float64, of `rows` dense rows, as dequantised weights have it: one rounding from there to `format`. `result`
+/// does not overlap `source`. The tally holds what is stored against W rounded to float32 and then to `format`.
+void ck_low_rank_merge_f64(
+    ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
+    const double *source, void *result, void *scratch, ck_low_rank_tally *tally);
+
 /// Bytes of scratch memory, aligned to 8, that `ck_low_rank_magnify` takes.
 size_t ck_low_rank_magnify_scratch(size_t rank, size_t rows, size_t columns);
 

@@ -84,15 +84,36 @@ public struct ColumnPackedWeight: QuantisedWeight {
             let words = (rows.lowerBound / 8)..<((rows.upperBound - 1) / 8 + 1)
             let strip = try strip(words, words: inputs, width: outputs / 8, components)
             strip.withUnsafeBufferPointer { strip in
-                for row in rows {
-                    let shift = UInt32(4 * ColumnPackedWeight.awqField[row % 8])
-                    let (line, word) = (row - rows.lowerBound, row / 8 - words.lowerBound)
-                    for input in 0..<inputs {
-                        let code = strip[input * words.count + word] >> shift & 15
-                        let g = order[input] * count + line
-                        result[line * inputs + input] = table.scales[g] * (Double(code) - table.zeros[g])
+                table.scales.withUnsafeBufferPointer { scales in
+                    table.zeros.withUnsafeBufferPointer { zeros in
+                        order.withUnsafeBufferPointer { order in
+                            for row in rows {
+                                unpack(
+                                    strip, scales, zeros, order, row: row, words: words, rows: rows,
+                                    into: UnsafeMutableBufferPointer(rebasing: result[((row - rows.lowerBound) * inputs)...]))
+                            }
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    /// AWQ: `strip` has for each input the words of the outputs; one output's row of them, a run of one group at a time.
+    private func unpack(
+        _ strip: UnsafeBufferPointer<UInt32>, _ scales: UnsafeBufferPointer<Double>, _ zeros: UnsafeBufferPointer<Double>,
+        _ order: UnsafeBufferPointer<Int>, row: Int, words: Range<Int>, rows: Range<Int>, into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        let shift = UInt32(4 * ColumnPackedWeight.awqField[row % 8])
+        let (width, word, line) = (words.count, row / 8 - words.lowerBound, row - rows.lowerBound)
+        var input = 0
+        while input < inputs {
+            let group = order[input]
+            let (scale, zero) = (scales[group * rows.count + line], zeros[group * rows.count + line])
+            while input < inputs, order[input] == group {
+                let code = strip[input * width + word] >> shift & 15
+                result[input] = scale * (Double(Int32(truncatingIfNeeded: code)) - zero)
+                input += 1
             }
         }
     }
@@ -106,11 +127,22 @@ public struct ColumnPackedWeight: QuantisedWeight {
         if 32 % bits == 0 {
             let fields = 32 / bits
             for word in 0..<(inputs / fields) {
+                let first = word * fields
+                let group = order[first]
+                let isOneGroup = (1..<fields).allSatisfy { order[first + $0] == group }
                 for line in 0..<count {
                     var packed = strip[word * count + line]
-                    let start = line * inputs + word * fields
+                    let start = line * inputs + first
+                    if isOneGroup {
+                        let (scale, zero) = (scales[group * count + line], zeros[group * count + line])
+                        for field in 0..<fields {
+                            result[start + field] = scale * (Double(Int32(truncatingIfNeeded: packed & mask)) - zero)
+                            packed >>= UInt32(bits)
+                        }
+                        continue
+                    }
                     for field in 0..<fields {
-                        let g = order[word * fields + field] * count + line
+                        let g = order[first + field] * count + line
                         result[start + field] = scales[g] * (Double(packed & mask) - zeros[g])
                         packed >>= UInt32(bits)
                     }
@@ -147,24 +179,26 @@ public struct ColumnPackedWeight: QuantisedWeight {
 
     /// Words `columns` of every row of a (rows, width) tensor of 32-bit words, one row behind the other.
     private func strip(_ columns: Range<Int>, words rows: Int, width: Int, _ components: ComponentReader) throws -> [UInt32] {
-        func append(_ bytes: UnsafeRawBufferPointer, from start: Int, to result: inout [UInt32]) {
-            for index in 0..<columns.count {
-                result.append(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start + index * 4, as: UInt32.self)))
+        let count = columns.count
+        return try [UInt32](unsafeUninitializedCapacity: rows * count) { result, initialized in
+            func take(_ row: Int, _ bytes: UnsafeRawBufferPointer, from start: Int) {
+                for index in 0..<count {
+                    let word = bytes.loadUnaligned(fromByteOffset: start + index * 4, as: UInt32.self)
+                    result.initializeElement(at: row * count + index, to: UInt32(littleEndian: word))
+                }
             }
-        }
-        var result: [UInt32] = []
-        result.reserveCapacity(rows * columns.count)
-        if components.keeps(codes) {
-            try components.bytes(codes).withUnsafeBytes { bytes in
-                for row in 0..<rows { append(bytes, from: (row * width + columns.lowerBound) * 4, to: &result) }
+            if components.keeps(codes) {
+                try components.bytes(codes).withUnsafeBytes { bytes in
+                    for row in 0..<rows { take(row, bytes, from: (row * width + columns.lowerBound) * 4) }
+                }
+            } else {
+                for row in 0..<rows {
+                    let start = (row * width + columns.lowerBound) * 4
+                    try components.bytes(codes, start..<(start + count * 4)).withUnsafeBytes { take(row, $0, from: 0) }
+                }
             }
-            return result
+            initialized = rows * count
         }
-        for row in 0..<rows {
-            let start = (row * width + columns.lowerBound) * 4
-            try components.bytes(codes, start..<(start + columns.count * 4)).withUnsafeBytes { append($0, from: 0, to: &result) }
-        }
-        return result
     }
 
     /// Scales and zeros of some outputs, (groups, outputs).

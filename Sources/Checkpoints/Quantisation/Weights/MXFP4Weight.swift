@@ -56,12 +56,17 @@ public struct MXFP4Weight: QuantisedWeight {
             let from = (line + span.lowerBound) * 16
             let to = (line + span.upperBound) * 16
             let bytes = isKept ? all[from..<to] : try components.bytes(codes, from..<to)[...]
-            for row in rows {
-                let index = row * outputs + output - elements.lowerBound
-                guard index >= 0, index < elements.count else { continue }
-                let byte = bytes[bytes.startIndex + (row / 32 - span.lowerBound) * 16 + row % 32 / 2]
-                let code = row % 2 == 0 ? byte & 15 : byte >> 4
-                result[index] = table[Int(code)] * powers[output * blocks + row / 32]
+            bytes.withUnsafeBufferPointer { bytes in
+                for block in span {
+                    let power = powers[output * blocks + block]
+                    let place = (block - span.lowerBound) * 16
+                    for row in rows.clamped(to: (block * 32)..<(block * 32 + 32)) {
+                        let index = row * outputs + output - elements.lowerBound
+                        guard index >= 0, index < elements.count else { continue }
+                        let byte = bytes[place + (row & 31) / 2]
+                        result[index] = table[Int(row & 1 == 0 ? byte & 15 : byte >> 4)] * power
+                    }
+                }
             }
         }
     }

@@ -42,21 +42,44 @@ public struct NF4RoundTripWeight: QuantisedWeight {
         let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
         let start = blocks.lowerBound * size
         let values = try source(start..<min(count, blocks.upperBound * size), components)
-        var scaled = [Double](repeating: 0, count: 16)
-        for block in blocks {
-            let first = block * size - start
-            let end = min(values.count, first + size)
-            let magnitude = NF4RoundTripWeight.magnitude(values[first..<end])
-            let isShort = end - first < size
-            let stored = nested?[block] ?? Double(isShort ? max(magnitude, 1e-38) : magnitude)
-            for code in 0..<16 { scaled[code] = Double(NF4Tables.nf4[code]) * stored }
-            let clamped = magnitude < 1e-38 ? 1e-38 : magnitude
-            let inverse = 1 / clamped
-            for index in first..<end {
-                let position = start + index - elements.lowerBound
-                guard position >= 0, position < elements.count else { continue }
-                let t = isShort ? values[index] / clamped : values[index] * inverse
-                result[position] = scaled[NF4Tables.code(min(1, max(-1, t)))]
+        values.withUnsafeBufferPointer { values in
+            for block in blocks {
+                let first = block * size - start
+                let part = UnsafeBufferPointer(rebasing: values[first..<min(values.count, first + size)])
+                let wanted = (block * size..<(block * size + part.count)).clamped(to: elements)
+                NF4RoundTripWeight.roundTrip(
+                    part, isShort: part.count < size, stored: nested?[block],
+                    from: wanted.lowerBound - block * size,
+                    into: UnsafeMutableBufferPointer(
+                        rebasing: result[(wanted.lowerBound - elements.lowerBound)..<(wanted.upperBound - elements.lowerBound)]))
+            }
+        }
+    }
+
+    /// One block; `result` takes the elements from `from` on. `stored` is the magnitude after its own quantisation, where it has one.
+    private static func roundTrip(
+        _ values: UnsafeBufferPointer<Float>, isShort: Bool, stored: Double?, from: Int, into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        let largest = NF4RoundTripWeight.magnitude(values)
+        let clamped = largest < 1e-38 ? 1e-38 : largest
+        let scale = stored ?? Double(isShort ? max(largest, 1e-38) : largest)
+        let inverse = 1 / clamped
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: 16) { scaled in
+            for code in 0..<16 { scaled.initializeElement(at: code, to: Double(NF4Tables.nf4[code]) * scale) }
+            var index = 0
+            // Eight at a time: the code is the number of thresholds below t.
+            while !isShort, result.count - index >= 8 {
+                var t = SIMD8<Float>()
+                for lane in 0..<8 { t[lane] = values[from + index + lane] }
+                t *= inverse
+                let codes = NF4Tables.codes(t)
+                for lane in 0..<8 { result[index + lane] = scaled[Int(codes[lane])] }
+                index += 8
+            }
+            while index < result.count {
+                let value = values[from + index]
+                result[index] = scaled[NF4Tables.code(isShort ? value / clamped : value * inverse)]
+                index += 1
             }
         }
     }
@@ -65,12 +88,29 @@ public struct NF4RoundTripWeight: QuantisedWeight {
     private func source(_ range: Range<Int>, _ components: ComponentReader) throws -> [Float] {
         let size = codes.dtype.bits / 8
         let bytes = try components.bytes(codes, (range.lowerBound * size)..<(range.upperBound * size))
+        if codes.dtype == .bf16 {
+            return [Float](unsafeUninitializedCapacity: range.count) { values, count in
+                bytes.withUnsafeBytes { bytes in
+                    for index in 0..<range.count {
+                        let code = UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
+                        values.initializeElement(at: index, to: Float(bitPattern: UInt32(code) << 16))
+                    }
+                }
+                count = range.count
+            }
+        }
         return try Conversion.widened(bytes, as: codes.dtype, count: range.count).map { Float($0) }
     }
 
     /// max |x|; NaN where there is one.
-    static func magnitude(_ values: ArraySlice<Float>) -> Float {
-        values.reduce(0) { $1.isNaN || $0.isNaN ? .nan : max($0, $1.magnitude) }
+    static func magnitude(_ values: UnsafeBufferPointer<Float>) -> Float {
+        var largest: Float = 0
+        var isNumber = true
+        for value in values {
+            largest = value.magnitude > largest ? value.magnitude : largest
+            isNumber = isNumber && value == value
+        }
+        return isNumber ? largest : .nan
     }
 
     /// The magnitudes of all blocks.
@@ -83,7 +123,9 @@ public struct NF4RoundTripWeight: QuantisedWeight {
             let values = try source(start..<min(count, start + step), components)
             for first in stride(from: 0, to: values.count, by: size) {
                 let end = min(values.count, first + size)
-                let magnitude = NF4RoundTripWeight.magnitude(values[first..<end])
+                let magnitude = values.withUnsafeBufferPointer {
+                    NF4RoundTripWeight.magnitude(UnsafeBufferPointer(rebasing: $0[first..<end]))
+                }
                 result.append(end - first < size ? max(magnitude, 1e-38) : magnitude)
             }
             start += step
@@ -98,7 +140,7 @@ public struct NF4RoundTripWeight: QuantisedWeight {
         result.reserveCapacity(magnitudes.count)
         for first in stride(from: 0, to: magnitudes.count, by: 256) {
             let rest = magnitudes[first..<min(magnitudes.count, first + 256)].map { $0 - offset }
-            let scale = magnitude(rest[...])
+            let scale = rest.withUnsafeBufferPointer { magnitude($0) }
             let inverse = 1 / scale
             for value in rest {
                 let code = scale == 0 ? 0 : NF4Tables.dynamicCode(value * inverse)

@@ -19,6 +19,17 @@ public enum NF4Tables {
         return code
     }
 
+    /// `code` of eight values.
+    static func codes(_ values: SIMD8<Float>) -> SIMD8<Int32> {
+        thresholds.withUnsafeBufferPointer { thresholds in
+            var codes = SIMD8<Int32>()
+            for index in 0..<15 {
+                codes.replace(with: codes &+ 1, where: SIMD8(repeating: thresholds[index]) .< values)
+            }
+            return codes
+        }
+    }
+
     /// The signed dynamic map of 256 entries (8-bit optimizers, arXiv:2110.02861): for e = 0 … 6 the midpoints of 2^e equal parts of
     /// [0.1, 1], times 10^(e − 6), with both signs; 0 and 1. The parts are cut as torch.linspace does, from both ends, by one fused
     /// multiply-add each. Source: `create_dynamic_map` in bitsandbytes/functional.py.
