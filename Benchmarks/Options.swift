@@ -58,7 +58,7 @@ struct Options {
 
 /// What can be measured apart from the rest.
 enum Group: String, CaseIterable {
-    case merge, hash, nosync, qv, r256, dora, verify, rounding, inspect, header, kernel, peers
+    case merge, hash, nosync, qv, r256, dora, convert, verify, rounding, inspect, header, kernel, peers
 }
 
 /// A reason to stop, in words.

@@ -12,6 +12,8 @@ do {
         let generator = Generator(model: model, cache: arguments[1])
         if let kind = AdapterKind(rawValue: arguments[3]) {
             try generator.writeAdapter(kind)
+        } else if arguments[3] == "torch" {
+            try generator.writeTorchBase()
         } else {
             try generator.writeBase()
         }
@@ -43,7 +45,7 @@ func bench(_ options: Options) throws {
 
     let inputs = Generator(model: options.model, cache: options.cache)
     let list = RunList(options: options, inputs: inputs, scratch: scratch)
-    let folders = list.runs.isEmpty ? [] : [("base", inputs.base)] + list.adapters.map { ($0.rawValue, inputs.adapter($0)) }
+    let folders = list.runs.isEmpty ? [] : list.bases + list.adapters.map { ($0.rawValue, inputs.adapter($0)) }
     try requireRoom(options, list, generating: folders.filter { !Generator.isComplete($0.1) }.map(\.0))
     for (name, folder) in folders where !Generator.isComplete(folder) {
         note("generating \(folder)")

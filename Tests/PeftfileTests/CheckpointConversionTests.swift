@@ -293,3 +293,32 @@ import Testing
         #expect(try FileSystem.list(directory.path).isEmpty)
     }
 }
+
+/// The benign torch files of the corpus, converted: every tensor that torch 2.15.0 saw, by the SHA-256 of its bytes.
+@Suite struct CorpusConversionTests {
+    @Test func everyTensorThatTorchSeesIsWritten() throws {
+        let directory = try TemporaryDirectory()
+        var converted = 0
+        for line in try TestFile.text(Fixtures.path("containers/torch/manifest.jsonl")).split(separator: "\n").dropFirst() {
+            let item = try JSONValue.parse(Array(line.utf8))
+            guard item["class"]?.stringValue == "benign", item["tier"]?.intValue == 1, item["stored"] == nil,
+                let name = item["file"]?.stringValue, let tensors = item["tensors"]?.arrayValue, !tensors.isEmpty
+            else { continue }
+            // A tensor that is the whole object has no name, and no file of tensors.
+            if tensors.contains(where: { $0["path"]?.arrayValue?.isEmpty ?? true }) { continue }
+            let target = directory.path("out.safetensors")
+            let run = try Tool.run(["convert", Fixtures.path("containers/torch/files/\(name)"), "--keep-shared", "-f", "-o", target])
+            try #require(run.status == 0, "\(name): \(run.errors)")
+            let result = try Checkpoint.open(target, entire: true)
+            #expect(result.tensors.count == tensors.count, "\(name)")
+            for tensor in tensors {
+                let path = (tensor["path"]?.arrayValue ?? []).map { $0.stringValue ?? $0.intValue.map { "\($0)" } ?? "" }
+                let own = try #require(result[ExactString(path.joined(separator: "."))], "\(name): \(path)")
+                #expect(own.dtype.rawValue == tensor["dtype"]?.stringValue && own.shape == tensor["shape"]?.arrayValue?.compactMap(\.intValue))
+                #expect(SHA256.hex(SHA256.hash(try result.read(own))) == tensor["sha256"]?.stringValue, "\(name): \(path)")
+            }
+            converted += 1
+        }
+        #expect(converted >= 20, "\(converted)")
+    }
+}
