@@ -143,6 +143,7 @@ extension RewritePlan {
         options["component"] = binding.options.component.map { .string($0) } ?? .null
         options["enable_lora"] = .array(binding.options.enableLoRA.map { .bool($0) })
         options["expert_order"] = binding.options.expertOrder.map { .string($0.rawValue) } ?? .null
+        options["square_orientation"] = binding.options.squareOrientation.map { .string($0.rawValue) } ?? .null
         options["base_values"] = binding.options.baseValues.json
         return options
     }
