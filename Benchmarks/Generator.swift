@@ -15,6 +15,8 @@ struct Generator {
     }
 
     var base: String { FileSystem.join(directory, "base") }
+    /// The base as one torch file, and config.json.
+    var torchBase: String { FileSystem.join(directory, "torch") }
     func adapter(_ kind: AdapterKind) -> String { FileSystem.join(directory, kind.rawValue) }
 
     /// Whether it was generated before. The file beside the folder, written last, says that those in it are whole.
@@ -41,6 +43,13 @@ struct Generator {
         try write(quantisedBase(kind)) { folder in
             try Self.write(model.tensors(kind), to: FileSystem.join(folder, "model.safetensors"), seed: kind.rawValue)
             try Self.write(model.config(kind.config), to: FileSystem.join(folder, "config.json"))
+        }
+    }
+
+    func writeTorchBase() throws {
+        try write(torchBase) { folder in
+            try TorchBase(tensors: model.tensors).write(to: FileSystem.join(folder, TorchBase.fileName))
+            try Self.write(model.config, to: FileSystem.join(folder, "config.json"))
         }
     }
 

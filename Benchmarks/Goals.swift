@@ -39,17 +39,19 @@ struct Goals {
             + QuantisedKind.allCases.flatMap {
                 ratio("into \($0.rawValue) / into BF16, wall", .quantised, "merge-\($0.rawValue)", "merge-a", goal: 1.5)
             }
+            + ratio("convert .bin --no-hash / (cp + sync of it), wall", .convert, "convert", "copy-torch")
+            + ratio("convert .bin with hashes / (cp + sync of it), wall", .convert, "convert-hash", "copy-torch")
             + ratio("verify / cat of base and result, both cold, wall", .verify, "verify-cold", "read-cold", goal: 2.0)
             + ratio("the same, both in memory", .verify, "verify-warm", "read-warm", goal: 2.0)
     }
 
     private var others: [Measure] {
         var rows: [Measure] = []
-        let merges = [("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)]
-            + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", .a) }
+        let merges = [("convert", nil), ("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)]
+            + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", AdapterKind.a) }
         for (id, kind) in merges {
             guard let run = list.runs.first(where: { $0.id == id }) else { continue }
-            let goal = 64 + Double(kind.largestPair) / 1_048_576
+            let goal = 64 + Double(kind?.largestPair ?? 0) / 1_048_576
             let peaks = samples.values(id) { Double($0.peakMemory) / 1_048_576 }
             // The largest of the rounds is what is promised.
             rows.append(

@@ -81,6 +81,12 @@ struct RunList {
                     + (kind == .nf4 || kind == .nf4Nested ? ["--base-as", "stored"] : []),
                 output: output("merge-\(kind.rawValue)"), warm: [from, adapter])
         }
+        func convert(_ id: String, _ flags: String...) -> Run {
+            Run(
+                id: id, label: (["convert"] + flags).joined(separator: " "), groups: [.convert],
+                command: [options.tool, "convert", inputs.torchBase, "-o", output(id), "--quiet"] + flags,
+                output: output(id), warm: [inputs.torchBase])
+        }
         let both = [base, output("merge-a")]
         let all: [Run] = [
             copy("copy-sync", "cp, sync", [.merge, .qv, .r256], durable),
@@ -102,10 +108,24 @@ struct RunList {
             check(.d, of: "merge-d"),
             merge("merge-c", .c, [.r256, .rounding], "--no-hash"),
             check(.c, of: "merge-c"),
+            Run(
+                id: "copy-torch", label: "cp of the torch base, sync", groups: [.convert],
+                command: shell(durable, inputs.torchBase, output("copy-torch")), output: output("copy-torch"),
+                warm: [inputs.torchBase]),
+            convert("convert", "--no-hash"),
+            convert("convert-hash"),
             peer("numpy_merge", "numpy script"),
             peer("peft_merge", "PEFT merge_and_unload, save"),
         ] + QuantisedKind.allCases.map(quantised)
-        runs = all.filter { !$0.groups.isDisjoint(with: options.groups) && $0.rounds != 0 }
+        let isTooLarge = options.model.tensors.reduce(0) { $0 + $1.bytes } > TorchBase.limit
+        runs = all.filter {
+            !$0.groups.isDisjoint(with: options.groups) && $0.rounds != 0 && !(isTooLarge && $0.groups == [.convert])
+        }
+    }
+
+    /// The bases that the runs read: by name and folder.
+    var bases: [(String, String)] {
+        [("base", inputs.base), ("torch", inputs.torchBase)].filter { base in runs.contains { $0.warm.contains(base.1) || $0.cold.contains(base.1) } }
     }
 
     /// The runs of a round. What reads an output follows the run that wrote it; every other round goes through these

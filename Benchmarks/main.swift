@@ -14,6 +14,8 @@ do {
             try generator.writeAdapter(kind)
         } else if let kind = QuantisedKind(rawValue: arguments[3]) {
             try generator.writeBase(kind)
+        } else if arguments[3] == "torch" {
+            try generator.writeTorchBase()
         } else {
             try generator.writeBase()
         }
@@ -45,7 +47,7 @@ func bench(_ options: Options) throws {
 
     let inputs = Generator(model: options.model, cache: options.cache)
     let list = RunList(options: options, inputs: inputs, scratch: scratch)
-    let folders = list.runs.isEmpty ? [] : [("base", inputs.base)] + list.adapters.map { ($0.rawValue, inputs.adapter($0)) }
+    let folders = list.runs.isEmpty ? [] : list.bases + list.adapters.map { ($0.rawValue, inputs.adapter($0)) }
         + list.quantised.map { ($0.rawValue, inputs.quantisedBase($0)) }
     try requireRoom(options, list, generating: folders.filter { !Generator.isComplete($0.1) }.map(\.0))
     for (name, folder) in folders where !Generator.isComplete(folder) {

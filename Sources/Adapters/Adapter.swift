@@ -134,12 +134,12 @@ public struct Adapter: Sendable {
     static let weightNames = [
         "adapter_model.safetensors", "adapter_model.safetensors.index.json", "adapter.safetensors",
         "adapters.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin", "pytorch_adapter.bin",
-        "pytorch_lora_weights.bin",
+        "pytorch_lora_weights.bin", "adapters.npz",
     ]
 
     /// The one file of a directory without a config, if it is in a dialect.
     static func dialectFile(in directory: String) -> String? {
-        guard let names = try? FileSystem.list(directory).filter({ $0.hasSuffix(".safetensors") || TorchFileNames.hasEnding($0) && !TorchFileNames.isTrainingState($0) }) else { return nil }
+        guard let names = try? FileSystem.list(directory).filter(TorchFileNames.mayBeWeights) else { return nil }
         let likely = names.filter { $0 == "pytorch_lora_weights.safetensors" || $0 == "adapters.safetensors" }
         guard let name = likely.first ?? (names.count == 1 ? names.first : nil) else { return nil }
         let path = FileSystem.join(directory, name)

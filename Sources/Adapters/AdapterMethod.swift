@@ -224,6 +224,8 @@ public struct BindingOptions: Sendable, Hashable {
     public var enableLoRA: [Bool] = []
     /// How the columns of a stacked expert's lora_B run, where its trainer has written both orders.
     public var expertOrder: ExpertOrder?
+    /// How the base holds square matrices, where nothing in the files tells.
+    public var squareOrientation: Orientation?
     /// Which values of the base were meant.
     public var baseValues: BaseValues = .unspecified
 

@@ -129,7 +129,8 @@ public struct Binding: Sendable {
         let resolver = NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
-            fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false)
+            fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false,
+            squareIsTransposed: options.squareOrientation.map { $0 == .inOut })
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
             base: view.directory,

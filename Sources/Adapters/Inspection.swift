@@ -155,7 +155,7 @@ public struct Inspection: Sendable {
         guard FileSystem.isDirectory(path) else { return Adapter.isAdapter(path) }
         if Adapter.configPath(in: path) != nil || Adapter.dialectFile(in: path) != nil { return true }
         let hasWeights = (try? FileSystem.list(path))?.contains {
-            $0.hasSuffix(".safetensors") || TorchFileNames.hasEnding($0)
+            TorchFileNames.mayBeWeights($0) || TorchFileNames.hasEnding($0)
         } ?? false
         return !hasWeights && Adapter.isAdapter(path)
     }

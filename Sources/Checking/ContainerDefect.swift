@@ -22,17 +22,24 @@ enum ContainerDefect: String, Sendable {
         case ForeignFile.gitLFSPointer(oid: nil, size: nil).rule: self = .lfsPointer
         case ForeignFile.torch.rule, ForeignFile.pickle.rule: self = .pickle
         case ForeignFile.gguf.rule where path.hasSuffix(".gguf"): self = .unread
-        case ForeignFile.npz.rule where path.hasSuffix(".npz"): self = .unread
         case SafetensorsRule.headerTooSmall.rawValue, SafetensorsRule.invalidHeaderLength.rawValue: self = .truncated
         case SafetensorsRule.metadataIncompleteBuffer.rawValue:
             let size = (try? FileReader(path: path))?.size
             self = error.offset.map { $0 < size ?? 0 } ?? false ? .trailingBytes : .truncated
         case SafetensorsRule.headerTooLarge.rawValue where ContainerDefect.beginsWithText(path): self = .notSafetensors
         case let rule? where SafetensorsRule(rawValue: rule) != nil: self = .headerInvalid
+        case let rule? where NPZRule(rawValue: rule) != nil: self = .headerInvalid
+        case let rule? where ZipRule(rawValue: rule) != nil && ContainerDefect.isNPZ(path): self = .headerInvalid
         case let rule? where TorchRule(rawValue: rule) != nil || ZipRule(rawValue: rule) != nil: self = .pickle
         case let rule? where ForeignFile.rules.contains(rule): self = .notSafetensors
         default: self = error.code == .io || error.code == .notFound ? .io : .indexInvalid
         }
+    }
+
+    /// Whether a zip archive is NumPy's, whose arrays are no pickles.
+    private static func isNPZ(_ path: String) -> Bool {
+        guard let reader = try? FileReader(path: path), let kind = try? ForeignFile.identify(reader) else { return false }
+        return kind == .npz
     }
 
     /// Whether the bytes that should be a length are eight letters: "Entry not found", "Access denied".

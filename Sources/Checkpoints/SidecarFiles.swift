@@ -107,7 +107,7 @@ public struct SidecarFiles: Sendable {
         if name.hasPrefix(".") || name == "config.json" || name == "README.md" { return true }
         // Settings of codes that the result does not have.
         if name == "quantize_config.json" || name == "quant_config.json" { return true }
-        return [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".ckpt"]
+        return [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".gguf", ".h5", ".msgpack", ".onnx", ".npz", ".pt", ".pth", ".ckpt"]
             .contains { name.hasSuffix($0) }
     }
 }

@@ -35,11 +35,11 @@ public struct Shard: Sendable {
 
     /// The name of the file that a rewrite writes for this one.
     public var outputName: String {
-        file.kind == .torch ? TorchFileNames.safetensorsName(fileName) : fileName
+        file.kind == .safetensors ? fileName : TorchFileNames.safetensorsName(fileName)
     }
 
-    /// The metadata that a rewrite gives it: the file's own, and for a torch file what transformers asks for.
+    /// The metadata that a rewrite gives it: the file's own, and for another container what transformers asks for.
     public var outputMetadata: [(key: ExactString, value: String)]? {
-        file.kind == .torch ? [("format", "pt")] : file.metadata
+        file.kind == .safetensors ? file.metadata : [("format", "pt")]
     }
 }

@@ -20,6 +20,9 @@ public protocol TensorFile: Sendable {
     /// that it stands under. Nil where the whole file is one model.
     var modelPart: (key: ExactString, file: any TensorFile)? { get }
 
+    /// Tensors that lie in the same bytes of the file.
+    var shared: [SharedTensors] { get }
+
     /// Fills `buffer` with a tensor's elements from byte `offset` of the tensor on, in C order and little-endian,
     /// whatever form they have in the file.
     ///
@@ -53,6 +56,8 @@ extension TensorFile {
 
     public var modelPart: (key: ExactString, file: any TensorFile)? { nil }
 
+    public var shared: [SharedTensors] { [] }
+
     public func validate(_ tensor: TensorInfo) throws {}
 
     public func blocks(of tensor: TensorInfo) -> TensorBlocks? { nil }
@@ -82,6 +87,7 @@ extension ContainerKind {
         switch try ForeignFile.identify(reader) {
         case .torch: return try TorchFile.open(reader)
         case .gguf: return try GGUFFile.open(reader)
+        case .npz: return try NPZFile.open(reader)
         case let other?: throw other.refusal(file: reader.path)
         case nil: return try SafetensorsFile.open(reader)
         }

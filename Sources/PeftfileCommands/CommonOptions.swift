@@ -65,6 +65,9 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("How lora_B's columns run in stacked experts that Unsloth trained.", valueName: "rank-major|expert-major"))
     var expertOrder: String?
 
+    @Option(help: ArgumentHelp("How BASE holds square matrices, where nothing in the files tells.", valueName: "out-in|in-out"))
+    var squareOrientation: String?
+
     @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
     var rounding: String = "exact"
 
@@ -79,7 +82,7 @@ struct BindingArguments: ParsableArguments {
         let given: [(Bool, String)] = [
             (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
             (doubleQuant, "--double-quant"), (blockSize != nil, "--block-size"), (component != nil, "--component"), (enableLora != nil, "--enable-lora"),
-            (expertOrder != nil, "--expert-order"), (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
+            (expertOrder != nil, "--expert-order"), (squareOrientation != nil, "--square-orientation"), (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
         ]
         return given.first { $0.0 }?.1
@@ -105,6 +108,12 @@ struct BindingArguments: ParsableArguments {
         options.component = component
         options.baseValues = baseValues
         options.enableLoRA = try enabledParts()
+        options.squareOrientation = try squareOrientation.map { text in
+            guard let orientation = BindingOptions.Orientation(rawValue: text) else {
+                throw PeftfileError.noChoice("--square-orientation", text, of: ["out-in", "in-out"], rule: "Orientation")
+            }
+            return orientation
+        }
         options.expertOrder = try expertOrder.map { text in
             guard let order = BindingOptions.ExpertOrder(rawValue: text) else {
                 throw PeftfileError.noChoice("--expert-order", text, of: ["rank-major", "expert-major"], rule: "ExpertOrder")

@@ -1,26 +1,33 @@
 import ArgumentParser
 import Peftfile
 
-/// `peftfile convert`: an adapter in another dialect, its product unchanged.
+/// `peftfile convert`: a checkpoint in another container, or an adapter in another dialect, its numbers unchanged.
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
-        abstract: "Write an adapter in another dialect.",
-        usage: "peftfile convert ADAPTER --to DIALECT -o OUT [options]",
+        abstract: "Write a checkpoint as safetensors, or an adapter in another dialect.",
+        usage: """
+            peftfile convert IN -o OUT [--to safetensors] [options]
+            peftfile convert ADAPTER -o OUT --to peft|kohya|diffusers|mlx [options]
+            """,
         discussion: """
-            Factors are copied or turned and never rounded, and the scale is carried or folded so that the product stays the \
-            same; what the target cannot hold is refused. To PEFT's own dialect it also repairs names: wrappers, doubled, \
-            missing and foreign prefixes, adapter names.
+            To safetensors, the default, every tensor of a checkpoint of any container is copied, under its own name and whole; \
+            OUT is one file where its name ends in .safetensors, else a directory. To a dialect, factors are copied or turned \
+            and never rounded, and the scale is carried or folded so that the product stays the same; what the target cannot \
+            hold is refused. To PEFT's own dialect it also repairs names: wrappers, doubled, missing and foreign prefixes, \
+            adapter names.
             """)
 
-    @Argument(help: ArgumentHelp("The adapter.", valueName: "adapter"))
-    var adapter: String
+    @Argument(help: ArgumentHelp("The checkpoint or adapter.", valueName: "in"))
+    var input: String
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write.", valueName: "out"))
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory or .safetensors file to write.", valueName: "out"))
     var output: String
 
-    @Option(help: ArgumentHelp("The dialect to write.", valueName: "peft|kohya|diffusers|mlx"))
-    var to: String
+    @Option(help: ArgumentHelp("What to write: a container, or an adapter's dialect.", valueName: "safetensors|peft|kohya|diffusers|mlx"))
+    var to: String?
+
+    @OptionGroup var container: ContainerArguments
 
     @Option(name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"))
     var loader: String?
@@ -38,16 +45,58 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         try InputPaths.requireOutsideCache(output)
+        try ConvertOutput.requireWritable(output)
+        guard let to, to != "safetensors" else { return try writeSafetensors() }
         guard let target = ConversionTarget(rawValue: to) else {
-            throw PeftfileError.noChoice("--to", to, of: ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
+            throw PeftfileError.noChoice(
+                "--to", to, of: ["safetensors"] + ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
         }
+        if let option = container.firstGiven {
+            throw PeftfileError(
+                .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one file", rule: "ConvertOption",
+                help: "leave \(option) out, or convert the result again with --to safetensors \(option)")
+        }
+        try writeDialect(target)
+    }
+
+    /// Another container.
+    private func writeSafetensors() throws {
+        if let option = [(loader, "--for"), (base, "--base"), (component, "--component")].first(where: { $0.0 != nil })?.1 {
+            throw PeftfileError(
+                .usage, "\(option) without a dialect in --to", rule: "ConvertOption",
+                help: "name one: --to \(ConversionTarget.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        let settings = try container.settings(isSingleFile: ConvertOutput.isSingleFile(output))
+        let source = try RewritePlan.openForConversion(InputPaths.located(input), settings)
+        let plan = try RewritePlan.convert(source, settings: settings)
+        if container.dryRun {
+            if common.json { return Console.output(plan.json(jobs: try common.workerCount())) }
+            common.warn(plan.warnings)
+            return Console.output(PlanPage(plan: plan, jobs: try common.workerCount()).text)
+        }
+        let progress = common.quiet || common.json ? nil : Progress(label: "convert", total: plan.bytesWritten)
+        let executor = PlanExecutor(
+            plan: plan, target: output,
+            settings: .init(
+                jobs: try common.workerCount(), replacing: force, hashing: container.hash, isDurable: container.sync,
+                keepsCache: container.keepCache, resuming: container.resume, progress: progress.map { $0.update }))
+        defer { progress?.finish() }
+        let receipt = try executor.run()
+        progress?.finish()
+        if common.json { return Console.output(receipt.document(target: output)) }
+        common.warn(receipt.warnings)
+        Console.output(ContainerPage(plan: plan, target: output).text)
+    }
+
+    /// Another dialect.
+    private func writeDialect(_ target: ConversionTarget) throws {
         let loader = try loader.map { text in
             guard let loader = ConversionLoader(rawValue: text) else {
                 throw PeftfileError.noChoice("--for", text, of: ConversionLoader.allCases.map(\.rawValue), rule: "ConvertFor")
             }
             return loader
         }
-        let source = try Adapter(path: InputPaths.located(adapter))
+        let source = try Adapter(path: InputPaths.located(input))
         let conversion = try AdapterConversion(
             source, to: target, base: try base.map { try Checkpoint.open(InputPaths.located($0)) }, component: component)
         if let loader { try conversion.requireServable(by: loader) }
@@ -58,5 +107,62 @@ struct ConvertCommand: ParsableCommand {
         } else {
             Console.output(page.text)
         }
+    }
+}
+
+/// How a checkpoint is written in another container.
+struct ContainerArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"))
+    var dtype: String?
+
+    @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
+    var dtypeAll = false
+
+    @Option(help: ArgumentHelp("Shard the output anew: 5GB, 500MB; by default the input's shards are kept.", valueName: "size"))
+    var maxShardSize: String?
+
+    @Flag(name: [.customLong("dequantise"), .customLong("dequantize")], help: "Write quantised weights as numbers.")
+    var dequantise = false
+
+    @Flag(help: "Write a tensor that has several names under each of them.")
+    var keepShared = false
+
+    @Flag(help: "Print the plan and write nothing.")
+    var dryRun = false
+
+    @Flag(help: "Go on where an earlier run of the same conversion stopped; keep what is finished if this one does.")
+    var resume = false
+
+    @Flag(inversion: .prefixedNo, help: "Take the SHA-256 of every output file for the receipt.")
+    var hash = true
+
+    @Flag(inversion: .prefixedNo, help: "Have all bytes on disk before the output gets its name.")
+    var sync = true
+
+    @Flag(help: "Leave the output in the page cache, for a reader that comes next.")
+    var keepCache = false
+
+    /// The first option that was given and that means nothing to a dialect, by its name.
+    var firstGiven: String? {
+        let given: [(Bool, String)] = [
+            (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"), (maxShardSize != nil, "--max-shard-size"),
+            (dequantise, "--dequantise"), (keepShared, "--keep-shared"), (dryRun, "--dry-run"), (resume, "--resume"),
+        ]
+        return given.first { $0.0 }?.1
+    }
+
+    func settings(isSingleFile: Bool) throws -> ConvertSettings {
+        guard dtype != nil || !dtypeAll else {
+            throw PeftfileError(.usage, "--dtype-all without --dtype", rule: "OutputDType", help: "give --dtype as well")
+        }
+        let target = try dtype.map { text in
+            guard let dtype = DType(spelling: text) else {
+                throw PeftfileError(.usage, "--dtype \(text): bf16, f16, f32 or f64", rule: "OutputDType")
+            }
+            return dtype
+        }
+        return ConvertSettings(
+            dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: try maxShardSize.map(ShardSize.bytes),
+            dequantises: dequantise, keepsShared: keepShared, isSingleFile: isSingleFile)
     }
 }

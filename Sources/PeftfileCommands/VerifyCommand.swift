@@ -6,7 +6,7 @@ import Peftfile
 struct VerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Prove that a merge or a strip is right.",
+        abstract: "Prove that a merge, a strip or a conversion is right.",
         usage: """
             peftfile verify RESULT --base BASE --adapter ADAPTER... [options]
             peftfile verify RESULT
@@ -51,6 +51,9 @@ struct VerifyCommand: ParsableCommand {
         if base == nil, adapter.isEmpty, let strip, let source = strip.source {
             return try verifyStrip(from: source, strip, byReceipt: true)
         }
+        if base == nil, adapter.isEmpty, arguments.firstGiven == nil, let record = try ConvertRecord(besides: result) {
+            return try verifyConversion(record)
+        }
         let inputs = try inputs()
         let adapters = try inputs.adapters.map(Adapter.init(path:))
         let binding = try Binding(
@@ -65,6 +68,22 @@ struct VerifyCommand: ParsableCommand {
         defer { counter?.finish() }
         var report = try verifier.run()
         if let record = inputs.record { report.changedFiles = try record.changedFiles() }
+        counter?.finish()
+        try show(report)
+    }
+
+    /// A conversion is a merge of no adapter: each tensor is compared, or recomputed where its dtype changed.
+    private func verifyConversion(_ record: ConvertRecord) throws {
+        try record.requireInputs()
+        let converted = try record.openResult()
+        let counter = common.quiet || common.json ? nil : Progress(label: "verify", total: converted.tensorBytes)
+        defer { counter?.finish() }
+        let verifier = Verifier(
+            binding: try Binding(base: record.openSource(), adapters: []), result: converted, leavingOut: record.dropped,
+            dtype: record.settings.dtype, convertsAllDTypes: record.settings.convertsAllDTypes, maxULP: maxUlp,
+            jobs: try common.workerCount(), probes: probes, progress: counter.map { $0.add })
+        var report = try verifier.run()
+        report.changedFiles = try record.changedFiles()
         counter?.finish()
         try show(report)
     }

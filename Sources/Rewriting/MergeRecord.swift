@@ -54,6 +54,7 @@ public struct MergeRecord: Sendable {
         bindingOptions.component = options["component"]?.stringValue
         bindingOptions.enableLoRA = options["enable_lora"]?.arrayValue?.compactMap(\.boolValue) ?? []
         bindingOptions.expertOrder = options["expert_order"]?.stringValue.flatMap(BindingOptions.ExpertOrder.init(rawValue:))
+        bindingOptions.squareOrientation = options["square_orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:))
         bindingOptions.baseValues = baseValues
         self.options = bindingOptions
         settings = MergeSettings(

@@ -16,30 +16,15 @@ extension RewritePlan {
             result.append(
                 Sidecar(name: name, content: .bytes(bytes), origin: "peftfile", byteCount: UInt64(bytes.count)))
         }
-        if var config = base.config {
-            for key in binding.configRemovals {
-                config[key] = nil
-                if var text = config["text_config"]?.objectValue, text[key] != nil {
-                    text[key] = nil
-                    config["text_config"] = .object(text)
-                }
-            }
-            write("config.json", patched(config, configChanges).serialized(indent: 2) + "\n")
+        if let config = base.config {
+            write("config.json", changed(config, by: binding, configChanges).serialized(indent: 2) + "\n")
         } else if !configChanges.isEmpty {
             throw PeftfileError(
                 .refused, "has no config.json, and the merge changes "
                     + configChanges.map { $0.path.map(\.text).joined(separator: ".") }.joined(separator: ", "),
                 file: directory, rule: "ConfigMissing", help: "put the base's config.json beside its weights")
         }
-        if files.count > 1 || base.index != nil {
-            let tensors = files.flatMap { file in file.tensors.map { (info: $0.info, fileName: file.name) } }
-            write(
-                base.indexFileName.map(TorchFileNames.safetensorsIndexName) ?? "model.safetensors.index.json",
-                ShardIndex.text(
-                    weightMap: tensors.map { (tensor: $0.info.name, fileName: $0.fileName) },
-                    totalSize: tensors.reduce(0) { $0 + $1.info.byteCount },
-                    totalParameters: tensors.reduce(0) { $0 + UInt64($1.info.elementCount) }))
-        }
+        if files.count > 1 || base.index != nil { result.append(index(of: files, base: base)) }
         let sidecars = try SidecarFiles(
             base: directory, adapter: binding.adapters.last(where: { $0.directory != nil })?.directory,
             namesPythonModules: base.config?["auto_map"] != nil)
@@ -56,6 +41,33 @@ extension RewritePlan {
         }
         if writesCard { write("README.md", ModelCard.text(for: binding, baseDirectory: directory)) }
         return result.sorted { $0.name < $1.name }
+    }
+
+    /// The index over the files, under the name that the input's has in safetensors.
+    static func index(of files: [File], base: Checkpoint) -> Sidecar {
+        let tensors = files.flatMap { file in file.tensors.map { (info: $0.info, fileName: file.name) } }
+        let bytes = Array(
+            ShardIndex.text(
+                weightMap: tensors.map { (tensor: $0.info.name, fileName: $0.fileName) },
+                totalSize: tensors.reduce(0) { $0 + $1.info.byteCount },
+                totalParameters: tensors.reduce(0) { $0 + UInt64($1.info.elementCount) }
+            ).utf8)
+        return Sidecar(
+            name: base.indexFileName.map(TorchFileNames.safetensorsIndexName) ?? "model.safetensors.index.json",
+            content: .bytes(bytes), origin: "peftfile", byteCount: UInt64(bytes.count))
+    }
+
+    /// The config without what speaks of codes, and with the changes applied.
+    static func changed(_ config: JSONObject, by binding: Binding, _ changes: [Binding.ConfigChange]) -> JSONValue {
+        var config = config
+        for key in binding.configRemovals {
+            config[key] = nil
+            if var text = config["text_config"]?.objectValue, text[key] != nil {
+                text[key] = nil
+                config["text_config"] = .object(text)
+            }
+        }
+        return patched(config, changes)
     }
 
     /// The config with the changes applied; all other keys keep order and number text.

@@ -62,7 +62,7 @@ public struct PlanExecutor: Sendable {
         if plan.isSingleFile {
             if FileSystem.isDirectory(target) {
                 throw PeftfileError(
-                    .exists, "is a directory, and the base is one file, which gives one file", file: target,
+                    .exists, "is a directory, and the output is one file", file: target,
                     help: "name the output file: -o \(FileSystem.join(target, "merged.safetensors"))")
             }
             for path in [target, target + ".receipt.json"] where FileSystem.exists(path) && !settings.replacing {

@@ -89,7 +89,7 @@ public struct Receipt: Sendable {
             named["name"] = .string(FileSystem.fileName(of: target))
             subjects[0] = .object(named)
         }
-        let predicate: JSONObject = [
+        var predicate: JSONObject = [
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": .string(plan.operation),
             "plan": .string(plan.id),
@@ -106,7 +106,7 @@ public struct Receipt: Sendable {
                     .object(["tensor": .string($0.tensor.text), "component": .string($0.component)])
                 }),
             "config_changes": .array(
-                binding.configChanges.map {
+                plan.configChanges.map {
                     .object(["key": .string($0.path.map(\.text).joined(separator: ".")), "value": $0.value])
                 }),
             "decompositions": .array(decompositions.map { .string($0) }),
@@ -119,6 +119,10 @@ public struct Receipt: Sendable {
                 "nonfinite": .number(JSONNumber(total.nonfinite)),
             ]),
         ]
+        if !plan.dropped.isEmpty {
+            predicate["dropped"] = .array(
+                plan.dropped.map { .object(["tensor": .string($0.tensor.text), "kept": .string($0.kept.text)]) })
+        }
         return .object([
             "_type": "https://in-toto.io/Statement/v1",
             "schema": .string("peftfile.\(plan.operation)/1"),

@@ -48,18 +48,7 @@ extension RewritePlan {
         }
         let isSingleFile = base.directory == nil
         let shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
-        var files: [File] = []
-        for shard in shards {
-            let tensors = shard.outputs.map { outputs[$0] }
-            let layout = try SafetensorsLayout(
-                metadata: shard.metadata,
-                tensors: tensors.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) })
-            files.append(
-                File(
-                    name: shard.name, header: layout.headerBytes,
-                    tensors: zip(tensors, layout.tensors).map { Tensor(recipe: $0.recipe, info: $1, isAdded: $0.isAdded) },
-                    byteCount: layout.totalBytes))
-        }
+        let files = try shards.map { try File($0, of: outputs) }
         var sidecars: [Sidecar] = []
         if let directory = base.directory {
             sidecars = try mergeSidecars(
@@ -73,17 +62,18 @@ extension RewritePlan {
         }
         var plan = RewritePlan(
             operation: "merge", binding: binding, files: files, sidecars: sidecars, isSingleFile: isSingleFile,
-            options: optionsObject(binding, settings), warnings: warnings, id: "")
+            options: optionsObject(binding, settings), warnings: warnings, configChanges: binding.configChanges, id: "")
         plan.id = try plan.identity()
         return plan
     }
 
-    private static func convert(
-        _ outputs: inout [Binding.Output], to dtype: DType, all: Bool, base: Checkpoint
+    /// Sets the dtype of the outputs that are to change it.
+    static func convert(
+        _ outputs: inout [Binding.Output], to dtype: DType, all: Bool, base: Checkpoint, operation: String = "merge"
     ) throws {
         guard dtype.isMergeable else {
             throw PeftfileError(
-                .usage, "--dtype \(dtype.rawValue): a merge writes F64, F32, F16 or BF16", rule: "OutputDType")
+                .usage, "--dtype \(dtype.rawValue): a \(operation) writes F64, F32, F16 or BF16", rule: "OutputDType")
         }
         // Tensors in another floating-point dtype than most of the base were kept there on purpose (routers, norms).
         let main = base.mainDType
@@ -95,7 +85,7 @@ extension RewritePlan {
     }
 
     /// The config's own dtype, and those of its parts (`text_config`, `vision_config`) that say the same.
-    private static func dtypeChanges(_ config: JSONObject?, to dtype: DType) -> [Binding.ConfigChange] {
+    static func dtypeChanges(_ config: JSONObject?, to dtype: DType) -> [Binding.ConfigChange] {
         guard let config else { return [] }
         var changes: [Binding.ConfigChange] = []
         for key: ExactString in ["dtype", "torch_dtype"] {
@@ -109,7 +99,8 @@ extension RewritePlan {
         return changes
     }
 
-    private struct ShardOutputs {
+    /// The tensors of one output file, counted in the outputs.
+    struct ShardOutputs {
         var name: String
         var metadata: [(key: ExactString, value: String)]?
         var outputs: [Int]
@@ -135,7 +126,7 @@ extension RewritePlan {
         return result
     }
 
-    private static func optionsObject(_ binding: Binding, _ settings: MergeSettings) -> JSONObject {
+    static func optionsObject(_ binding: Binding, _ settings: MergeSettings) -> JSONObject {
         var options = JSONObject()
         options["rounding"] = .string("exact")
         options["tie"] = .string(binding.options.tie.rawValue)
@@ -152,12 +143,13 @@ extension RewritePlan {
         options["component"] = binding.options.component.map { .string($0) } ?? .null
         options["enable_lora"] = .array(binding.options.enableLoRA.map { .bool($0) })
         options["expert_order"] = binding.options.expertOrder.map { .string($0.rawValue) } ?? .null
+        options["square_orientation"] = binding.options.squareOrientation.map { .string($0.rawValue) } ?? .null
         options["base_values"] = binding.options.baseValues.json
         return options
     }
 
     /// 16 hex digits of the SHA-256 over what decides the output: the inputs' headers and sizes, configs and options.
-    private func identity() throws -> String {
+    func identity() throws -> String {
         var hash = SHA256()
         func add(_ text: String) { hash.update(Array((text + "\n").utf8)) }
         add(operation)
@@ -170,6 +162,20 @@ extension RewritePlan {
         for adapter in binding.adapters { add(adapter.config.map { JSONValue.object($0.json).serialized() } ?? "") }
         for file in files { add("\(file.name) \(file.byteCount)") }
         return String(SHA256.hex(hash.finalize()).prefix(16))
+    }
+}
+
+extension RewritePlan.File {
+    /// Lays a file out.
+    init(_ shard: RewritePlan.ShardOutputs, of outputs: [Binding.Output]) throws {
+        let tensors = shard.outputs.map { outputs[$0] }
+        let layout = try SafetensorsLayout(
+            metadata: shard.metadata,
+            tensors: tensors.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) })
+        self.init(
+            name: shard.name, header: layout.headerBytes,
+            tensors: zip(tensors, layout.tensors).map { .init(recipe: $0.recipe, info: $1, isAdded: $0.isAdded) },
+            byteCount: layout.totalBytes)
     }
 }
 

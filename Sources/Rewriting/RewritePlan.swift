@@ -49,7 +49,7 @@ public struct RewritePlan: Sendable {
         public var byteCount: UInt64
     }
 
-    /// What the plan does: `merge`.
+    /// What the plan does: `merge` or `convert`.
     public var operation: String
     /// Which update goes where.
     public var binding: Binding
@@ -63,6 +63,10 @@ public struct RewritePlan: Sendable {
     public var options: JSONObject
     /// What a reader should know before it is carried out.
     public var warnings: [String]
+    /// Keys of config.json that change, for the receipt.
+    public var configChanges: [Binding.ConfigChange] = []
+    /// Tensors of the input that are not written because they are another one under a second name, with that other.
+    public var dropped: [(tensor: ExactString, kept: ExactString)] = []
     /// The same inputs and options give the same 16 hex digits.
     public var id: String
 

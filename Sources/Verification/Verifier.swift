@@ -26,6 +26,7 @@ public struct Verifier: Sendable {
     /// - Parameters:
     ///   - binding: the adapters held against the base, with the options of the merge that is judged.
     ///   - result: the checkpoint to be judged.
+    ///   - leavingOut: tensors of the base that the result is not to have: second names of others.
     ///   - dtype: the dtype that the merge converted to; nil where each tensor kept its own.
     ///   - convertsAllDTypes: whether that reached tensors in another floating-point dtype than most of the base.
     ///   - maxULP: how many steps of its dtype an element may be off beside what is exact; nil for none. Copied tensors
@@ -36,12 +37,12 @@ public struct Verifier: Sendable {
     ///     update take part.
     ///   - progress: called with the bytes of the result that have just been compared, from any thread.
     public init(
-        binding: Binding, result: Checkpoint, dtype: DType? = nil, convertsAllDTypes: Bool = false,
+        binding: Binding, result: Checkpoint, leavingOut: [ExactString] = [], dtype: DType? = nil, convertsAllDTypes: Bool = false,
         maxULP: UInt64? = nil, jobs: Int = Machine.availableCores, probes: Int = 4,
         progress: (@Sendable (UInt64) -> Void)? = nil
     ) {
         self.init(
-            recipes: binding.outputs.map(\.recipe), base: binding.base, adapters: binding.adapters,
+            recipes: binding.outputs.map(\.recipe).filter { !leavingOut.contains($0.name) }, base: binding.base, adapters: binding.adapters,
             configChanges: binding.configChanges + binding.quantisationChanges(dtype: dtype), configRemovals: binding.configRemovals,
             result: result, dtype: dtype, convertsAllDTypes: convertsAllDTypes,
             maxULP: maxULP, jobs: jobs, probes: probes, progress: progress)

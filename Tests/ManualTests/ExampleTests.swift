@@ -29,7 +29,8 @@ import Testing
         ],
         "peftfile-convert": [
             "adapter": lora + "adapter", "lora.safetensors": "dialects/kohya-lora/adapter", "unet": "dialects/kohya-lora/base",
-            "checkpoint-500": lora + "adapter",
+            "checkpoint-500": lora + "adapter", "model": lora + "base", "model-gptq": "quantised/gptq-4bit-g128/base",
+            "pytorch_model.bin": "containers/torch/files/benign_module_state_dict.bin",
         ],
     ]
     static let lora = "merge/lora-sharded-bf16/"

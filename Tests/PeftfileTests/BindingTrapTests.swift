@@ -18,6 +18,16 @@ import Testing
                 config: #""fan_in_fan_out": true"#)
             guard biases else {
                 #expect(model.refusal() == "SquareOrientation")
+                // The option that the refusal names settles it, either way.
+                for orientation in [BindingOptions.Orientation.inOut, .outIn] {
+                    var options = BindingOptions()
+                    options.squareOrientation = orientation
+                    let update = Plain.product(SmallTensor.numbers(8, seed: 6), SmallTensor.numbers(8, seed: 5), 4, 2, 4)
+                    let own = orientation == .inOut ? Plain.transposed(update, 4, 4) : update
+                    #expect(
+                        try model.merged(options: options, as: orientation.rawValue).numbers("h.0.attn.c_proj.weight")
+                            == Plain.sum(SmallTensor.numbers(16, seed: 1), own, scale: 3))
+                }
                 continue
             }
             let update = Plain.product(SmallTensor.numbers(8, seed: 6), SmallTensor.numbers(8, seed: 5), 4, 2, 4)

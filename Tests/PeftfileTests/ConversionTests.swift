@@ -55,6 +55,51 @@ import Testing
         try expectSame(merge.adapter, directory.path("peft"))
     }
 
+    /// LoHa and LoKr keep every factor's bytes, their scales, and the form that PEFT makes from its config.
+    @Test(arguments: [
+        "loha-linear", "loha-linear-bf16", "loha-conv2d-cp", "lokr-both", "lokr-conv2d", "lokr-conv2d-cp", "lokr-default",
+        "lokr-default-bf16", "lokr-factor2",
+    ]) func productsThroughLyCORISAndBackAreExact(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        let (there, back) = (directory.path("lycoris.safetensors"), directory.path("peft"))
+        _ = try convert(merge.adapter, to: .kohya, as: there)
+        _ = try convert(there, to: .peft, base: merge.base, as: back)
+        let (before, after) = (try Adapter(path: merge.adapter), try Adapter(path: back))
+        #expect(before.checkpoint.tensors.count == after.checkpoint.tensors.count)
+        for tensor in before.checkpoint.tensors {
+            let own = try #require(after.checkpoint[tensor.name], "\(tensor.name)")
+            #expect(own.dtype == tensor.dtype && own.shape == tensor.shape)
+            #expect(try after.checkpoint.read(own) == before.checkpoint.read(tensor), "\(tensor.name)")
+        }
+        let keys: [ExactString] = ["peft_type", "use_effective_conv2d", "decompose_both", "decompose_factor"]
+        for key in keys { #expect(before.config?[key] == after.config?[key], "\(key)") }
+        // The update is the same in all three, by the bytes of the merge that the fixture expects.
+        let expected = try merged(merge.binding(), directory.path("m0"))
+        for (number, path) in [there, back].enumerated() {
+            let binding = try Binding(base: .open(merge.base), adapters: [Adapter(path: path)])
+            let result = try merged(binding, directory.path("m\(number + 1)"))
+            for tensor in expected.tensors {
+                #expect(try result.read(#require(result[tensor.name])) == expected.read(tensor), "\(path) \(tensor.name)")
+            }
+        }
+    }
+
+    private func merged(_ binding: Binding, _ target: String) throws -> Checkpoint {
+        _ = try PlanExecutor(plan: .merge(binding), target: target).run()
+        return try Checkpoint.open(target)
+    }
+
+    /// PEFT and LyCORIS split a side alike; the examples are those of PEFT's own documentation, and one where the factor divides.
+    @Test func sidesAreSplitAsPEFTSplitsThem() {
+        let known: [(Int, Int, Int, Int)] = [
+            (256, -1, 16, 16), (128, -1, 8, 16), (127, -1, 1, 127), (128, 4, 4, 32), (12, 8, 3, 4), (6, 6, 6, 1), (10, 3, 2, 5),
+        ]
+        for (side, factor, m, n) in known {
+            #expect(PEFTFactorForm.factorization(side, factor) == (m, n), "\(side), \(factor)")
+        }
+    }
+
     /// Same tensors, and by `diff` the same updates: each scale, and each product of factors.
     private func expectSame(_ first: String, _ second: String) throws {
         let diff = try Tool.run(["diff", first, second, "--json"])
@@ -66,7 +111,9 @@ import Testing
         #expect(!a.isEmpty)
     }
 
-    @Test(arguments: ["kohya-lora", "kohya-lora-f16", "kohya-lora-noalpha", "diffusers-lora", "diffusers-lora-old", "mlx-lora", "mlx-dora"])
+    @Test(arguments: ["kohya-lora", "kohya-lora-f16", "kohya-lora-noalpha", "diffusers-lora", "diffusers-lora-old", "mlx-lora", "mlx-dora", "mlx-lora-npz",
+        "lycoris-loha", "lycoris-loha-cp", "lycoris-lokr", "lycoris-lokr-cp", "lycoris-lokr-full",
+    ])
     func intoPEFTAndMergedIsTheMerge(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let base = Fixtures.path("dialects/\(name)/base")

@@ -24,7 +24,7 @@ import Testing
     ]
 
     /// Writes the tensors of a safetensors file as a torch file.
-    private static func convert(_ path: String, to output: String, _ form: Form) throws {
+    static func convert(_ path: String, to output: String, _ form: Form) throws {
         let source = try Checkpoint.open(path)
         var views: [TorchBuilder.View] = []
         var storages: [(key: String, bytes: [UInt8])] = []
@@ -64,7 +64,7 @@ import Testing
     }
 
     /// A copy of a case's base and adapter with torch files in the place of safetensors.
-    private static func torchCopy(of merge: MergeCase, _ form: Form, in directory: TemporaryDirectory) throws -> (String, String) {
+    static func torchCopy(of merge: MergeCase, _ form: Form, in directory: TemporaryDirectory) throws -> (String, String) {
         let (base, adapter) = (directory.path("base"), directory.path("adapter"))
         for (source, target) in [(merge.base, base), (merge.adapter, adapter)] {
             try FileSystem.makeDirectory(target)

@@ -7,7 +7,7 @@ import Tensors
 /// to be built of Conv1D; matrices of the same name that are not square, in the adapter's requests; their biases in the
 /// base, which are as long as the output; all of the adapter's matrices that are not square, where they agree. The
 /// config's `fan_in_fan_out` is no witness, since PEFT rewrites it for each layer in turn (`dispatch_default`), but
-/// where it is set and nothing else tells, the answer is open and the adapter refused.
+/// where it is set and nothing else tells, the answer is open and the adapter refused until the caller says which.
 struct MatrixOrientation {
     /// Model types built of transformers' Conv1D (`pytorch_utils.Conv1D`), whose weight is (in, out), and the modules
     /// that are such. Their heads and embeddings are ordinary.
@@ -18,12 +18,17 @@ struct MatrixOrientation {
 
     private let isConv1DArchitecture: Bool
     private let fanInFanOut: Bool
+    private let squareIsTransposed: Bool?
     /// What the matrices that are not square say, by the last name of their module.
     private var votes: [String: Set<Bool>] = [:]
     /// What the biases of the base's Conv1D-like modules say.
     private let baseVote: Bool?
 
-    init(_ found: [(request: ParameterRequest, found: FoundParameter)], base: BaseDirectory, modelTypes: [String], fanInFanOut: Bool) {
+    init(
+        _ found: [(request: ParameterRequest, found: FoundParameter)], base: BaseDirectory, modelTypes: [String],
+        fanInFanOut: Bool, squareIsTransposed: Bool? = nil
+    ) {
+        self.squareIsTransposed = squareIsTransposed
         isConv1DArchitecture = !Self.conv1DModelTypes.isDisjoint(with: modelTypes)
         self.fanInFanOut = fanInFanOut
         for (request, located) in found {
@@ -51,12 +56,13 @@ struct MatrixOrientation {
         if isNamedLikeConv1D, let baseVote { return baseVote }
         let all = votes.values.reduce(into: Set<Bool>()) { $0.formUnion($1) }
         if all.count == 1, let vote = all.first { return vote }
+        if let squareIsTransposed { return squareIsTransposed }
         guard !fanInFanOut else {
             throw PeftfileError(
                 .refused,
                 "module \"\(request.module)\" is square, the adapter says fan_in_fan_out, and nothing tells whether the base "
                     + "holds it as (in, out)", rule: "SquareOrientation",
-                help: "put the base's config.json beside its weights, or correct fan_in_fan_out in adapter_config.json")
+                help: "put the base's config.json beside its weights, or say how it holds them: --square-orientation in-out (or out-in)")
         }
         return false
     }

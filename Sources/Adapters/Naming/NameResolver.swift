@@ -12,15 +12,19 @@ public struct NameResolver: Sendable {
     private let peftVersion: String?
     private let targetParameters: [String]
     private let fanInFanOut: Bool
+    private let squareIsTransposed: Bool?
 
     /// - Parameters:
     ///   - peftVersion: `peft_version` of adapter_config.json; it decides the orientation of square stacked experts.
     ///   - targetParameters: `target_parameters` of adapter_config.json, empty where absent.
     ///   - fanInFanOut: `fan_in_fan_out` of adapter_config.json.
+    ///   - squareIsTransposed: whether square matrices are (in, out) where nothing tells; nil where the caller does not know.
     public init(
-        base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false
+        base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
+        squareIsTransposed: Bool? = nil
     ) {
         self.fanInFanOut = fanInFanOut
+        self.squareIsTransposed = squareIsTransposed
         locator = ParameterLocator(base: base)
         basePrefixes = BasePrefixes.prefixes(for: base.modelTypes)
         self.peftVersion = peftVersion
@@ -120,7 +124,8 @@ public struct NameResolver: Sendable {
     /// Adds orientation and multiplicity to what was found.
     private func resolution(_ placed: PlacedSubjects, form: PrefixForm) throws(PeftfileError) -> NameResolution {
         let matrices = MatrixOrientation(
-            placed.found, base: locator.base, modelTypes: locator.modelTypes, fanInFanOut: fanInFanOut)
+            placed.found, base: locator.base, modelTypes: locator.modelTypes, fanInFanOut: fanInFanOut,
+            squareIsTransposed: squareIsTransposed)
         let orientations = StackOrientations(
             placed.found, peftVersion: peftVersion, modelTypes: locator.modelTypes)
         var places: [ParameterRequest: ParameterPlace] = [:]

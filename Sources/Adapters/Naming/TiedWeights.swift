@@ -1,4 +1,4 @@
-import ByteAccess
+public import ByteAccess
 
 /// Parameters that a model reads from one and the same memory, so that files store them once.
 struct TieRow: Sendable {
@@ -17,7 +17,7 @@ struct TieRow: Sendable {
 }
 
 /// Which names are absent because the model ties them (`_tied_weights_keys` of the modeling files).
-enum TiedWeights {
+public enum TiedWeights {
     private static let bart: Set<String> = [
         "bart", "mbart", "plbart", "m2m_100", "marian", "pegasus", "pegasus_x", "blenderbot", "blenderbot_small", "led",
         "bigbird_pegasus", "nllb_moe", "mvp",
@@ -90,5 +90,26 @@ enum TiedWeights {
         ]
         return base.architectures.isEmpty
             || base.architectures.contains { name in heads.contains { name.utf8Contains($0) } }
+    }
+}
+
+extension TiedWeights {
+    /// The name under which files store a parameter that has these names: the one that loaders tie the others to, else the
+    /// first by the alphabet, as safetensors' writer has it.
+    public static func storedName(among names: [ExactString]) -> ExactString {
+        let sorted = names.sorted()
+        for (suffix, rows) in [(".weight", weights), (".bias", biases)] {
+            for row in rows {
+                // A wrapper may stand before all of them.
+                for name in sorted {
+                    let text = name.text
+                    guard let first = row.members.first, text == first + suffix || text.hasSuffix("." + first + suffix) else { continue }
+                    let prefix = text.dropLast((first + suffix).utf8.count)
+                    let partners = row.members.dropFirst().map { ExactString(prefix + $0 + suffix) }
+                    if sorted.contains(where: partners.contains) { return name }
+                }
+            }
+        }
+        return sorted.first ?? names[0]
     }
 }

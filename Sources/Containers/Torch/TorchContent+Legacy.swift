@@ -31,7 +31,7 @@ extension TorchContent {
         let (keys, list) = try pickles.next()
         guard case .list(let place) = list else { throw broken("the storages' keys are no list") }
 
-        var found = [TorchStorage?](repeating: nil, count: machine.storages.count)
+        var found = [Storage?](repeating: nil, count: machine.storages.count)
         var offset = UInt64(pickles.position)
         for key in keys.nodes[Int(place)] {
             guard let text = keys.string(key), let number = machine.storageOf[ExactString(text)],
@@ -47,7 +47,7 @@ extension TorchContent {
             guard storage.byteCount <= reader.size - offset else {
                 throw broken("the file ends before its storages do", at: offset)
             }
-            found[Int(number)] = TorchStorage(offset..<(offset + storage.byteCount), in: reader)
+            found[Int(number)] = Storage(offset..<(offset + storage.byteCount), in: reader)
             offset += storage.byteCount
         }
         guard offset == reader.size else { throw broken("bytes follow the last storage", at: offset) }

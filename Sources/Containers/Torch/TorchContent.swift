@@ -5,7 +5,7 @@ struct TorchContent {
     let machine: PickleMachine
     let root: PickleValue
     /// In the order of `machine.storages`.
-    let storages: [TorchStorage]
+    let storages: [Storage]
     let isLittleEndian: Bool
     let directory: [Range<UInt64>]
 
@@ -58,7 +58,7 @@ extension TorchContent {
         guard machine.position == bytes.count else {
             throw machine.broken(.pickleEnd, "\(bytes.count - machine.position) bytes follow the pickle's STOP")
         }
-        var storages: [TorchStorage] = []
+        var storages: [Storage] = []
         for storage in machine.storages {
             let name = ExactString(root + "data/" + storage.key.text)
             guard let entry = archive[name] else {
@@ -69,7 +69,7 @@ extension TorchContent {
                     "the record \"\(name.text.printable)\" has \(entry.size) bytes, and its storage \(storage.byteCount)",
                     .storage)
             }
-            storages.append(try TorchStorage(entry, in: reader))
+            storages.append(try Storage(entry, in: reader))
         }
         self.machine = machine
         self.root = value

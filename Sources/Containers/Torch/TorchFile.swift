@@ -12,8 +12,7 @@ public struct TorchFile: TensorFile {
     public var metadata: [(key: ExactString, value: String)]? { nil }
     public let tensors: [TensorInfo]
     private let topLevelKeys: [ExactString]
-    let views: [TorchView]
-    let isLittleEndian: Bool
+    let views: [StridedView]
     /// The parts of the file that say which tensors there are.
     let directory: [Range<UInt64>]
     private let names: NameIndex
@@ -36,7 +35,7 @@ public struct TorchFile: TensorFile {
     private init(_ content: TorchContent, _ reader: FileReader) throws {
         let names = try TorchNames(content.root, in: content.machine)
         var infos: [TensorInfo] = []
-        var views: [TorchView] = []
+        var views: [StridedView] = []
         infos.reserveCapacity(names.tensors.count)
         views.reserveCapacity(names.tensors.count)
         var total = 0
@@ -44,8 +43,9 @@ public struct TorchFile: TensorFile {
             let tensor = content.machine.tensors[place]
             let storage = content.storages[tensor.storage]
             let width = tensor.dtype.bits / 8
-            let view = TorchView(
-                storage: storage, width: width, offset: tensor.offset, shape: tensor.shape, strides: tensor.strides)
+            let view = StridedView(
+                storage: storage, dtype: tensor.dtype, begin: tensor.offset * UInt64(width), shape: tensor.shape,
+                strides: tensor.strides, isLittleEndian: content.isLittleEndian)
             // The pickle machine checked the product.
             let byteCount = (tensor.shape.elementCount ?? 0) * width
             let sum = total.addingReportingOverflow(byteCount)
@@ -55,21 +55,20 @@ public struct TorchFile: TensorFile {
                     tensor: name)
             }
             total = sum.partialValue
-            let begin = storage.isStored ? storage.begin + tensor.offset * UInt64(width) : storage.begin
+            let begin = storage.isStored ? storage.begin + view.begin : storage.begin
             infos.append(
                 TensorInfo(
                     name: name, dtype: tensor.dtype, shape: tensor.shape, begin: begin, end: begin + UInt64(byteCount),
-                    isContiguous: storage.isStored && view.isContiguous && (content.isLittleEndian || width == 1)))
+                    isContiguous: view.isVerbatim))
             views.append(view)
         }
         self.init(
-            reader, tensors: infos, views: views, topLevelKeys: names.topLevelKeys,
-            isLittleEndian: content.isLittleEndian, directory: content.directory)
+            reader, tensors: infos, views: views, topLevelKeys: names.topLevelKeys, directory: content.directory)
     }
 
     private init(
-        _ reader: FileReader, tensors: [TensorInfo], views: [TorchView], topLevelKeys: [ExactString],
-        isLittleEndian: Bool, directory: [Range<UInt64>]
+        _ reader: FileReader, tensors: [TensorInfo], views: [StridedView], topLevelKeys: [ExactString],
+        directory: [Range<UInt64>]
     ) {
         var index = NameIndex(count: tensors.count)
         for position in tensors.indices { _ = index.insert(position, name: { tensors[$0].name }) }
@@ -78,7 +77,6 @@ public struct TorchFile: TensorFile {
         self.views = views
         self.topLevelKeys = topLevelKeys
         self.names = index
-        self.isLittleEndian = isLittleEndian
         self.directory = directory
     }
 
@@ -100,14 +98,13 @@ public struct TorchFile: TensorFile {
             return (
                 key,
                 TorchFile(
-                    reader, tensors: infos, views: positions.map { views[$0] }, topLevelKeys: [],
-                    isLittleEndian: isLittleEndian, directory: directory)
+                    reader, tensors: infos, views: positions.map { views[$0] }, topLevelKeys: [], directory: directory)
             )
         }
         return nil
     }
 
-    private func view(of tensor: TensorInfo) throws -> TorchView {
+    private func view(of tensor: TensorInfo) throws -> StridedView {
         guard let position = names.find(tensor.name, name: { tensors[$0].name }) else {
             throw PeftfileError(.io, "is not in the file", file: path, tensor: tensor.name)
         }
@@ -132,32 +129,7 @@ public struct TorchFile: TensorFile {
         try check(tensor, at: offset, count: buffer.count)
         guard buffer.count > 0 else { return }
         try validate(tensor)
-        let view = try view(of: tensor)
-        let width = view.width
-        // Whole elements around what is asked for.
-        let first = Int(offset) / width
-        let last = (Int(offset) + buffer.count + width - 1) / width
-        guard Int(offset) % width != 0 || buffer.count % width != 0 else {
-            try view.read(elements: first, into: buffer)
-            if !isLittleEndian { swapBytes(buffer, tensor.dtype) }
-            return
-        }
-        var whole = [UInt8](repeating: 0, count: (last - first) * width)
-        try whole.withUnsafeMutableBytes { whole in
-            try view.read(elements: first, into: whole)
-            if !isLittleEndian { swapBytes(whole, tensor.dtype) }
-            let skipped = Int(offset) - first * width
-            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: whole[skipped..<(skipped + buffer.count)]))
-        }
-    }
-
-    /// Turns big-endian elements round; a complex number has two.
-    private func swapBytes(_ buffer: UnsafeMutableRawBufferPointer, _ dtype: DType) {
-        let width = dtype == .c64 ? 4 : dtype.bits / 8
-        guard width > 1 else { return }
-        for start in stride(from: 0, to: buffer.count - buffer.count % width, by: width) {
-            buffer[start..<(start + width)].reverse()
-        }
+        try view(of: tensor).read(at: offset, into: buffer)
     }
 
     /// The SHA-256 of the pickle and of the zip's directory, which has the CRC of every record.

@@ -85,7 +85,7 @@ struct ZipArchive: Sendable {
             throw ZipRule.crc.broken(
                 "the CRC-32 of \"\(entry.name.text.printable)\" is \(hex(crc)), and \(hex(entry.crc)) is recorded",
                 file: file, offset: entry.begin,
-                help: "the file is damaged, or was saved without CRCs (torch.serialization.set_crc32_options(False))")
+                help: "the file is damaged, or torch saved it without CRCs (torch.serialization.set_crc32_options(False))")
         }
     }
 

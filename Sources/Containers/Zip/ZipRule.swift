@@ -1,7 +1,7 @@
 import ByteAccess
 
 /// The rules that a zip archive is held to before anything in it is believed. The raw value is the `rule` of the error,
-/// and the heading of the rule in `Formats/torch.md`.
+/// and the name of the rule in `Formats/torch.md`.
 ///
 /// They are stricter than the readers of zip: where two readers could see two archives in one file, it is refused.
 public enum ZipRule: String, Sendable, Hashable, CaseIterable {

@@ -46,11 +46,13 @@ struct PlanPage {
     let jobs: Int
 
     var text: String {
-        var result = "plan \(plan.id): merge \(Text.counted(plan.binding.adapters.count, "adapter")) into \(plan.binding.base.path.printable)\n"
+        let what = plan.operation == "convert"
+            ? "convert" : "\(plan.operation) \(Text.counted(plan.binding.adapters.count, "adapter")) into"
+        var result = "plan \(plan.id): \(what) \(plan.binding.base.path.printable)\n"
         result += "  reads    \(Text.bytes(plan.bytesRead))\n"
         result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
         result += "  memory   at most about \(Text.bytes(plan.peakMemory(jobs: jobs)))\n"
-        for change in plan.binding.configChanges {
+        for change in plan.configChanges {
             result += "  config   \(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())\n"
         }
         for file in plan.files {

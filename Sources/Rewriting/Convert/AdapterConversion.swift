@@ -71,6 +71,16 @@ public struct AdapterConversion: Sendable {
         var options = BindingOptions()
         // Of a file with components one is taken; a file without gets one.
         if adapter.dialectName != nil { options.component = component }
+        if target == .peft || target == .kohya,
+            let products = try PortableProducts(adapter, base: base, options: options, toPEFT: target == .peft)
+        {
+            self.adapter = products.adapter
+            (notes, leftOut) = (products.notes, products.leftOut)
+            try target == .peft ? writePEFT(products) : writeLycoris(products, component: component ?? "lora_unet")
+            outputs.sort { $0.name < $1.name }
+            try requireDistinctNames()
+            return
+        }
         let portable = try PortableAdapter(adapter, base: base, options: options)
         self.adapter = portable.adapter
         notes = portable.notes
@@ -118,7 +128,7 @@ public struct AdapterConversion: Sendable {
 
     typealias Module = PortableAdapter.Module
 
-    private mutating func add(_ name: String, _ info: TensorInfo, shape: Shape? = nil, transposed: Bool = false) {
+    mutating func add(_ name: String, _ info: TensorInfo, shape: Shape? = nil, transposed: Bool = false) {
         let shape = shape ?? (transposed ? Array(info.shape.reversed()) : info.shape)
         outputs.append(
             Output(name: ExactString(name), dtype: info.dtype, shape: shape, source: .tensor(info.name, transposed: transposed)))
@@ -126,16 +136,19 @@ public struct AdapterConversion: Sendable {
 
     /// The alpha whose quotient by the rank is the scale, to the last bit.
     static func alpha(for module: Module) throws -> Double {
-        let rank = Double(module.rank)
-        let near = module.scale * rank
-        for alpha in [near, module.alpha, near.nextUp, near.nextDown] where alpha / rank == module.scale { return alpha }
+        try alpha(scale: module.scale, rank: module.rank, near: module.alpha, tensor: module.a.name)
+    }
+
+    static func alpha(scale: Double, rank: Int, near known: Double? = nil, tensor: ExactString?) throws -> Double {
+        let near = scale * Double(rank)
+        for alpha in [near, known ?? near, near.nextUp, near.nextDown] where alpha / Double(rank) == scale { return alpha }
         throw PeftfileError(
-            .refused, "scale \(module.scale) of \"\(module.path)\" is no quotient of a number by its rank \(module.rank)",
-            tensor: module.a.name, rule: "NotConvertible")
+            .refused, "is of a module whose scale \(scale) is no quotient of a number by its rank \(rank)", tensor: tensor,
+            rule: "NotConvertible")
     }
 
     /// A whole number without a fraction, as trainers write it.
-    private static func number(_ value: Double) -> JSONNumber { Int(exactly: value).map { JSONNumber($0) } ?? JSONNumber(value) }
+    static func number(_ value: Double) -> JSONNumber { Int(exactly: value).map { JSONNumber($0) } ?? JSONNumber(value) }
 
     private static func mostCommon<Value: Hashable & Comparable>(_ values: [Value]) -> Value? {
         let counts = Dictionary(values.map { ($0, 1) }, uniquingKeysWith: +)
@@ -150,16 +163,8 @@ public struct AdapterConversion: Sendable {
                 .refused, "some modules have a magnitude and others have none, and use_dora holds for all",
                 file: adapter.path, rule: "NotConvertible")
         }
-        let alphas = try modules.map { try AdapterConversion.alpha(for: $0) }
-        let rank = AdapterConversion.mostCommon(modules.map(\.rank)) ?? 1
-        let alpha = AdapterConversion.mostCommon(alphas) ?? 1
-        var (ranks, alphaPattern) = (JSONObject(), JSONObject())
-        for (module, own) in zip(modules, alphas) {
-            // `^` holds the entry to the whole path: without it `a.b` is also the end of `c.a.b`.
-            let key = ExactString("^" + module.path.text.split(separator: ".", omittingEmptySubsequences: false).joined(separator: "\\."))
-            if module.rank != rank { ranks[key] = .number(JSONNumber(module.rank)) }
-            if own != alpha { alphaPattern[key] = .number(AdapterConversion.number(own)) }
-        }
+        let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
+            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
         return [
             "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
             "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
@@ -169,6 +174,22 @@ public struct AdapterConversion: Sendable {
             "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": false, "init_lora_weights": true,
             "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
         ]
+    }
+
+    /// The commonest rank and alpha, and what differs from them by the whole path.
+    static func patterns(
+        _ modules: [(path: ExactString, rank: Int, alpha: Double)]
+    ) -> (rank: Int, alpha: Double, ranks: JSONObject, alphas: JSONObject) {
+        let rank = mostCommon(modules.map(\.rank)) ?? 1
+        let alpha = mostCommon(modules.map(\.alpha)) ?? 1
+        var (ranks, alphas) = (JSONObject(), JSONObject())
+        for module in modules {
+            // `^` holds the entry to the whole path: without it `a.b` is also the end of `c.a.b`.
+            let key = ExactString("^" + module.path.text.split(separator: ".", omittingEmptySubsequences: false).joined(separator: "\\."))
+            if module.rank != rank { ranks[key] = .number(JSONNumber(module.rank)) }
+            if module.alpha != alpha { alphas[key] = .number(number(module.alpha)) }
+        }
+        return (rank, alpha, ranks, alphas)
     }
 
     private mutating func writePEFT(_ modules: [Module]) throws {
@@ -196,10 +217,7 @@ public struct AdapterConversion: Sendable {
             let path = component + "_" + String(module.path.text.map { $0 == "." ? "_" : $0 })
             add("\(path).lora_down.weight", module.a)
             add("\(path).lora_up.weight", module.b)
-            let alpha = try AdapterConversion.alpha(for: module)
-            let isSmall = Double(Float(alpha)) == alpha
-            outputs.append(
-                Output(name: ExactString("\(path).alpha"), dtype: isSmall ? .f32 : .f64, shape: [], source: .number(alpha)))
+            addAlpha(try AdapterConversion.alpha(for: module), path)
             if let magnitude = module.magnitude {
                 let shape = [magnitude.elementCount] + module.a.shape.dropFirst().map { _ in 1 }
                 add("\(path).dora_scale", magnitude, shape: shape)
@@ -208,6 +226,13 @@ public struct AdapterConversion: Sendable {
         if modules.contains(where: { $0.magnitude != nil }) {
             notes.append("LyCORIS adds 2^-23 to the norm of a weight decomposition, PEFT and MLX add nothing")
         }
+    }
+
+    /// The `alpha` of a module, in F32 where that holds it.
+    mutating func addAlpha(_ alpha: Double, _ path: String) {
+        let isSmall = Double(Float(alpha)) == alpha
+        outputs.append(
+            Output(name: ExactString("\(path).alpha"), dtype: isSmall ? .f32 : .f64, shape: [], source: .number(alpha)))
     }
 
     private mutating func writeDiffusers(_ modules: [Module], component: String) throws {

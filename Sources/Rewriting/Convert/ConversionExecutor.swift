@@ -25,24 +25,21 @@ public struct ConversionExecutor: Sendable {
     /// - Throws: any failure; the target is then as it was.
     public func run() throws -> [String] {
         let output = OutputTarget(path: target, replacing: replacing)
-        try output.checkDirectory()
+        let isSingleFile = ConvertOutput.isSingleFile(target)
+        if isSingleFile { try checkFile() } else { try output.checkDirectory() }
         try output.checkParent()
         try output.refuseInputs([conversion.adapter.path], of: "convert")
         let layout = try SafetensorsLayout(
             metadata: conversion.metadata,
             tensors: conversion.outputs.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
         try output.checkRoom(for: layout.totalBytes)
+        if isSingleFile {
+            try write(layout, to: target, replacing: replacing)
+            return [FileSystem.fileName(of: target)]
+        }
         let staged = try StagedDirectory(target: target, id: "convert")
         do {
-            let writer = try FileWriter(path: staged.path(of: conversion.fileName))
-            try writer.allocate(layout.totalBytes)
-            try writer.write(layout.headerBytes, at: 0)
-            let numbers = AdapterNumbers(adapters: [conversion.adapter])
-            for (tensor, info) in zip(conversion.outputs, layout.tensors) {
-                try Interruption.check()
-                try writer.write(bytes(of: tensor, numbers), at: info.begin)
-            }
-            try writer.commit(durable: true)
+            try write(layout, to: staged.path(of: conversion.fileName))
             var names = [conversion.fileName]
             if let config = conversion.config {
                 let bytes = Array((JSONValue.object(config).serialized(indent: 2) + "\n").utf8)
@@ -53,6 +50,37 @@ public struct ConversionExecutor: Sendable {
             return names
         } catch {
             staged.discard()
+            throw error
+        }
+    }
+
+    /// A dialect whose scale stands in the file can be one file; one with a config beside it cannot.
+    private func checkFile() throws {
+        guard conversion.config == nil else {
+            throw PeftfileError(
+                .refused, "\(conversion.target.rawValue)'s dialect has a config beside the weights, and the output is one file",
+                file: target, rule: "ConvertOutput", help: "name a directory: -o \(String(target.dropLast(12)).shellQuoted)")
+        }
+        guard !FileSystem.isDirectory(target), replacing || !FileSystem.exists(target) else {
+            throw PeftfileError(
+                .exists, "exists already", file: target,
+                help: "choose another output" + (FileSystem.isDirectory(target) ? "" : " or give --force"))
+        }
+    }
+
+    private func write(_ layout: SafetensorsLayout, to path: String, replacing: Bool = false) throws {
+        let writer = try FileWriter(path: path, replacing: replacing)
+        do {
+            try writer.allocate(layout.totalBytes)
+            try writer.write(layout.headerBytes, at: 0)
+            let numbers = AdapterNumbers(adapters: [conversion.adapter])
+            for (tensor, info) in zip(conversion.outputs, layout.tensors) {
+                try Interruption.check()
+                try writer.write(bytes(of: tensor, numbers), at: info.begin)
+            }
+            try writer.commit(durable: true)
+        } catch {
+            writer.discard()
             throw error
         }
     }

@@ -1,19 +1,23 @@
 import ByteAccess
 import Tensors
 
-/// Reads parts of a strided view of a storage as elements in C order.
+/// Reads parts of a strided view of a storage as elements in C order, little-endian.
 ///
 /// A part of the elements is cut into boxes (ranges of indices in every dimension); each box is walked in the order in
 /// which its elements stand in the storage, through a window of 64 KiB or one run of elements. So a storage is never
 /// held whole, and a transposed matrix costs one pass over the storage for each panel of rows that is read.
-struct TorchView: Sendable {
-    let storage: TorchStorage
-    /// Bytes of an element.
-    let width: Int
-    /// Of the view's first element, in elements.
-    let offset: UInt64
+struct StridedView: Sendable {
+    let storage: Storage
+    let dtype: DType
+    /// Where the view's first element begins in the storage, in bytes.
+    let begin: UInt64
     let shape: [Int]
+    /// In elements.
     let strides: [Int]
+    /// Whether the storage has elements as they are read.
+    let isLittleEndian: Bool
+    /// Bytes of an element.
+    private var width: Int { dtype.bits / 8 }
 
     private static let windowSize = 1 << 16
 
@@ -29,10 +33,32 @@ struct TorchView: Sendable {
         return true
     }
 
+    /// Whether the file has the elements as they are read, in one piece.
+    var isVerbatim: Bool { storage.isStored && isContiguous && (isLittleEndian || width == 1) }
+
+    /// Fills `buffer` with the elements' bytes from `offset` on, counted from the view's first.
+    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        guard buffer.count > 0 else { return }
+        // Whole elements around what is asked for.
+        let first = Int(offset) / width
+        let last = (Int(offset) + buffer.count + width - 1) / width
+        guard Int(offset) % width != 0 || buffer.count % width != 0 else {
+            try read(elements: first, into: buffer)
+            return
+        }
+        var whole = [UInt8](repeating: 0, count: (last - first) * width)
+        try whole.withUnsafeMutableBytes { whole in
+            try read(elements: first, into: whole)
+            let skipped = Int(offset) - first * width
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: whole[skipped..<(skipped + buffer.count)]))
+        }
+    }
+
     /// Fills `buffer` with the elements from `first` on; its length is a whole number of elements.
-    func read(elements first: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+    private func read(elements first: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+        defer { if !isLittleEndian { swapBytes(buffer) } }
         guard !isContiguous else {
-            try storage.read(at: (offset + UInt64(first)) * UInt64(width), into: buffer)
+            try storage.read(at: begin + UInt64(first) * UInt64(width), into: buffer)
             return
         }
         var window = Window(storage: storage)
@@ -78,7 +104,7 @@ struct TorchView: Sendable {
         var targets = [Int](repeating: 1, count: counts.count)
         for axis in counts.indices.dropLast().reversed() { targets[axis] = targets[axis + 1] * counts[axis + 1] }
         let axes = counts.indices.filter { counts[$0] > 1 }.sorted { (strides[$0], targets[$0]) > (strides[$1], targets[$1]) }
-        var source = offset
+        var source: UInt64 = 0
         for axis in lower.indices { source += UInt64(lower[axis]) * UInt64(strides[axis]) }
         // The innermost axis in one go where its elements are neighbours on both sides.
         let inner = axes.last.flatMap { strides[$0] == 1 && targets[$0] == 1 ? $0 : nil }
@@ -88,7 +114,7 @@ struct TorchView: Sendable {
         var target = 0
         while true {
             try window.copy(
-                at: source * UInt64(width), count: run * width,
+                at: begin + source * UInt64(width), count: run * width,
                 to: UnsafeMutableRawBufferPointer(rebasing: buffer[(target * width)..<((target + run) * width)]))
             var axis = outer.count - 1
             while axis >= 0 {
@@ -105,18 +131,27 @@ struct TorchView: Sendable {
         }
     }
 
+    /// Turns big-endian elements round; a complex number has two.
+    private func swapBytes(_ buffer: UnsafeMutableRawBufferPointer) {
+        let width = dtype == .c64 ? 4 : width
+        guard width > 1 else { return }
+        for start in stride(from: 0, to: buffer.count - buffer.count % width, by: width) {
+            buffer[start..<(start + width)].reverse()
+        }
+    }
+
     /// A few bytes of the storage, read ahead.
     private struct Window {
-        let storage: TorchStorage
+        let storage: Storage
         private var bytes: [UInt8] = []
         private var begin: UInt64 = 0
 
-        init(storage: TorchStorage) { self.storage = storage }
+        init(storage: Storage) { self.storage = storage }
 
         mutating func copy(at position: UInt64, count: Int, to target: UnsafeMutableRawBufferPointer) throws {
-            guard count < TorchView.windowSize else { return try storage.read(at: position, into: target) }
+            guard count < StridedView.windowSize else { return try storage.read(at: position, into: target) }
             if position < begin || position + UInt64(count) > begin + UInt64(bytes.count) {
-                let size = Int(min(UInt64(TorchView.windowSize), storage.byteCount - position))
+                let size = Int(min(UInt64(StridedView.windowSize), storage.byteCount - position))
                 if bytes.count != size { bytes = [UInt8](repeating: 0, count: size) }
                 begin = position
                 try bytes.withUnsafeMutableBytes { try storage.read(at: position, into: $0) }

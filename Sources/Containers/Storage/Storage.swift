@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A deflated record was checked whole when the file was opened. A stored record is read in place, and its CRC is checked
 /// once, in one pass over it, before any of its bytes are given out.
-final class TorchStorage: Sendable {
+final class Storage: Sendable {
     let byteCount: UInt64
     /// Where the bytes begin in the file, as they are or deflated.
     let begin: UInt64

@@ -1,0 +1,220 @@
+public import ByteAccess
+public import Checkpoints
+public import Tensors
+
+/// A LoHa or LoKr as PEFT and LyCORIS both hold it: the same factors under the same names, beside a scale. What differs is
+/// where the scale stands, and which shapes PEFT makes from its config: it creates the factors before it loads them.
+public struct PortableProducts: Sendable {
+    public struct Module: Sendable {
+        /// The in-memory path.
+        public var path: ExactString
+        /// The factors by name, `hada_w1_a` or `lokr_w1`, sorted.
+        public var factors: [(name: String, info: TensorInfo)]
+        /// The rank of the factors; where LoKr's are whole, one with which PEFT leaves them whole.
+        public var rank: Int
+        /// What the product is multiplied by.
+        public var scale: Double
+    }
+
+    /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
+    public let adapter: Adapter
+    public let modules: [Module]
+    /// PEFT's name of the method.
+    public let peftType: String
+    /// Keys of PEFT's config that decide the factors' shapes.
+    public let settings: JSONObject
+    public let notes: [String]
+    public let leftOut: [(tensor: ExactString, component: String)]
+
+    /// - Parameters:
+    ///   - base: the base whose names the modules get, and whose kernels tell convolutions.
+    ///   - toPEFT: whether PEFT is to hold it, or LyCORIS.
+    /// - Returns: nil where the adapter is of another method.
+    /// - Throws: `.refused` where the target cannot hold it.
+    public init?(_ adapter: Adapter, base: Checkpoint?, options: BindingOptions, toPEFT: Bool) throws {
+        let directory = try base.map { try BaseView(base: $0, adapters: []).directory }
+        let bound = try BoundAdapter(adapter, base: directory, baseConfig: base?.config, options: options)
+        guard bound.parts.count == 1, let part = bound.parts.first, let config = part.config,
+            let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
+        else { return nil }
+        if base == nil, bound.hasUnderscoredNames {
+            throw PeftfileError(
+                .refused, "its names have underscores for dots, and only the base can tell which is which",
+                file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
+        }
+        if part.dialect == nil { try config.requireKnownKeys(method.configKeys) }
+        let found = try MethodModule.collect(from: part, config: config, components: method.components)
+        let known = Set(found.flatMap { $0.known.map(\.name) })
+        if let left = part.keys.first(where: { !known.contains($0.stored) }) {
+            throw PortableProducts.refusal(part, left.stored, "is no factor of a \(method.name), and no other dialect has a place for it")
+        }
+        var modules: [Module] = []
+        for module in found {
+            let scale = try LycorisScale(module)
+            if let key = ["hada_w1_b", "lokr_w1_b", "lokr_w2_b"].first(where: module.has) {
+                try module.requireRank(module.side(key, 0), of: key)
+            }
+            modules.append(
+                Module(
+                    path: module.path, factors: try module.names.map { ($0, try module.tensor($0)) }, rank: scale.rank,
+                    scale: scale.value))
+        }
+        let form = PEFTFactorForm(base: base)
+        let settings: JSONObject
+        do {
+            settings = toPEFT ? try form.settings(&modules, isKronecker: method is LoKr) : try form.lycoris(&modules)
+        } catch let error as PeftfileError {
+            throw error.inFile(part.path)
+        }
+        self.settings = settings
+        self.adapter = bound.whole
+        self.modules = modules
+        peftType = method.peftTypes.first ?? ""
+        notes = bound.warnings
+        leftOut = bound.leftOut
+    }
+
+    private static func refusal(_ part: Adapter, _ tensor: ExactString, _ message: String) -> PeftfileError {
+        PeftfileError(
+            .refused, message, file: part.path, tensor: tensor, rule: "NotConvertible",
+            help: "merge it instead, or keep the dialect that it is in")
+    }
+}
+
+/// The shapes of factors that PEFT and LyCORIS make.
+///
+/// For LoKr both split each side of the weight in two, `factorization(side, decompose_factor)`, and keep a factor whole where
+/// the rank is no less than half its larger side; w1 is only taken apart with `decompose_both`. LyCORIS tells the form from the
+/// tensors, PEFT from its config. Source: `LoKrLayer.update_layer` and `factorization` in peft/tuners/lokr/layer.py,
+/// `LokrModule.__init__` and `make_module_from_state_dict` in lycoris/modules/lokr.py.
+public struct PEFTFactorForm {
+    let base: Checkpoint?
+
+    /// One LoKr in numbers: out = p·q, in = m·n.
+    private struct Kronecker {
+        var (p, q, m, n) = (0, 0, 0, 0)
+        var isFirstWhole = false
+        var isSecondWhole = false
+        var rank = 0
+    }
+
+    /// LyCORIS sets the scale of two whole factors to 1, and its cores of Conv1d have no fourth dimension.
+    func lycoris(_ modules: inout [PortableProducts.Module]) throws -> JSONObject {
+        for index in modules.indices {
+            let module = modules[index]
+            if let core = core(of: module), core.info.shape.count == 4, core.info.shape[3] == 1 {
+                throw unable(module, core.info, "may be a Conv1d's core, which LyCORIS holds with three dimensions")
+            }
+            guard let whole = module.factors.first(where: { $0.name == "lokr_w1" }), factor("lokr_w2", of: module) != nil else { continue }
+            guard module.scale == 1 else {
+                throw unable(
+                    module, whole.info, "is whole, as the other factor, with scale \(module.scale); LyCORIS takes 1 there, whatever alpha says")
+            }
+            modules[index].rank = 1
+        }
+        return [:]
+    }
+
+    /// The config with which PEFT makes just these factors.
+    func settings(_ modules: inout [PortableProducts.Module], isKronecker: Bool) throws -> JSONObject {
+        let cores = modules.compactMap { module in core(of: module).map { (module, $0.info) } }
+        if let (module, info) = cores.first(where: { $0.1.shape.count != 4 }) {
+            throw unable(module, info, "is a core of \(info.shape.count) dimensions, and PEFT's have four")
+        }
+        if !cores.isEmpty, let module = modules.first(where: { hasKernel($0) && core(of: $0) == nil && factor("lokr_w2", of: $0) == nil }) {
+            throw unable(
+                module, module.factors[0].info, "is of a convolution without a core, and other modules have one; PEFT's use_effective_conv2d holds for all")
+        }
+        var result: JSONObject = ["use_effective_conv2d": .bool(!cores.isEmpty)]
+        guard isKronecker else { return result }
+        let shapes = try modules.map(kronecker)
+        let decomposesBoth = shapes.contains { !$0.isFirstWhole }
+        for index in modules.indices where shapes[index].isFirstWhole && shapes[index].isSecondWhole {
+            // No rank is left in whole factors: one with which they stay whole.
+            let shape = shapes[index]
+            let side = max(shape.q, shape.n, decomposesBoth ? max(shape.p, shape.m) : 0)
+            modules[index].rank = max(1, (side + 1) / 2)
+        }
+        for (module, shape) in zip(modules, shapes) {
+            let isFirstWhole = !(decomposesBoth && 2 * module.rank < max(shape.p, shape.m))
+            let isSecondWhole = 2 * module.rank >= max(shape.q, shape.n)
+            guard isFirstWhole == shape.isFirstWhole, isSecondWhole == shape.isSecondWhole else {
+                throw unable(
+                    module, module.factors[0].info, "has a factor whole, or taken apart, where PEFT with rank \(module.rank) and "
+                        + "decompose_both \(decomposesBoth) makes it otherwise")
+            }
+        }
+        let candidates = [-1] + Set(shapes.flatMap { [$0.p, $0.m] }).sorted()
+        let split = candidates.first { candidate in
+            shapes.allSatisfy { shape in
+                PEFTFactorForm.factorization(shape.p * shape.q, candidate) == (shape.p, shape.q)
+                    && PEFTFactorForm.factorization(shape.m * shape.n, candidate) == (shape.m, shape.n)
+            }
+        }
+        guard let split else {
+            throw PeftfileError(
+                .refused, "no decompose_factor makes PEFT split all modules as they are split here",
+                tensor: modules.first?.factors.first?.info.name, rule: "NotConvertible", help: "merge it instead")
+        }
+        result["decompose_both"] = .bool(decomposesBoth)
+        result["decompose_factor"] = .number(JSONNumber(split))
+        result["rank_dropout_scale"] = false
+        return result
+    }
+
+    private func kronecker(_ module: PortableProducts.Module) throws -> Kronecker {
+        var result = Kronecker()
+        func sides(_ name: String) throws -> (rows: Int, columns: Int, isWhole: Bool) {
+            if let whole = factor(name, of: module) {
+                guard whole.shape.count >= 2 else { throw unable(module, whole, "has shape \(whole.shape)") }
+                return (whole.shape[0], whole.shape[1], true)
+            }
+            guard let a = factor(name + "_a", of: module), let b = factor(name + "_b", of: module), a.shape.count == 2, b.shape.count == 2
+            else { throw unable(module, module.factors[0].info, "belongs to a LoKr without a whole \(name)") }
+            // Beside a core both have the rank first.
+            return core(of: module) != nil && name == "lokr_w2" ? (a.shape[1], b.shape[1], false) : (a.shape[0], b.shape[1], false)
+        }
+        let (first, second) = (try sides("lokr_w1"), try sides("lokr_w2"))
+        (result.p, result.m, result.isFirstWhole) = first
+        (result.q, result.n, result.isSecondWhole) = second
+        // Without a core, the columns of a taken-apart w2 are those of the kernel too.
+        if !second.isWhole, core(of: module) == nil, let shape = baseShape(of: module), shape.count > 2, result.m > 0, shape[1] % result.m == 0 {
+            result.n = shape[1] / result.m
+        }
+        return result
+    }
+
+    /// PEFT's split of a side: by the factor where it divides, else by the divisors next to the square root, none above the factor.
+    public static func factorization(_ side: Int, _ factor: Int) -> (Int, Int) {
+        guard side > 0 else { return (0, 0) }
+        if factor > 0, side % factor == 0 { return (factor, side / factor) }
+        let limit = factor == -1 ? side : factor
+        var (m, n) = (1, side)
+        let length = m + n
+        while m < n {
+            guard let next = (m + 1...side).first(where: { side % $0 == 0 }), next + side / next <= length, next <= limit else { break }
+            (m, n) = (next, side / next)
+        }
+        return m > n ? (n, m) : (m, n)
+    }
+
+    private func factor(_ name: String, of module: PortableProducts.Module) -> TensorInfo? {
+        module.factors.first { $0.name == name }?.info
+    }
+
+    private func core(of module: PortableProducts.Module) -> (name: String, info: TensorInfo)? {
+        module.factors.first { ["hada_t1", "hada_t2", "lokr_t2"].contains($0.name) }
+    }
+
+    private func baseShape(of module: PortableProducts.Module) -> Shape? { base?[ExactString(module.path.text + ".weight")]?.shape }
+
+    private func hasKernel(_ module: PortableProducts.Module) -> Bool {
+        (baseShape(of: module) ?? []).dropFirst(2).contains { $0 > 1 }
+    }
+
+    private func unable(_ module: PortableProducts.Module, _ info: TensorInfo, _ message: String) -> PeftfileError {
+        PeftfileError(
+            .refused, "of module \"\(module.path)\" \(message)", tensor: info.name, rule: "NotConvertible",
+            help: "merge it instead, or keep the dialect that it is in")
+    }
+}

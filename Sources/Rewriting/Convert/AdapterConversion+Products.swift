@@ -1,0 +1,38 @@
+import Adapters
+import ByteAccess
+import Tensors
+
+/// LoHa and LoKr between PEFT and LyCORIS.
+extension AdapterConversion {
+    mutating func writePEFT(_ products: PortableProducts) throws {
+        var entries: [(path: ExactString, rank: Int, alpha: Double)] = []
+        for module in products.modules {
+            for factor in module.factors { add("base_model.model.\(module.path).\(factor.name)", factor.info) }
+            let alpha = try AdapterConversion.alpha(
+                scale: module.scale, rank: module.rank, tensor: module.factors.first?.info.name)
+            entries.append((module.path, module.rank, alpha))
+        }
+        let (rank, alpha, ranks, alphas) = AdapterConversion.patterns(entries)
+        var config: JSONObject = [
+            "peft_type": .string(products.peftType), "task_type": .null,
+            "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
+            "inference_mode": true, "r": .number(JSONNumber(rank)), "alpha": .number(AdapterConversion.number(alpha)),
+            "rank_pattern": .object(ranks), "alpha_pattern": .object(alphas), "rank_dropout": .number(JSONNumber(0)),
+            "module_dropout": .number(JSONNumber(0)), "init_weights": true,
+            "target_modules": .array(entries.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
+        ]
+        for member in products.settings.members { config[member.key] = member.value }
+        self.config = config
+    }
+
+    mutating func writeLycoris(_ products: PortableProducts, component: String) throws {
+        metadata = [(key: "ss_network_module", value: "lycoris.kohya")]
+        for module in products.modules {
+            let path = component + "_" + String(module.path.text.map { $0 == "." ? "_" : $0 })
+            for factor in module.factors { add("\(path).\(factor.name)", factor.info) }
+            let alpha = try AdapterConversion.alpha(
+                scale: module.scale, rank: module.rank, tensor: module.factors.first?.info.name)
+            addAlpha(alpha, path)
+        }
+    }
+}

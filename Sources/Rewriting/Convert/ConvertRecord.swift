@@ -1,0 +1,58 @@
+public import ByteAccess
+public import Checkpoints
+public import Tensors
+
+/// The input and options of an earlier conversion of a checkpoint, read back from its receipt.
+public struct ConvertRecord: Sendable {
+    /// The path of the input, as it was given.
+    public let source: String
+    /// What it was told.
+    public let settings: ConvertSettings
+    /// Tensors of the input that were left out as second names of others.
+    public let dropped: [ExactString]
+    private let evidence: ReceiptEvidence
+
+    /// Reads the receipt in a directory or beside a file; nil where there is none, or one of another operation.
+    ///
+    /// - Throws: `.malformed` where the receipt is no JSON, or lacks what a conversion writes.
+    public init?(besides path: String) throws {
+        let file = FileSystem.isDirectory(path) ? FileSystem.join(path, Receipt.fileName) : path + ".receipt.json"
+        guard FileSystem.exists(file) else { return nil }
+        let bytes = try FileReader(path: file).allBytes(limit: 1 << 28)
+        let document = try JSONValue.parse(bytes, file: file, allowing: .strict)
+        guard document["schema"]?.stringValue == "peftfile.convert/1" else { return nil }
+        let predicate = document["predicate"]
+        guard let source = predicate?["base"]?["path"]?.stringValue, let options = predicate?["options"]?.objectValue,
+            let dequantises = options["dequantise"]?.boolValue, let convertsAll = options["dtype_all"]?.boolValue
+        else {
+            throw PeftfileError(
+                .malformed, "the receipt has no usable base or options", file: file, rule: "Receipt",
+                help: "peftfile diff INPUT \(path.shellQuoted)")
+        }
+        self.source = source
+        settings = ConvertSettings(
+            dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)), convertsAllDTypes: convertsAll,
+            dequantises: dequantises)
+        dropped = (predicate?["dropped"]?.arrayValue ?? []).compactMap { $0["tensor"]?.stringValue.map { ExactString($0) } }
+        evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["base"]])
+    }
+
+    /// The input must be where the receipt says, and be what it was.
+    ///
+    /// - Throws: `.notFound` where it is not there; `.refused` where size or header changed since the conversion.
+    public func requireInputs() throws {
+        try evidence.requireInputs(
+            [source], operation: "conversion", help: "peftfile diff INPUT \(evidence.result.shellQuoted)")
+    }
+
+    /// The input as the conversion read it.
+    public func openSource() throws -> Checkpoint { try RewritePlan.openForConversion(source, settings) }
+
+    /// The result with its tensors as they are stored, or as numbers where the conversion made numbers of them.
+    public func openResult() throws -> Checkpoint {
+        settings.dequantises ? try Checkpoint.open(evidence.result) : try Checkpoint.openStored(evidence.result)
+    }
+
+    /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
+    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
+}
