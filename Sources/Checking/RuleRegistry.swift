@@ -26,6 +26,7 @@ public enum RuleRegistry {
         AlphaMissing(),
         UnknownConfigKey(),
         MissingModule(),
+        SavedModuleMissing(),
         PatternUnused(),
         BottleneckPair(),
         BottleneckWidth(),
