@@ -31,7 +31,7 @@ struct IA3: ModuleMethod {
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let info = try module.tensor("ia3_l")
         if info.shape.count > 2 {
-            return UpdateExtent(rows: try scalesInput(module) ? nil : info.elementCount, columns: nil)
+            return UpdateExtent(rows: try scalesInput(module) ? nil : info.elementCount)
         }
         return try scalesInput(module) ? UpdateExtent(columns: info.elementCount) : UpdateExtent(rows: info.elementCount)
     }

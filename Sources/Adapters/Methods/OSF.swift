@@ -19,7 +19,8 @@ import Tensors
 /// place of W' and is not repeated here.
 ///
 /// Config: `effective_rank`, `rank_pattern`: k, which the tensors tell; a fraction of n where it is written with a point and at
-/// most 1, cut to a whole number. A pattern is searched for anywhere in the path. Order: U ⊙ s, the product in order of the triplets.
+/// most 1, cut to a whole number. A pattern is searched for anywhere in the path.
+/// Order: U ⊙ s, the product in order of the triplets.
 /// Source: `decompose_weight_matrix`, `reconstruct_weight_matrix` in peft/tuners/osf/utils.py.
 struct OSF: ModuleMethod {
     let name = "OSF"
