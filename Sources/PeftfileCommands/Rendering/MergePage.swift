@@ -31,7 +31,7 @@ struct MergePage {
                     + (total.nonfinite > 0 ? "; what became NaN or Inf is left out of both" : ""))
         }
         if total.nonfinite > 0 {
-            line("NaN, Inf", "\(Text.count(total.nonfinite)) results where the base is not: the adapter is broken")
+            line("NaN, Inf", "\(Text.count(total.nonfinite)) results, where the base has numbers: the adapter is broken, or the dtype too narrow")
         }
         if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {
