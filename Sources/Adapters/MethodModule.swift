@@ -1,5 +1,6 @@
 import ByteAccess
 import Checkpoints
+import Synchronization
 import Tensors
 
 /// One target module of an adapter with its tensors, and the reader of those tensors.
@@ -17,6 +18,11 @@ struct MethodModule {
     private let common: [String: TensorInfo]
     /// The adapter's modules in the base; nil until they are known.
     private(set) var scope: AdapterScope?
+    /// The tensors whose elements were read when the formula was stated.
+    private let read = ReadTensors()
+
+    /// Whether the elements of a tensor were read for the formula.
+    func hasRead(_ tensor: ExactString) -> Bool { read.contains(tensor) }
 
     /// The same module among the others of its adapter.
     func inside(_ scope: AdapterScope) -> MethodModule {
@@ -77,6 +83,7 @@ struct MethodModule {
                     .refused, "differs from \"\(info.name.text.printable)\", of which it is a copy", tensor: copy.name,
                     rule: "ProjectionMismatch", help: "save the adapter again; both are one tensor in memory")
             }
+            read.insert(copy.name)
         }
         return info
     }
@@ -88,6 +95,7 @@ struct MethodModule {
                 .refused, "has dtype \(info.dtype.rawValue), and F64, F32, F16 or BF16 is needed", tensor: info.name,
                 rule: "FactorDType")
         }
+        read.insert(info.name)
         return try Conversion.widened(adapter.checkpoint.read(stored), as: info.dtype, count: info.elementCount)
     }
 
@@ -99,6 +107,7 @@ struct MethodModule {
                 tensor: info.name, rule: "FactorDType")
         }
         if let shape, info.shape != shape { throw misfit(info, "shape \(shape)") }
+        read.insert(info.name)
         return .stored(Factor(adapter: adapterIndex, info: info))
     }
 
@@ -146,6 +155,7 @@ struct MethodModule {
     func numbers(_ name: String) throws -> [Double] {
         let info = try tensor(name)
         guard let stored = adapter.checkpoint[info.name], info.dtype.isMergeable else { throw misfit(info, "bytes") }
+        read.insert(info.name)
         return try Conversion.widened(try adapter.checkpoint.read(stored), as: info.dtype, count: info.elementCount)
     }
 
@@ -153,6 +163,7 @@ struct MethodModule {
     func indices(_ name: String, below limit: Int) throws -> [Int] {
         let info = try tensor(name)
         guard let stored = adapter.checkpoint[info.name] else { throw misfit(info, "bytes") }
+        read.insert(info.name)
         let bytes = try adapter.checkpoint.read(stored)
         let values: [Int?] =
             switch info.dtype {
@@ -206,12 +217,26 @@ struct MethodModule {
     }
 
     /// The rank: what the config says of this module must be what the tensors have.
-    func requireRank(_ stored: Int, of name: String, pattern: ExactString? = "rank_pattern") throws {
+    ///
+    /// - Parameter scales: whether the rank is part of the update's scale.
+    func requireRank(
+        _ stored: Int, of name: String, pattern: ExactString? = "rank_pattern", scales: Bool = false
+    ) throws {
         guard let rank = try count("r", pattern: pattern), rank != stored else { return }
         throw PeftfileError(
-            .refused, "has rank \(stored), and the config says \(rank): the scale would be wrong",
-            tensor: try tensor(name).name, rule: "RankMismatch", help: "correct r or rank_pattern in adapter_config.json")
+            .refused, "has rank \(stored), and the config says \(rank): "
+                + (scales ? "the scale would be wrong" : "config and tensors are of two adapters"),
+            tensor: try tensor(name).name, rule: "RankMismatch",
+            help: "correct r\(pattern == nil ? "" : " or rank_pattern") in adapter_config.json")
     }
+}
+
+/// Names of tensors, shared by the copies of a module.
+private final class ReadTensors: Sendable {
+    private let names = Mutex<Set<ExactString>>([])
+
+    func insert(_ name: ExactString) { names.withLock { _ = $0.insert(name) } }
+    func contains(_ name: ExactString) -> Bool { names.withLock { $0.contains(name) } }
 }
 
 extension [UInt8] {

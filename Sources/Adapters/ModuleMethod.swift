@@ -15,6 +15,9 @@ protocol ModuleMethod: AdapterMethod {
     /// Its tensors, as their keys name them after the module's path: `hada_w1_a`, `oft_R`.
     var components: Set<String> { get }
 
+    /// Tensors of an earlier form of the method that has the same `peft_type`, and why they are not merged.
+    var retired: (components: Set<String>, reason: String)? { get }
+
     /// The modules that the adapter changes: those that have tensors, unless the method tells them otherwise.
     ///
     /// - Parameter context: nil where there is no base.
@@ -95,6 +98,8 @@ extension ModuleMethod {
 
     func details(of module: MethodModule) throws -> [TargetDetail] { [] }
 
+    var retired: (components: Set<String>, reason: String)? { nil }
+
     func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
         guard let config = adapter.config else { return [] }
         return try MethodModule.collect(
@@ -131,6 +136,11 @@ extension ModuleMethod {
         guard adapter.method == nil, !found.isEmpty, found.isDisjoint(with: components),
             !found.contains("trainable_tokens_delta")
         else { return }
+        if let retired, !found.isDisjoint(with: retired.components) {
+            throw PeftfileError(
+                .refused, "\(retired.reason): \(found.sorted().map(\.printable).joined(separator: ", "))", file: adapter.path,
+                rule: "RetiredFormat", help: "merge it with the PEFT version that trained it, or train it again")
+        }
         throw PeftfileError(
             .refused, "peft_type says \(peftTypes[0]), and no tensor is one of \(name): they are "
                 + found.sorted().map(\.printable).joined(separator: ", "),
@@ -194,7 +204,13 @@ extension ModuleMethod {
             }
             var used = Set(result.changes.flatMap(\.tensors) + result.setAside.map(\.tensor))
             for item in changes.setAside where used.insert(item.tensor).inserted { result.setAside.append(item) }
-            result.setAside += module.known.filter { !used.contains($0.name) }.map { ($0.name, "its values are built into the formula") }
+            let built = module.known.filter { !used.contains($0.name) }
+            if let unread = built.first(where: { !module.hasRead($0.name) }) {
+                throw PeftfileError(
+                    .refused, "has no part in the formula of \(name) beside the module's other tensors", tensor: unread.name,
+                    rule: "UnclaimedTensor", help: "nothing is skipped silently: remove the tensor, or save the adapter again")
+            }
+            result.setAside += built.map { ($0.name, "its values are built into the formula") }
             result.warnings += changes.warnings.filter { !result.warnings.contains($0) }
         }
         try saved.appendChanges(to: &result, places: places, context: context)

@@ -256,7 +256,7 @@ struct RecipeAssembly {
 
     private func notAdditive(_ name: ExactString) -> PeftfileError {
         PeftfileError(
-            .refused, "an adapter rescales or multiplies it and another changes it too; the order would matter", tensor: name,
+            .refused, "two adapters change it, and one of them multiplies it: their changes are no sum of updates", tensor: name,
             rule: "NotAdditive", help: "merge one adapter, then merge the other onto the result")
     }
 }

@@ -27,6 +27,7 @@ public enum RuleRegistry {
         AlphaMissing(),
         UnknownConfigKey(),
         MissingModule(),
+        SavedModuleMissing(),
         PatternUnused(),
         BottleneckPair(),
         BottleneckWidth(),

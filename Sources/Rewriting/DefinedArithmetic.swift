@@ -20,18 +20,47 @@ struct DefinedArithmetic: MatrixArithmetic {
     func joined(_ parts: [[Double]]) -> [Double] { parts.count == 1 ? parts[0] : Array(parts.joined()) }
 
     func product(_ left: [Double], _ right: [Double], rows: Int, columns: Int, depth: Int) -> [Double] {
+        if let result = SparseProduct(left, rows: rows, depth: depth)?.times(right, columns: columns) { return result }
         // -0 is the neutral element of addition, and 1 that of multiplication: what is left is the sum alone.
         var result = [Double](repeating: -0.0, count: rows * columns)
         left.withUnsafeBufferPointer { left in
             right.withUnsafeBufferPointer { right in
                 result.withUnsafeMutableBufferPointer { result in
-                    Kernels.addLowRank(
-                        left: left, right: right, rows: rows, rank: depth, columns: columns, scale: 1, into: result,
-                        rowStride: columns)
+                    DefinedArithmetic.add(left, right, rows: rows, depth: depth, columns: columns, to: result)
                 }
             }
         }
         return result
+    }
+
+    /// Elements of `right` that a core's cache holds while rows of `left` pass: 2¹⁵ numbers are 256 KiB.
+    private static let stripElements = 1 << 15
+
+    /// The kernel goes down `right` for a few columns at a time. Rows of a power of two lie at the same place of the cache, so
+    /// a deep factor is cut into strips of columns, each copied to where its rows are neighbours. The sums are the same.
+    private static func add(
+        _ left: UnsafeBufferPointer<Double>, _ right: UnsafeBufferPointer<Double>, rows: Int, depth: Int, columns: Int,
+        to result: UnsafeMutableBufferPointer<Double>
+    ) {
+        // Strips are whole tiles of the kernel, which are 12 columns wide.
+        let width = depth > 64 && rows >= 8 ? max(12, stripElements / depth / 12 * 12) : columns
+        guard width < columns else {
+            Kernels.addLowRank(
+                left: left, right: right, rows: rows, rank: depth, columns: columns, scale: 1, into: result, rowStride: columns)
+            return
+        }
+        var strip = [Double](repeating: 0, count: depth * width)
+        strip.withUnsafeMutableBufferPointer { strip in
+            for first in stride(from: 0, to: columns, by: width) {
+                let own = min(width, columns - first)
+                for k in 0..<depth {
+                    for column in 0..<own { strip[k * own + column] = right[k * columns + first + column] }
+                }
+                Kernels.addLowRank(
+                    left: left, right: UnsafeBufferPointer(strip), rows: rows, rank: depth, columns: own, scale: 1,
+                    into: UnsafeMutableBufferPointer(rebasing: result[first...]), rowStride: columns)
+            }
+        }
     }
 
     func elementwise(
@@ -95,50 +124,5 @@ struct DefinedArithmetic: MatrixArithmetic {
         var result = [Double](repeating: 0, count: count)
         for place in places { result[place.target] += values[place.value] }
         return result
-    }
-}
-
-/// Gaussian elimination with partial pivoting, in the order that `MatrixExpression.solved` defines.
-private struct LinearSystem {
-    var left: [Double]
-    var right: [Double]
-    let size: Int
-    let columns: Int
-
-    mutating func solve() -> [Double] {
-        for pivot in 0..<size {
-            exchange(pivot, with: largest(inColumn: pivot))
-            for row in (pivot + 1)..<max(size, pivot + 1) {
-                let factor = left[row * size + pivot] / left[pivot * size + pivot]
-                for column in (pivot + 1)..<max(size, pivot + 1) {
-                    left[row * size + column].addProduct(-factor, left[pivot * size + column])
-                }
-                for column in 0..<columns {
-                    right[row * columns + column].addProduct(-factor, right[pivot * columns + column])
-                }
-            }
-        }
-        for row in stride(from: size - 1, through: 0, by: -1) {
-            for column in 0..<columns {
-                var sum = 0.0
-                for k in (row + 1)..<max(size, row + 1) { sum.addProduct(left[row * size + k], right[k * columns + column]) }
-                right[row * columns + column] = (right[row * columns + column] - sum) / left[row * size + row]
-            }
-        }
-        return right
-    }
-
-    /// The first row of the largest magnitude on or below the diagonal.
-    private func largest(inColumn pivot: Int) -> Int {
-        var best = pivot
-        for row in (pivot + 1)..<max(size, pivot + 1)
-        where left[row * size + pivot].magnitude > left[best * size + pivot].magnitude { best = row }
-        return best
-    }
-
-    private mutating func exchange(_ row: Int, with other: Int) {
-        guard row != other else { return }
-        for column in 0..<size { left.swapAt(row * size + column, other * size + column) }
-        for column in 0..<columns { right.swapAt(row * columns + column, other * columns + column) }
     }
 }

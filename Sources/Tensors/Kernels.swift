@@ -49,6 +49,34 @@ public enum Kernels {
             columns, scale, to, rowStride)
     }
 
+    /// The step of an elimination: for k = 0 ..< depth, `result[i, j]` becomes fma(−left[i, k], right[k, j], result[i, j]).
+    ///
+    /// - Parameters:
+    ///   - left: rows × depth, row i starting at `i * leftStride`.
+    ///   - right: depth × columns, dense.
+    ///   - result: rows × columns, row i starting at `i * rowStride`; it overlaps neither factor.
+    public static func subtractProduct(
+        left: UnsafeBufferPointer<Double>, leftStride: Int, right: UnsafeBufferPointer<Double>, rows: Int, depth: Int,
+        columns: Int, from result: UnsafeMutableBufferPointer<Double>, rowStride: Int
+    ) {
+        subtractProduct(
+            left: left, leftStride: leftStride, right: right, rows: rows, depth: depth, columns: columns, from: result,
+            rowStride: rowStride, by: .active)
+    }
+
+    /// `subtractProduct` by a chosen form of the kernel.
+    static func subtractProduct(
+        left: UnsafeBufferPointer<Double>, leftStride: Int, right: UnsafeBufferPointer<Double>, rows: Int, depth: Int,
+        columns: Int, from result: UnsafeMutableBufferPointer<Double>, rowStride: Int, by path: KernelPath
+    ) {
+        precondition(leftStride >= depth && rowStride >= columns && depth >= 0, "negative or overlapping rows")
+        guard rows > 0, depth > 0, columns > 0, let a = left.baseAddress, let b = right.baseAddress, let to = result.baseAddress
+        else { return }
+        precondition(left.count >= (rows - 1) * leftStride + depth && right.count >= depth * columns, "a factor is too small")
+        precondition(result.count >= (rows - 1) * rowStride + columns, "the result is smaller than its shape")
+        ck_subtract_product(path.path, a, leftStride, b, rows, depth, columns, to, rowStride)
+    }
+
     /// DoRA's magnitudes on whole rows, in place: each row of V becomes V * (m / ||V||), the norm's squares summed by
     /// fused multiply-add in column order.
     ///

@@ -60,6 +60,13 @@ import Testing
                     "segformer.stages.1.blocks.0.attention.v_proj": "segformer.encoder.block.1.0.attention.self.value",
                     "segformer.stages.1.blocks.0.mlp.fc1": "segformer.encoder.block.1.0.mlp.dense1",
                     "segformer.stages.1.blocks.0.mlp.fc2": "segformer.encoder.block.1.0.mlp.dense2",
+                    "segformer.stages.1.blocks.0.attention.sequence_reduction.sequence_reduction":
+                        "segformer.encoder.block.1.0.attention.self.sr",
+                    "segformer.stages.1.blocks.0.attention.sequence_reduction.layer_norm":
+                        "segformer.encoder.block.1.0.attention.self.layer_norm",
+                    "segformer.stages.1.blocks.0.layernorm_before": "segformer.encoder.block.1.0.layer_norm_1",
+                    "segformer.stages.1.blocks.0.layernorm_after": "segformer.encoder.block.1.0.layer_norm_2",
+                    "segformer.stages.1.layer_norm": "segformer.encoder.layer_norm.1",
                     "segformer.stages.2.patch_embeddings.proj": "segformer.encoder.patch_embeddings.2.proj",
                     "decode_head.linear_projections.1.proj": "decode_head.linear_c.1.proj",
                 ]),
@@ -72,6 +79,9 @@ import Testing
                     "model.decoder.layers.0.mlp.fc1": "model.decoder.layers.0.fc1",
                     "model.decoder.layers.0.mlp.fc2": "model.decoder.layers.0.fc2",
                 ]),
+            Row(
+                types: ["detr", "deformable_detr"],
+                pairs: ["model.backbone.model.encoder.stages.0": "model.backbone.conv_encoder.model.encoder.stages.0"]),
             Row(
                 types: ["nomic_bert"],
                 pairs: [

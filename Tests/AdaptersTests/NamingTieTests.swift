@@ -35,6 +35,7 @@ import Testing
         Row(type: "roberta", stored: "roberta.embeddings.word_embeddings", absent: ["lm_head.decoder"]),
         Row(type: "xlm-roberta", stored: "roberta.embeddings.word_embeddings", absent: ["lm_head.decoder"]),
         Row(type: "esm", stored: "esm.embeddings.word_embeddings", absent: ["lm_head.decoder"]),
+        Row(type: "xlnet", stored: "transformer.word_embedding", absent: ["lm_loss"]),
         Row(type: "electra", stored: "electra.embeddings.word_embeddings", absent: ["generator_lm_head"]),
         Row(type: "modernbert", stored: "model.embeddings.tok_embeddings", absent: ["decoder"]),
         Row(type: "bert", stored: "bert.embeddings.word_embeddings", absent: ["cls.predictions.decoder"]),

@@ -50,6 +50,12 @@ import Testing
             try SmallAdapter.lora(in: directory, config: isBad ? #", "lora_alhpa": 4"# : "")
             return Subject(path: directory)
         },
+        "saved-module-missing": { directory, isBad in
+            let head = isBad ? [] : [SmallAdapter.Values("base_model.model.lm_head.weight", [16, 8])]
+            try SmallAdapter.lora(in: directory, config: #", "modules_to_save": ["lm_head"]"#, more: head)
+            try SmallAdapter.base(in: directory + "-base", more: [.init("lm_head.weight", [16, 8])])
+            return Subject(path: directory, base: directory + "-base")
+        },
         "bottleneck-pair": { directory, isBad in
             try SmallAdapter.bottleneck(in: directory, hasUp: !isBad)
             return Subject(path: directory)
@@ -250,6 +256,19 @@ import Testing
 
     @Test(arguments: negative.sorted()) func theCleanAdapterHasNoneOfIt(_ rule: String) throws {
         #expect(try Self.check(Self.clean()).findings.filter { $0.rule == rule } == [])
+    }
+
+    /// Without a base the loss is likely and not certain, and one of PEFT's two names for classification is enough.
+    @Test func aSavedModuleIsMissedWithoutABase() throws {
+        let folder = try TemporaryDirectory()
+        func findings(_ name: String, _ modules: String, _ more: [SmallAdapter.Values] = []) throws -> [Finding] {
+            try SmallAdapter.lora(in: folder.path(name), config: #", "modules_to_save": \#(modules)"#, more: more)
+            return try Self.check(Subject(path: folder.path(name))).findings.filter { $0.rule == "saved-module-missing" }
+        }
+        #expect(try findings("a", #"["lm_head"]"#).map(\.severity) == [.warning])
+        let score = [SmallAdapter.Values("base_model.model.score.weight", [2, 8])]
+        #expect(try findings("b", #"["classifier", "score"]"#, score).isEmpty)
+        #expect(try findings("c", #"["classifier", "score"]"#).count == 2)
     }
 
     @Test func anUntrainedBottleneckIsSaidToBeOne() throws {

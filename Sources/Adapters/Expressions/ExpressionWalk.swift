@@ -298,18 +298,22 @@ extension MatrixExpression {
         }
     }
 
-    /// Float64 numbers that are held at once while rows are computed: those that are kept whole, and for each of
-    /// `workers` panels of `panelRows` the operands on the way to a row.
+    /// Float64 numbers that are held at once while rows are computed, at most: those that are kept whole with what they are
+    /// made of, and for each of `workers` panels of `panelRows` the operands on the way to a row.
     public func heldNumbers(panelRows: Int, workers: Int) -> Int {
-        var kept: Set<MatrixExpression> = []
-        var temporary = 0
-        func visit(_ node: MatrixExpression) {
-            for operand in node.wholeOperands { kept.insert(operand) }
-            if node.isWhole { kept.insert(node) }
-            temporary += node.columns
-            for operand in node.operands { visit(operand) }
+        var whole: Set<MatrixExpression> = []
+        var passing = 0
+        func visit(_ node: MatrixExpression, isWhole: Bool) {
+            let isWhole = isWhole || node.isWhole
+            if isWhole {
+                guard whole.insert(node).inserted else { return }
+            } else {
+                passing += node.columns * min(panelRows, node.rows) * max(1, workers)
+            }
+            let kept = node.wholeOperands
+            for operand in node.operands { visit(operand, isWhole: isWhole || kept.contains(operand)) }
         }
-        visit(self)
-        return kept.reduce(0) { $0 + $1.rows * $1.columns } + temporary * min(panelRows, rows) * max(1, workers)
+        visit(self, isWhole: false)
+        return whole.reduce(passing) { $0 + $1.rows * $1.columns }
     }
 }

@@ -15,10 +15,11 @@ import Tensors
 /// P_i is no part of the file. For m = 1 it is the identity; else it permutes each group of 2ⁱ·b columns so that halves
 /// of blocks meet: cut into pieces of b/2, the even pieces come first, then the odd ones.
 ///
-/// PEFT takes m = 1 where its CUDA extension is missing, whatever `boft_n_butterfly_factor` says, so the tensor decides.
+/// PEFT takes m = 1 where its CUDA extension is missing, whatever `boft_n_butterfly_factor` says (`BOFTLayer.update_layer`), so
+/// the tensor has that many factors or one.
 /// Order: S, Rᵀ = (I − S)⁻¹·(I + S)... by elimination, the products by blocks for i = 0…m−1, then s.
 ///
-/// Config: none; block size, count and m are told by the tensor.
+/// Config: block size, count and m are told by the tensor, and held against the config.
 /// Source: `Linear.get_delta_weight`, `cayley_batch`, `block_butterfly_perm` in peft/tuners/boft/layer.py.
 struct BOFT: ModuleMethod {
     let name = "BOFT"
@@ -58,6 +59,11 @@ struct BOFT: ModuleMethod {
             throw PeftfileError(
                 .refused, "has \(count) blocks of \(size), and the config says \(key) \(expected)", tensor: info.name,
                 rule: "BlockSize", help: "correct \(key) in adapter_config.json")
+        }
+        if factors > 1, let expected = try module.count("boft_n_butterfly_factor"), expected != factors {
+            throw PeftfileError(
+                .refused, "has \(factors) butterfly factors, and the config says boft_n_butterfly_factor \(expected)",
+                tensor: info.name, rule: "BlockSize", help: "correct boft_n_butterfly_factor in adapter_config.json")
         }
         let all = factors * count
         let blocks = try module.matrix("boft_R").reshaped(columns: size)

@@ -31,7 +31,7 @@ struct DeLoRA: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("delora_A", 0)
-        try module.requireRank(rank, of: "delora_A")
+        try module.requireRank(rank, of: "delora_A", scales: true)
         let a = try module.matrix("delora_A", [rank, weight.columns])
         let b = try module.matrix("delora_B", [weight.rows, rank])
         func lengths(_ rows: MatrixExpression) -> MatrixExpression { .function(.atLeast(1e-4), .rowNorms(rows)) }

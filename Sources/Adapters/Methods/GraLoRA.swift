@@ -48,7 +48,7 @@ struct GraLoRA: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let (count, rank) = (try module.side("gralora_A", 0), try module.side("gralora_A", 2))
-        try module.requireRank(rank, of: "gralora_A", pattern: nil)
+        try module.requireRank(rank, of: "gralora_A", pattern: nil, scales: true)
         guard count > 0, rank % count == 0, weight.rows % count == 0, weight.columns % count == 0,
             try module.count("gralora_k") ?? 2 == count
         else { throw module.misfit(try module.tensor("gralora_A"), "(k, in / k, r), k a divisor of r,") }

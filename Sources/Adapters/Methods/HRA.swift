@@ -12,6 +12,10 @@ import Tensors
 /// (R. Schreiber and C. Van Loan, 1989); with a basis from Gram and Schmidt UUᵀ is the projection u·(uᵀu)⁻¹·uᵀ, which
 /// needs no basis. So a row of W costs 2·in·r operations, and no in × in matrix is made.
 ///
+/// A column of zeros has no direction: PEFT divides it by its length 0 and writes NaN, which is refused here, and so are
+/// numbers that are not finite; with apply_GS columns that depend on each other too, since what Gram and Schmidt leave of
+/// them is rounding alone.
+///
 /// Order: lengths, u, the system, X = T·Uᵀ or (uᵀu)⁻¹·uᵀ by elimination; W×U, its product with X (twice that for
 /// apply_GS); W minus it.
 ///
@@ -36,7 +40,9 @@ struct HRA: ModuleMethod {
         let rank = try module.side("hra_u", 1)
         try module.requireRank(rank, of: "hra_u", pattern: nil)
         let u = try module.matrix("hra_u", [weight.columns, rank])
-        if try module.config.flag("apply_GS") {
+        let isBasis = try module.config.flag("apply_GS")
+        try requireDirections(of: module, rank: rank, independent: isBasis)
+        if isBasis {
             let projection = (u.transpose × u).solving(u.transpose)
             return ModuleChanges(weight: .become(weight.base - 2 * ((weight.base × u) × projection)))
         }
@@ -46,5 +52,36 @@ struct HRA: ModuleMethod {
         let system = 0.5 * .identity(rank) + (unit.transpose × unit) * mask
         let right = system.solving(unit.transpose)
         return ModuleChanges(weight: .become(weight.base - (weight.base × unit) × right))
+    }
+
+    /// Every reflection has a direction.
+    private func requireDirections(of module: MethodModule, rank: Int, independent: Bool) throws {
+        let values = try module.numbers("hra_u")
+        let rows = values.count / max(1, rank)
+        var basis: [[Double]] = []
+        for column in 0..<rank {
+            var direction = (0..<rows).map { values[$0 * rank + column] }
+            let length = direction.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            guard length > 0, length.isFinite else {
+                throw try refusal(of: module, column, length == 0 ? "is zero, and a reflection needs a direction" : "holds NaN or Inf")
+            }
+            guard independent else { continue }
+            for other in basis {
+                let part = zip(direction, other).reduce(0) { $0 + $1.0 * $1.1 }
+                for row in 0..<rows { direction[row] -= part * other[row] }
+            }
+            let rest = direction.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            // PEFT takes the basis in float32, whose rounding is 2⁻²⁴ of a column.
+            guard rest > length * 0x1p-20 else {
+                throw try refusal(of: module, column, "depends on the columns before it, and Gram and Schmidt leave rounding alone")
+            }
+            basis.append(direction.map { $0 / rest })
+        }
+    }
+
+    private func refusal(of module: MethodModule, _ column: Int, _ reason: String) throws -> PeftfileError {
+        PeftfileError(
+            .refused, "column \(column) \(reason): PEFT would write NaN or noise", tensor: try module.tensor("hra_u").name,
+            rule: "NoDirection", help: "the adapter cannot be used as it is; train or save it again")
     }
 }

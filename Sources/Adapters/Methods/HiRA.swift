@@ -11,7 +11,8 @@ import Tensors
 /// | Conv1d, 2d, 3d | `hira_A` (r, in, k…), `hira_B` (out, r, 1…) |
 /// | Embedding | `hira_embedding_A` (r, vocab), `hira_embedding_B` (dim, r); W (vocab, dim) takes (B × A)ᵀ |
 ///
-/// There is no scale. Config: `r`, `rank_pattern`. Order: the product, W times it, W plus that.
+/// There is no scale. Config: `r`, `rank_pattern`; PEFT 0.21 makes a module that `rank_pattern` names with rank r all the
+/// same (`dispatch_default`), so a module may have either. Order: the product, W times it, W plus that.
 /// Source: `Linear.get_delta_weight`, `HiraLayer._merge` in peft/tuners/hira/layer.py.
 struct HiRA: ModuleMethod {
     let name = "HiRA"
@@ -36,7 +37,7 @@ struct HiRA: ModuleMethod {
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let (a, b) = names(module)
         let rank = try module.side(a, 0)
-        try module.requireRank(rank, of: a)
+        if try module.count("r") != rank { try module.requireRank(rank, of: a) }
         let (left, right) = (try module.matrix(b), try module.matrix(a))
         guard left.columns == rank else { throw module.misfit(try module.tensor(b), "rank \(rank)") }
         let product = left × right

@@ -40,7 +40,7 @@ struct LoHa: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("hada_w1_b", 0)
-        try module.requireRank(rank, of: "hada_w1_b")
+        try module.requireRank(rank, of: "hada_w1_b", scales: true)
         let first = try factor("1", of: module, rank: rank, weight)
         let second = try factor("2", of: module, rank: rank, weight)
         return ModuleChanges(weight: .add(first * second, scale: try LycorisScale(module).value))

@@ -14,6 +14,11 @@ import Tensors
 /// with out = p·q and in = m·n: element (i·q + k, j·n·k… + l) is `w1[i, j]·w2[k, l]`. A kernel's offsets belong to w2,
 /// so a convolution read as (out, in·k…) is the same product.
 ///
+/// PEFT's `make_kron` gives w1 two more dimensions only where w2 has four, so for a Conv1d whose `lokr_w2` (q, n, k) is whole
+/// `torch.kron` pairs w1's rows with n and w1's columns with k: the array (q, p·n, m·k), element (a, i·n + b, j·k + c) being
+/// `w1[i, j]·w2[a, b, c]`, read row by row as (out, in, k). Training saw the same update, so it is what is merged. LyCORIS'
+/// own files mean the product above.
+///
 /// Order: the factors, their product element by element, the scale. PEFT keeps `alpha / r` even where both factors are
 /// whole and no rank is left in them.
 ///
@@ -48,10 +53,19 @@ struct LoKr: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         for name in ["lokr_w1_b", "lokr_w2_b"] where module.has(name) {
-            try module.requireRank(module.side(name, 0), of: name)
+            try module.requireRank(module.side(name, 0), of: name, scales: true)
         }
         let (first, second) = try factors(of: module)
-        return ModuleChanges(weight: .add(.kronecker(first, second), scale: try LycorisScale(module).value))
+        let scale = try LycorisScale(module).value
+        guard weight.shape.count == 3, module.scale == nil, module.has("lokr_w2"), let kernel = try module.shape("lokr_w2").last,
+            try module.shape("lokr_w2").count == 3, kernel > 0, first.columns * second.columns == weight.columns
+        else { return ModuleChanges(weight: .add(.kronecker(first, second), scale: scale)) }
+        // (p·q·n, m·k), its rows counted p, q, n; in PEFT's array q comes first.
+        let inputs = second.columns / kernel
+        let product = MatrixExpression.kronecker(first, second.reshaped(columns: kernel))
+        let shape = [first.rows, second.rows, inputs, first.columns * kernel]
+        return ModuleChanges(
+            weight: .add(product.rearranged(shape, axes: [1, 0, 2, 3], columns: weight.columns), scale: scale))
     }
 
     private func factors(of module: MethodModule) throws -> (MatrixExpression, MatrixExpression) {
@@ -59,7 +73,14 @@ struct LoKr: ModuleMethod {
     }
 
     private func factor(_ name: String, of module: MethodModule) throws -> MatrixExpression {
-        if module.has(name) { return try module.matrix(name) }
+        if module.has(name) {
+            for part in ["_a", "_b"] where module.has(name + part) {
+                throw PeftfileError(
+                    .refused, "stands beside \(name), which is the whole factor: PEFT stores one form or the other",
+                    tensor: try module.tensor(name + part).name, rule: "TwoForms", help: "save the adapter again")
+            }
+            return try module.matrix(name)
+        }
         let (left, right) = (try module.matrix(name + "_a"), try module.matrix(name + "_b"))
         guard left.columns == right.rows else {
             throw module.misfit(try module.tensor(name + "_a"), "the rank \(right.rows) of \(name)_b")

@@ -28,6 +28,10 @@ struct OFT: ModuleMethod {
         "fan_in_fan_out", "module_dropout", "init_weights",
     ]
 
+    var retired: (components: Set<String>, reason: String)? {
+        (["oft_r", "oft_s"], "the tensors are of OFT before PEFT 0.16, whose rotation was another; PEFT refuses them too")
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let blocks = try Blocks(module)
         return UpdateExtent(columns: blocks.isShared ? nil : blocks.count * blocks.size)

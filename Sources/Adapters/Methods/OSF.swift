@@ -18,7 +18,9 @@ import Tensors
 /// allows for that. PEFT rounds U₁, S₁ and V₁ to the base's dtype, which for a 16-bit base costs about a unit in the last
 /// place of W' and is not repeated here.
 ///
-/// Config: `effective_rank`, `rank_pattern`: k, which the tensors tell. Order: U ⊙ s, the product in order of the triplets.
+/// Config: `effective_rank`, `rank_pattern`: k, which the tensors tell; a fraction of n where it is written with a point and at
+/// most 1, cut to a whole number. A pattern is searched for anywhere in the path.
+/// Order: U ⊙ s, the product in order of the triplets.
 /// Source: `decompose_weight_matrix`, `reconstruct_weight_matrix` in peft/tuners/osf/utils.py.
 struct OSF: ModuleMethod {
     let name = "OSF"
@@ -53,9 +55,7 @@ struct OSF: ModuleMethod {
         guard trained < smaller else {
             throw module.misfit(try module.tensor(values), "fewer than min(out, in) = \(smaller) values")
         }
-        if let configured = try module.count("effective_rank"), try module.config.pattern("rank_pattern").isEmpty,
-            min(configured, smaller) != smaller - trained
-        {
+        if let configured = try effectiveRank(module, smaller: smaller), configured != smaller - trained {
             throw PeftfileError(
                 .refused, "has \(trained) values, which leaves \(smaller - trained) of the base's, and the config says "
                     + "\(configured)", tensor: try module.tensor(values).name, rule: "RankMismatch",
@@ -69,5 +69,23 @@ struct OSF: ModuleMethod {
             return ModuleChanges(setAside: try [left, values, right].map { (try module.tensor($0).name, "is empty") })
         }
         return ModuleChanges(weight: .add((u * scales) × v), taken: .minorComponents(rank: trained))
+    }
+
+    /// k as the config says it for a matrix whose smaller side is n; nil where a pattern may say otherwise.
+    ///
+    /// Source: `_resolve_rank` in peft/tuners/osf/model.py.
+    private func effectiveRank(_ module: MethodModule, smaller: Int) throws -> Int? {
+        guard try module.config.pattern("rank_pattern").isEmpty, case .number(let number)? = module.config["effective_rank"]
+        else {
+            guard module.config["effective_rank"] == nil || !(try module.config.pattern("rank_pattern").isEmpty) else {
+                throw module.config.wrong("effective_rank", "a whole number, or a fraction of at most 1")
+            }
+            return nil
+        }
+        let value = number.double
+        guard value > 0, value < 1e9 else {
+            throw module.config.wrong("effective_rank", "a positive whole number, or a fraction of at most 1")
+        }
+        return min(smaller, Int(number.int == nil && value <= 1 ? Double(smaller) * value : value))
     }
 }

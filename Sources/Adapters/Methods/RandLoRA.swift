@@ -50,7 +50,7 @@ struct RandLoRA: ModuleMethod {
         let rank = try module.side("randlora_lambda", 0)
         let (small, large) = (min(weight.rows, weight.columns), max(weight.rows, weight.columns))
         guard rank > 0, small > 0 else { throw module.misfit(try module.tensor("randlora_lambda"), "ranks") }
-        try module.requireRank(rank, of: "randlora_lambda", pattern: nil)
+        try module.requireRank(rank, of: "randlora_lambda", pattern: nil, scales: true)
         let bases = (small + rank - 1) / rank
         func isFit(_ a: Shape, _ b: Shape) -> Bool {
             a.count == 3 && b.count == 3 && a[0] == rank && a[1] == 1 && a[2] >= small && b[0] >= large && b[1] >= bases

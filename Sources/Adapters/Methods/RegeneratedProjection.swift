@@ -60,7 +60,10 @@ struct SharedProjection {
         let (one, other) = (try module.shared(names.0), try module.shared(names.1))
         if let one, let other {
             guard isFit(one.shape, other.shape) else {
-                throw module.misfit(one.shape.count > 1 ? one : other, "a projection for this module's rank and sides")
+                throw PeftfileError(
+                    .refused, "has shape \(one.shape), and \(names.1) \(other.shape): together they do not serve the "
+                        + "rank and sides of module \"\(module.path)\"", tensor: one.name, rule: "ShapeMismatch",
+                    help: "merge onto the base that the adapter was trained on")
             }
             (first, second, warnings) = (try module.matrix(of: one), try module.matrix(of: other), [])
             return

@@ -35,7 +35,11 @@ struct RoAd: ModuleMethod {
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let layout = try Layout(module)
         guard !weight.isConvolution, weight.rows == layout.outputs else {
-            throw module.misfit(try module.tensor("road_theta"), "angles for a Linear layer of \(weight.rows) outputs")
+            throw PeftfileError(
+                .refused, "holds angles for \(layout.outputs) outputs in variant \(layout.variant), and the base's layer has "
+                    + (weight.isConvolution ? "a kernel" : "\(weight.rows)"), tensor: try module.tensor("road_theta").name,
+                rule: "ShapeMismatch",
+                help: "correct variant in adapter_config.json, or merge onto the base that the adapter was trained on")
         }
         guard try module.numbers("road_theta").allSatisfy({ $0.magnitude <= Elementary.largestAngle }) else {
             throw PeftfileError(
@@ -82,7 +86,9 @@ struct RoAd: ModuleMethod {
             }
             guard group % 2 == 0 else { throw module.config.wrong("group_size", "an even number") }
             guard info.shape.count == 1, count > 0, outputs % group == 0, variant != "road_4" || count % 2 == 0 else {
-                throw module.misfit(info, "a vector for whole groups of \(group) outputs in variant \(variant)")
+                throw PeftfileError(
+                    .refused, "has shape \(info.shape), which is no whole number of groups of \(group) outputs in variant \(variant)",
+                    tensor: info.name, rule: "GroupSize", help: "correct group_size or variant in adapter_config.json")
             }
         }
 

@@ -20,6 +20,9 @@ struct SavedParameters {
         let indices: [Int]
     }
 
+    /// The names of `modules_to_save`.
+    private let savedNames: [String]
+    private let path: String
     private var replacements: [Replacement] = []
     private var rows: [Rows] = []
     private var originals: [ExactString] = []
@@ -33,6 +36,8 @@ struct SavedParameters {
     ///   - hasBiases: whether the config says that biases were trained.
     init(adapter: Adapter, tokenIndices: JSONValue?, hasBiases: Bool) throws {
         let modulesToSave = try adapter.config?.strings("modules_to_save") ?? []
+        savedNames = modulesToSave
+        path = adapter.config?.path ?? adapter.path
         try SavedParameters.requireRows(for: tokenIndices, in: adapter)
         for key in adapter.keys where !key.isPrompt {
             guard let info = adapter.tensor(key.stored) else { continue }
@@ -107,6 +112,7 @@ struct SavedParameters {
     func appendChanges(
         to result: inout MethodUpdates, places: [ParameterRequest: ParameterPlace], context: BindingContext
     ) throws {
+        result.warnings += try savedModulesMissing(places, base: context.base)
         for replacement in replacements {
             if let place = places[replacement.request] {
                 result.changes.append(
@@ -130,6 +136,34 @@ struct SavedParameters {
         if context.weight != 1, !(replacements.isEmpty && rows.isEmpty) {
             result.warnings.append("parameters that the adapter stores whole are taken whole; --weights does not scale them")
         }
+    }
+
+    /// Every weight and bias of a module that `modules_to_save` names is in the adapter, if the base has it.
+    ///
+    /// PEFT 0.21 fails with a KeyError where one is not; the base's value would stand in for what was trained. A name that
+    /// the base does not have either is passed over: for classification PEFT adds both `classifier` and `score`, of which a
+    /// model has one.
+    ///
+    /// - Returns: a warning where neither the adapter nor the base has any of the names.
+    /// - Throws: `.refused` with the first that the base has and the adapter has not.
+    private func savedModulesMissing(
+        _ places: [ParameterRequest: ParameterPlace], base: BaseDirectory
+    ) throws -> [String] {
+        guard !savedNames.isEmpty else { return [] }
+        let found = Set(replacements.flatMap { places[$0.request]?.pieces.map(\.tensor) ?? [] })
+        for tensor in base.names where !found.contains(tensor) {
+            let parts = tensor.text.dottedComponents
+            guard parts.count > 1, let leaf = parts.last, leaf == "weight" || leaf == "bias" else { continue }
+            let module = String(tensor.text.dropLast(leaf.count + 1))
+            guard let name = savedNames.first(where: { SavedParameters.isPart(module, of: $0) }) else { continue }
+            throw PeftfileError(
+                .refused, "modules_to_save names \"\(name.printable)\", the base has \"\(tensor.text.printable)\", and the adapter "
+                    + "holds no trained value of it", file: path, tensor: tensor, rule: "SavedModuleMissing",
+                help: "save the adapter again; if it was never trained, take \"\(name.printable)\" out of modules_to_save")
+        }
+        return replacements.contains(where: \.isOptional) ? [] : [
+            "modules_to_save names \(savedNames.map(\.printable).joined(separator: ", ")), of which neither the adapter nor the base has a tensor"
+        ]
     }
 
     /// Every module that a map of token indices names has its rows in the file, or shares the indices of one that has:

@@ -11,7 +11,8 @@ import Tensors
 /// | with `save_indices`, at each module: `unilora_indices_A`, `unilora_indices_B` | (r, in), (out, r), int64 |
 /// | and `unilora_scales_A`, `unilora_scales_B` | the same |
 ///
-/// Without `save_indices` the file holds θ alone. The modules are those of the base that `target_modules` means. All
+/// Without `save_indices` the file holds θ alone, and `inspect` shows the names of `target_modules`. The modules are those of
+/// the base that `target_modules` means. All
 /// elements of all A and B, module by module in the order in which the model registers them, A before B, take the numbers
 /// of one list: each of 0 ..< d as often as all of them fit, the rest by `choice` without replacement, all shuffled, by
 /// `numpy.random.default_rng(proj_seed)`. An index that occurs c times has the scale 1 / √c, root and quotient rounded to
@@ -40,7 +41,9 @@ struct UniLoRA: ModuleMethod {
                 options: context?.options ?? BindingOptions(), paths: paths)
         }
         let saved = try collected(nil)
-        guard saved.isEmpty, let context else { return saved }
+        guard saved.isEmpty else { return saved }
+        // Without a base the names of target_modules stand for the modules that they mean.
+        guard let context else { return try collected(config.strings("target_modules").map { ExactString($0) }) }
         return try collected(TargetModules(config).paths(in: context.base))
     }
 

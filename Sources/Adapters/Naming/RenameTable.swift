@@ -103,10 +103,19 @@ enum RenameTable {
                 RenameRule("stages.*.blocks.*.attention.k_proj", "encoder.block.*.*.attention.self.key"),
                 RenameRule("stages.*.blocks.*.attention.v_proj", "encoder.block.*.*.attention.self.value"),
                 RenameRule("stages.*.blocks.*.attention.o_proj", "encoder.block.*.*.attention.output.dense"),
+                RenameRule(
+                    "stages.*.blocks.*.attention.sequence_reduction.sequence_reduction",
+                    "encoder.block.*.*.attention.self.sr"),
+                RenameRule(
+                    "stages.*.blocks.*.attention.sequence_reduction.layer_norm",
+                    "encoder.block.*.*.attention.self.layer_norm"),
+                RenameRule("stages.*.blocks.*.layernorm_before", "encoder.block.*.*.layer_norm_1"),
+                RenameRule("stages.*.blocks.*.layernorm_after", "encoder.block.*.*.layer_norm_2"),
                 RenameRule("stages.*.blocks.*.mlp.fc1", "encoder.block.*.*.mlp.dense1"),
                 RenameRule("stages.*.blocks.*.mlp.fc2", "encoder.block.*.*.mlp.dense2"),
                 RenameRule("stages.*.blocks.*", "encoder.block.*.*"),
                 RenameRule("stages.*.patch_embeddings", "encoder.patch_embeddings.*"),
+                RenameRule("stages.*.layer_norm", "encoder.layer_norm.*"),
                 // Entry SegformerForSemanticSegmentation.
                 RenameRule("decode_head.linear_projections.*", "decode_head.linear_c.*"),
             ]),
@@ -122,6 +131,11 @@ enum RenameTable {
                 RenameRule("encoder_attn.o_proj", "encoder_attn.out_proj"),
                 RenameRule("layers.*.mlp.fc1", "layers.*.fc1"),
                 RenameRule("layers.*.mlp.fc2", "layers.*.fc2"),
+            ]),
+        RenameEntry(
+            "DetrModel", ["detr", "deformable_detr"],
+            [
+                RenameRule("model.backbone", "model.backbone.conv_encoder")
             ]),
         RenameEntry(
             "nomic_bert", ["nomic_bert"],

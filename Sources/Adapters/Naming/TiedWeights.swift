@@ -51,6 +51,7 @@ public enum TiedWeights {
         TieRow(["data2vec_text"], ["data2vec_text.embeddings.word_embeddings", "lm_head.decoder"]),
         TieRow(["esm"], ["esm.embeddings.word_embeddings", "lm_head.decoder"]),
         TieRow(["mpnet"], ["mpnet.embeddings.word_embeddings", "lm_head.decoder"]),
+        TieRow(["xlnet"], ["transformer.word_embedding", "lm_loss"]),
         TieRow(["electra"], ["electra.embeddings.word_embeddings", "generator_lm_head"]),
         TieRow(["modernbert"], ["model.embeddings.tok_embeddings", "decoder"]),
         TieRow(["bert"], ["bert.embeddings.word_embeddings", "cls.predictions.decoder"]),

@@ -81,6 +81,12 @@ void ck_add_low_rank(
     ck_path path, const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale,
     double *result, size_t row_stride);
 
+/// The step of an elimination: for k = 0 ... depth - 1, result[i, j] = fma(-left[i, k], right[k, j], result[i, j]). Row i of
+/// `left` starts at i * left_stride, of `result` at i * result_stride; `right` is depth x columns, dense. They do not overlap.
+void ck_subtract_product(
+    ck_path path, const double *left, size_t left_stride, const double *right, size_t rows, size_t depth, size_t columns,
+    double *result, size_t result_stride);
+
 /// Columns of a tile of the packed right factor.
 enum { CK_LOW_RANK_TILE = 16 };
 

@@ -27,7 +27,11 @@ struct MergePage {
         if let survival = total.survival {
             line(
                 "survival", "\(Text.percent(survival)) of the update's norm is left after rounding; "
-                    + "\(Text.percent(Double(total.unchanged) / Double(max(1, total.updated)))) of its elements round away")
+                    + "\(Text.percent(Double(total.unchanged) / Double(max(1, total.updated)))) of its elements round away"
+                    + (total.nonfinite > 0 ? "; what became NaN or Inf is left out of both" : ""))
+        }
+        if total.nonfinite > 0 {
+            line("NaN, Inf", "\(Text.count(total.nonfinite)) results, where the base has numbers: the adapter is broken, or the dtype too narrow")
         }
         if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {
