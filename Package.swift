@@ -95,7 +95,7 @@ let package = Package(
         .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
         .testTarget(name: "PeftfileTests", dependencies: ["Peftfile", "TestSupport"], swiftSettings: house),
         .testTarget(
-            name: "CommandTests", dependencies: ["ByteAccess", "PeftfileTool", "TestSupport"], exclude: ["Transcripts"],
+            name: "CommandTests", dependencies: ["ByteAccess", "PeftfileCommands", "PeftfileTool", "TestSupport"], exclude: ["Transcripts"],
             swiftSettings: house),
         .testTarget(
             name: "FormatsTests",

@@ -33,12 +33,21 @@ public protocol AdapterMethod: Sendable {
     /// The low-rank updates that the adapter makes, as far as the adapter alone tells; nil for methods whose updates are
     /// of another form.
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates?
+
+    /// The updates that are products of thin factors, as far as the adapter alone tells, and the reason for every module whose
+    /// update is not.
+    func thinUpdates(of adapter: Adapter) throws -> ThinUpdates
 }
 
 extension AdapterMethod {
     var takesTask: Bool { false }
 
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates? { nil }
+
+    func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
+        if let updates = try lowRankUpdates(of: adapter) { return ThinUpdates(updates) }
+        return ThinUpdates(skipped: try targets(of: adapter).map { ($0.pathName, ThinUpdates.noThinForm) })
+    }
 }
 
 /// All that an adapter does to a base, with every one of its tensors accounted for.
@@ -137,6 +146,9 @@ public struct TargetDetail: Sendable, Hashable {
 extension AdapterTarget {
     /// The in-memory name of the parameter's tensor: `<module>.weight`.
     public var tensorName: String { "\(module).\(parameter)" }
+
+    /// The module's path, with the parameter where that is not the weight.
+    public var pathName: String { parameter == "weight" ? module.text : tensorName }
 }
 
 /// What a method is told when it binds an adapter to a base.

@@ -20,6 +20,12 @@ struct CommonOptions: ParsableArguments {
         return jobs
     }
 
+    /// A progress bar, where somebody sees it: stderr is a terminal that can draw over a line, and nobody asked for quiet.
+    func progress(_ label: String, total: UInt64) -> Progress? {
+        guard !quiet, !json, Console.errorDrawsOver else { return nil }
+        return Progress(label: label, total: total)
+    }
+
     /// Prints warnings to stderr; with `--json` they are in the document.
     func warn(_ warnings: [String]) {
         guard !quiet, !json else { return }

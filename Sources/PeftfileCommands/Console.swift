@@ -55,7 +55,8 @@ enum Console {
         guard write(text, to: descriptor) else { throw PeftfileError(.io, "cannot be written", file: path) }
     }
 
-    static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+    /// Whether stderr is a terminal on which a line can be drawn over.
+    static var errorDrawsOver: Bool { isatty(STDERR_FILENO) == 1 && environment("TERM") != "dumb" }
     static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
     /// Whether stdout is coloured: never with NO_COLOR, always with CLICOLOR_FORCE, else on a terminal that has colours.
@@ -72,10 +73,14 @@ enum Console {
     }
 
     /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.
-    static var width: Int? {
-        guard outputIsTerminal else { return nil }
+    static var width: Int? { outputIsTerminal ? columns(of: STDOUT_FILENO) : nil }
+
+    /// Columns of the terminal behind stderr; nil where it is none.
+    static var errorWidth: Int? { isatty(STDERR_FILENO) == 1 ? columns(of: STDERR_FILENO) : nil }
+
+    private static func columns(of descriptor: Int32) -> Int {
         var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 

@@ -54,8 +54,7 @@ struct DiffCommand: ParsableCommand {
         let selection = TensorSelection(
             include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init))
         let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }
-        let counter = common.quiet || common.json
-            ? nil : Progress(label: "diff", total: selected.reduce(0) { $0 + $1.byteCount })
+        let counter = common.progress("diff", total: selected.reduce(0) { $0 + $1.byteCount })
         defer { counter?.finish() }
         var report = try CheckpointComparison(
             inputs.0, inputs.1, tolerance: tolerance, selection: selection, jobs: jobs, progress: counter.map { $0.add }

@@ -7,7 +7,9 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Say what a checkpoint or adapter is: tensors, dtypes, method, rank, alpha, scale.",
         usage: "peftfile inspect PATH... [options]",
-        discussion: "Reads headers and configs only; tensor bytes are read for --stats alone.",
+        discussion: """
+            Reads headers and configs only; tensor bytes are read for --stats, --spectrum, --base and --report alone.
+            """,
         aliases: ["info", "ls"])
 
     @Argument(help: "Safetensors files, shard indexes, checkpoint directories or adapter directories.")
@@ -19,18 +21,38 @@ struct InspectCommand: ParsableCommand {
     @Flag(help: "Read all tensors and show min, max, mean, std, NaN, Inf and zeros.")
     var stats = false
 
+    @Flag(help: "Show the singular values of each update, its ranks, and which modules are dead or over-parameterised.")
+    var spectrum = false
+
+    @Option(help: ArgumentHelp("The base of the adapters: show how much of each weight they change.", valueName: "path"))
+    var base: String?
+
+    @Option(help: ArgumentHelp("Write a page of pictures about the adapter, one HTML file.", valueName: "out.html"))
+    var report: String?
+
+    @Flag(name: [.short, .long], help: "Replace an existing report.")
+    var force = false
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        var items: [Inspection] = []
-        for path in paths {
-            var inspection = try Inspection(path: try InputPaths.located(path))
-            if stats {
-                inspection.statistics = try inspection.checkpoint.statistics(jobs: try common.workerCount())
-            }
-            items.append(inspection)
+        guard report == nil || paths.count == 1 else {
+            throw PeftfileError(
+                .usage, "--report is about one adapter, and \(paths.count) paths are given", rule: "ReportPaths",
+                help: "peftfile inspect ADAPTER --report \(report?.shellQuoted ?? "out.html")")
         }
-        let warnings = items.flatMap(\.warnings)
+        guard report != nil || !force else {
+            throw PeftfileError(.usage, "--force without --report", rule: "ForceUnused", help: "leave it out")
+        }
+        let located = try paths.map { try InputPaths.located($0) }
+        let basePath = try base.map { try InputPaths.located($0, need: .everything) }
+        if let report {
+            try ReportPage.requirePlace(report, inputs: located + [basePath].compactMap { $0 }, replacing: force)
+        }
+        let base = try basePath.map { try Checkpoint.open($0) }
+        let items = try located.map { try item($0, base: base) }
+        let warnings = items.flatMap(\.inspection.warnings)
+        if let report { try write(items[0], to: report) }
         if common.json {
             Console.output(
                 .object([
@@ -40,7 +62,72 @@ struct InspectCommand: ParsableCommand {
             return
         }
         common.warn(warnings)
-        let pages = items.map { InspectPage(inspection: $0, listsTensors: tensors).text }
-        Console.output(pages.joined(separator: "\n"))
+        Console.output(items.map { $0.text(listsTensors: tensors) }.joined(separator: "\n"))
+    }
+
+    /// A path with what was asked about it.
+    private struct Item {
+        var inspection: Inspection
+        var spectrum: SpectrumReport?
+        var changes: [WeightChange]?
+
+        var json: JSONValue {
+            guard case .object(var object) = inspection.json else { return .null }
+            object["spectrum"] = spectrum?.json ?? .null
+            object["changes"] = changes.map { .array($0.map(\.json)) } ?? .null
+            return .object(object)
+        }
+
+        func text(listsTensors: Bool) -> String {
+            InspectPage(inspection: inspection, listsTensors: listsTensors).text
+                + SpectrumSection(spectrum: spectrum, changes: changes).text
+        }
+    }
+
+    private func item(_ path: String, base: Checkpoint?) throws -> Item {
+        var item = Item(inspection: try Inspection(path: path))
+        let jobs = try common.workerCount()
+        if stats { item.inspection.statistics = try item.inspection.checkpoint.statistics(jobs: jobs) }
+        guard let adapter = item.inspection.adapter else {
+            guard base == nil, report == nil else {
+                throw PeftfileError(
+                    .usage, "is no adapter, and \(report == nil ? "--base" : "--report") is about one", file: path,
+                    rule: "NoAdapter", help: "peftfile inspect \(path.shellQuoted)")
+            }
+            if spectrum { item.spectrum = SpectrumReport(reason: "it is no adapter") }
+            return item
+        }
+        guard let base else {
+            if spectrum || report != nil { item.spectrum = try SpectrumReport(of: adapter, jobs: jobs) }
+            return item
+        }
+        // Shares of the weights as they are stored, whatever the adapter was trained on.
+        var options = BindingOptions()
+        options.baseValues = .stored
+        let binding = try Binding(base: base, adapters: [adapter], options: options)
+        if spectrum || report != nil { item.spectrum = try SpectrumReport(of: binding, jobs: jobs) }
+        let plan = try RewritePlan.merge(binding)
+        let progress = common.progress("inspect", total: plan.changedBytes)
+        defer { progress?.finish() }
+        item.changes = try plan.changes(jobs: jobs, progress: progress.map { $0.add })
+        return item
+    }
+
+    private func write(_ item: Item, to path: String) throws {
+        let inspection = item.inspection
+        var facts: [(key: String, value: String)] = []
+        func add(_ key: String, _ value: String?) { if let value { facts.append((key, value)) } }
+        add("method", Set(inspection.targets.map(\.method)).sorted().joined(separator: ", "))
+        add("base model", inspection.adapter?.config?.baseModel.map(ReportFacts.baseName))
+        add("modules", Text.count(inspection.targets.count))
+        add("rank", ReportFacts.ranks(inspection.targets))
+        add("parameters", Text.count(inspection.checkpoint.parameterCount))
+        add("bytes", Text.bytes(inspection.checkpoint.tensorBytes))
+        if let changes = item.changes { add("‖ΔW‖/‖W‖", ReportFacts.relative(changes)) }
+        try ReportPage(
+            command: "inspect", title: ReportPage.name(of: paths[0]), facts: facts.filter { !$0.value.isEmpty },
+            warnings: inspection.warnings, spectrum: item.spectrum ?? SpectrumReport(reason: "it is no adapter"),
+            changes: item.changes
+        ).write(to: path, replacing: force)
     }
 }

@@ -46,11 +46,23 @@ struct MergeCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Write a README.md with the model card that the Hub reads.")
     var card = true
 
+    @Option(help: ArgumentHelp("Write a page of pictures about the merge, one HTML file.", valueName: "out.html"))
+    var report: String?
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
         try InputPaths.requireOutsideCache(output)
         let roles = try Roles(paths: paths)
+        if let report {
+            guard !dryRun, report != output else {
+                throw PeftfileError(
+                    .usage, dryRun ? "--report with --dry-run, which writes nothing" : "--report and --output name one file",
+                    file: report, rule: "ReportPlace", help: dryRun ? "leave out one of the two" : "name another file for the report")
+            }
+            try ReportPage.requirePlace(
+                report, inputs: [roles.base] + roles.adapters, replacing: force, made: output)
+        }
         let options = try arguments.options()
         let adapters = try roles.adapters.map(Adapter.init(path:))
         let base = try options.baseValues.applied(to: try Checkpoint.open(roles.base), adapters: adapters)
@@ -58,15 +70,18 @@ struct MergeCommand: ParsableCommand {
         let plan = try RewritePlan.merge(
             binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card))
         if dryRun {
+            let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
             if common.json {
-                Console.output(plan.json(jobs: try common.workerCount()))
+                Console.output(plan.json(jobs: try common.workerCount(), freeBytes: free))
             } else {
                 common.warn(plan.warnings)
-                Console.output(PlanPage(plan: plan, jobs: try common.workerCount()).text)
+                Console.output(PlanPage(plan: plan, jobs: try common.workerCount(), freeBytes: free).text)
             }
             return
         }
-        let progress = common.quiet || common.json ? nil : Progress(label: "merge", total: plan.bytesWritten)
+        // A page that cannot be made is known before the merge, not after it.
+        let spectrum = try report.map { _ in try SpectrumReport(of: binding, jobs: common.workerCount()) }
+        let progress = common.progress("merge", total: plan.bytesWritten)
         let executor = PlanExecutor(
             plan: plan, target: output,
             settings: .init(
@@ -76,12 +91,39 @@ struct MergeCommand: ParsableCommand {
         defer { progress?.finish() }
         let receipt = try executor.run()
         progress?.finish()
+        if let report, let spectrum { try write(plan, receipt, spectrum, to: report) }
         if common.json {
             Console.output(receipt.document(target: output))
         } else {
             common.warn(receipt.warnings)
             Console.output(MergePage(plan: plan, receipt: receipt, target: output).text)
         }
+    }
+}
+
+extension MergeCommand {
+    /// The page of `--report`: the receipt's figures, the norms of the base, and the spectra.
+    private func write(_ plan: RewritePlan, _ receipt: Receipt, _ spectrum: SpectrumReport, to path: String) throws {
+        let progress = common.progress("report", total: plan.changedBytes)
+        defer { progress?.finish() }
+        let changes = try plan.changes(of: receipt, jobs: common.workerCount(), progress: progress.map { $0.add })
+        let binding = plan.binding
+        let targets = binding.targets.map(\.target)
+        var facts: [(key: String, value: String)] = [
+            ("base", ReportPage.name(of: binding.base.path)),
+            ("adapters", binding.adapters.map { ReportPage.name(of: $0.path) }.joined(separator: ", ")),
+            ("method", Set(targets.map(\.method)).sorted().joined(separator: ", ")),
+            ("modules", Text.count(targets.count)),
+            ("rank", ReportFacts.ranks(targets) ?? ""),
+            ("tensors computed", "\(Text.count(plan.computedCount)) of \(Text.count(plan.files.reduce(0) { $0 + $1.tensors.count }))"),
+            ("written", Text.bytes(plan.bytesWritten)),
+            ("‖ΔW‖/‖W‖", ReportFacts.relative(changes) ?? ""),
+        ]
+        facts.removeAll { $0.value.isEmpty }
+        try ReportPage(
+            command: "merge", title: ReportPage.name(of: output), facts: facts, warnings: receipt.warnings, spectrum: spectrum,
+            changes: changes
+        ).write(to: path, replacing: force)
     }
 }
 

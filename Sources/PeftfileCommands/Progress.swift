@@ -1,25 +1,23 @@
 import Peftfile
 import Synchronization
 
-/// Progress on stderr: a line that is drawn over on a terminal, a line every ten seconds elsewhere; nothing for work
-/// under a second.
+/// A progress bar on stderr with speed and time left, drawn over in place; on a terminal only, and for work over a second.
 final class Progress: Sendable {
     private struct State {
         var lastLine: ContinuousClock.Instant
         var hasDrawn = false
+        var isFinished = false
         var done: UInt64 = 0
     }
 
     private let total: UInt64
     private let label: String
-    private let isTerminal: Bool
     private let start = ContinuousClock.now
     private let state: Mutex<State>
 
     init(label: String, total: UInt64) {
         self.label = label
         self.total = total
-        isTerminal = Console.errorIsTerminal
         state = Mutex(State(lastLine: ContinuousClock.now))
     }
 
@@ -28,12 +26,14 @@ final class Progress: Sendable {
         let now = ContinuousClock.now
         guard start.duration(to: now) > .seconds(1) else { return }
         state.withLock { state in
-            let pause: Duration = isTerminal ? .milliseconds(100) : .seconds(10)
-            guard state.lastLine.duration(to: now) >= pause else { return }
+            guard !state.isFinished, state.lastLine.duration(to: now) >= .milliseconds(100) else { return }
             state.lastLine = now
             state.hasDrawn = true
-            let text = line(done, now)
-            Console.write(isTerminal ? "\r\u{1B}[K\(text)" : "peftfile: \(text)\n", to: 2)
+            let elapsed = Double(start.duration(to: now) / .milliseconds(1)) / 1000
+            // The last column stays free: some terminals wrap as soon as it is written.
+            let line = ProgressLine(label: label, done: done, total: total, seconds: elapsed)
+                .text(width: (Console.errorWidth ?? 80) - 1)
+            Console.write("\r\u{1B}[K\(line)", to: 2)
         }
     }
 
@@ -45,16 +45,48 @@ final class Progress: Sendable {
         })
     }
 
-    /// Removes the line from a terminal.
+    /// Removes the line. What comes later from other threads is drawn no more.
     func finish() {
-        state.withLock { if $0.hasDrawn, isTerminal { Console.write("\r\u{1B}[K", to: 2) } }
+        state.withLock {
+            if $0.hasDrawn { Console.write("\r\u{1B}[K", to: 2) }
+            ($0.hasDrawn, $0.isFinished) = (false, true)
+        }
+    }
+}
+
+/// One state of the bar, cut to a width: `merge  42.0 % [########..........] 1.20 GB/s, 1:12 left`.
+struct ProgressLine {
+    let label: String
+    let done: UInt64
+    let total: UInt64
+    let seconds: Double
+
+    /// As much as fits: the bar gives way first, then the speed, then the time left, then the label.
+    func text(width: Int) -> String {
+        let share = total > 0 ? min(1, Double(done) / Double(total)) : 1
+        // 100 % is said when all is done, not when it is nearly so.
+        let percent = "\(Text.fixed(share < 1 ? min(share, 0.999) * 100 : 100, 1)) %"
+        let speed = seconds > 0 ? Double(min(done, total)) / seconds : 0
+        let left = speed > 0 ? "\(ProgressLine.time(Double(total - min(done, total)) / speed)) left" : ""
+        let rate = speed > 0 ? "\(Text.bytes(UInt64(speed)))/s" : ""
+        let tail = [rate, left].filter { !$0.isEmpty }.joined(separator: ", ")
+        let room = min(40, width - label.count - percent.count - tail.count - 5)
+        if room >= 8 {
+            let filled = Int(share * Double(room))
+            return "\(label) \(percent) [\(String(repeating: "#", count: filled))"
+                + "\(String(repeating: ".", count: room - filled))] \(tail)"
+        }
+        let candidates = ["\(label) \(percent) \(tail)", "\(label) \(percent) \(left)", "\(label) \(percent)", percent]
+        return candidates.first { $0.count <= width } ?? ""
     }
 
-    private func line(_ done: UInt64, _ now: ContinuousClock.Instant) -> String {
-        let elapsed = Double(start.duration(to: now) / .milliseconds(1)) / 1000
-        let speed = elapsed > 0 ? Double(done) / elapsed : 0
-        let left = speed > 0 ? Double(total - min(done, total)) / speed : 0
-        return "\(label) \(Text.percent(total > 0 ? Double(done) / Double(total) : 1)), "
-            + "\(Text.bytes(UInt64(speed)))/s, \(Int(left.rounded(.up))) s left"
+    /// `12 s`, `3:05`, `1:02:00`.
+    static func time(_ seconds: Double) -> String {
+        guard seconds < 360_000 else { return "days" }
+        let whole = Int(seconds.rounded(.up))
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        if whole < 60 { return "\(whole) s" }
+        if whole < 3600 { return "\(whole / 60):\(two(whole % 60))" }
+        return "\(whole / 3600):\(two(whole / 60 % 60)):\(two(whole % 60))"
     }
 }

@@ -45,7 +45,7 @@ struct StripCommand: ParsableCommand {
             if !common.json { common.warn(plan.warnings) }
             Console.output(common.json ? plan.json.serialized(indent: 2) + "\n" : StripPlanPage(plan: plan).text)
         case .plan(let plan):
-            let progress = common.quiet || common.json ? nil : Progress(label: "strip", total: plan.bytesWritten)
+            let progress = common.progress("strip", total: plan.bytesWritten)
             defer { progress?.finish() }
             let receipt = try StripExecutor(
                 plan: plan, target: output,

@@ -60,7 +60,7 @@ struct VerifyCommand: ParsableCommand {
             base: try inputs.options.baseValues.applied(to: try Checkpoint.open(inputs.base), adapters: adapters),
             adapters: adapters, options: inputs.options)
         let merged = try Checkpoint.open(result)
-        let counter = common.quiet || common.json ? nil : Progress(label: "verify", total: merged.tensorBytes)
+        let counter = common.progress("verify", total: merged.tensorBytes)
         let verifier = Verifier(
             binding: binding, result: merged, dtype: inputs.settings.dtype,
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),

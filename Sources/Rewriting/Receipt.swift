@@ -20,6 +20,8 @@ public struct Receipt: Sendable {
     private let plan: RewritePlan
     private var subjects: [JSONValue] = []
     private var tensors: [JSONValue] = []
+    /// What rounding left of each tensor's update.
+    private(set) var statistics: [ExactString: UpdateStatistics] = [:]
     /// Sums over all tensors.
     public private(set) var total = UpdateStatistics()
     /// Warnings of the plan and of what the numbers showed.
@@ -35,6 +37,7 @@ public struct Receipt: Sendable {
         for (tensor, statistics) in zip(file.tensors, statistics)
         where !tensor.recipe.isCopy && (!tensor.recipe.isDequantised || tensor.recipe.changesValues) {
             total.add(statistics)
+            self.statistics[tensor.info.name] = statistics
             tensors.append(
                 .object([
                     "name": .string(tensor.info.name.text),

@@ -5,7 +5,9 @@ import Tensors
 
 extension RewritePlan {
     /// The plan as `merge --dry-run --json` prints it.
-    public func json(jobs: Int) -> JSONValue {
+    ///
+    /// - Parameter freeBytes: what is free where the output would go; nil where that cannot be told.
+    public func json(jobs: Int, freeBytes: UInt64? = nil) -> JSONValue {
         .object([
             "schema": .string("peftfile.\(operation)/1"),
             "warnings": .array(warnings.map { .string($0) }),
@@ -14,6 +16,7 @@ extension RewritePlan {
             "bytes_read": .number(JSONNumber(bytesRead)),
             "bytes_written": .number(JSONNumber(bytesWritten)),
             "peak_memory": .number(JSONNumber(peakMemory(jobs: jobs))),
+            "free_bytes": freeBytes.map { .number(JSONNumber($0)) } ?? .null,
             "options": .object(options),
             "files": .array(
                 files.map { file in

@@ -45,7 +45,8 @@ public struct UpdateStatistics: Sendable, Hashable {
         }
     }
 
-    mutating func add(_ other: UpdateStatistics) {
+    /// Sums over both.
+    public mutating func add(_ other: UpdateStatistics) {
         updated += other.updated
         unchanged += other.unchanged
         nonfinite += other.nonfinite

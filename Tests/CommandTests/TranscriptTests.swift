@@ -27,9 +27,11 @@ import Testing
             guard line.hasPrefix("$ peftfile ") else { continue }
             let words = line.dropFirst("$ peftfile ".count).split(separator: " ")
                 .map { String($0.replacing("$TMP", with: temporary.path)) }
-            let result = try Tool.run(words, environment: ["HF_HUB_CACHE": temporary.path("hub")])
+            let result = try Tool.run(words, environment: ["HF_HUB_CACHE": temporary.path("hub"), "LC_ALL": "C.UTF-8"])
             printed += line + "\n"
+            // What is free on the disk is the machine's.
             let output = result.output.replacing(temporary.path, with: "$TMP")
+                .replacing(/(  disk     ).* free/) { "\($0.1)$FREE free" }
             printed += ["verify", "diff"].contains(words.first) ? Self.withoutLastDigits(output) : output
             for line in result.errors.replacing(temporary.path, with: "$TMP").split(separator: "\n") {
                 printed += "! \(line)\n"

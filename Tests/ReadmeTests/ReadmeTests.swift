@@ -22,7 +22,8 @@ import Testing
             var printed: [String]
             switch words.first {
             case "peftfile", ".build/release/peftfile":
-                let result = try Tool.run(Array(words.dropFirst()), in: directory.path)
+                let result = try Tool.run(
+                    Array(words.dropFirst()), in: directory.path, environment: ["LC_ALL": "C.UTF-8"])
                 status = result.status
                 printed = (result.output + result.errors).split(separator: "\n", omittingEmptySubsequences: false)
                     .map(String.init).dropLast()

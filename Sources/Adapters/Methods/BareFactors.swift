@@ -70,6 +70,25 @@ struct BareFactors: AdapterMethod {
         return result
     }
 
+    /// B·A in PEFT's orientation, without the scale that no file tells.
+    func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
+        var result = ThinUpdates()
+        for module in try LoRAModule.collect(from: adapter) {
+            let (a, b) = (Factor(adapter: 0, info: module.a), Factor(adapter: 0, info: module.b))
+            let (left, right) = module.isEmbedding ? (a.transposed, b.transposed) : (b, a)
+            guard left.columns == right.rows else {
+                result.skipped.append((module.path.text, "its factors do not lie as PEFT's, and no config says how they do"))
+                continue
+            }
+            result.updates.append(
+                ThinUpdate(
+                    module: module.path, rank: left.columns, rows: left.rows, columns: right.columns,
+                    terms: [.init(left: .stored(left), right: .stored(right), scale: 1)],
+                    note: "without its scale, which no config tells"))
+        }
+        return result
+    }
+
     private func factors(of module: LoRAModule, _ context: BindingContext) throws -> (left: Factor, right: Factor) {
         let a = Factor(adapter: context.adapterIndex, info: module.a)
         let b = Factor(adapter: context.adapterIndex, info: module.b)

@@ -28,6 +28,8 @@ struct UnmergeableMethod: AdapterMethod {
         throw PeftfileError(.refused, sentence(adapter), file: adapter.path, rule: "NotMergeable", help: help)
     }
 
+    func thinUpdates(of adapter: Adapter) throws -> ThinUpdates { ThinUpdates(reason: "\(reason)") }
+
     /// Trained vectors that are put before the input or into the attention cache.
     static let softPrompts = UnmergeableMethod(
         peftTypes: SoftPrompt.allCases.map(\.peftType),

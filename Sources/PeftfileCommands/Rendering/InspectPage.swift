@@ -51,18 +51,13 @@ struct InspectPage {
                 ["module", "method", "rank", "alpha", "scale"] + (hasDetails ? ["parameters"] : []),
                 inspection.targets.map { target in
                     [
-                        name(of: target).printable, target.method, target.rank.map(String.init) ?? "-",
+                        target.pathName.printable, target.method, target.rank.map(String.init) ?? "-",
                         target.alpha.map(Text.number) ?? "-", target.scale.map(Text.number) ?? "-",
                     ] + (hasDetails ? [target.details.map(\.text.printable).joined(separator: ", ")] : [])
                 }, right: [2, 3, 4])
         }
         if listsTensors || inspection.statistics != nil { result += "\n" + tensorTable }
         return result
-    }
-
-    /// The module, with the parameter where that is not the weight.
-    private func name(of target: AdapterTarget) -> String {
-        target.parameter == "weight" ? target.module.text : target.tensorName
     }
 
     private var title: String {

@@ -48,6 +48,8 @@ struct MergePage {
 struct PlanPage {
     let plan: RewritePlan
     let jobs: Int
+    /// What is free where the output would go; nil where that cannot be told.
+    let freeBytes: UInt64?
 
     var text: String {
         let what = plan.operation == "convert"
@@ -56,6 +58,10 @@ struct PlanPage {
         result += "  reads    \(Text.bytes(plan.bytesRead))\n"
         result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
         result += "  memory   at most about \(Text.bytes(plan.peakMemory(jobs: jobs)))\n"
+        if let freeBytes {
+            let isEnough = freeBytes >= plan.bytesWritten
+            result += "  disk     \(Text.bytes(freeBytes)) free\(isEnough ? "" : ", \(Text.bytes(plan.bytesWritten - freeBytes)) too few")\n"
+        }
         for change in plan.configChanges {
             result += "  config   \(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())\n"
         }

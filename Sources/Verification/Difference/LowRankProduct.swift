@@ -28,9 +28,6 @@ struct LowRankProduct {
     let columnOverlap: Double?
     let rowOverlap: Double?
 
-    /// Rows of L or K that are decomposed at a time, beside the triangle so far.
-    private static let step = 2048
-
     /// - Throws: `.library` without OpenBLAS; `.refused` where a factor holds NaN or Inf; what reading throws.
     init(_ a: LowRankUpdate, from sourceA: AdapterNumbers, _ b: LowRankUpdate, from sourceB: AdapterNumbers) throws {
         let left = try Side(a, sourceA, b, sourceB, isLeft: true)
@@ -123,27 +120,23 @@ struct LowRankProduct {
             let total = parts.reduce(0) { $0 + $1.rank }
             columns = total
             split = a.terms.reduce(0) { $0 + $1.left.columns }
-            var triangle: [Double] = []
-            for start in stride(from: 0, to: length, by: LowRankProduct.step) {
-                let end = min(start + LowRankProduct.step, length)
-                var rows = [Double](repeating: 0, count: (end - start) * total)
+            triangle = try LAPACK.triangle(rows: length, columns: total) { range in
+                var rows = [Double](repeating: 0, count: range.count * total)
                 var column = 0
                 for part in parts {
                     let width = part.range.count
-                    for row in part.range.clamped(to: start..<end) {
+                    for row in part.range.clamped(to: range) {
                         let place = row - part.range.lowerBound
                         for k in 0..<part.rank {
                             // B lies by rows, A by columns.
-                            rows[(row - start) * total + column + k] =
+                            rows[(row - range.lowerBound) * total + column + k] =
                                 part.values[isLeft ? place * part.rank + k : k * width + place]
                         }
                     }
                     column += part.rank
                 }
-                triangle += rows
-                triangle = try LAPACK.qr(triangle, rows: triangle.count / total, columns: total).r
+                return rows
             }
-            self.triangle = triangle
         }
 
         func norm(ofColumn column: Int) -> Double {
