@@ -16,10 +16,10 @@ struct ConvertCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The adapter.", valueName: "adapter"))
     var adapter: String
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write.", valueName: "out"))
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write, or the file X.gguf.", valueName: "out"))
     var output: String
 
-    @Option(help: ArgumentHelp("The dialect to write.", valueName: "peft|kohya|diffusers|mlx"))
+    @Option(help: ArgumentHelp("The dialect to write.", valueName: "peft|kohya|diffusers|mlx|gguf"))
     var to: String
 
     @Option(name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"))
@@ -30,6 +30,15 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("The component to write, or to take from a file of several: lora_te1.", valueName: "name"))
     var component: String?
+
+    @Option(help: ArgumentHelp("llama.cpp's name of the base's architecture, where no base is named.", valueName: "name"))
+    var architecture: String?
+
+    @Option(help: ArgumentHelp("The base's heads of queries and of keys, where no base is named.", valueName: "queries,keys"))
+    var heads: String?
+
+    @Flag(help: "Round a scale that llama.cpp cannot hold exactly to F32.")
+    var roundScale = false
 
     @Flag(name: [.short, .long], help: "Replace an existing output.")
     var force = false
@@ -47,9 +56,18 @@ struct ConvertCommand: ParsableCommand {
             }
             return loader
         }
-        let source = try Adapter(path: InputPaths.located(adapter))
+        let path = try InputPaths.located(adapter)
+        if target == .gguf, !Adapter.isAdapter(path) {
+            throw PeftfileError(
+                .refused, "is no adapter, and a model in GGUF holds its tokenizer and settings as well", file: path,
+                rule: "NotConvertible", help: "llama.cpp itself writes it: python convert_hf_to_gguf.py DIRECTORY")
+        }
+        let source = try Adapter(path: path)
+        let model = try ConvertBase(
+            base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
         let conversion = try AdapterConversion(
-            source, to: target, base: try base.map { try Checkpoint.open(InputPaths.located($0)) }, component: component)
+            source, to: target, base: model.checkpoint, component: component,
+            gguf: .init(facts: model.facts, roundsScale: roundScale))
         if let loader { try conversion.requireServable(by: loader) }
         let files = try ConversionExecutor(conversion: conversion, target: output, replacing: force).run()
         let page = ConvertPage(conversion: conversion, source: source, target: output, files: files)

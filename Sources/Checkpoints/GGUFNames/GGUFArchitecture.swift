@@ -75,6 +75,14 @@ public struct GGUFPlace: Sendable, Hashable {
     /// The order of the rows, where it is not the Hub's.
     public var rowOrder: GGUFRowOrder?
 
+    public init(hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil) {
+        self.hub = hub
+        self.gguf = gguf
+        self.expert = expert
+        self.isStack = isStack
+        self.rowOrder = rowOrder
+    }
+
     /// The Hub's name of one expert.
     public func hubName(expert: Int) -> String { hub.split(separator: "{e}").joined(separator: "\(expert)") }
 }

@@ -25,23 +25,21 @@ public struct ConversionExecutor: Sendable {
     /// - Throws: any failure; the target is then as it was.
     public func run() throws -> [String] {
         let output = OutputTarget(path: target, replacing: replacing)
-        try output.checkDirectory()
+        if isFile { try output.checkFile() } else { try output.checkDirectory() }
         try output.checkParent()
         try output.refuseInputs([conversion.adapter.path], of: "convert")
-        let layout = try SafetensorsLayout(
-            metadata: conversion.metadata,
-            tensors: conversion.outputs.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+        let layout = try Layout(conversion)
         try output.checkRoom(for: layout.totalBytes)
+        if isFile {
+            let writer = try FileWriter(path: target)
+            try write(to: writer, layout)
+            try writer.commit(durable: true)
+            return [FileSystem.fileName(of: target)]
+        }
         let staged = try StagedDirectory(target: target, id: "convert")
         do {
             let writer = try FileWriter(path: staged.path(of: conversion.fileName))
-            try writer.allocate(layout.totalBytes)
-            try writer.write(layout.headerBytes, at: 0)
-            let numbers = AdapterNumbers(adapters: [conversion.adapter])
-            for (tensor, info) in zip(conversion.outputs, layout.tensors) {
-                try Interruption.check()
-                try writer.write(bytes(of: tensor, numbers), at: info.begin)
-            }
+            try write(to: writer, layout)
             try writer.commit(durable: true)
             var names = [conversion.fileName]
             if let config = conversion.config {
@@ -54,6 +52,40 @@ public struct ConversionExecutor: Sendable {
         } catch {
             staged.discard()
             throw error
+        }
+    }
+
+    /// Whether the output is the one file: llama.cpp's adapters have no config beside them.
+    private var isFile: Bool { conversion.target == .gguf && target.hasSuffix(".gguf") }
+
+    /// Where everything goes in the one file.
+    private struct Layout {
+        let headerBytes: [UInt8]
+        let tensors: [TensorInfo]
+        let totalBytes: UInt64
+
+        init(_ conversion: AdapterConversion) throws {
+            guard conversion.target == .gguf else {
+                let layout = try SafetensorsLayout(
+                    metadata: conversion.metadata,
+                    tensors: conversion.outputs.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+                (headerBytes, tensors, totalBytes) = (layout.headerBytes, layout.tensors, layout.totalBytes)
+                return
+            }
+            let layout = try GGUFLayout(
+                metadata: conversion.ggufMetadata.map { ($0.key, $0.value.encoded ?? []) },
+                tensors: conversion.outputs.map { .init(name: $0.name, type: GGUFType($0.dtype) ?? .f32, shape: $0.shape) })
+            (headerBytes, tensors, totalBytes) = (layout.headerBytes, layout.tensors, layout.totalBytes)
+        }
+    }
+
+    private func write(to writer: FileWriter, _ layout: Layout) throws {
+        try writer.allocate(layout.totalBytes)
+        try writer.write(layout.headerBytes, at: 0)
+        let numbers = AdapterNumbers(adapters: [conversion.adapter])
+        for (tensor, info) in zip(conversion.outputs, layout.tensors) {
+            try Interruption.check()
+            try writer.write(bytes(of: tensor, numbers), at: info.begin)
         }
     }
 
@@ -73,6 +105,13 @@ public struct ConversionExecutor: Sendable {
             }
             // A dtype's own numbers come back as they were.
             return try Conversion.narrowed(values, to: tensor.dtype)
+        case .arranged(let pieces, let shape, let axes):
+            var values: [Double] = []
+            for piece in pieces {
+                let own = try numbers.elements(of: piece.tensor, adapter: 0)
+                values += piece.factor == 1 ? own : own.map { $0 * piece.factor }
+            }
+            return try Conversion.narrowed(TensorView.permuted(values, shape: shape, axes: axes), to: tensor.dtype)
         }
     }
 }
