@@ -3,11 +3,14 @@ import Containers
 
 /// What llama.cpp's names and orders of rows depend on: the base's architecture and its heads.
 public struct GGUFFacts: Sendable {
+    /// The names; nil where the architecture is not known.
     public var architecture: GGUFArchitecture?
+    /// The heads; nil where nobody counts them.
     public var heads: GGUFHeads?
     /// How many experts each layer has; nil where there are none, or nothing says.
     public var experts: Int?
 
+    /// Facts that the caller knows.
     public init(architecture: GGUFArchitecture? = nil, heads: GGUFHeads? = nil, experts: Int? = nil) {
         self.architecture = architecture
         self.heads = heads

@@ -2,10 +2,12 @@ public import ByteAccess
 
 /// How many heads a model's attention has: what the order of rows in its projections depends on.
 public struct GGUFHeads: Sendable, Hashable {
+    /// Heads of queries.
     public var query: Int
     /// Heads of keys and values, fewer where groups of queries share them.
     public var key: Int
 
+    /// Heads that the caller counts.
     public init(query: Int, key: Int) {
         self.query = query
         self.key = key

@@ -18,6 +18,7 @@ extension AdapterConversion {
         /// Whether scales and products that F32 does not hold exactly are rounded to it.
         public var roundsScale: Bool
 
+        /// Facts of the base, and what to do where F32 does not hold a scale.
         public init(facts: GGUFFacts = GGUFFacts(), roundsScale: Bool = false) {
             self.facts = facts
             self.roundsScale = roundsScale
