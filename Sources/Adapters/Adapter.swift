@@ -139,7 +139,9 @@ public struct Adapter: Sendable {
 
     /// The one file of a directory without a config, if it is in a dialect.
     static func dialectFile(in directory: String) -> String? {
-        guard let names = try? FileSystem.list(directory).filter(TorchFileNames.mayBeWeights) else { return nil }
+        guard let names = try? FileSystem.list(directory).filter({ TorchFileNames.mayBeWeights($0) || $0.hasSuffix(".gguf") }) else {
+            return nil
+        }
         let likely = names.filter { $0 == "pytorch_lora_weights.safetensors" || $0 == "adapters.safetensors" }
         guard let name = likely.first ?? (names.count == 1 ? names.first : nil) else { return nil }
         let path = FileSystem.join(directory, name)
@@ -153,7 +155,10 @@ public struct Adapter: Sendable {
             let path = FileSystem.join(directory, name)
             if FileSystem.exists(path) { return try Checkpoint.open(path) }
         }
-        if configPath(in: directory) == nil, let path = dialectFile(in: directory) { return try Checkpoint.open(path) }
+        // PEFT's config says nothing of llama.cpp's file, which people keep beside it.
+        if let path = dialectFile(in: directory), configPath(in: directory) == nil || path.hasSuffix(".gguf") {
+            return try Checkpoint.open(path)
+        }
         // OpenDelta's directory is laid out as a model's.
         if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
         throw PeftfileError(

@@ -81,7 +81,7 @@ public struct Binding: Sendable {
         }
         warnings += try base.requireReadableWeights()
         let view = try BaseView(base: base, adapters: adapters)
-        let bound = try adapters.map { try BoundAdapter($0, base: view.directory, baseConfig: base.config, options: options) }
+        let bound = try adapters.map { try BoundAdapter($0, base: view.directory, heads: GGUFFacts(base).heads, options: options) }
         self.adapters = bound.map(\.whole)
         configChanges += view.configChanges
         warnings += base.notes

@@ -44,11 +44,16 @@ public struct PortableAdapter: Sendable {
     /// Tensors of components that the base is not.
     public private(set) var leftOut: [(tensor: ExactString, component: String)] = []
 
-    /// - Parameter base: the base whose names the modules get; needed where the names of the file have lost their dots.
+    /// - Parameters:
+    ///   - base: the base whose names the modules get; needed where the names of the file have lost their dots.
+    ///   - heads: the heads of the base, where no base is given.
     /// - Throws: `.refused` where a tensor or a config key says more than two factors and a scale can.
-    public init(_ adapter: Adapter, base: Checkpoint?, options: BindingOptions = BindingOptions()) throws {
+    public init(
+        _ adapter: Adapter, base: Checkpoint?, heads: GGUFHeads? = nil, options: BindingOptions = BindingOptions()
+    ) throws {
         let directory = try base.map { try BaseView(base: $0, adapters: []).directory }
-        let bound = try BoundAdapter(adapter, base: directory, baseConfig: base?.config, options: options)
+        let bound = try BoundAdapter(adapter, base: directory, heads: heads ?? base.flatMap { GGUFFacts($0).heads }, options: options)
+        if let open = bound.unsettled { throw open }
         if base == nil, bound.hasUnderscoredNames {
             throw PeftfileError(
                 .refused, "its names have underscores for dots, and only the base can tell which is which",

@@ -8,7 +8,7 @@ struct ConvertCommand: ParsableCommand {
         abstract: "Write a checkpoint as safetensors, or an adapter in another dialect.",
         usage: """
             peftfile convert IN -o OUT [--to safetensors] [options]
-            peftfile convert ADAPTER -o OUT --to peft|kohya|diffusers|mlx [options]
+            peftfile convert ADAPTER -o OUT --to peft|kohya|diffusers|mlx|gguf [options]
             """,
         discussion: """
             To safetensors, the default, every tensor of a checkpoint of any container is copied, under its own name and whole; \
@@ -21,10 +21,10 @@ struct ConvertCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The checkpoint or adapter.", valueName: "in"))
     var input: String
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory or .safetensors file to write.", valueName: "out"))
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory, or the .safetensors or .gguf file to write.", valueName: "out"))
     var output: String
 
-    @Option(help: ArgumentHelp("What to write: a container, or an adapter's dialect.", valueName: "safetensors|peft|kohya|diffusers|mlx"))
+    @Option(help: ArgumentHelp("What to write: a container, or an adapter's dialect.", valueName: "safetensors|peft|kohya|diffusers|mlx|gguf"))
     var to: String?
 
     @OptionGroup var container: ContainerArguments
@@ -38,6 +38,15 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The component to write, or to take from a file of several: lora_te1.", valueName: "name"))
     var component: String?
 
+    @Option(help: ArgumentHelp("llama.cpp's name of the base's architecture, where no base is named.", valueName: "name"))
+    var architecture: String?
+
+    @Option(help: ArgumentHelp("The base's heads of queries and of keys, where no base is named.", valueName: "queries,keys"))
+    var heads: String?
+
+    @Flag(help: "Round a scale that llama.cpp cannot hold exactly to F32.")
+    var roundScale = false
+
     @Flag(name: [.short, .long], help: "Replace an existing output.")
     var force = false
 
@@ -46,7 +55,7 @@ struct ConvertCommand: ParsableCommand {
     func run() throws {
         try InputPaths.requireOutsideCache(output)
         try ConvertOutput.requireWritable(output)
-        guard let to, to != "safetensors" else { return try writeSafetensors() }
+        guard let to = to ?? (output.hasSuffix(".gguf") ? "gguf" : nil), to != "safetensors" else { return try writeSafetensors() }
         guard let target = ConversionTarget(rawValue: to) else {
             throw PeftfileError.noChoice(
                 "--to", to, of: ["safetensors"] + ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
@@ -61,7 +70,9 @@ struct ConvertCommand: ParsableCommand {
 
     /// Another container.
     private func writeSafetensors() throws {
-        if let option = [(loader, "--for"), (base, "--base"), (component, "--component")].first(where: { $0.0 != nil })?.1 {
+        if let option = [(loader, "--for"), (base, "--base"), (component, "--component"), (architecture, "--architecture"), (heads, "--heads")]
+            .first(where: { $0.0 != nil })?.1
+        {
             throw PeftfileError(
                 .usage, "\(option) without a dialect in --to", rule: "ConvertOption",
                 help: "name one: --to \(ConversionTarget.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -96,9 +107,18 @@ struct ConvertCommand: ParsableCommand {
             }
             return loader
         }
-        let source = try Adapter(path: InputPaths.located(input))
+        let path = try InputPaths.located(input)
+        if target == .gguf, !Adapter.isAdapter(path) {
+            throw PeftfileError(
+                .refused, "is no adapter, and a model in GGUF holds its tokenizer and settings as well", file: path,
+                rule: "NotConvertible", help: "llama.cpp itself writes it: python convert_hf_to_gguf.py DIRECTORY")
+        }
+        let source = try Adapter(path: path)
+        let model = try ConvertBase(
+            base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
         let conversion = try AdapterConversion(
-            source, to: target, base: try base.map { try Checkpoint.open(InputPaths.located($0)) }, component: component)
+            source, to: target, base: model.checkpoint, component: component,
+            gguf: .init(facts: model.facts, roundsScale: roundScale))
         if let loader { try conversion.requireServable(by: loader) }
         let files = try ConversionExecutor(conversion: conversion, target: output, replacing: force).run()
         let page = ConvertPage(conversion: conversion, source: source, target: output, files: files)

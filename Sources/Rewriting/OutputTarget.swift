@@ -12,7 +12,9 @@ struct OutputTarget {
             throw PeftfileError(
                 .exists, "is a file, and the output is a directory", file: path, help: "choose another output")
         } else if FileSystem.isNonEmptyDirectory(path) {
-            let isOurs = try FileSystem.list(path).contains { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }
+            let isOurs = try FileSystem.list(path).contains {
+                $0 == Receipt.fileName || $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf")
+            }
             guard replacing else {
                 throw PeftfileError(
                     .exists, "exists and is not empty", file: path,
@@ -23,6 +25,17 @@ struct OutputTarget {
                     .refused, "holds no checkpoint, and --force replaces nothing else", file: path, rule: "ForeignTarget",
                     help: "choose another output, or empty the directory first")
             }
+        }
+    }
+
+    /// Refuses a file that nobody offered up, and a directory in its place.
+    func checkFile() throws {
+        guard FileSystem.exists(path) else { return }
+        if FileSystem.isDirectory(path) {
+            throw PeftfileError(.exists, "is a directory, and the output is a file", file: path, help: "choose another output")
+        }
+        guard replacing else {
+            throw PeftfileError(.exists, "exists", file: path, help: "choose another output or give --force")
         }
     }
 

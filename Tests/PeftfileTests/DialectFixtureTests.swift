@@ -5,9 +5,6 @@ import Testing
 /// One case of Fixtures/dialects: a base, an adapter that another library wrote, and the expected result.
 struct DialectCase {
     static let names = ((try? FileSystem.list(Fixtures.path("dialects"))) ?? []).filter { $0 != "index.json" }
-    /// Cases whose container is not read yet.
-    static let unread = names.filter { $0.hasPrefix("gguf-") }
-    static let readable = names.filter { !unread.contains($0) }
 
     let name: String
     private let file: JSONValue
@@ -34,7 +31,7 @@ struct DialectCase {
         #expect(DialectCase.names.count == 21)
     }
 
-    @Test(arguments: DialectCase.readable) func mergesAndVerifies(_ name: String) throws {
+    @Test(arguments: DialectCase.names) func mergesAndVerifies(_ name: String) throws {
         let dialect = try DialectCase(name)
         let directory = try TemporaryDirectory()
         let binding = try dialect.binding()
@@ -57,7 +54,7 @@ struct DialectCase {
         #expect(report.isEquivalent, "\(report.json.serialized())")
     }
 
-    @Test(arguments: DialectCase.readable) func inspectNamesDialectMethodAndScale(_ name: String) throws {
+    @Test(arguments: DialectCase.names) func inspectNamesDialectMethodAndScale(_ name: String) throws {
         let dialect = try DialectCase(name)
         let inspection = try Inspection(path: Fixtures.path("dialects/\(name)/adapter"))
         let family = String(dialect.dialect.split(separator: " ")[0].split(separator: "-")[0])

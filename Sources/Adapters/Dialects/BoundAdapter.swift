@@ -13,13 +13,15 @@ struct BoundAdapter {
     /// Tensors that went into scales and settings, each with the reason.
     private(set) var consumed: [(tensor: ExactString, reason: String)] = []
     private(set) var warnings: [String] = []
+    /// What only a base can settle, where there is none.
+    private(set) var unsettled: PeftfileError?
     /// Whether modules stand under names that only a base can turn back.
     private(set) var hasUnderscoredNames = false
 
     /// - Parameter base: the base whose names the modules get; nil leaves them as the file has them.
     /// - Throws: `.refused` where the file is ambiguous, or a module of a component that the base is has no place.
     init(
-        _ adapter: Adapter, base: BaseDirectory?, baseConfig: JSONObject? = nil, options: BindingOptions
+        _ adapter: Adapter, base: BaseDirectory?, heads: GGUFHeads? = nil, options: BindingOptions
     ) throws {
         guard let dialect = adapter.dialect else {
             (whole, parts) = (adapter, [adapter])
@@ -27,10 +29,11 @@ struct BoundAdapter {
         }
         let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
         let reading = try dialect.read(
-            file, context: DialectContext(options: options, baseConfig: baseConfig, hasBase: base != nil))
+            file, context: DialectContext(options: options, heads: heads, hasBase: base != nil))
         try BoundAdapter.requireEveryTensor(of: adapter, in: reading)
         consumed = reading.consumed
         warnings = reading.warnings
+        unsettled = reading.unsettled
         var modules = reading.modules
         hasUnderscoredNames = modules.contains { $0.naming == .underscored }
         if let base {

@@ -31,8 +31,8 @@ extension Dialect {
 /// What is known beside the file when it is read.
 struct DialectContext: Sendable {
     var options = BindingOptions()
-    /// config.json of the base; nil where there is none or where an adapter is looked at alone.
-    var baseConfig: JSONObject?
+    /// The heads that the base or the caller counts; nil where nobody does.
+    var heads: GGUFHeads?
     /// Whether there is a base: what only a base can tell is an error then, and left open otherwise.
     var hasBase = false
 }
@@ -46,6 +46,8 @@ struct DialectReading: Sendable {
     var warnings: [String] = []
     /// The name of the dialect in this file, where its own is too broad.
     var name: String?
+    /// What is open without a base, for an adapter that is looked at alone: whoever writes it anew must settle it first.
+    var unsettled: PeftfileError?
 }
 
 /// An adapter file before it is known what it is.

@@ -1,6 +1,7 @@
 /// The dialects that the house knows, one line each; the first that recognises a file reads it.
 enum DialectRegistry {
     static let dialects: [any Dialect] = [
+        GGUFLoRA(),
         Kohya(),
         MLX(),
         Torchtune(),

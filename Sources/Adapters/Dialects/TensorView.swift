@@ -111,11 +111,15 @@ public struct TensorView: Sendable, Hashable {
     }
 
     private static func permuted(_ values: [Double], _ part: Part) -> [Double] {
-        let stored = part.stored.shape
-        guard let axes = part.axes, axes != Array(stored.indices), stored.elementCount == values.count else { return values }
+        part.axes.map { permuted(values, shape: part.stored.shape, axes: $0) } ?? values
+    }
+
+    /// The elements of an array with its axes permuted; axis i of the result is `axes[i]` of `stored`.
+    public static func permuted(_ values: [Double], shape stored: Shape, axes: [Int]) -> [Double] {
+        guard axes != Array(stored.indices), stored.elementCount == values.count else { return values }
         var strides = [Int](repeating: 1, count: stored.count)
         for axis in stored.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * stored[axis + 1] }
-        let shape = part.shape
+        let shape = axes.map { stored[$0] }
         let steps = axes.map { strides[$0] }
         var result: [Double] = []
         result.reserveCapacity(values.count)

@@ -1,4 +1,5 @@
 import ByteAccess
+import Checkpoints
 import Tensors
 
 /// Adapters that torchtune saved under its own names: `layers.N.attn.q_proj.lora_a.weight`.
@@ -58,8 +59,8 @@ struct Torchtune: Dialect {
             }
             let rank = a.shape[0]
             var module = DialectModule(name: ExactString(path), naming: .path, component: nil, form: .lora)
-            module.scale = try scale(rank, file, context)
-            let heads = try heads(of: path, rows: b.shape[0], tensor: b.name, file, context)
+            module.scale = try scale(rank, file, context, &reading)
+            let heads = try heads(of: path, rows: b.shape[0], tensor: b.name, file, context, &reading)
             module.add("lora_A", "weight", TensorView(a))
             module.add("lora_B", "weight", Torchtune.turned(b, heads: heads))
             if let m = tensors[path]?["m"] {
@@ -71,7 +72,9 @@ struct Torchtune: Dialect {
         return reading
     }
 
-    private func scale(_ rank: Int, _ file: DialectFile, _ context: DialectContext) throws -> ModuleScale {
+    private func scale(
+        _ rank: Int, _ file: DialectFile, _ context: DialectContext, _ reading: inout DialectReading
+    ) throws -> ModuleScale {
         if let alpha = try file.config?.number("lora_alpha") {
             let configured = try file.config?.count("r") ?? rank
             guard configured == rank, rank > 0 else {
@@ -82,27 +85,34 @@ struct Torchtune: Dialect {
             return ModuleScale(rank: rank, alpha: alpha)
         }
         guard let scale = context.options.scale else {
-            if !context.hasBase { return ModuleScale(rank: rank, value: 1) }
-            throw file.refusal(
+            let refusal = file.refusal(
                 "no config says the scale of the update", nil, rule: "ScaleMissing",
                 help: "put torchtune's adapter_config.json beside the file, or give the factor with --scale")
+            if context.hasBase { throw refusal }
+            reading.unsettled = refusal
+            return ModuleScale(rank: rank, value: 1)
         }
         return ModuleScale(rank: rank, value: scale)
     }
 
     /// The heads whose rows are turned; nil for any other module, or where no base is there to tell.
     private func heads(
-        of path: String, rows: Int, tensor: ExactString, _ file: DialectFile, _ context: DialectContext
+        of path: String, rows: Int, tensor: ExactString, _ file: DialectFile, _ context: DialectContext,
+        _ reading: inout DialectReading
     ) throws -> Int? {
         let isKey = path.hasSuffix(".k_proj")
-        guard context.hasBase, isKey || path.hasSuffix(".q_proj") else { return nil }
-        let config = context.baseConfig
-        let all = config?["num_attention_heads"]?.intValue
-        let own = isKey ? config?["num_key_value_heads"]?.intValue ?? all : all
+        guard isKey || path.hasSuffix(".q_proj") else { return nil }
+        let own = isKey ? context.heads?.key : context.heads?.query
         guard let heads = own, heads > 0, rows % heads == 0, rows / heads % 2 == 0 else {
-            throw file.refusal(
+            let refusal = file.refusal(
                 "its rows are turned by heads, and the base's config does not count heads that divide \(rows) rows", tensor,
-                rule: "HeadsUnknown", help: "put the base's config.json beside its weights")
+                rule: "HeadsUnknown",
+                help: context.hasBase
+                    ? "put the base's config.json beside its weights"
+                    : "name the base, whose config.json counts them: --base BASE; or --heads QUERIES,KEYS")
+            if context.hasBase || context.heads != nil { throw refusal }
+            reading.unsettled = refusal
+            return nil
         }
         return heads
     }

@@ -67,6 +67,7 @@ public struct GGUFArchitecture: Sendable {
 public struct GGUFPlace: Sendable, Hashable {
     /// The Hub's name; of a stack of experts with `{e}` in the place of their number.
     public var hub: String
+    /// llama.cpp's name.
     public var gguf: String
     /// The expert that the Hub's name tells; nil for anything else.
     public var expert: Int?
@@ -74,6 +75,15 @@ public struct GGUFPlace: Sendable, Hashable {
     public var isStack: Bool
     /// The order of the rows, where it is not the Hub's.
     public var rowOrder: GGUFRowOrder?
+
+    /// A tensor under these names.
+    public init(hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil) {
+        self.hub = hub
+        self.gguf = gguf
+        self.expert = expert
+        self.isStack = isStack
+        self.rowOrder = rowOrder
+    }
 
     /// The Hub's name of one expert.
     public func hubName(expert: Int) -> String { hub.split(separator: "{e}").joined(separator: "\(expert)") }

@@ -1,34 +1,3 @@
-public import ByteAccess
-
-/// How many heads a model has: what the order of a GGUF tensor's rows depends on.
-public struct GGUFHeads: Sendable, Hashable {
-    public var query: Int
-    /// Heads of keys and values, fewer where groups of queries share them.
-    public var key: Int
-
-    public init(query: Int, key: Int) {
-        self.query = query
-        self.key = key
-    }
-
-    /// What config.json counts; nil where it counts none.
-    public init?(_ config: JSONObject) {
-        let model = GGUFHeads.languageModel(of: config)
-        func count(_ keys: [ExactString]) -> Int? {
-            keys.lazy.compactMap { model[$0]?.intValue }.first { $0 > 0 }
-        }
-        guard let query = count(["num_attention_heads", "n_head", "n_heads", "num_heads"]) else { return nil }
-        self.init(query: query, key: count(["num_key_value_heads", "n_kv_heads", "num_kv_heads"]) ?? query)
-    }
-
-    /// The part of a config that describes the language model: a sub-config of a multimodal model, else the whole.
-    static func languageModel(of config: JSONObject) -> JSONObject {
-        let keys: [ExactString] = ["text_config", "llm_config", "language_config"]
-        return keys.lazy.compactMap { config[$0]?.objectValue }.first { $0["model_type"] != nil || $0["hidden_size"] != nil }
-            ?? config
-    }
-}
-
 /// An order of a weight's rows that llama.cpp's converter changes.
 public enum GGUFRowOrder: Sendable, Hashable {
     /// q and k for a rotary embedding of neighbouring pairs: of each head's d rows the Hub has (2, d/2), GGUF (d/2, 2).
@@ -38,25 +7,27 @@ public enum GGUFRowOrder: Sendable, Hashable {
     /// Source: `GPTNeoXModel.modify_tensors` in conversion/gpt_neox.py, `BloomModel`'s in bloom.py.
     case fusedByHead
 
-    /// For each row of GGUF's tensor the row of the Hub's; nil where the heads do not divide the rows.
-    public func hubRows(count: Int, heads: GGUFHeads) -> [Int]? {
-        let (first, second, block): (Int, Int, Int)
+    /// Rows of GGUF's tensor as an array of three dimensions, and which of its axes stands where in the Hub's. Two axes
+    /// change places, so that the same axes lead back. Nil where the heads do not divide the rows.
+    public func arrangement(of count: Int, heads: GGUFHeads) -> (gguf: [Int], axes: [Int])? {
         switch self {
         case .rotaryQuery, .rotaryKey:
             let own = self == .rotaryKey ? heads.key : heads.query
-            guard own > 0, count % (2 * own) == 0 else { return nil }
-            let half = count / own / 2
-            // (heads, 2, half) to (heads, half, 2), head by head.
-            return (0..<count).map { row in
-                let within = row % (2 * half)
-                return row - within + within % 2 * half + within / 2
-            }
-        case .fusedByHead: (first, second, block) = (heads.query, 3, count / 3 / max(1, heads.query))
+            guard own > 0, count > 0, count % (2 * own) == 0 else { return nil }
+            return ([own, count / own / 2, 2], [0, 2, 1])
+        case .fusedByHead:
+            guard heads.query > 0, count > 0, count % (3 * heads.query) == 0 else { return nil }
+            return ([3, heads.query, count / 3 / heads.query], [1, 0, 2])
         }
-        guard first > 0, block > 0, first * second * block == count else { return nil }
+    }
+
+    /// For each row of GGUF's tensor the row of the Hub's; nil where the heads do not divide the rows.
+    public func hubRows(count: Int, heads: GGUFHeads) -> [Int]? {
+        guard let (gguf, axes) = arrangement(of: count, heads: heads) else { return nil }
+        let hub = axes.map { gguf[$0] }
         return (0..<count).map { row in
-            let (part, head) = (row / block / first, row / block % first)
-            return (head * second + part) * block + row % block
+            let place = [row / (gguf[1] * gguf[2]), row / gguf[2] % gguf[1], row % gguf[2]]
+            return (place[axes[0]] * hub[1] + place[axes[1]]) * hub[2] + place[axes[2]]
         }
     }
 

@@ -33,6 +33,7 @@ extension HelpTopic {
                 ("kohya, LyCORIS", "lora_unet_*, lora_te*: LoRA, LoCon, LoHa, LoKr, (IA)3, full, norms, OFT, BOFT, GLoRA, DoRA"),
                 ("diffusers, XLabs", "unet.*, transformer.*, the old processor keys"),
                 ("MLX", "adapters.safetensors beside its own adapter_config.json"),
+                ("llama.cpp", "GGUF files with general.type adapter; rows of q and k are put back by the heads of the base"),
                 ("torchtune, loralib", "and AdapterHub's LoRA; bottleneck adapters of AdapterHub and OpenDelta are inspected"),
                 ("two factors", "in a bare file, with --scale and --orientation"),
                 ("training states", "of prefix and prompt encoders, for peftfile strip"),

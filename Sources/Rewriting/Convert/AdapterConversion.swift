@@ -1,7 +1,7 @@
 public import Adapters
 public import ByteAccess
 public import Checkpoints
-import Containers
+public import Containers
 public import Tensors
 
 /// A conversion before anything is written: every tensor of the result with where its numbers come from, the config
@@ -17,6 +17,8 @@ public struct AdapterConversion: Sendable {
             case copy(StoredTensor)
             /// A number.
             case number(Double)
+            /// Adapter tensors one behind the other, each times its factor, read in a shape and with the axes permuted.
+            case arranged([(tensor: ExactString, factor: Double)], shape: Shape, axes: [Int])
         }
         /// The name in the target's dialect.
         public var name: ExactString
@@ -38,6 +40,8 @@ public struct AdapterConversion: Sendable {
     public internal(set) var config: JSONObject?
     /// `__metadata__` of the result.
     public internal(set) var metadata: [(key: ExactString, value: String)] = [(key: "format", value: "pt")]
+    /// The metadata of a GGUF file.
+    public internal(set) var ggufMetadata: [(key: ExactString, value: GGUFValue)] = []
     /// What was changed or folded, for the reader.
     public internal(set) var notes: [String] = []
     /// Tensors of components that the base is not.
@@ -50,6 +54,7 @@ public struct AdapterConversion: Sendable {
         case .kohya: "adapter.safetensors"
         case .diffusers: "pytorch_lora_weights.safetensors"
         case .mlx: "adapters.safetensors"
+        case .gguf: "adapter.gguf"
         }
     }
 
@@ -57,12 +62,15 @@ public struct AdapterConversion: Sendable {
     ///
     /// - Parameters:
     ///   - base: the base, where names must be found in it.
+    ///   - gguf: what names and rows of llama.cpp's files depend on; the base's own where a base is given.
     ///   - component: the component that names get in kohya's and diffusers' files, and that is taken from such files.
     /// - Throws: `.refused` with the reason where the target cannot hold what the adapter does.
     public init(
-        _ adapter: Adapter, to target: ConversionTarget, base: Checkpoint? = nil, component: String? = nil
+        _ adapter: Adapter, to target: ConversionTarget, base: Checkpoint? = nil, component: String? = nil,
+        gguf: GGUFOptions? = nil
     ) throws {
         self.target = target
+        let gguf = gguf ?? GGUFOptions(facts: base.map { GGUFFacts($0) } ?? GGUFFacts())
         if target == .peft, adapter.dialectName == nil, adapter.config?.peftType != nil {
             self.adapter = adapter
             try repair()
@@ -81,7 +89,7 @@ public struct AdapterConversion: Sendable {
             try requireDistinctNames()
             return
         }
-        let portable = try PortableAdapter(adapter, base: base, options: options)
+        let portable = try PortableAdapter(adapter, base: base, heads: gguf.facts.heads, options: options)
         self.adapter = portable.adapter
         notes = portable.notes
         leftOut = portable.leftOut
@@ -93,6 +101,7 @@ public struct AdapterConversion: Sendable {
         case .kohya: try writeKohya(portable.modules, component: component ?? "lora_unet")
         case .diffusers: try writeDiffusers(portable.modules, component: component ?? "unet")
         case .mlx: try writeMLX(portable.modules)
+        case .gguf: try writeGGUF(portable.modules, options: gguf)
         }
         outputs.sort { $0.name < $1.name }
         try requireDistinctNames()
@@ -279,7 +288,7 @@ public struct AdapterConversion: Sendable {
         if biases, module.bias != nil { throw unable(module, "has a trained lora_B.bias, which \(dialect) dialect does not have") }
     }
 
-    private func unable(_ module: Module, _ message: String) -> PeftfileError {
+    func unable(_ module: Module, _ message: String) -> PeftfileError {
         PeftfileError(
             .refused, "module \"\(module.path)\" \(message)", file: adapter.path, tensor: module.a.name,
             rule: "NotConvertible", help: "keep it in PEFT's dialect: --to peft")

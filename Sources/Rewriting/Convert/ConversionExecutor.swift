@@ -25,15 +25,12 @@ public struct ConversionExecutor: Sendable {
     /// - Throws: any failure; the target is then as it was.
     public func run() throws -> [String] {
         let output = OutputTarget(path: target, replacing: replacing)
-        let isSingleFile = ConvertOutput.isSingleFile(target)
-        if isSingleFile { try checkFile() } else { try output.checkDirectory() }
+        if isFile { try checkFile(output) } else { try output.checkDirectory() }
         try output.checkParent()
         try output.refuseInputs([conversion.adapter.path], of: "convert")
-        let layout = try SafetensorsLayout(
-            metadata: conversion.metadata,
-            tensors: conversion.outputs.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+        let layout = try Layout(conversion)
         try output.checkRoom(for: layout.totalBytes)
-        if isSingleFile {
+        if isFile {
             try write(layout, to: target, replacing: replacing)
             return [FileSystem.fileName(of: target)]
         }
@@ -54,21 +51,43 @@ public struct ConversionExecutor: Sendable {
         }
     }
 
+    /// Whether the output is the one file.
+    private var isFile: Bool {
+        conversion.target == .gguf ? target.hasSuffix(".gguf") : ConvertOutput.isSingleFile(target)
+    }
+
     /// A dialect whose scale stands in the file can be one file; one with a config beside it cannot.
-    private func checkFile() throws {
+    private func checkFile(_ output: OutputTarget) throws {
         guard conversion.config == nil else {
             throw PeftfileError(
                 .refused, "\(conversion.target.rawValue)'s dialect has a config beside the weights, and the output is one file",
                 file: target, rule: "ConvertOutput", help: "name a directory: -o \(String(target.dropLast(12)).shellQuoted)")
         }
-        guard !FileSystem.isDirectory(target), replacing || !FileSystem.exists(target) else {
-            throw PeftfileError(
-                .exists, "exists already", file: target,
-                help: "choose another output" + (FileSystem.isDirectory(target) ? "" : " or give --force"))
+        try output.checkFile()
+    }
+
+    /// Where everything goes in the one file.
+    private struct Layout {
+        let headerBytes: [UInt8]
+        let tensors: [TensorInfo]
+        let totalBytes: UInt64
+
+        init(_ conversion: AdapterConversion) throws {
+            guard conversion.target == .gguf else {
+                let layout = try SafetensorsLayout(
+                    metadata: conversion.metadata,
+                    tensors: conversion.outputs.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+                (headerBytes, tensors, totalBytes) = (layout.headerBytes, layout.tensors, layout.totalBytes)
+                return
+            }
+            let layout = try GGUFLayout(
+                metadata: conversion.ggufMetadata.map { ($0.key, $0.value.encoded ?? []) },
+                tensors: conversion.outputs.map { .init(name: $0.name, type: GGUFType($0.dtype) ?? .f32, shape: $0.shape) })
+            (headerBytes, tensors, totalBytes) = (layout.headerBytes, layout.tensors, layout.totalBytes)
         }
     }
 
-    private func write(_ layout: SafetensorsLayout, to path: String, replacing: Bool = false) throws {
+    private func write(_ layout: Layout, to path: String, replacing: Bool = false) throws {
         let writer = try FileWriter(path: path, replacing: replacing)
         do {
             try writer.allocate(layout.totalBytes)
@@ -101,6 +120,13 @@ public struct ConversionExecutor: Sendable {
             }
             // A dtype's own numbers come back as they were.
             return try Conversion.narrowed(values, to: tensor.dtype)
+        case .arranged(let pieces, let shape, let axes):
+            var values: [Double] = []
+            for piece in pieces {
+                let own = try numbers.elements(of: piece.tensor, adapter: 0)
+                values += piece.factor == 1 ? own : own.map { $0 * piece.factor }
+            }
+            return try Conversion.narrowed(TensorView.permuted(values, shape: shape, axes: axes), to: tensor.dtype)
         }
     }
 }

@@ -16,7 +16,13 @@ extension AdapterConversion {
             guard target == .mlx else { throw refuse("it reads its own dialect alone", "convert it with --to mlx") }
             return
         }
-        guard target == .peft, let config else { throw refuse("it reads PEFT's dialect alone", "convert it with --to peft") }
+        // What is written for it is what it reads, or is refused.
+        if loader == .llamaCpp, target == .gguf { return }
+        guard target == .peft, let config else {
+            throw refuse(
+                loader == .llamaCpp ? "its own dialect and PEFT's alone become what it reads" : "it reads PEFT's dialect alone",
+                "convert it with --to \(loader == .llamaCpp ? "gguf" : "peft")")
+        }
         if let type = config["peft_type"]?.stringValue, type != PortableAdapter.peftType {
             throw refuse("its peft_type is \(type.printable), and LoRA alone is read", "merge it instead")
         }
@@ -27,15 +33,19 @@ extension AdapterConversion {
         if let saved = config["modules_to_save"]?.arrayValue, !saved.isEmpty {
             throw refuse("it stores whole modules (modules_to_save), which are not read", "merge it instead")
         }
-        for key: ExactString in ["alpha_pattern", "rank_pattern"] {
+        // llama.cpp divides alpha by the rank that it finds in each pair.
+        let patterns: [ExactString] = loader == .llamaCpp ? ["alpha_pattern"] : ["alpha_pattern", "rank_pattern"]
+        for key in patterns {
             if let pattern = config[key]?.objectValue, !pattern.isEmpty {
-                throw refuse("\(key) is not read, so modules would have the wrong scale", "merge it instead")
+                throw refuse(
+                    "\(key) is not read, so modules would have the wrong scale",
+                    loader == .llamaCpp ? "convert it with --to gguf, which puts the scales into the factors" : "merge it instead")
             }
         }
         if loader == .llamaCpp, config["use_rslora"]?.boolValue == true {
             throw refuse(
                 "its converter drops use_rslora, so the scale would be wrong",
-                "fold it first, through a dialect without the flag: --to kohya and back with --to peft")
+                "convert it with --to gguf, which folds the root into alpha")
         }
         if let tensor = outputs.first(where: { $0.shape.count > 2 }) {
             throw refuse("\(tensor.name.text.printable) is of a convolution", "merge it instead")

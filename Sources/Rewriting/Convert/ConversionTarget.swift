@@ -1,7 +1,7 @@
 /// What a conversion writes.
 public enum ConversionTarget: String, Sendable, Hashable, CaseIterable {
-    /// PEFT's directory; kohya's, diffusers' and MLX' names.
-    case peft, kohya, diffusers, mlx
+    /// PEFT's directory; kohya's, diffusers' and MLX' names; llama.cpp's file.
+    case peft, kohya, diffusers, mlx, gguf
 }
 
 /// A loader that the result is meant for.

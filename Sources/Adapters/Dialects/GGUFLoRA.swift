@@ -1,0 +1,232 @@
+import ByteAccess
+import Checkpoints
+import Containers
+import Tensors
+
+/// The LoRA adapters of llama.cpp: GGUF files with `general.type` `adapter`.
+///
+/// | tensor of the base | `<name>.lora_a` | `<name>.lora_b` | update |
+/// |---|---|---|---|
+/// | a weight (out, in) | (r, in) | (out, r) | W += s·B·A |
+/// | `token_embd.weight` (vocab, dim) | (vocab, r) | (dim, r) | W += s·A·Bᵀ |
+/// | a stack of experts (E, out, in) | (E, r, in) | (E, out, r) | W[e] += s·B[e]·A[e] |
+///
+/// Shapes are outermost dimension first; the file has them the other way round. s = α / r with `adapter.lora.alpha` and the
+/// rank of each pair, and 1 where α is 0 or not there. Names are those of GGUF models (``GGUFArchitecture``), and rows of
+/// `lora_b` stand in the order that the model's rows have there: where that is not the Hub's they are turned back by the
+/// heads that the base counts. A norm that is stored whole takes the place of the base's, as mergekit-extract-lora means
+/// it; llama.cpp leaves it out.
+///
+/// Source: `llama_adapter_lora_init_impl` in src/llama-adapter.cpp, `get_scale` in src/llama-adapter.h,
+/// convert_lora_to_gguf.py, of ggml-org/llama.cpp.
+struct GGUFLoRA: Dialect {
+    let name = "gguf"
+    let acceptsPEFTConfig = true
+
+    func recognises(_ file: DialectFile) -> Bool {
+        guard let gguf = file.gguf else { return false }
+        return gguf.value("general.type")?.stringValue == "adapter"
+            || file.tensors.contains { GGUFLoRA.pairName($0.name) != nil }
+    }
+
+    func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
+        guard let gguf = file.gguf else { return DialectReading() }
+        let header = try Header(gguf, file)
+        var reading = DialectReading()
+        guard let architecture = GGUFArchitecture.named(header.architecture) else {
+            let refusal = file.refusal(
+                "is for the architecture \"\(header.architecture.printable)\", whose tensors are not known by the Hub's names", nil,
+                rule: "GGUFArchitecture", help: "known are \(GGUFArchitecture.names.joined(separator: ", "))")
+            if context.hasBase { throw refusal }
+            reading.unsettled = refusal
+            try read(file, header, context, &reading) { GGUFPlace(hub: $0, gguf: $0) }
+            return reading
+        }
+        try read(file, header, context, &reading) { name in
+            guard let place = architecture.place(ofGGUF: name) else {
+                throw file.refusal(
+                    "\"\(name.printable)\" is no tensor of \(architecture.name) that has one name on the Hub",
+                    ExactString(name), rule: "GGUFName")
+            }
+            return place
+        }
+        return reading
+    }
+
+    private func read(
+        _ file: DialectFile, _ header: Header, _ context: DialectContext, _ reading: inout DialectReading,
+        place: (String) throws -> GGUFPlace
+    ) throws {
+        var order: [String] = []
+        var pairs: [String: [String: TensorInfo]] = [:]
+        for info in file.tensors {
+            guard let (name, leaf) = GGUFLoRA.pairName(info.name) else {
+                // The loader knows no other ending than a norm's.
+                guard info.name.text.contains("_norm.") else { continue }
+                reading.modules.append(try norm(info, place(info.name.text), header, file))
+                continue
+            }
+            if pairs[name] == nil { order.append(name) }
+            pairs[name, default: [:]][leaf] = info
+        }
+        for name in order {
+            guard let a = pairs[name]?["lora_a"], let b = pairs[name]?["lora_b"] else {
+                throw file.refusal(
+                    "\"\(name.printable)\" has no lora_\(pairs[name]?["lora_a"] == nil ? "a" : "b")",
+                    pairs[name]?.values.map(\.name).min(), rule: "MissingPair", help: "half of a pair is no update")
+            }
+            let place = try place(name)
+            guard place.hub.hasSuffix(".weight") else {
+                throw file.refusal("belongs to no weight", a.name, rule: "GGUFName")
+            }
+            reading.modules += try modules(Pair(a: a, b: b, place: place), header, file, context, &reading)
+        }
+        if !reading.modules.isEmpty, reading.modules.contains(where: { $0.form.name == "whole" }) {
+            reading.warnings.append("norms are stored whole and replaced here; llama.cpp leaves them as they are")
+        }
+    }
+
+    /// `X` and `lora_a` of `X.lora_a`.
+    private static func pairName(_ name: ExactString) -> (String, String)? {
+        for leaf in ["lora_a", "lora_b"] where name.text.hasSuffix("." + leaf) {
+            return (String(name.text.dropLast(leaf.count + 1)), leaf)
+        }
+        return nil
+    }
+
+    // MARK: Modules
+
+    private struct Pair {
+        let a: TensorInfo
+        let b: TensorInfo
+        let place: GGUFPlace
+
+        /// The Hub's path of the module.
+        func path(_ name: String) -> ExactString { ExactString(String(name.dropLast(".weight".count))) }
+    }
+
+    private func modules(
+        _ pair: Pair, _ header: Header, _ file: DialectFile, _ context: DialectContext, _ reading: inout DialectReading
+    ) throws -> [DialectModule] {
+        let (a, b) = (pair.a, pair.b)
+        let isEmbedding = pair.place.gguf == "token_embd.weight"
+        let dimensions = pair.place.isStack ? 3 : 2
+        guard a.shape.count == dimensions, b.shape.count == dimensions, let rank = b.shape.last, rank > 0,
+            !pair.place.isStack || a.shape[0] == b.shape[0]
+        else { throw misshapen(pair, file) }
+        var module = DialectModule(name: pair.path(pair.place.hub), naming: .path, component: nil, form: header.form)
+        module.scale = header.alpha == 0 ? ModuleScale(rank: rank, value: 1) : ModuleScale(rank: rank, alpha: header.alpha)
+        guard !isEmbedding else {
+            guard a.shape[1] == rank else { throw misshapen(pair, file) }
+            module.add("lora_embedding_A", "", TensorView(a, axes: [1, 0]))
+            module.add("lora_embedding_B", "", TensorView(b))
+            return [module]
+        }
+        guard a.shape[dimensions - 2] == rank else { throw misshapen(pair, file) }
+        guard pair.place.isStack else {
+            module.add("lora_A", "weight", TensorView(a))
+            module.add("lora_B", "weight", try turned(b, pair.place.rowOrder, header, file, context, &reading))
+            return [module]
+        }
+        return (0..<a.shape[0]).map { expert in
+            var one = module
+            one.name = pair.path(pair.place.hubName(expert: expert))
+            for (component, info) in [("lora_A", a), ("lora_B", b)] {
+                one.add(component, "weight", TensorView(
+                    name: ExactString("\(info.name)[\(expert)]"), shape: Array(info.shape.dropFirst()),
+                    parts: [.init(info, rows: expert..<(expert + 1))]))
+            }
+            return one
+        }
+    }
+
+    private func misshapen(_ pair: Pair, _ file: DialectFile) -> PeftfileError {
+        file.refusal(
+            "has shape \(pair.b.shape) beside lora_a's \(pair.a.shape)", pair.b.name, rule: "FactorShape",
+            help: pair.place.gguf == "token_embd.weight"
+                ? "of an embedding lora_a is (vocab, r) and lora_b (dim, r)"
+                : "llama.cpp stores lora_a as (r, in) and lora_b as (out, r); its old finetune wrote lora_a the other way round")
+    }
+
+    /// Rows of `lora_b` in the Hub's order.
+    private func turned(
+        _ info: TensorInfo, _ order: GGUFRowOrder?, _ header: Header, _ file: DialectFile, _ context: DialectContext,
+        _ reading: inout DialectReading
+    ) throws -> TensorView {
+        guard let order else { return TensorView(info) }
+        let (rows, rank) = (info.shape[0], info.shape[1])
+        guard let heads = context.heads, let (shape, axes) = order.arrangement(of: rows, heads: heads) else {
+            let refusal = file.refusal(
+                "its rows are ordered by heads, and \(context.heads == nil ? "no config counts them" : "they do not divide \(rows) rows")",
+                info.name, rule: "HeadsUnknown",
+                help: context.hasBase
+                    ? "put the base's config.json beside its weights"
+                    : "name the base, whose config.json counts them: --base BASE; or --heads QUERIES,KEYS")
+            if context.hasBase || context.heads != nil { throw refusal }
+            reading.unsettled = reading.unsettled ?? refusal
+            return TensorView(info)
+        }
+        var split = info
+        split.shape = shape + [rank]
+        return TensorView(split, axes: axes + [3], shape: info.shape)
+    }
+
+    /// A parameter that is stored whole.
+    private func norm(_ info: TensorInfo, _ place: GGUFPlace, _ header: Header, _ file: DialectFile) throws -> DialectModule {
+        guard info.shape.count == 1, let dot = place.hub.lastIndex(of: ".") else {
+            throw file.refusal("has shape \(info.shape), and a norm is a vector", info.name, rule: "FactorShape")
+        }
+        guard GGUFArchitecture.named(header.architecture)?.normOffset ?? 0 == 0 else {
+            throw file.refusal(
+                "is a norm, in which llama.cpp stores 1 + w for \(header.architecture)", info.name, rule: "GGUFNorm",
+                help: "llama.cpp itself leaves it out: remove it if the update is in the pairs")
+        }
+        var module = DialectModule(
+            name: ExactString(String(place.hub[..<dot])), naming: .path, component: nil,
+            form: DialectForm(name: "whole", method: WholeParameters()))
+        module.add("whole", String(place.hub[place.hub.index(after: dot)...]), TensorView(info))
+        return module
+    }
+
+    // MARK: Metadata
+
+    /// What the file says of all its pairs.
+    private struct Header {
+        let architecture: String
+        let alpha: Double
+        /// LoRA, or activated LoRA, which no merge can hold.
+        let form: DialectForm
+
+        init(_ gguf: GGUFFile, _ file: DialectFile) throws {
+            let type = gguf.value("adapter.type")?.stringValue
+            guard type == "lora" else {
+                throw file.refusal(
+                    "adapter.type is \(type.map { "\"\($0.printable)\"" } ?? "missing"), and llama.cpp knows lora alone", nil,
+                    rule: "MethodUnsupported")
+            }
+            guard let architecture = gguf.value("general.architecture")?.stringValue else {
+                throw file.refusal("has no general.architecture", nil, rule: "GGUFArchitecture")
+            }
+            self.architecture = architecture
+            let stored = gguf.value("adapter.lora.alpha")
+            guard let alpha = stored == nil ? 0 : stored?.doubleValue, alpha.isFinite else {
+                throw file.refusal("adapter.lora.alpha is no finite number", nil, rule: "ScalarValue")
+            }
+            self.alpha = alpha
+            guard let tokens = gguf.value("adapter.alora.invocation_tokens")?.arrayValue else {
+                form = .lora
+                return
+            }
+            // Only whether there are any decides here; more than a sentence is not read.
+            let ids = try tokens.count <= 4096 ? gguf.elements(of: tokens).compactMap(\.intValue) : []
+            form = DialectForm(
+                name: "lora", method: LoRA(),
+                settings: ["alora_invocation_tokens": .array(ids.map { .number(JSONNumber($0)) })])
+        }
+    }
+}
+
+extension DialectFile {
+    /// The file, where it is GGUF.
+    var gguf: GGUFFile? { checkpoint.shards.first?.file as? GGUFFile }
+}

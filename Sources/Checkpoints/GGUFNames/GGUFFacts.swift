@@ -1,0 +1,48 @@
+public import ByteAccess
+import Containers
+
+/// What llama.cpp's names and orders of rows depend on: the base's architecture and its heads.
+public struct GGUFFacts: Sendable {
+    /// The names; nil where the architecture is not known.
+    public var architecture: GGUFArchitecture?
+    /// The heads; nil where nobody counts them.
+    public var heads: GGUFHeads?
+    /// How many experts each layer has; nil where there are none, or nothing says.
+    public var experts: Int?
+
+    /// Facts that the caller knows.
+    public init(architecture: GGUFArchitecture? = nil, heads: GGUFHeads? = nil, experts: Int? = nil) {
+        self.architecture = architecture
+        self.heads = heads
+        self.experts = experts
+    }
+
+    /// What config.json says.
+    public init(_ config: JSONObject) {
+        let model = GGUFHeads.languageModel(of: config)
+        let keys: [ExactString] = ["num_local_experts", "num_experts", "n_routed_experts"]
+        self.init(
+            architecture: GGUFArchitecture.of(config), heads: GGUFHeads(config),
+            experts: keys.lazy.compactMap { model[$0]?.intValue }.first)
+    }
+
+    /// What a base says: its config.json, or its own metadata where it is a GGUF file.
+    public init(_ base: Checkpoint) {
+        self = base.config.map { GGUFFacts($0) } ?? GGUFFacts()
+        guard let file = base.shards.first?.file as? GGUFFile, let name = file.value("general.architecture")?.stringValue else { return }
+        func count(_ key: String) -> Int? { file.value(ExactString("\(name).\(key)"))?.intValue }
+        architecture = architecture ?? GGUFArchitecture.named(name)
+        if heads == nil, let query = count("attention.head_count"), query > 0 {
+            heads = GGUFHeads(query: query, key: count("attention.head_count_kv") ?? query)
+        }
+        experts = experts ?? count("expert_count")
+    }
+
+    /// What the config.json in a directory says, or one that is named itself; nil where there is none.
+    public init?(configAt path: String) throws {
+        guard let config = try Checkpoint.config(in: FileSystem.isDirectory(path) ? path : FileSystem.directory(of: path)) else {
+            return nil
+        }
+        self.init(config)
+    }
+}

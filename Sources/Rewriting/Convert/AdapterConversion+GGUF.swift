@@ -1,0 +1,208 @@
+import Adapters
+import ByteAccess
+public import Checkpoints
+import Containers
+import Tensors
+
+/// llama.cpp's adapters: `Formats/gguf-adapter.md`.
+///
+/// llama.cpp multiplies each product by α / r with one α, a float32, for all modules. So one α is chosen, that of most
+/// modules, and where a module's own α is another, the quotient of the two goes into its `lora_b`: each element times the
+/// quotient, in the tensor's own dtype where that holds all products exactly, in F32 where that does. Nothing else is
+/// written, unless `roundsScale` allows the nearest F32.
+extension AdapterConversion {
+    /// What a caller may settle for llama.cpp.
+    public struct GGUFOptions: Sendable {
+        /// The base's architecture and heads.
+        public var facts: GGUFFacts
+        /// Whether scales and products that F32 does not hold exactly are rounded to it.
+        public var roundsScale: Bool
+
+        /// Facts of the base, and what to do where F32 does not hold a scale.
+        public init(facts: GGUFFacts = GGUFFacts(), roundsScale: Bool = false) {
+            self.facts = facts
+            self.roundsScale = roundsScale
+        }
+    }
+
+    mutating func writeGGUF(_ modules: [Module], options: GGUFOptions) throws {
+        guard let architecture = options.facts.architecture else {
+            throw PeftfileError(
+                .refused, "the architecture of the base is not known, and llama.cpp's names depend on it", file: adapter.path,
+                rule: "ArchitectureUnknown",
+                help: "name the base: --base BASE; or --architecture NAME, one of \(GGUFArchitecture.names.joined(separator: ", "))")
+        }
+        var placed: [(module: Module, place: GGUFPlace)] = []
+        for module in modules {
+            try refuseForGGUF(module)
+            guard let place = architecture.place(ofHub: module.path.text + ".weight") else {
+                throw unable(module, "has no tensor of its own in llama.cpp's \(architecture.name)")
+            }
+            placed.append((module, place))
+        }
+        let scaling = try GGUFScaling(modules, roundsScale: options.roundsScale, path: adapter.path)
+        let numbers = AdapterNumbers(adapters: [adapter])
+        // Stacks are written where their first expert stands.
+        var written: Set<String> = []
+        for (module, place) in placed where written.insert(place.gguf).inserted {
+            let members = placed.filter { $0.place.gguf == place.gguf }
+            guard place.isStack else {
+                guard members.count == 1 else { throw unable(members[1].module, "is \(place.gguf) like another module") }
+                try addGGUF(module, place, scaling, numbers, options)
+                continue
+            }
+            try addStack(members.map { ($0.module, $0.place.expert ?? 0) }, place, scaling, numbers, options)
+        }
+        ggufMetadata = [
+            ("general.architecture", .string(architecture.name)), ("general.type", .string("adapter")),
+            ("adapter.type", .string("lora")), ("adapter.lora.alpha", .float32(scaling.alpha)),
+        ]
+        notes += scaling.notes
+        let folded = modules.filter { scaling.quotient(for: $0) != 1 }
+        if !folded.isEmpty {
+            notes.append(
+                "alpha is \(scaling.alpha) for all modules; the rest of the scale is in lora_b of "
+                    + folded.map(\.path.text).joined(separator: ", "))
+        }
+    }
+
+    private func refuseForGGUF(_ module: Module) throws {
+        if module.magnitude != nil { throw unable(module, "is DoRA, which llama.cpp does not have") }
+        if module.bias != nil { throw unable(module, "has a trained lora_B.bias, which llama.cpp does not have") }
+        if module.isConvolution { throw unable(module, "is a convolution, for which llama.cpp has no LoRA") }
+    }
+
+    // MARK: Tensors
+
+    private mutating func addGGUF(
+        _ module: Module, _ place: GGUFPlace, _ scaling: GGUFScaling, _ numbers: AdapterNumbers, _ options: GGUFOptions
+    ) throws {
+        let (rows, rank) = (module.b.shape[0], module.rank)
+        var shape = module.b.shape
+        var axes = Array(shape.indices)
+        if let order = place.rowOrder {
+            guard let heads = options.facts.heads else {
+                throw PeftfileError(
+                    .refused, "module \"\(module.path)\": llama.cpp orders its rows by heads, and no config counts them",
+                    file: adapter.path, tensor: module.b.name, rule: "HeadsUnknown",
+                    help: "name the base: --base BASE; or --heads QUERIES,KEYS")
+            }
+            guard let (split, turn) = order.arrangement(of: rows, heads: heads) else {
+                throw unable(module, "has \(rows) rows, which \(heads.query) and \(heads.key) heads do not divide")
+            }
+            shape = turn.map { split[$0] } + [rank]
+            axes = turn + [3]
+        }
+        let isEmbedding = place.gguf == "token_embd.weight"
+        let a = try dtype(for: [module.a], factors: [1], numbers, options, module)
+        // An embedding's A is (r, vocab) in PEFT and (vocab, r) in llama.cpp.
+        addGGUF(
+            "\(place.gguf).lora_a", a, isEmbedding ? module.a.shape.reversed() : module.a.shape,
+            .arranged([(module.a.name, 1)], shape: module.a.shape, axes: isEmbedding ? [1, 0] : [0, 1]))
+        let factor = scaling.quotient(for: module)
+        let b = try dtype(for: [module.b], factors: [factor], numbers, options, module)
+        addGGUF("\(place.gguf).lora_b", b, module.b.shape, .arranged([(module.b.name, factor)], shape: shape, axes: axes))
+    }
+
+    /// The experts of one matrix, (E, r, in) and (E, out, r).
+    private mutating func addStack(
+        _ members: [(module: Module, expert: Int)], _ place: GGUFPlace, _ scaling: GGUFScaling, _ numbers: AdapterNumbers,
+        _ options: GGUFOptions
+    ) throws {
+        let experts = members.sorted { $0.expert < $1.expert }
+        let modules = experts.map(\.module)
+        let first = modules[0]
+        let count = options.facts.experts ?? experts.count
+        guard experts.map(\.expert) == Array(0..<count) else {
+            throw unable(
+                first, "is one of \(experts.count) experts with an update; \(place.gguf) is one tensor for all"
+                    + (options.facts.experts.map { " \($0)" } ?? ""))
+        }
+        if let other = modules.first(where: { $0.a.shape != first.a.shape || $0.b.shape != first.b.shape }) {
+            throw unable(other, "has another rank or shape than the expert \"\(first.path)\", and they are one tensor")
+        }
+        let factors = modules.map { scaling.quotient(for: $0) }
+        let a = try dtype(for: modules.map(\.a), factors: factors.map { _ in 1 }, numbers, options, first)
+        let b = try dtype(for: modules.map(\.b), factors: factors, numbers, options, first)
+        func stack(_ leaf: String, _ dtype: DType, _ tensors: [TensorInfo], _ factors: [Double]) {
+            let shape = [tensors.count] + tensors[0].shape
+            addGGUF(
+                "\(place.gguf).\(leaf)", dtype, shape,
+                .arranged(zip(tensors, factors).map { ($0.name, $1) }, shape: shape, axes: [0, 1, 2]))
+        }
+        stack("lora_a", a, modules.map(\.a), factors.map { _ in 1 })
+        stack("lora_b", b, modules.map(\.b), factors)
+    }
+
+    private mutating func addGGUF(_ name: String, _ dtype: DType, _ shape: Shape, _ source: Output.Source) {
+        outputs.append(Output(name: ExactString(name), dtype: dtype, shape: shape, source: source))
+    }
+
+    /// The first dtype that holds all products: the tensors' own where they share one that llama.cpp computes with, else F32.
+    private mutating func dtype(
+        for tensors: [TensorInfo], factors: [Double], _ numbers: AdapterNumbers, _ options: GGUFOptions, _ module: Module
+    ) throws -> DType {
+        let own = Set(tensors.map(\.dtype))
+        let isPlain = own.count == 1 && [.f32, .f16, .bf16].contains(own.first ?? .u8)
+        if isPlain, let dtype = own.first, factors.allSatisfy({ $0 == 1 }) { return dtype }
+        for dtype in isPlain ? [own.first ?? .f32, .f32] : [.f32] {
+            let holds = try zip(tensors, factors).allSatisfy { tensor, factor in
+                let values = try numbers.elements(of: tensor.name, adapter: 0)
+                let stored = try Conversion.widened(
+                    Conversion.narrowed(values.map { $0 * factor }, to: dtype), as: dtype, count: values.count)
+                // The product has no error where dividing it gives the element back and multiplying leaves no remainder.
+                return zip(values, stored).allSatisfy { value, product in
+                    (-product).addingProduct(value, factor) == 0 || value.isNaN || (value.isInfinite && product == value * factor)
+                }
+            }
+            if holds { return dtype }
+        }
+        guard options.roundsScale else {
+            throw PeftfileError(
+                .refused,
+                "module \"\(module.path)\": F32 does not hold its lora_B times \(factors.first { $0 != 1 } ?? 1), the part of its "
+                    + "scale that llama.cpp's one alpha leaves over",
+                file: adapter.path, tensor: tensors[0].name, rule: "ScaleNotExact",
+                help: "round it to F32 with --round-scale, or merge it instead")
+        }
+        notes.append("rounded to F32: \(tensors[0].name.text.printable)")
+        return .f32
+    }
+}
+
+/// The one α of a file, and what it leaves over for each module.
+struct GGUFScaling {
+    let alpha: Float
+    private(set) var notes: [String] = []
+    private var quotients: [ExactString: Double] = [:]
+
+    init(_ modules: [AdapterConversion.Module], roundsScale: Bool, path: String) throws {
+        var alphas = try modules.map { try AdapterConversion.alpha(for: $0) }
+        if let (module, alpha) = zip(modules, alphas).first(where: { Double(Float($1)) != $1 }) {
+            guard roundsScale else {
+                throw PeftfileError(
+                    .refused,
+                    "module \"\(module.path)\" has the scale \(module.scale), and llama.cpp's alpha / rank is "
+                        + "\(Double(Float(alpha)) / Double(module.rank)) at the nearest",
+                    file: path, tensor: module.b.name, rule: "ScaleNotExact",
+                    help: "round it to F32 with --round-scale, or merge it instead")
+            }
+            notes.append("scales are rounded to F32, in which llama.cpp computes: alpha \(alpha) is \(Float(alpha))")
+            alphas = alphas.map { Double(Float($0)) }
+        }
+        // llama.cpp takes 0 for "no alpha": a scale of 1.
+        let counts = Dictionary(alphas.filter { $0 != 0 }.map { ($0, 1) }, uniquingKeysWith: +)
+        let candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key) + [1]
+        func quotients(by alpha: Double) -> [Double]? {
+            let result = alphas.map { $0 / alpha }
+            return zip(result, alphas).allSatisfy { (-$1).addingProduct($0, alpha) == 0 } ? result : nil
+        }
+        // A quotient by 1 is exact.
+        let chosen = candidates.lazy.compactMap { alpha in quotients(by: alpha).map { (alpha, $0) } }.first ?? (1, alphas)
+        alpha = Float(chosen.0)
+        for (module, quotient) in zip(modules, chosen.1) { self.quotients[module.path] = quotient }
+    }
+
+    /// What `lora_b` is multiplied by.
+    func quotient(for module: AdapterConversion.Module) -> Double { quotients[module.path] ?? 1 }
+}
