@@ -13,11 +13,13 @@ extension Checkpoint {
     ///   - entire: whether a training checkpoint is taken with all its tensors, under their full names; otherwise the
     ///     model in it is taken, and `notes` says so.
     ///
-    /// Quantised weights appear under their plain names (`Quantisation`).
+    /// Quantised weights appear under their plain names (`Quantisation`), and the tensors of a GGUF model under the Hub's
+    /// (`GGUFModel`), unless the file is taken entire.
     ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
     public static func open(_ path: String, entire: Bool = false) throws -> Checkpoint {
-        try openStored(path, entire: entire).dequantised()
+        let stored = try openStored(path, entire: entire)
+        return entire ? stored.dequantised() : stored.asModel()
     }
 
     /// Opens a checkpoint with its tensors as they are stored.

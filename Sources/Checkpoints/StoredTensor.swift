@@ -35,11 +35,15 @@ public struct Shard: Sendable {
 
     /// The name of the file that a rewrite writes for this one.
     public var outputName: String {
-        file.kind == .torch ? TorchFileNames.safetensorsName(fileName) : fileName
+        switch file.kind {
+        case .torch: TorchFileNames.safetensorsName(fileName)
+        case .gguf: GGUFFileNames.safetensorsName(fileName)
+        default: fileName
+        }
     }
 
     /// The metadata that a rewrite gives it: the file's own, and for a torch file what transformers asks for.
     public var outputMetadata: [(key: ExactString, value: String)]? {
-        file.kind == .torch ? [("format", "pt")] : file.metadata
+        [.torch, .gguf].contains(file.kind) ? [("format", "pt")] : file.metadata
     }
 }

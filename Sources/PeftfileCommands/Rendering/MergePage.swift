@@ -6,6 +6,8 @@ struct MergePage {
     let receipt: Receipt
     let target: String
 
+    private var requantised: Int { plan.files.flatMap(\.tensors).filter { $0.encoding?.type.dtype == nil && $0.encoding != nil }.count }
+
     var text: String {
         let binding = plan.binding
         let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
@@ -28,6 +30,9 @@ struct MergePage {
             line(
                 "survival", "\(Text.percent(survival)) of the update's norm is left after rounding; "
                     + "\(Text.percent(Double(total.unchanged) / Double(max(1, total.updated)))) of its elements round away")
+        }
+        if let error = total.roundingError {
+            line("rounding", "adds \(Text.number(error)) of the update's norm, in \(Text.counted(requantised, "tensor")) of blocks")
         }
         if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {
@@ -59,8 +64,8 @@ struct PlanPage {
                 ["tensor", "dtype", "shape", "begin", "end", "what"],
                 file.tensors.map { tensor in
                     [
-                        tensor.info.name.text.printable, tensor.info.dtype.rawValue, Text.shape(tensor.info.shape),
-                        String(tensor.info.begin), String(tensor.info.end), tensor.recipe.summary,
+                        tensor.info.name.text.printable, tensor.typeName, Text.shape(tensor.info.shape),
+                        String(tensor.info.begin), String(tensor.info.end), tensor.summary,
                     ]
                 }, right: [3, 4])
         }
