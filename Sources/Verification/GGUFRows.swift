@@ -8,17 +8,18 @@ import Tensors
 struct GGUFRows {
     private let recomputation: Recomputation
     private let type: GGUFType
-    private let heads: Int?
+    /// For each row of the Hub's the stored one; nil where they are the same.
+    private let storedRows: [Int]?
     private let shift: Double
 
     init(
-        _ recipe: TensorRecipe, _ type: GGUFType, heads: Int?, shift: Double, base: Checkpoint, adapters: [Adapter],
+        _ recipe: TensorRecipe, _ type: GGUFType, order: GGUFTensor.Order?, shift: Double, base: Checkpoint, adapters: [Adapter],
         numbers: AdapterNumbers
     ) throws {
         var exact = recipe
         exact.dtype = .f64
         self.type = type
-        self.heads = heads
+        storedRows = order.map(PlainDequantisation.storedRows)
         self.shift = shift
         let source = try SourceRows(exact, base: base, adapters: adapters)
         var prepared = try PreparedRecipe(exact, source: source, numbers: numbers)
@@ -35,7 +36,7 @@ struct GGUFRows {
     func tally(read: (Range<UInt64>) throws -> [UInt8]) throws -> Tally {
         var tally = Tally()
         let columns = recipe.columns
-        let isVector = heads != nil && recipe.shape.count < 2
+        let isVector = storedRows != nil && recipe.shape.count < 2
         let step = max(1, (1 << 16) / max(1, columns))
         var row = 0
         while row < recipe.rows {
@@ -54,7 +55,7 @@ struct GGUFRows {
                     continue
                 }
                 let bytes = try encoded(numbers)
-                let place = UInt64(storedRow(line, count: recipe.rows)) * UInt64(bytes.count)
+                let place = UInt64(storedRows?[line] ?? line) * UInt64(bytes.count)
                 let stored = try read(place..<(place + UInt64(bytes.count)))
                 compare(stored, bytes, numbers, first: line * columns, &tally)
             }
@@ -95,17 +96,9 @@ struct GGUFRows {
         }
     }
 
-    /// The place of a row in the file: of a head's rows one of the first half and one of the second are written in turn.
-    private func storedRow(_ row: Int, count: Int) -> Int {
-        guard let heads else { return row }
-        let size = count / heads
-        let within = row % size
-        return row - within + (within < size / 2 ? within * 2 : (within - size / 2) * 2 + 1)
-    }
-
     private func compareVector(_ numbers: [Double], _ tally: inout Tally, _ read: (Range<UInt64>) throws -> [UInt8]) throws {
         var ordered = numbers
-        for (index, value) in numbers.enumerated() { ordered[storedRow(index, count: numbers.count)] = value }
+        for (index, value) in numbers.enumerated() { ordered[storedRows?[index] ?? index] = value }
         let bytes = try encoded(ordered)
         compare(try read(0..<UInt64(bytes.count)), bytes, ordered, first: 0, &tally)
     }

@@ -24,7 +24,7 @@ struct GGUFVerification: Sendable {
         var name: ExactString
         var type: GGUFType
         var shape: Shape
-        var heads: Int?
+        var order: GGUFTensor.Order?
         var shift: Double
         /// The base's tensor, where the bytes must be its own.
         var copied: StoredTensor?
@@ -72,12 +72,12 @@ struct GGUFVerification: Sendable {
             let asked = dtype.flatMap { tensor.shape.count > 1 && tensor.isNumbers ? GGUFType($0) : nil }
             let isChanged = parts.contains { $0.changesValues || $0.isFromAdapter }
             var wanted = Expected(
-                name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, heads: tensor.heads, shift: tensor.shift)
+                name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, order: tensor.order, shift: tensor.shift)
             if isChanged || wanted.type != tensor.type { wanted.parts = parts } else { wanted.copied = tensor.stored }
             result.append(wanted)
         }
         for name in left.sorted() {
-            guard let recipe = byName[name], let own = model.architecture.name(ofHub: name),
+            guard let recipe = byName[name], let own = GGUFModel.name(ofHub: name, in: model.architecture),
                 let found = self.result.gguf?.tensors.first(where: { $0.stored.name == own })
             else {
                 result.append(Expected(name: name, type: .f32, shape: [], shift: 0))
@@ -85,7 +85,7 @@ struct GGUFVerification: Sendable {
             }
             result.append(
                 Expected(
-                    name: own, type: found.type, shape: recipe.shape, shift: model.architecture.shift(of: own), parts: [recipe]))
+                    name: own, type: found.type, shape: recipe.shape, shift: GGUFModel.shift(of: own, in: model.architecture), parts: [recipe]))
         }
         return result
     }
@@ -122,7 +122,7 @@ struct GGUFVerification: Sendable {
             for (number, recipe) in expected.parts.enumerated() {
                 do {
                     let rows = try GGUFRows(
-                        recipe, expected.type, heads: expected.heads, shift: expected.shift, base: base, adapters: adapters,
+                        recipe, expected.type, order: expected.order, shift: expected.shift, base: base, adapters: adapters,
                         numbers: numbers)
                     tally.join(try rows.tally { try bytes(result, stored, (size * UInt64(number) + $0.lowerBound)..<(size * UInt64(number) + $0.upperBound)) })
                 } catch var error as PeftfileError {

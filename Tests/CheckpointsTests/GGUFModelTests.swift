@@ -96,6 +96,15 @@ import Testing
         #expect(try Self.values(qwen, "model.layers.0.self_attn.q_proj.weight") == [0, 1, 2, 3, 4, 5, 6, 7])
     }
 
+    /// numpy: np.arange(12).reshape(2, 3, 2).swapaxes(0, 1).reshape(12) is what the converter makes of the fused rows of 2 heads.
+    @Test func fusedRowsAreTheModels() throws {
+        let checkpoint = try Self.open(Self.model("bloom", [("blk.0.attn_qkv.weight", [2, 12])]))
+        let values = try Self.values(checkpoint, "transformer.h.0.self_attention.query_key_value.weight")
+        let stored = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
+        let rows = stride(from: 0, to: 24, by: 2).map { Int(values[$0]) }
+        #expect(stored.indices.map { stored[rows[$0]] } == Array(0..<12))
+    }
+
     @Test func normsAreWithoutTheOneThatWasAdded() throws {
         let gemma = try Self.open(Self.model("gemma2", [("output_norm.weight", [4]), ("blk.0.post_ffw_norm.weight", [2]), ("blk.0.ffn_up.weight", [1, 2])]))
         #expect(try Self.values(gemma, "model.norm.weight") == [-1, 0, 1, 2])

@@ -1,4 +1,4 @@
-import ByteAccess
+public import ByteAccess
 import Containers
 import Tensors
 
@@ -10,8 +10,6 @@ public struct GGUFModel: Sendable {
     public let architecture: GGUFArchitecture
     /// The stored tensors in the order of the file, each with what it is in the Hub's model.
     public private(set) var tensors: [GGUFTensor] = []
-    private let queryHeads: [Int]
-    private let keyHeads: [Int]
 
     /// - Returns: nil for a file that is no model: an adapter, a vocabulary.
     /// - Throws: a `GGUFModelRule`, or what a scheme of quantisation refuses.
@@ -20,27 +18,28 @@ public struct GGUFModel: Sendable {
             let name = file.value("general.architecture")?.stringValue, !stored.tensors.isEmpty,
             !stored.tensors.contains(where: { $0.name.text.hasSuffix(".lora_a") })
         else { return nil }
-        let experts = file.value(ExactString("\(name).expert_count"))?.intValue ?? 0
-        guard let architecture = GGUFArchitecture.named(name, hasExperts: experts > 0) else {
+        guard let architecture = GGUFArchitecture.named(name), name != "gpt2" else {
+            // The converter transposes the matrices of GPT-2, which the Hub has as (in, out).
             throw GGUFModelRule.architecture.broken(
-                "is a model of the architecture \"\(name)\", whose tensors are not known by the Hub's names",
+                "is a model of the architecture \"\(name)\", which is not read under the Hub's names",
                 help: "use the safetensors checkpoint that it was made from")
         }
         self.architecture = architecture
-        queryHeads = try GGUFModel.counts(file, "\(name).attention.head_count")
+        let queries = try GGUFModel.counts(file, "\(name).attention.head_count")
         let keys = try GGUFModel.counts(file, "\(name).attention.head_count_kv")
-        keyHeads = keys.isEmpty ? queryHeads : keys
         let title = GGUFBlocks.title(stored)
         for tensor in stored.tensors {
             let blocks = stored.blocks(of: tensor)
             let type = blocks?.type ?? GGUFType(tensor.dtype) ?? .f32
             if blocks != nil { try GGUFBlocks.requireReadable(type, tensor: tensor.name, title: title) }
             let shape = blocks?.shape ?? tensor.shape
+            let place = try place(of: tensor.name)
             tensors.append(
                 GGUFTensor(
-                    stored: tensor, type: type, shape: shape, names: try names(of: tensor, shape),
-                    isStack: architecture.isStack(tensor.name),
-                    heads: try heads(of: tensor, shape), shift: architecture.shift(of: tensor.name)))
+                    stored: tensor, type: type, shape: shape, names: try place.map { try names($0, tensor.name, shape) } ?? [],
+                    isStack: place?.isStack ?? false,
+                    order: try place?.rowOrder.map { try order($0, tensor.name, shape, queries, keys.isEmpty ? queries : keys) },
+                    shift: GGUFModel.shift(of: tensor.name, in: architecture)))
         }
     }
 
@@ -51,34 +50,51 @@ public struct GGUFModel: Sendable {
         return [value.intValue ?? 0]
     }
 
-    private func names(of tensor: StoredTensor, _ shape: Shape) throws -> [ExactString] {
-        switch architecture.place(of: tensor.name) {
-        case .computed: return []
-        case .tensor(let name): return [name]
-        case .experts(let path, let name):
-            guard shape.count == 3, shape[0] <= 4096 else {
-                throw GGUFModelRule.place.broken("has the shape \(shape), and a stack of experts is expected", tensor: tensor.name)
-            }
-            return (0..<shape[0]).map { ExactString("\(path).\($0).\(name)") }
-        case nil:
-            throw GGUFModelRule.place.broken(
-                "has no place that is known in a model of the architecture \"\(architecture.name)\"", tensor: tensor.name,
-                help: "use the safetensors checkpoint that it was made from")
-        }
+    /// The name of a tensor that is stored alone; nil for an expert's matrix, and for what the architecture has not.
+    public static func name(ofHub name: ExactString, in architecture: GGUFArchitecture) -> ExactString? {
+        guard let place = architecture.place(ofHub: name.text), !place.isStack, place.rowOrder == nil else { return nil }
+        return ExactString(place.gguf)
     }
 
-    private func heads(of tensor: StoredTensor, _ shape: Shape) throws -> Int? {
-        guard let kind = architecture.heads(of: tensor.name) else { return nil }
-        let counts = kind == .queries ? queryHeads : keyHeads
-        let layer = tensor.name.text.split(separator: ".").dropFirst().first.flatMap { Int($0) } ?? 0
-        let heads = counts.count == 1 ? counts[0] : counts.indices.contains(layer) ? counts[layer] : 0
-        let rows = shape.first ?? 0
-        guard heads > 0, rows % heads == 0, rows / heads % 2 == 0 else {
-            throw GGUFModelRule.heads.broken(
-                "has \(rows) rows, which \(heads) heads do not divide into pairs: their order cannot be told", tensor: tensor.name,
-                help: "\(architecture.name).attention.head_count and head_count_kv say how many heads there are")
+    /// What the converter added to the elements of a tensor.
+    public static func shift(of name: ExactString, in architecture: GGUFArchitecture) -> Double {
+        name.text.hasSuffix("norm.weight") ? architecture.normOffset : 0
+    }
+
+    /// Tensors that the converter computes from the config; the Hub's model has none of them.
+    private static let computed: Set<ExactString> = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"]
+
+    /// - Returns: nil for a tensor that was computed.
+    private func place(of name: ExactString) throws -> GGUFPlace? {
+        if let place = architecture.place(ofGGUF: name.text) { return place }
+        guard !GGUFModel.computed.contains(name) else { return nil }
+        throw GGUFModelRule.place.broken(
+            "has no place that is known in a model of the architecture \"\(architecture.name)\"", tensor: name,
+            help: "use the safetensors checkpoint that it was made from")
+    }
+
+    private func names(_ place: GGUFPlace, _ name: ExactString, _ shape: Shape) throws -> [ExactString] {
+        guard place.isStack else { return [ExactString(place.hub)] }
+        guard shape.count == 3, shape[0] <= 4096 else {
+            throw GGUFModelRule.place.broken("has the shape \(shape), and a stack of experts is expected", tensor: name)
         }
-        return heads
+        return (0..<shape[0]).map { ExactString(place.hubName(expert: $0)) }
+    }
+
+    private func order(
+        _ order: GGUFRowOrder, _ name: ExactString, _ shape: Shape, _ queries: [Int], _ keys: [Int]
+    ) throws -> GGUFTensor.Order {
+        let layer = name.text.split(separator: ".").dropFirst().first.flatMap { Int($0) } ?? 0
+        func count(_ counts: [Int]) -> Int { counts.count == 1 ? counts[0] : counts.indices.contains(layer) ? counts[layer] : 0 }
+        let heads = GGUFHeads(query: count(queries), key: count(keys))
+        let rows = shape.first ?? 0
+        guard let stored = order.ggufRows(count: rows, heads: heads) else {
+            throw GGUFModelRule.heads.broken(
+                "has \(rows) rows, which \(heads.query) heads of queries and \(heads.key) of keys do not divide: their order cannot be told",
+                tensor: name, help: "\(architecture.name).attention.head_count and head_count_kv say how many heads there are")
+        }
+        let own = order == .rotaryKey ? heads.key : heads.query
+        return .init(kind: order, heads: heads, storedRows: stored, groupSize: order == .fusedByHead ? rows : rows / own)
     }
 
     /// The checkpoint under the Hub's names.

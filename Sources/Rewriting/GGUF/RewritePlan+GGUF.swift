@@ -91,21 +91,25 @@ struct GGUFOutput {
                 tensor: tensor.stored.name, rule: "GGUFOutputType",
                 help: "give --dtype f16 or bf16, then quantise the result with llama-quantize; or write a directory")
         }
+        guard tensor.order?.kind != .fusedByHead else {
+            throw PeftfileError(
+                .refused, "has the rows of all heads in another order, in which a changed tensor is not written",
+                tensor: tensor.stored.name, rule: "GGUFOutputType", help: "merge into a directory")
+        }
         return Entry(
             tensor: written,
             parts: parts.map {
                 (
                     $0,
                     GGUFEncoding(
-                        type: type, headSize: tensor.heads.map { (tensor.shape.first ?? 0) / $0 }, isVector: tensor.shape.count < 2,
-                        shift: tensor.shift)
+                        type: type, headSize: tensor.order?.groupSize, isVector: tensor.shape.count < 2, shift: tensor.shift)
                 )
             })
     }
 
     /// A tensor that the base has not: an output head that was the embedding's.
     private func added(_ name: ExactString) throws -> Entry {
-        guard let output = outputs[name], let own = model.architecture.name(ofHub: name), output.recipe.shape.count <= 4 else {
+        guard let output = outputs[name], let own = GGUFModel.name(ofHub: name, in: model.architecture), output.recipe.shape.count <= 4 else {
             throw PeftfileError(
                 .refused, "has no place that is known in a GGUF file of the architecture \"\(model.architecture.name)\"", tensor: name,
                 rule: "OutputForm", help: "merge into a directory")
@@ -119,7 +123,7 @@ struct GGUFOutput {
                 (
                     output,
                     GGUFEncoding(
-                        type: type, headSize: nil, isVector: output.recipe.shape.count < 2, shift: model.architecture.shift(of: own))
+                        type: type, headSize: nil, isVector: output.recipe.shape.count < 2, shift: GGUFModel.shift(of: own, in: model.architecture))
                 )
             ])
     }

@@ -6,7 +6,7 @@ import Tensors
 extension PlainDequantisation {
     func values(_ weight: GGUFWeight, _ elements: Range<Int>) throws -> [Double] {
         let length = weight.rowLength
-        let rows = weight.heads.map { PlainDequantisation.storedRows(count: (weight.shape.elementCount ?? 0) / length, heads: $0) }
+        let rows = weight.order.map { PlainDequantisation.storedRows($0) }
         let places = elements.map { element in
             weight.first + (rows?[element / length] ?? element / length) * length + element % length
         }
@@ -24,17 +24,30 @@ extension PlainDequantisation {
         }
     }
 
-    /// The stored row for each of the Hub's: a head's rows are written by taking one of its first half and one of its second in turn.
-    private static func storedRows(count: Int, heads: Int) -> [Int] {
+    /// The stored row for each of the Hub's.
+    static func storedRows(_ order: GGUFTensor.Order) -> [Int] {
+        let count = order.storedRows.count
         var result = [Int](repeating: 0, count: count)
-        var stored = 0
-        let half = count / heads / 2
-        for head in 0..<heads {
-            for pair in 0..<half {
-                for row in [head * 2 * half + pair, head * 2 * half + half + pair] {
-                    result[row] = stored
-                    stored += 1
+        switch order.kind {
+        case .rotaryQuery, .rotaryKey:
+            // A head's rows were written by taking one of its first half and one of its second in turn.
+            let heads = order.kind == .rotaryKey ? order.heads.key : order.heads.query
+            let half = count / heads / 2
+            var stored = 0
+            for head in 0..<heads {
+                for pair in 0..<half {
+                    for row in [head * 2 * half + pair, head * 2 * half + half + pair] {
+                        result[row] = stored
+                        stored += 1
+                    }
                 }
+            }
+        case .fusedByHead:
+            // All queries, then all keys, then all values, head by head; the Hub has the three of a head together.
+            let size = count / order.heads.query / 3
+            for row in 0..<count {
+                let (head, part) = (row / size / 3, row / size % 3)
+                result[row] = (part * order.heads.query + head) * size + row % size
             }
         }
         return result
