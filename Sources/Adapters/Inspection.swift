@@ -1,7 +1,7 @@
 public import ByteAccess
 public import Checkpoints
 import Containers
-import Tensors
+public import Tensors
 
 /// What a path holds, told from headers and config alone: no tensor bytes are read.
 public struct Inspection: Sendable {
@@ -142,6 +142,14 @@ public struct Inspection: Sendable {
         }
     }
 
+    /// The type of a stored tensor's elements: its dtype, or in a GGUF file the type of its blocks.
+    public func storedType(of tensor: StoredTensor) -> String { blocks(of: tensor)?.type.name ?? tensor.dtype.rawValue }
+
+    /// The shape of a stored tensor's elements.
+    public func storedShape(of tensor: StoredTensor) -> Shape { blocks(of: tensor)?.shape ?? tensor.shape }
+
+    private func blocks(of tensor: StoredTensor) -> TensorBlocks? { checkpoint.shards[tensor.shard].file.blocks(of: tensor.info) }
+
     /// The statistics of a stored tensor; codes have those of the weight that they stand for, their companions have none.
     public func figures(of tensor: StoredTensor) -> TensorStatistics? {
         guard let statistics else { return nil }
@@ -166,8 +174,8 @@ public struct Inspection: Sendable {
         for tensor in checkpoint.storedTensors {
             var object: JSONObject = [
                 "name": .string(tensor.name.text),
-                "dtype": .string(tensor.dtype.rawValue),
-                "shape": .array(tensor.shape.map { .number(JSONNumber(UInt64(UInt(bitPattern: $0)))) }),
+                "dtype": .string(storedType(of: tensor)),
+                "shape": .array(storedShape(of: tensor).map { .number(JSONNumber(UInt64(UInt(bitPattern: $0)))) }),
                 "file": .string(checkpoint.shards[tensor.shard].fileName),
                 "begin": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.begin)) : .null,
                 "end": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.end)) : .null,

@@ -21,7 +21,9 @@ enum ContainerDefect: String, Sendable {
         switch error.rule {
         case ForeignFile.gitLFSPointer(oid: nil, size: nil).rule: self = .lfsPointer
         case ForeignFile.torch.rule, ForeignFile.pickle.rule: self = .pickle
-        case ForeignFile.gguf.rule where path.hasSuffix(".gguf"): self = .unread
+        case GGUFRule.truncated.rawValue: self = .truncated
+        case GGUFRule.trailing.rawValue: self = .trailingBytes
+        case let rule? where GGUFRule(rawValue: rule) != nil: self = .headerInvalid
         case SafetensorsRule.headerTooSmall.rawValue, SafetensorsRule.invalidHeaderLength.rawValue: self = .truncated
         case SafetensorsRule.metadataIncompleteBuffer.rawValue:
             let size = (try? FileReader(path: path))?.size

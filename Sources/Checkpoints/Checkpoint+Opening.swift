@@ -13,11 +13,13 @@ extension Checkpoint {
     ///   - entire: whether a training checkpoint is taken with all its tensors, under their full names; otherwise the
     ///     model in it is taken, and `notes` says so.
     ///
-    /// Quantised weights appear under their plain names (`Quantisation`).
+    /// Quantised weights appear under their plain names (`Quantisation`), and the tensors of a GGUF model under the Hub's
+    /// (`GGUFModel`), unless the file is taken entire.
     ///
     /// Throws what opening the files throws, with an `IndexRule` where index, shards or directory break a rule.
     public static func open(_ path: String, entire: Bool = false) throws -> Checkpoint {
-        try openStored(path, entire: entire).dequantised()
+        let stored = try openStored(path, entire: entire)
+        return entire ? stored.dequantised() : stored.asModel()
     }
 
     /// Opens a checkpoint with its tensors as they are stored.
@@ -38,11 +40,29 @@ extension Checkpoint {
     private static func openFile(
         _ file: String, given path: String, directory: String?, entire: Bool
     ) throws -> Checkpoint {
-        var shards = [Shard(fileName: FileSystem.fileName(of: file), file: try ContainerKind.open(file))]
+        let opened = try ContainerKind.open(file)
+        var shards = [Shard(fileName: FileSystem.fileName(of: file), file: opened)]
+        if let gguf = opened as? GGUFFile, gguf.value("split.count")?.intValue ?? 1 > 1 { shards = try parts(of: file) }
         let notes = entire ? [] : takeModels(&shards)
         return try Checkpoint(
             path: path, directory: directory, shards: shards, index: nil, indexFileName: nil,
             config: config(in: FileSystem.directory(of: file)), notes: notes)
+    }
+
+    /// All files of a split GGUF model, by the name of one.
+    private static func parts(of file: String) throws -> [Shard] {
+        let directory = FileSystem.directory(of: file)
+        let names = GGUFFileNames.all(of: FileSystem.fileName(of: file))
+        guard names.count > 1 else {
+            throw IndexRule.missingShard.broken(
+                "is one of several parts of a model, and its name does not say which", file: file,
+                help: "parts are named NAME-00001-of-00003.gguf")
+        }
+        if let missing = names.first(where: { !FileSystem.exists(FileSystem.join(directory, $0)) }) {
+            throw IndexRule.missingShard.broken(
+                "the part \(missing) is not there", file: file, help: "the model is not complete: fetch \(missing)")
+        }
+        return try openShards(names, in: directory)
     }
 
     /// Puts the model in place of each training checkpoint that holds one.

@@ -25,6 +25,8 @@ public struct Checkpoint: Sendable {
     public let notes: [String]
     /// How the weights are quantised; nil where they are numbers. The quantised ones are among `tensors` under their plain names.
     public let quantisation: Quantisation?
+    /// The model that the tensors are read as, where they come from a GGUF file and have the Hub's names.
+    public internal(set) var gguf: GGUFModel?
     private let names: NameIndex
 
     /// Whether all tensors are in one file.

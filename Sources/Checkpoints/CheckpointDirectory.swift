@@ -10,7 +10,8 @@ import ByteAccess
 ///  5. to 8. the same for torch files: `pytorch_model.bin` and `pytorch_model.bin.index.json`,
 ///     `diffusion_pytorch_model.bin`, variants, every other `*.bin`, `*.pt`, `*.pth`, `*.ckpt` that is no state of a
 ///     trainer. Loaders take these only where there is no safetensors file;
-///  9. every `*.npz`.
+///  9. every `*.npz`;
+///  10. every `*.gguf`; of a model that is split, the first part stands for all.
 /// Files that an index of the same directory names as shards are no candidates of their own, and with several
 /// candidates in the deciding group the directory is refused: a loader's silent choice is what we do not make.
 struct CheckpointDirectory {
@@ -36,9 +37,9 @@ struct CheckpointDirectory {
     func choice() throws -> Choice {
         let indexes = names.filter(Self.isIndex)
         let files = names.filter { name in
-            !name.hasPrefix(".") && TorchFileNames.mayBeWeights(name)
+            !name.hasPrefix(".") && (TorchFileNames.mayBeWeights(name) || GGUFFileNames.isWhole(name))
         }
-        for group in 1...9 {
+        for group in 1...10 {
             let groupIndexes = indexes.filter { Self.group(of: $0) == group }
             let candidates =
                 groupIndexes.map(Choice.index)
@@ -70,7 +71,7 @@ struct CheckpointDirectory {
                 help: "fetch the index as well, or name one file")
         }
         let others = names.filter { name in
-            (TorchFileNames.endings + [".gguf", ".h5", ".msgpack"]).contains(where: name.hasSuffix)
+            (TorchFileNames.endings + [".h5", ".msgpack"]).contains(where: name.hasSuffix)
         }
         guard others.isEmpty else {
             return PeftfileError(
@@ -100,6 +101,7 @@ struct CheckpointDirectory {
     /// The group that decides about a name.
     private static func group(of name: String) -> Int {
         if name.hasSuffix(TorchFileNames.npzEnding) { return 9 }
+        if name.hasSuffix(GGUFFileNames.ending) { return 10 }
         let isTorch = !name.hasSuffix(".safetensors") && !name.contains(".safetensors.index.")
         let (stems, ending) = isTorch ? (torchStems, "bin") : (stems, "safetensors")
         let first = isTorch ? 4 : 0

@@ -35,7 +35,11 @@ public struct Shard: Sendable {
 
     /// The name of the file that a rewrite writes for this one.
     public var outputName: String {
-        file.kind == .safetensors ? fileName : TorchFileNames.safetensorsName(fileName)
+        switch file.kind {
+        case .safetensors: fileName
+        case .gguf: GGUFFileNames.safetensorsName(fileName)
+        default: TorchFileNames.safetensorsName(fileName)
+        }
     }
 
     /// The metadata that a rewrite gives it: the file's own, and for another container what transformers asks for.

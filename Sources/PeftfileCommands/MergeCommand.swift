@@ -67,8 +67,9 @@ struct MergeCommand: ParsableCommand {
         let adapters = try roles.adapters.map(Adapter.init(path:))
         let base = try options.baseValues.applied(to: try Checkpoint.open(roles.base), adapters: adapters)
         let binding = try Binding(base: base, adapters: adapters, options: options)
-        let plan = try RewritePlan.merge(
-            binding, settings: try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card))
+        var settings = try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card)
+        settings.form = try OutputForm(output: output, base: base)
+        let plan = try RewritePlan.merge(binding, settings: settings)
         if dryRun {
             let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
             if common.json {

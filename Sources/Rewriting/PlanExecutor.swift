@@ -185,7 +185,7 @@ public struct PlanExecutor: Sendable {
         let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
         var pieces: [Piece] = []
         for (index, tensor) in file.tensors.enumerated() {
-            let step = Panels.rows(of: tensor.recipe, elements: settings.panelElements)
+            let step = tensor.wholeHeads(Panels.rows(of: tensor.recipe, elements: settings.panelElements))
             let rows = tensor.recipe.rows
             var first = 0
             while first < rows {
@@ -207,10 +207,15 @@ public struct PlanExecutor: Sendable {
             do {
                 let range = tensor.range(of: piece.rows)
                 let isCopied = try !settings.hashing && copy(tensor, range, to: writer)
-                let panel = isCopied ? nil : try evaluators.evaluator(piece.tensor).panel(rows: piece.rows)
+                var panel = isCopied ? nil : try panel(tensor, piece.rows, range, evaluators, piece.tensor)
+                if tensor.padding > 0, piece.rows.upperBound == tensor.recipe.rows {
+                    let zeros = [UInt8](repeating: 0, count: tensor.padding)
+                    if panel == nil { try writer.write(zeros, at: range.upperBound) } else { panel?.bytes += zeros }
+                }
                 if let panel { try writer.write(panel.bytes, at: range.lowerBound) }
+                let done = panel
                 try turnstile.pass(index) {
-                    if let panel {
+                    if let panel = done {
                         state.withLock {
                             if settings.hashing { $0.hash.update(panel.bytes) }
                             $0.statistics[piece.tensor].add(panel.statistics)
@@ -229,9 +234,24 @@ public struct PlanExecutor: Sendable {
         return state.withLock { (settings.hashing ? SHA256.hex($0.hash.finalize()) : nil, $0.statistics) }
     }
 
+    /// The bytes of a piece.
+    private func panel(
+        _ tensor: RewritePlan.Tensor, _ rows: Range<Int>, _ range: Range<UInt64>, _ evaluators: EvaluatorPool, _ index: Int
+    ) throws -> RecipeEvaluator.Panel {
+        guard let copied = tensor.copied else { return try evaluators.evaluator(index).panel(rows: rows) }
+        let start = copied.info.begin + (range.lowerBound - tensor.info.begin)
+        return .init(bytes: try plan.binding.base.file(of: copied).reader.bytes(at: start, count: range.count))
+    }
+
     /// Copies a piece inside the kernel, which shares blocks where the file system can; false where it must be computed.
     private func copy(_ tensor: RewritePlan.Tensor, _ range: Range<UInt64>, to writer: FileWriter) throws -> Bool {
-        guard tensor.recipe.isCopy else { return false }
+        guard tensor.recipe.isCopy, tensor.encoding == nil else { return false }
+        if let copied = tensor.copied {
+            let start = copied.info.begin + (range.lowerBound - tensor.info.begin)
+            try writer.copy(
+                from: plan.binding.base.file(of: copied).reader, range: start..<(start + UInt64(range.count)), to: range.lowerBound)
+            return true
+        }
         let checkpoint: Checkpoint
         let name: ExactString
         switch tensor.recipe.source {
@@ -271,7 +291,7 @@ private final class EvaluatorPool: Sendable {
             if let evaluator = known[tensor] { return evaluator }
             let evaluator = RecipeEvaluator(
                 recipe: file.tensors[tensor].recipe, base: plan.binding.base, adapters: plan.binding.adapters,
-                numbers: numbers)
+                numbers: numbers, encoding: file.tensors[tensor].encoding)
             known[tensor] = evaluator
             return evaluator
         }

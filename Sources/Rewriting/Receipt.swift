@@ -41,13 +41,14 @@ public struct Receipt: Sendable {
             tensors.append(
                 .object([
                     "name": .string(tensor.info.name.text),
-                    "dtype": .string(tensor.info.dtype.rawValue),
-                    "elements": .number(JSONNumber(tensor.info.elementCount)),
+                    "dtype": .string(tensor.typeName),
+                    "elements": .number(JSONNumber(tensor.recipe.shape.elementCount ?? 0)),
                     "updated": .number(JSONNumber(statistics.updated)),
                     "unchanged": .number(JSONNumber(statistics.unchanged)),
                     "update_norm": Receipt.figure(statistics.norm),
                     "update_survival": statistics.survival.map(Receipt.figure) ?? .null,
                     "nonfinite": .number(JSONNumber(statistics.nonfinite)),
+                    "rounding_error": statistics.roundingError.map(Receipt.figure) ?? .null,
                 ]))
             if statistics.nonfinite > 0 {
                 warnings.append(

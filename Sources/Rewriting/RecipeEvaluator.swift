@@ -1,6 +1,7 @@
 import Adapters
 import ByteAccess
 import Checkpoints
+import Containers
 import Synchronization
 import Tensors
 
@@ -13,10 +14,14 @@ final class RecipeEvaluator: Sendable {
     let base: Checkpoint
     let adapters: [Adapter]
     let numbers: AdapterNumbers
+    let encoding: GGUFEncoding?
     let shared = Mutex<Shared?>(nil)
     let fused = Mutex<FusedUpdate?>(nil)
 
-    init(recipe: TensorRecipe, base: Checkpoint, adapters: [Adapter], numbers: AdapterNumbers) {
+    init(
+        recipe: TensorRecipe, base: Checkpoint, adapters: [Adapter], numbers: AdapterNumbers, encoding: GGUFEncoding? = nil
+    ) {
+        self.encoding = encoding
         self.recipe = recipe
         self.base = base
         self.adapters = adapters
@@ -54,8 +59,8 @@ final class RecipeEvaluator: Sendable {
     func panel(rows: Range<Int>) throws -> Panel {
         if let panel = try dequantisedPanel(rows: rows) { return panel }
         let raw = try sourceBytes(rows: rows)
-        if recipe.isCopy { return Panel(bytes: raw) }
-        if let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
+        if recipe.isCopy, encoding == nil { return Panel(bytes: raw) }
+        if encoding == nil, let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
         let shared = try prepared()
         let count = rows.count * recipe.columns
         let original = try Conversion.widened(raw, as: recipe.sourceDType, count: count)
@@ -63,6 +68,7 @@ final class RecipeEvaluator: Sendable {
         var values = original
         try apply(shared, to: &values, rows: rows)
         magnify(&values, rows: rows, shared: shared)
+        if let encoding { return try encoded(values, original, changed, encoding) }
         var bytes = try Conversion.narrowed(values, to: recipe.dtype)
         if recipe.sourceDType == recipe.dtype { restore(&bytes, from: raw, outside: changed, rows: rows.count) }
         let stored = try Conversion.widened(bytes, as: recipe.dtype, count: count)
@@ -99,6 +105,27 @@ final class RecipeEvaluator: Sendable {
                     range: (row * recipe.columns + span.lowerBound)..<(row * recipe.columns + span.upperBound))
             }
         }
+    }
+
+    /// The panel as a GGUF file has it. The update is held against the weight as it would be stored without one; what rounding adds,
+    /// in blocks much of it, is told apart.
+    private func encoded(
+        _ values: [Double], _ original: [Double], _ changed: [[Range<Int>]], _ encoding: GGUFEncoding
+    ) throws -> Panel {
+        let (bytes, stored) = try encoding.encode(values, columns: recipe.columns)
+        var statistics = UpdateStatistics()
+        guard recipe.changesValues else { return Panel(bytes: bytes) }
+        let rounded = try encoding.encode(original, columns: recipe.columns).stored
+        var exact = values
+        for index in exact.indices { exact[index] = rounded[index] + (values[index] - original[index]) }
+        for (row, spans) in changed.enumerated() {
+            for span in spans {
+                let range = (row * recipe.columns + span.lowerBound)..<(row * recipe.columns + span.upperBound)
+                statistics.add(original: rounded, exact: exact, stored: stored, range: range)
+                if encoding.type.dtype == nil { statistics.addRounding(exact: values, stored: stored, range: range) }
+            }
+        }
+        return Panel(bytes: bytes, statistics: statistics)
     }
 
     // MARK: The common case

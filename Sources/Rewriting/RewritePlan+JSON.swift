@@ -38,12 +38,21 @@ extension RewritePlan {
     private static func json(_ tensor: Tensor) -> JSONValue {
         .object([
             "name": .string(tensor.info.name.text),
-            "dtype": .string(tensor.info.dtype.rawValue),
+            "dtype": .string(tensor.typeName),
             "shape": .array(tensor.info.shape.unsignedDimensions.map { .number(JSONNumber(UInt64($0))) }),
             "begin": .number(JSONNumber(tensor.info.begin)),
             "end": .number(JSONNumber(tensor.info.end)),
-            "what": .string(tensor.recipe.summary),
+            "what": .string(tensor.summary),
         ])
+    }
+}
+
+extension RewritePlan.Tensor {
+    /// What happens to the tensor, in a few words.
+    public var summary: String {
+        guard let encoding else { return recipe.summary }
+        return recipe.changesValues ? recipe.summary.replacing("dequantised to F64", with: "written as \(encoding.type.name)")
+            : "written as \(encoding.type.name)"
     }
 }
 

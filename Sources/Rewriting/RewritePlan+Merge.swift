@@ -1,6 +1,6 @@
 public import Adapters
 import ByteAccess
-import Checkpoints
+public import Checkpoints
 import Containers
 public import Tensors
 
@@ -14,6 +14,8 @@ public struct MergeSettings: Sendable {
     public var maximumShardSize: UInt64?
     /// Whether a directory gets a README.md with a model card.
     public var writesCard: Bool
+    /// What is written: as the base is, or for a GGUF base what the output's name says.
+    public var form = OutputForm.likeBase
 
     public init(
         dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil, writesCard: Bool = true
@@ -22,6 +24,34 @@ public struct MergeSettings: Sendable {
         self.convertsAllDTypes = convertsAllDTypes
         self.maximumShardSize = maximumShardSize
         self.writesCard = writesCard
+    }
+}
+
+/// What a merge writes.
+public enum OutputForm: Sendable, Hashable {
+    /// A file for a base that is a file, a directory for a directory; safetensors.
+    case likeBase
+    case directory
+    case safetensorsFile
+    /// A GGUF file, from a GGUF base.
+    case gguf
+
+    /// The form that an output's name asks for: with a GGUF base the name decides, other bases decide themselves.
+    ///
+    /// - Throws: `.usage` where a GGUF file is asked for and the base is none.
+    public init(output: String, base: Checkpoint) throws {
+        let name = FileSystem.fileName(of: output)
+        guard base.shards.first?.file.kind == .gguf else {
+            guard !name.hasSuffix(".gguf") else {
+                throw PeftfileError(
+                    .usage, "\(output): a merge writes a GGUF file from a GGUF base alone, and this one is "
+                        + "\(base.shards.first?.file.kind.rawValue ?? "empty")", rule: "OutputForm",
+                    help: "merge into a directory, then convert that with convert_hf_to_gguf.py of llama.cpp")
+            }
+            self = .likeBase
+            return
+        }
+        self = name.hasSuffix(".gguf") ? .gguf : name.hasSuffix(".safetensors") ? .safetensorsFile : .directory
     }
 }
 
@@ -34,26 +64,24 @@ extension RewritePlan {
         var outputs = binding.outputs
         var warnings = binding.warnings
         var configChanges = binding.configChanges
+        if settings.form == .gguf { return try gguf(binding, settings, warnings) }
         if let dtype = settings.dtype {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
             configChanges += dtypeChanges(base.config, to: dtype)
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
-        guard outputs.contains(where: { $0.recipe.changesValues || !$0.recipe.isCopy && !$0.recipe.isDequantised || $0.isAdded })
-            || binding.changesSource
-        else {
-            throw PeftfileError(
-                .refused, "the adapter changes no tensor of the base", file: binding.adapters.first?.path,
-                rule: "NothingToMerge")
-        }
-        let isSingleFile = base.directory == nil
+        try requireChange(binding, outputs)
+        let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
         let shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
         let files = try shards.map { try File($0, of: outputs) }
         var sidecars: [Sidecar] = []
-        if let directory = base.directory {
+        if !isSingleFile, let directory = sidecarDirectory(base) {
             sidecars = try mergeSidecars(
                 binding, directory: directory, files: files, configChanges: configChanges,
                 writesCard: settings.writesCard, warnings: &warnings)
+        } else if !isSingleFile {
+            warnings.append(
+                "no config.json stands beside the GGUF file: transformers needs the one of the model's repository, and the tokenizer's files")
         } else if !configChanges.isEmpty {
             warnings.append(
                 "the base is a bare file: its config.json needs "
@@ -65,6 +93,42 @@ extension RewritePlan {
             options: optionsObject(binding, settings), warnings: warnings, configChanges: binding.configChanges, id: "")
         plan.id = try plan.identity()
         return plan
+    }
+
+    /// The directory whose files go with the weights: the base's, or that of a GGUF file with a config.json beside it.
+    private static func sidecarDirectory(_ base: Checkpoint) -> String? {
+        guard base.shards.first?.file.kind == .gguf else { return base.directory }
+        return base.config == nil ? nil : base.directory ?? FileSystem.directory(of: base.path)
+    }
+
+    /// A GGUF file out of a GGUF base.
+    private static func gguf(_ binding: Binding, _ settings: MergeSettings, _ warnings: [String]) throws -> RewritePlan {
+        guard settings.maximumShardSize == nil else {
+            throw PeftfileError(.usage, "--max-shard-size: a GGUF file is written whole", rule: "ShardSize")
+        }
+        try requireChange(binding, binding.outputs)
+        let file = try GGUFOutput(binding, dtype: settings.dtype).file()
+        var plan = RewritePlan(
+            operation: "merge", binding: binding, files: [file], sidecars: [], isSingleFile: true,
+            options: optionsObject(binding, settings), warnings: warnings, id: "")
+        let requantised = file.tensors.filter { $0.encoding?.type == .q8_0 && $0.recipe.changesValues }.count
+        if requantised > 0 {
+            plan.warnings.append(
+                "\(requantised) tensors are requantised to Q8_0, whose rounding is of the size of many updates: the receipt has its share")
+        }
+        plan.id = try plan.identity()
+        return plan
+    }
+
+    /// Refuses a merge that would be a copy.
+    private static func requireChange(_ binding: Binding, _ outputs: [Binding.Output]) throws {
+        guard outputs.contains(where: { $0.recipe.changesValues || !$0.recipe.isCopy && !$0.recipe.isDequantised || $0.isAdded })
+            || binding.changesSource
+        else {
+            throw PeftfileError(
+                .refused, "the adapter changes no tensor of the base", file: binding.adapters.first?.path,
+                rule: "NothingToMerge")
+        }
     }
 
     /// Sets the dtype of the outputs that are to change it.

@@ -1,6 +1,7 @@
 public import Adapters
 public import ByteAccess
-import Checkpoints
+public import Checkpoints
+import Containers
 public import Tensors
 
 /// A rewrite before it happens: every output file with every byte range, and what is computed for each.
@@ -12,10 +13,19 @@ public struct RewritePlan: Sendable {
     public struct Tensor: Sendable {
         /// How its elements come about.
         public var recipe: TensorRecipe
-        /// Name, dtype, shape and byte range in the output file.
+        /// Name, dtype, shape and byte range in the output file; in a GGUF file several matrices of one stack have parts of one tensor.
         public var info: TensorInfo
         /// Whether the base has no tensor of this name.
         public var isAdded: Bool
+        /// How the numbers are written into a GGUF file; nil in safetensors.
+        public var encoding: GGUFEncoding?
+        /// The base's tensor whose bytes are taken as they are stored, into a GGUF file.
+        var copied: StoredTensor?
+        /// Zero bytes behind it.
+        var padding = 0
+
+        /// The type that the file has for its elements: `BF16`, `Q8_0`.
+        public var typeName: String { encoding?.type.name ?? info.dtype.rawValue }
     }
 
     /// One output file that holds tensors.
@@ -81,7 +91,7 @@ public struct RewritePlan: Sendable {
         files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
     }
     /// Tensors whose bytes are computed; all others are copied.
-    public var computedCount: Int { files.flatMap(\.tensors).filter { !$0.recipe.isCopy }.count }
+    public var computedCount: Int { files.flatMap(\.tensors).filter { !$0.recipe.isCopy || $0.encoding != nil }.count }
 
     /// An upper estimate of the memory that execution takes for numbers, in bytes: for each worker one panel in float64
     /// four times over, and the widened factors of the largest tensor; what its
@@ -133,6 +143,12 @@ public enum Panels {
 }
 
 extension RewritePlan.Tensor {
+    /// So many rows, or the whole heads next to it: their rows are reordered among themselves.
+    func wholeHeads(_ rows: Int) -> Int {
+        guard let size = encoding?.headSize, encoding?.isVector == false else { return rows }
+        return max(1, rows / size) * size
+    }
+
     /// The bytes of some rows in the output file.
     func range(of rows: Range<Int>) -> Range<UInt64> {
         let rowBytes = info.byteCount / UInt64(max(1, recipe.rows))

@@ -15,6 +15,7 @@ public struct UpdateStatistics: Sendable, Hashable {
     public var nonfinite = 0
     var exactSquares = 0.0
     var storedSquares = 0.0
+    var roundingSquares = 0.0
 
     public init() {}
 
@@ -30,6 +31,16 @@ public struct UpdateStatistics: Sendable, Hashable {
     public var survival: Double? {
         guard exactSquares > 0, exactSquares.isFinite, storedSquares.isFinite else { return nil }
         return (storedSquares / exactSquares).squareRoot()
+    }
+
+    /// `‖stored result − exact result‖ / ‖update‖`, where blocks were requantised; nil elsewhere.
+    public var roundingError: Double? {
+        guard exactSquares > 0, roundingSquares > 0, roundingSquares.isFinite else { return nil }
+        return (roundingSquares / exactSquares).squareRoot()
+    }
+
+    mutating func addRounding(exact: [Double], stored: [Double], range: Range<Int>) {
+        for index in range { roundingSquares += (stored[index] - exact[index]) * (stored[index] - exact[index]) }
     }
 
     /// `‖update‖₂`, the Frobenius norm of the exact update.
@@ -52,5 +63,6 @@ public struct UpdateStatistics: Sendable, Hashable {
         nonfinite += other.nonfinite
         exactSquares += other.exactSquares
         storedSquares += other.storedSquares
+        roundingSquares += other.roundingSquares
     }
 }

@@ -75,6 +75,14 @@ public struct Verifier: Sendable {
     ///   error: it is in the report.
     public func run() throws -> EquivalenceReport {
         var report = EquivalenceReport()
+        if result.gguf != nil, base.gguf != nil {
+            if let dtype { try requireWritten(dtype) }
+            try GGUFVerification(
+                base: base, result: result, recipes: recipes, adapters: adapters, dtype: dtype, jobs: jobs
+            ).run(&report)
+            if maxULP ?? 0 > 0 { report.warnings.append("--max-ulp has no part in the comparison of GGUF files, which is of bytes") }
+            return report
+        }
         let expected = try expectedTensors()
         let names = Set(expected.map(\.name))
         report.unexpected = result.tensors.map(\.name).filter { !names.contains($0) }
@@ -128,16 +136,20 @@ public struct Verifier: Sendable {
         }
     }
 
+    private func requireWritten(_ dtype: DType) throws {
+        guard dtype.isMergeable else {
+            throw PeftfileError(
+                .usage, "--dtype \(dtype.rawValue): a merge writes F64, F32, F16 or BF16", rule: "OutputDType")
+        }
+    }
+
     /// The outputs' recipes, in the dtypes that the merge was told to write.
     ///
     /// Tensors in another floating-point dtype than most bytes of the base were kept in it on purpose and stay so,
     /// unless `convertsAllDTypes`; integers and sub-byte codes always stay.
     private func expectedTensors() throws -> [TensorRecipe] {
         guard let dtype else { return recipes }
-        guard dtype.isMergeable else {
-            throw PeftfileError(
-                .usage, "--dtype \(dtype.rawValue): a merge writes F64, F32, F16 or BF16", rule: "OutputDType")
-        }
+        try requireWritten(dtype)
         let main = base.mainDType
         return recipes.map { recipe in
             guard recipe.dtype.isMergeable, convertsAllDTypes || recipe.dtype == main || recipe.isDequantised else { return recipe }

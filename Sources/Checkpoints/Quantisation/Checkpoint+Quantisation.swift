@@ -47,7 +47,7 @@ extension Checkpoint {
         return replacing(base)
     }
 
-    private func with(problem: PeftfileError, scheme: String) -> Checkpoint {
+    func with(problem: PeftfileError, scheme: String) -> Checkpoint {
         Checkpoint(
             stored: self, tensors: tensors,
             quantisation: Quantisation(scheme: scheme, dtype: Quantisation.dtype(of: config), problem: problem.inFile(path)))

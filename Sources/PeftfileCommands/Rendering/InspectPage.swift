@@ -83,18 +83,19 @@ struct InspectPage {
     }
 
     private var dtypes: String {
-        var counts: [(dtype: DType, tensors: Int, bytes: UInt64)] = []
+        var counts: [(dtype: String, tensors: Int, bytes: UInt64)] = []
         for tensor in inspection.checkpoint.storedTensors {
-            if let index = counts.firstIndex(where: { $0.dtype == tensor.dtype }) {
+            let dtype = inspection.storedType(of: tensor)
+            if let index = counts.firstIndex(where: { $0.dtype == dtype }) {
                 counts[index].tensors += 1
                 counts[index].bytes += tensor.byteCount
             } else {
-                counts.append((tensor.dtype, 1, tensor.byteCount))
+                counts.append((dtype, 1, tensor.byteCount))
             }
         }
         if counts.isEmpty { return "none" }
-        return counts.sorted { ($1.bytes, $0.dtype.rawValue) < ($0.bytes, $1.dtype.rawValue) }
-            .map { "\($0.dtype.rawValue) \(Text.count($0.tensors)) (\(Text.bytes($0.bytes)))" }.joined(separator: ", ")
+        return counts.sorted { ($1.bytes, $0.dtype) < ($0.bytes, $1.dtype) }
+            .map { "\($0.dtype) \(Text.count($0.tensors)) (\(Text.bytes($0.bytes)))" }.joined(separator: ", ")
     }
 
     private var tensorTable: String {
@@ -102,7 +103,8 @@ struct InspectPage {
         if inspection.statistics != nil { header += ["min", "max", "mean", "std", "NaN", "Inf", "zeros"] }
         let rows = inspection.checkpoint.storedTensors.map { tensor in
             var row = [
-                tensor.name.text.printable, tensor.dtype.rawValue, Text.shape(tensor.shape), Text.count(tensor.byteCount),
+                tensor.name.text.printable, inspection.storedType(of: tensor), Text.shape(inspection.storedShape(of: tensor)),
+                Text.count(tensor.byteCount),
             ]
             if inspection.statistics != nil {
                 if let figures = inspection.figures(of: tensor) {

@@ -6,6 +6,8 @@ struct MergePage {
     let receipt: Receipt
     let target: String
 
+    private var requantised: Int { plan.files.flatMap(\.tensors).filter { $0.encoding?.type.dtype == nil && $0.encoding != nil }.count }
+
     var text: String {
         let binding = plan.binding
         let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
@@ -32,6 +34,9 @@ struct MergePage {
         }
         if total.nonfinite > 0 {
             line("NaN, Inf", "\(Text.count(total.nonfinite)) results, where the base has numbers: the adapter is broken, or the dtype too narrow")
+        }
+        if let error = total.roundingError {
+            line("rounding", "adds \(Text.number(error)) of the update's norm, in \(Text.counted(requantised, "tensor")) of blocks")
         }
         if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {
@@ -71,8 +76,8 @@ struct PlanPage {
                 ["tensor", "dtype", "shape", "begin", "end", "what"],
                 file.tensors.map { tensor in
                     [
-                        tensor.info.name.text.printable, tensor.info.dtype.rawValue, Text.shape(tensor.info.shape),
-                        String(tensor.info.begin), String(tensor.info.end), tensor.recipe.summary,
+                        tensor.info.name.text.printable, tensor.typeName, Text.shape(tensor.info.shape),
+                        String(tensor.info.begin), String(tensor.info.end), tensor.summary,
                     ]
                 }, right: [3, 4])
         }

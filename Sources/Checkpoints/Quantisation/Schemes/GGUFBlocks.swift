@@ -25,7 +25,7 @@ enum GGUFBlocks: QuantisationScheme {
 
     /// The types of blocks that a file has: `GGUF Q4_K, Q6_K`.
     static func title(_ checkpoint: Checkpoint) -> String {
-        let types = Set(checkpoint.tensors.compactMap { checkpoint.blocks(of: $0)?.type })
+        let types = Set(checkpoint.tensors.compactMap { checkpoint.blocks(of: $0)?.type ?? GGUFType($0.dtype) })
         return "GGUF " + types.sorted { $0.rawValue < $1.rawValue }.map(\.name).joined(separator: ", ")
     }
 

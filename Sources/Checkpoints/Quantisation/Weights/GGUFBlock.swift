@@ -29,9 +29,9 @@ enum GGUFBlock {
     static func decode(_ type: GGUFType, _ bytes: Bytes, into values: Values) {
         switch type {
         case .q8_0: q8_0(bytes, values)
-        case .q4_0: halves(bytes + 2, values, scale: half(bytes), offset: -8 * half(bytes))
+        case .q4_0: halves(bytes + 2, values, scale: half(bytes), zero: 8)
         case .q4_1: halves(bytes + 4, values, scale: half(bytes), offset: half(bytes + 2))
-        case .q5_0: fives(bytes + 6, bits: bytes + 2, values, scale: half(bytes), offset: -16 * half(bytes))
+        case .q5_0: fives(bytes + 6, bits: bytes + 2, values, scale: half(bytes), zero: 16)
         case .q5_1: fives(bytes + 8, bits: bytes + 4, values, scale: half(bytes), offset: half(bytes + 2))
         case .q4_K: superblock(bytes, codes: bytes + 16, fifths: nil, values)
         case .q5_K: superblock(bytes, codes: bytes + 48, fifths: bytes + 16, values)
@@ -46,25 +46,29 @@ enum GGUFBlock {
         return Double(Float16(bitPattern: code))
     }
 
+    // An offset of −0 leaves every value as it is, the sign of zero too.
+
     private static func q8_0(_ bytes: Bytes, _ values: Values) {
         let scale = half(bytes)
         for index in 0..<32 { values[index] = scale * Double(Int8(bitPattern: bytes[2 + index])) }
     }
 
-    private static func halves(_ codes: Bytes, _ values: Values, scale: Double, offset: Double) {
+    private static func halves(_ codes: Bytes, _ values: Values, scale: Double, zero: Double = 0, offset: Double = -0.0) {
         for index in 0..<16 {
-            values[index] = scale * Double(codes[index] & 15) + offset
-            values[index + 16] = scale * Double(codes[index] >> 4) + offset
+            values[index] = scale * (Double(codes[index] & 15) - zero) + offset
+            values[index + 16] = scale * (Double(codes[index] >> 4) - zero) + offset
         }
     }
 
-    private static func fives(_ codes: Bytes, bits: Bytes, _ values: Values, scale: Double, offset: Double) {
+    private static func fives(
+        _ codes: Bytes, bits: Bytes, _ values: Values, scale: Double, zero: Double = 0, offset: Double = -0.0
+    ) {
         let fifths = (0..<4).reduce(0 as UInt32) { $0 | UInt32(bits[$1]) << (8 * UInt32($1)) }
         for index in 0..<16 {
             let low = codes[index] & 15 | UInt8(truncatingIfNeeded: fifths >> UInt32(index) & 1) << 4
             let high = codes[index] >> 4 | UInt8(truncatingIfNeeded: fifths >> UInt32(index + 16) & 1) << 4
-            values[index] = scale * Double(low) + offset
-            values[index + 16] = scale * Double(high) + offset
+            values[index] = scale * (Double(low) - zero) + offset
+            values[index + 16] = scale * (Double(high) - zero) + offset
         }
     }
 

@@ -5,15 +5,15 @@ public import Tensors
 /// A tensor of a GGUF file as the model has it: blocks dequantised, rows in the Hub's order, one matrix out of a stack of
 /// experts, a norm without the 1 that the converter added.
 ///
-///     W[r, c] = decode(stored)[first + order(r), c] − shift
+///     W[r, c] = decode(stored)[first + storedRows[r], c] − shift
 public struct GGUFWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
     /// The type of the stored elements.
     public let type: GGUFType
-    /// Heads whose rows llama.cpp's converter interleaved; nil where rows are in order.
-    public let heads: Int?
+    /// The order of the stored rows, counted from `first`; nil where it is the Hub's.
+    public let order: GGUFTensor.Order?
     /// The stored tensor's element at which the weight begins; a whole number of rows.
     public let first: Int
     /// What the converter added to every element.
@@ -23,41 +23,34 @@ public struct GGUFWeight: QuantisedWeight {
     public var components: [StoredTensor] { [codes] }
 
     init(
-        name: ExactString, shape: Shape, codes: StoredTensor, type: GGUFType, heads: Int? = nil, first: Int = 0,
+        name: ExactString, shape: Shape, codes: StoredTensor, type: GGUFType, order: GGUFTensor.Order? = nil, first: Int = 0,
         shift: Double = 0, plainDType: DType? = nil
     ) {
         (self.name, self.shape, self.codes, self.type) = (name, shape, codes, type)
-        (self.heads, self.first, self.shift, self.plainDType) = (heads, first, shift, plainDType)
+        (self.order, self.first, self.shift, self.plainDType) = (order, first, shift, plainDType)
     }
 
     /// The length of a row that is moved as a whole.
-    public var rowLength: Int { heads != nil && shape.count < 2 ? 1 : max(1, shape.last ?? 1) }
-    var rowCount: Int { (shape.elementCount ?? 0) / rowLength }
-
-    /// The stored row, counted from `first`, that is row `row` of the Hub's: the converter wrote the two halves of a head's
-    /// rows alternately (`LlamaModel.permute` in conversion/llama.py of ggml-org/llama.cpp).
-    public func storedRow(_ row: Int) -> Int {
-        guard let heads else { return row }
-        let size = rowCount / heads
-        let (half, pair) = (row % size / (size / 2), row % size % (size / 2))
-        return row / size * size + pair * 2 + half
-    }
+    public var rowLength: Int { order != nil && shape.count < 2 ? 1 : max(1, shape.last ?? 1) }
 
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
         guard !elements.isEmpty, let base = result.baseAddress else { return }
-        if let heads {
-            // Rows of whole heads are read at once, and taken from there in their order.
-            let (length, size) = (rowLength, rowCount / heads)
-            let start = elements.lowerBound / length / size * size
-            let end = ((elements.upperBound - 1) / length / size + 1) * size
-            let stored = try decoded((first + start * length)..<(first + end * length), components)
-            stored.withUnsafeBufferPointer { stored in
-                forEachRow(of: elements, columns: length) { row, columns, offset in
-                    let source = (storedRow(row) - start) * length
-                    for column in columns { base[offset + column - columns.lowerBound] = stored[source + column] }
+        if let order {
+            let length = rowLength
+            // Groups of rows are read at once, and taken from there in their order; rows of a group that is the whole tensor alone.
+            let size = order.groupSize == order.storedRows.count ? 1 : order.groupSize
+            var start = -1
+            var group: [Double] = []
+            try forEachRow(of: elements, columns: length) { row, columns, offset in
+                let stored = order.storedRows[row]
+                if start < 0 || stored / size * size != start {
+                    start = stored / size * size
+                    group = try decoded((first + start * length)..<(first + (start + size) * length), components)
                 }
+                let source = (stored - start) * length
+                for column in columns { base[offset + column - columns.lowerBound] = group[source + column] }
             }
         } else {
             try decode((first + elements.lowerBound)..<(first + elements.upperBound), components, into: base)

@@ -1,0 +1,96 @@
+import Checkpoints
+import Containers
+import Tensors
+
+/// The blocks of GGUF, one element at a time: each is found by its place in the block and made of its bits.
+extension PlainDequantisation {
+    func values(_ weight: GGUFWeight, _ elements: Range<Int>) throws -> [Double] {
+        let length = weight.rowLength
+        let rows = weight.order.map { PlainDequantisation.storedRows($0) }
+        let places = elements.map { element in
+            weight.first + (rows?[element / length] ?? element / length) * length + element % length
+        }
+        guard let least = places.min(), let greatest = places.max() else { return [] }
+        let (size, width) = (weight.type.blockElements, weight.type.blockBytes)
+        let first = least / size
+        let bytes = try components.bytes(weight.codes, (first * width)..<((greatest / size + 1) * width))
+        if let dtype = weight.type.dtype {
+            let plain = try Conversion.widened(bytes, as: dtype, count: bytes.count / width)
+            return places.map { plain[$0 - first] - weight.shift }
+        }
+        return places.map { place in
+            let start = (place / size - first) * width
+            return PlainDequantisation.element(place % size, of: bytes[start..<(start + width)], weight.type) - weight.shift
+        }
+    }
+
+    /// The stored row for each of the Hub's.
+    static func storedRows(_ order: GGUFTensor.Order) -> [Int] {
+        let count = order.storedRows.count
+        var result = [Int](repeating: 0, count: count)
+        switch order.kind {
+        case .rotaryQuery, .rotaryKey:
+            // A head's rows were written by taking one of its first half and one of its second in turn.
+            let heads = order.kind == .rotaryKey ? order.heads.key : order.heads.query
+            let half = count / heads / 2
+            var stored = 0
+            for head in 0..<heads {
+                for pair in 0..<half {
+                    for row in [head * 2 * half + pair, head * 2 * half + half + pair] {
+                        result[row] = stored
+                        stored += 1
+                    }
+                }
+            }
+        case .fusedByHead:
+            // All queries, then all keys, then all values, head by head; the Hub has the three of a head together.
+            let size = count / order.heads.query / 3
+            for row in 0..<count {
+                let (head, part) = (row / size / 3, row / size % 3)
+                result[row] = (part * order.heads.query + head) * size + row % size
+            }
+        }
+        return result
+    }
+
+    /// Element `index` of a block.
+    private static func element(_ index: Int, of block: ArraySlice<UInt8>, _ type: GGUFType) -> Double {
+        func field(_ bit: Int, _ count: Int) -> Double { Double(bits(block, from: bit, count: count)) }
+        func signed(_ byte: Int) -> Double { Double(Int8(bitPattern: block[block.startIndex + byte])) }
+        func half(_ byte: Int) -> Double { f16(bits(block, from: byte * 8, count: 16)) }
+        /// A code of 4 bits of a run of `run` bytes that begins at `byte`: the first halves of all bytes, then the second.
+        func nibble(_ byte: Int, _ place: Int, run: Int) -> Double { field((byte + place % run) * 8 + place / run * 4, 4) }
+        switch type {
+        case .q8_0: return half(0) * signed(2 + index)
+        case .q4_0: return half(0) * (nibble(2, index, run: 16) - 8)
+        case .q4_1: return half(0) * nibble(4, index, run: 16) + half(2)
+        case .q5_0: return half(0) * (nibble(6, index, run: 16) + 16 * field(16 + index, 1) - 16)
+        case .q5_1: return half(0) * (nibble(8, index, run: 16) + 16 * field(32 + index, 1)) + half(2)
+        case .q4_K, .q5_K:
+            let part = index / 32
+            let codes = type == .q4_K ? 16 : 48
+            var code = nibble(codes + part / 2 * 32, index % 64, run: 32)
+            if type == .q5_K { code += 16 * field((16 + index % 32) * 8 + part, 1) }
+            // Six bits: of the first four scales they stand together; of the others four bits stand in the last bytes, and two above
+            // those of the first.
+            let byte = 4 + part % 4
+            let scale = part < 4 ? field(byte * 8, 6) : field((byte + 8) * 8, 4) + 16 * field(byte * 8 + 6, 2)
+            let least = part < 4 ? field((byte + 4) * 8, 6) : field((byte + 8) * 8 + 4, 4) + 16 * field((byte + 4) * 8 + 6, 2)
+            return half(0) * scale * code - half(2) * least
+        case .q6_K:
+            let (part, place) = (index / 128, index % 128)
+            let code = nibble(part * 64, place, run: 64) + 16 * field((128 + part * 32 + place % 32) * 8 + place / 32 * 2, 2)
+            return half(208) * signed(192 + index / 16) * (code - 32)
+        default: return .nan
+        }
+    }
+
+    /// F16: sign, five bits of exponent with bias 15, ten of fraction.
+    private static func f16(_ code: Int) -> Double {
+        let (exponent, fraction) = (code >> 10 & 31, Double(code & 1023))
+        let magnitude =
+            exponent == 31 ? (fraction == 0 ? Double.infinity : .nan)
+            : exponent == 0 ? fraction / 1024 * power(-14) : (1 + fraction / 1024) * power(exponent - 15)
+        return code >= 0x8000 ? -magnitude : magnitude
+    }
+}
