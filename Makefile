@@ -3,6 +3,7 @@
 # make test    every test
 # make test-arm  the C kernels on AArch64, emulated, against those of this machine (not part of make test)
 # make bench   time the tool against cp and others; BENCH="--size small --rounds 1" for a short one
+# make docs    the library's documentation, .build/docs/Peftfile.doccarchive
 # make install PREFIX=/usr/local  binary, man pages and completions; DESTDIR is put before it
 # make dist    dist/: a tarball; make deb: a Debian package; make wheel: a wheel for pip; SHA256SUMS over all
 # make clean   remove what was built
@@ -21,7 +22,7 @@ CASE = Fixtures/merge/lora-sharded-bf16
 PREFIX = /usr/local
 COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=+ 2>/dev/null)
 
-.PHONY: build demo test test-arm bench install dist deb wheel clean packages
+.PHONY: build demo test test-arm bench docs install dist deb wheel clean packages
 
 build:
 	@bash .ci/packages zlib1g-dev
@@ -44,6 +45,12 @@ bench: packages build
 	$(SWIFT) build -c release --static-swift-stdlib --product peftfile-bench
 	.build/release/peftfile-bench $(BENCH)
 
+docs:
+	@bash .ci/packages zlib1g-dev
+	$(SWIFT) build --target Peftfile
+	@Packaging/docs "$$($(SWIFT) build --show-bin-path)" .build/docs/Peftfile.doccarchive
+	@echo .build/docs/Peftfile.doccarchive
+
 install: build
 	@Packaging/install $(PEFTFILE) $(DESTDIR)$(PREFIX)
 
@@ -64,4 +71,4 @@ packages:
 
 clean:
 	$(SWIFT) package clean
-	rm -rf .build/demo .build/bench dist
+	rm -rf .build/demo .build/bench .build/docs dist

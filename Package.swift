@@ -114,10 +114,12 @@ let package = Package(
             dependencies: [
                 "ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "Checking", "PeftfileTool", "TestSupport",
             ], swiftSettings: house),
+        .testTarget(name: "DocumentationTests", dependencies: ["Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
         .testTarget(name: "FloorPlanTests", dependencies: ["Adapters"], swiftSettings: house),
-        .testTarget(name: "ManualTests", dependencies: ["PeftfileTool", "TestSupport"], swiftSettings: house),
         .testTarget(
-            name: "ReadmeTests", dependencies: ["Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
+            name: "ManualTests", dependencies: ["PeftfileCommands", "PeftfileTool", "TestSupport"], swiftSettings: house),
+        .testTarget(
+            name: "ReadmeTests", dependencies: ["Adapters", "Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -121,9 +121,13 @@ public struct Adapter: Sendable {
                 .refused, "holds \(inner.count) adapters: \(inner.joined(separator: ", "))", file: path,
                 rule: "SeveralAdapters", help: "name one: \(FileSystem.join(path, inner[0]))")
         }
+        let isModel = FileSystem.exists(FileSystem.join(path, "config.json"))
         throw PeftfileError(
-            .refused, "has no adapter_config.json", file: path, rule: "ConfigMissing",
-            help: "copy the config that PEFT wrote beside the weights, or give the .safetensors file itself with --scale")
+            .refused, isModel ? "is a model and no adapter: it has no adapter_config.json" : "has no adapter_config.json",
+            file: path, rule: "ConfigMissing",
+            help: isModel
+                ? "give the directory of an adapter, which PEFT's save_pretrained writes"
+                : "copy the config that PEFT wrote beside the weights, or give the .safetensors file itself with --scale")
     }
 
     /// The names that adapter weights have, PEFT's before those of the adapters library.

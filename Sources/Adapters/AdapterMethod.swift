@@ -43,11 +43,13 @@ extension AdapterMethod {
 
 /// All that an adapter does to a base, with every one of its tensors accounted for.
 public struct MethodUpdates: Sendable {
+    /// The parameters of the base that change, each with its update.
     public var changes: [ParameterUpdate]
     /// Tensors for modules that the base does not have: new heads, stored under their in-memory name.
     public var additions: [(name: ExactString, tensor: ExactString)]
     /// Tensors that have no part in the merged weights, each with the reason: samplers and training state.
     public var setAside: [(tensor: ExactString, reason: String)]
+    /// What a reader should know, in words.
     public var warnings: [String]
 
     public init(
@@ -70,7 +72,9 @@ public struct AdapterTarget: Sendable, Hashable {
     public var parameter: String
     /// The method's name with its variant: `LoRA`, `DoRA`, `rsLoRA`.
     public var method: String
+    /// r of the module's factors; nil for methods without a rank.
     public var rank: Int?
+    /// The numerator of the scale, `lora_alpha` in PEFT; nil where the method has none.
     public var alpha: Double?
     /// The factor that the update is multiplied with.
     public var scale: Double?
@@ -93,11 +97,15 @@ public struct AdapterTarget: Sendable, Hashable {
 
 /// One parameter of a method beyond rank, alpha and scale, as `inspect` shows it.
 public struct TargetDetail: Sendable, Hashable {
+    /// The parameter's value, by its type.
     public enum Value: Sendable, Hashable {
+        /// As the config has it.
         case text(String), count(Int), number(Double), flag(Bool)
     }
 
+    /// The name that the config gives it.
     public let name: String
+    /// What it is for this module.
     public let value: Value
 
     init(_ name: String, _ value: String) { (self.name, self.value) = (name, .text(value)) }
@@ -198,8 +206,11 @@ public struct BindingOptions: Sendable, Hashable {
         case inOut = "in-out"
     }
 
+    /// What is done where an update reaches one side of tied embeddings.
     public var tie: Tie
+    /// What the base is.
     public var baseRole: BaseRole
+    /// How the factors of a file without a config lie.
     public var orientation: Orientation
     /// The whole factor of the update, for adapters without a config.
     public var scale: Double?
@@ -231,6 +242,7 @@ public struct BindingOptions: Sendable, Hashable {
 
 /// A change to one parameter of the base, in the orientation that the parameter has in memory.
 public struct ParameterUpdate: Sendable {
+    /// What happens to the parameter's elements.
     public enum Change: Sendable {
         /// A low-rank term B·A on the matrix, or on the matrix of one expert. `left` is (out, r), `right` (r, in);
         /// ``Binding`` turns it where the parameter is held the other way round.
@@ -255,7 +267,9 @@ public struct ParameterUpdate: Sendable {
         case bottleneck(LinearBottleneck, scale: Double)
     }
 
+    /// Where the base keeps the parameter.
     public var place: ParameterPlace
+    /// What happens to it.
     public var change: Change
     /// What `inspect` and the receipt say of it.
     public var target: AdapterTarget?

@@ -69,6 +69,7 @@ public struct LinearBottleneck: Sendable {
     public var upTransposed: Factor
     /// b as one row (1, rank), and c as one row (1, out).
     public var downBias: Factor?
+    /// c as one row (1, out).
     public var upBias: Factor?
     /// The tensor that the scale was read from, where it is one.
     public var scaleTensor: ExactString?

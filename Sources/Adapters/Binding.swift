@@ -8,13 +8,17 @@ import Tensors
 public struct Binding: Sendable {
     /// A target of an adapter with the stored tensor it found.
     public struct Target: Sendable, Hashable {
+        /// The position of the adapter in ``Binding/adapters``.
         public var adapter: Int
+        /// The module and what the adapter says of it.
         public var target: AdapterTarget
+        /// The output tensors that it changes.
         public var tensors: [ExactString]
     }
 
     /// One tensor of the output, in output order.
     public struct Output: Sendable {
+        /// How its elements come about.
         public var recipe: TensorRecipe
         /// The base's shard that the tensor belongs to.
         public var shard: Int
@@ -22,12 +26,15 @@ public struct Binding: Sendable {
         public var isAdded: Bool
     }
 
+    /// The base, as plain weights.
     public let base: Checkpoint
     /// The adapters as they were bound: in a dialect, with what each method's tensors are in terms of the stored ones.
     public let adapters: [Adapter]
+    /// How the questions that the files leave open were answered.
     public let options: BindingOptions
     /// Every tensor of the output: the base's in their order, then the added ones by name.
     public internal(set) var outputs: [Output] = []
+    /// Every module that is changed, adapter by adapter.
     public internal(set) var targets: [Target] = []
     /// Keys of config.json that must change with the weights; a path names nested objects.
     public internal(set) var configChanges: [ConfigChange] = []
@@ -39,11 +46,14 @@ public struct Binding: Sendable {
     public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
     /// Adapter tensors for a component of a pipeline that the base is not: the one exception to full accounting.
     public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
+    /// What a reader should know before the merge, in words.
     public internal(set) var warnings: [String] = []
 
     /// A value to be set in config.json.
     public struct ConfigChange: Sendable {
+        /// The keys that lead to the value, outermost first.
         public var path: [ExactString]
+        /// The value to be written.
         public var value: JSONValue
 
         public init(path: [ExactString], value: JSONValue) {
@@ -60,7 +70,8 @@ public struct Binding: Sendable {
         self.options = options
         guard options.weights.isEmpty || options.weights.count == adapters.count else {
             throw PeftfileError(
-                .usage, "--weights has \(options.weights.count) values for \(adapters.count) adapters", rule: "Weights")
+                .usage, "--weights has \(options.weights.count) value\(options.weights.count == 1 ? "" : "s") for \(adapters.count) "
+                    + "adapter\(adapters.count == 1 ? "" : "s")", rule: "Weights", help: "give one number for each adapter")
         }
         if let task = options.task, try !adapters.contains(where: { try MethodRegistry.method(of: $0).takesTask }) {
             throw PeftfileError(
@@ -165,7 +176,9 @@ public struct Binding: Sendable {
             "\(left.count) of \(adapter.keys.count) adapter tensors have no part in this method"
                 + (left.count > 1 ? ", the first is this" : ""),
             tensor: first, rule: "UnclaimedTensor",
-            help: "nothing is skipped silently: remove the tensor or correct peft_type in adapter_config.json")
+            help: adapter.config == nil
+                ? "a file without a config has <module>.lora_A and <module>.lora_B for each module, and nothing else"
+                : "remove the tensor, or correct peft_type in adapter_config.json")
     }
 
     private static func targets(_ bound: MethodUpdates, adapter: Int) -> [Target] {

@@ -3,7 +3,7 @@ public import ByteAccess
 /// What `adapter_config.json` names and the adapter's tensors do not have: signs of a lost tensor or a misspelt name.
 ///
 /// A target is met by a module whose path is the target or ends in `.` and the target; a key of a pattern by a module that
-/// `re.match(rf"(.*\.)?({key})$", module)` accepts (``PatternMatch``). Source: `check_target_module_exists` in
+/// `re.match(rf"(.*\.)?({key})$", module)` accepts (`PatternMatch`). Source: `check_target_module_exists` in
 /// peft/tuners/tuners_utils.py and `get_pattern_key` in peft/utils/other.py.
 public struct ConfigCoverage: Sendable {
     /// Entries of the list `target_modules` that no module with tensors meets.

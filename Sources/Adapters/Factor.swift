@@ -13,10 +13,15 @@ public struct Factor: Sendable, Hashable {
     public static let base = -1
     /// The adapter tensor as its file names it.
     public var tensor: ExactString
+    /// The rows of the matrix.
     public var rows: Int
+    /// The columns of the matrix.
     public var columns: Int
+    /// The element of the tensor that stands at (0, 0).
     public var offset: Int
+    /// Elements of the tensor from one row to the next.
     public var rowStride: Int
+    /// Elements of the tensor from one column to the next.
     public var columnStride: Int
     /// How many neighbouring columns share one stored column (QALoRA's input groups); 1 for all else.
     public var columnRepeat: Int

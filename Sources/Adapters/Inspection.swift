@@ -5,12 +5,17 @@ import Tensors
 
 /// What a path holds, told from headers and config alone: no tensor bytes are read.
 public struct Inspection: Sendable {
+    /// What was found at the path.
     public enum Kind: String, Sendable {
+        /// Weights of a model, an adapter, or a prompt with or without its encoder.
         case checkpoint, adapter, prompt
     }
 
+    /// The path given by the caller.
     public let path: String
+    /// What was found there.
     public let kind: Kind
+    /// Its tensors.
     public let checkpoint: Checkpoint
     /// The adapter, where it is one.
     public let adapter: Adapter?
@@ -22,6 +27,7 @@ public struct Inspection: Sendable {
     public let targets: [AdapterTarget]
     /// Adapter tensors that the method does not know.
     public let unclaimed: [ExactString]
+    /// What a merge or a loader would stumble over, in words.
     public let warnings: [String]
     /// Prompts, in an adapter or inside a whole model.
     public let prompts: [PromptSummary]

@@ -7,7 +7,9 @@ public struct LowRankUpdate: Sendable {
     public struct Term: Sendable {
         /// (rows, r) and (r, columns) of the region.
         public var left: Factor
+        /// (r, columns) of the region.
         public var right: Factor
+        /// The factor of the product.
         public var scale: Double
         /// Nil for the whole matrix.
         public var region: Region?
@@ -22,12 +24,15 @@ public struct LowRankUpdate: Sendable {
     /// What the update needs beside the product, and the base alone knows: empty for plain LoRA. Only updates of one form
     /// can be compared by their products.
     public var form: String
+    /// r, the columns of `left`; of several terms their sum.
     public var rank: Int
     /// The module's scaling.
     public var scale: Double
     /// The shape of the matrix, as far as the adapter knows it.
     public var rows: Int
+    /// The columns of the matrix.
     public var columns: Int
+    /// The products, which are added.
     public var terms: [Term]
     /// The tensors that the terms read.
     public var tensors: [ExactString]
@@ -35,6 +40,7 @@ public struct LowRankUpdate: Sendable {
 
 /// All low-rank updates of an adapter.
 public struct LowRankUpdates: Sendable {
+    /// One for each matrix that is changed.
     public var updates: [LowRankUpdate] = []
     /// Modules whose update the files do not tell, each with the reason.
     public var skipped: [(module: ExactString, reason: String)] = []

@@ -52,12 +52,18 @@ public enum MethodRegistry {
         methods.first { $0.peftTypes.contains(peftType) }
     }
 
+    /// The tensors that methods have at their modules, by the names that their keys end in.
+    static let components: Set<String> = methods.reduce(into: []) { components, method in
+        if let method = method as? any ModuleMethod { components.formUnion(method.components) }
+    }
+
     /// Every `peft_type` that a method has, sorted.
     public static let knownTypes = methods.flatMap(\.peftTypes).sorted()
 
     /// What is said of a `peft_type` that no method has: a misspelling, or one from the future.
     public static func unknown(_ peftType: String) -> String {
-        "peft_type \"\(peftType.printable)\" is not known to this version; known are \(knownTypes.joined(separator: ", "))"
+        "peft_type \"\(peftType.printable)\" is not known to this version"
+            + (Spelling.nearest(to: peftType, among: knownTypes).map { "; the nearest that is, is \($0)" } ?? "")
     }
 
     /// The method of an adapter.

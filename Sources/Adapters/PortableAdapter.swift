@@ -7,18 +7,28 @@ public import Tensors
 /// Each module has A (r, in…), B (out, r…) and one factor s, with W' = W + s·B·A, or DoRA's magnitude around it. Where
 /// the dialect stores them otherwise they are views of the stored tensors, so that nothing is rounded.
 public struct PortableAdapter: Sendable {
+    /// One module: two factors and a scale.
     public struct Module: Sendable {
         /// The in-memory path.
         public var path: ExactString
+        /// Whether it is an embedding, whose factors other keys name.
         public var isEmbedding: Bool
+        /// A, (r, in) or (r, in, k…).
         public var a: TensorInfo
+        /// B, (out, r) or (out, r, 1…).
         public var b: TensorInfo
+        /// B's bias, (out), of `lora_bias`.
         public var bias: TensorInfo?
+        /// DoRA's magnitude, one number for each output.
         public var magnitude: TensorInfo?
+        /// r.
         public var rank: Int
+        /// `scale · rank`, or what the file itself calls alpha.
         public var alpha: Double
+        /// s, the whole factor of B·A.
         public var scale: Double
 
+        /// Whether the module is a convolution: A has a window.
         public var isConvolution: Bool { a.shape.count > 2 }
     }
 
@@ -27,6 +37,7 @@ public struct PortableAdapter: Sendable {
 
     /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
     public let adapter: Adapter
+    /// The modules, in file order.
     public let modules: [Module]
     /// What a reader should know about the result.
     public private(set) var notes: [String] = []

@@ -23,6 +23,7 @@ public struct TensorRecipe: Sendable, Hashable {
         public var rows: [Int]
         /// The columns that are replaced; `values` has as many.
         public var columns: Range<Int>
+        /// The rows that take their place, one for each of `rows`.
         public var values: Factor
 
         public init(rows: [Int], columns: Range<Int>, values: Factor) {
@@ -34,7 +35,9 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// An additive term and the rectangle it covers.
     public struct PlacedUpdate: Sendable, Hashable {
+        /// The rectangle that is covered.
         public var region: Region
+        /// What is added there.
         public var update: WeightUpdate
 
         public init(region: Region, update: WeightUpdate) {
@@ -45,7 +48,9 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// A rectangle whose elements become those of an expression, which reads the source with its replaced rows.
     public struct Transform: Sendable, Hashable {
+        /// The rectangle that is replaced.
         public var region: Region
+        /// Its elements, as many rows and columns as the region.
         public var expression: MatrixExpression
 
         public init(region: Region, expression: MatrixExpression) {
@@ -57,13 +62,16 @@ public struct TensorRecipe: Sendable, Hashable {
     /// DoRA's magnitude (arXiv:2402.09353): inside `region`, with V = W + Σ updates, each line of V along `axis` is
     /// multiplied by m / ‖line‖₂. The norm sums squares by fused multiply-add in index order, in float64.
     public struct Magnitude: Sendable, Hashable {
+        /// Which lines have a magnitude each.
         public enum Axis: Sendable, Hashable {
             /// One magnitude for each row of the region.
             case rows
             /// One magnitude for each column of the region.
             case columns
         }
+        /// The rectangle whose lines are scaled.
         public var region: Region
+        /// Which lines.
         public var axis: Axis
         /// A single row of `region.rows.count` or `region.columns.count` elements.
         public var values: Factor
@@ -77,15 +85,21 @@ public struct TensorRecipe: Sendable, Hashable {
 
     /// The output tensor's name.
     public var name: ExactString
+    /// Where the unchanged elements come from.
     public var source: Source
     /// The dtype of the source's stored elements.
     public var sourceDType: DType
     /// The dtype of the output.
     public var dtype: DType
+    /// The shape of the output.
     public var shape: Shape
+    /// Rows that are copied over the source, in order.
     public var rowReplacements: [RowReplacement] = []
+    /// Rectangles that become expressions of the source.
     public var transforms: [Transform] = []
+    /// What is added, in order; the sum is taken first.
     public var updates: [PlacedUpdate] = []
+    /// DoRA's magnitudes, last.
     public var magnitudes: [Magnitude] = []
 
     public init(name: ExactString, source: Source, sourceDType: DType, dtype: DType, shape: Shape) {

@@ -23,7 +23,9 @@ public enum WeightUpdate: Sendable, Hashable {
 
 /// A rectangle of a matrix: the rows and columns that a term changes.
 public struct Region: Sendable, Hashable {
+    /// The rows covered, from 0.
     public var rows: Range<Int>
+    /// The columns covered, from 0.
     public var columns: Range<Int>
 
     public init(rows: Range<Int>, columns: Range<Int>) {

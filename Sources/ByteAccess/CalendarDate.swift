@@ -8,8 +8,11 @@ import Glibc
 
 /// A day of the Gregorian calendar, as settings write it: `2026-11-28`.
 public struct CalendarDate: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// The year, 1 to 9999.
     public let year: Int
+    /// The month, 1 to 12.
     public let month: Int
+    /// The day of the month, from 1.
     public let day: Int
 
     /// Reads `YYYY-MM-DD` (RFC 3339, full-date); nil for other text and for days that no month has.

@@ -27,6 +27,7 @@ public struct PeftfileError: Error, Sendable, Hashable {
         case interrupted
     }
 
+    /// What kind of failure it is.
     public var code: Code
     /// What is wrong, in one sentence without a final stop.
     public var message: String

@@ -6,6 +6,7 @@ public enum AdapterDirectory {
     public struct Entry: Sendable, Hashable {
         /// The name below the adapter's directory, with `/` between directories.
         public var name: String
+        /// The path, from the caller's working directory.
         public var path: String
         /// What the entry is itself, a link not followed.
         public var kind: FileSystem.Kind

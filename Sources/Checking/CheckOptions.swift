@@ -23,8 +23,12 @@ public struct CheckOptions: Sendable {
 
 /// A loader of adapters with limits of its own.
 public enum ServingTarget: String, Sendable, Hashable, CaseIterable {
+    /// vLLM.
     case vllm
+    /// llama.cpp, by way of its converter to GGUF.
     case llamaCpp = "llama.cpp"
+    /// mlx_lm.
     case mlx
+    /// transformers with PEFT.
     case transformers
 }

@@ -1,6 +1,8 @@
 /// What `check` found in all adapters of one call.
 public struct CheckReport: Sendable {
+    /// The adapters, in the order of the paths.
     public var subjects: [CheckedSubject]
+    /// What was said beside the findings, in words.
     public var warnings: [String]
     /// The least severity that fails a subject.
     public var failOn: Severity
@@ -17,7 +19,9 @@ public struct CheckReport: Sendable {
 
 /// One adapter and what the rules said of it.
 public struct CheckedSubject: Sendable {
+    /// Whether an adapter may be published.
     public enum Verdict: String, Sendable {
+        /// Nothing that fails was found, and something was.
         case pass, fail
         /// Nothing failed, and something that was asked could not be checked.
         case inconclusive
@@ -25,7 +29,9 @@ public struct CheckedSubject: Sendable {
 
     /// A rule that did not run, and why.
     public struct Omission: Sendable, Hashable {
+        /// The rule's id.
         public var rule: String
+        /// Why it did not run.
         public var reason: String
         /// Whether the question was asked and stayed open; false where it does not arise, as without `--base`.
         public var isInconclusive: Bool
@@ -39,7 +45,9 @@ public struct CheckedSubject: Sendable {
 
     /// A finding that does not count, and why: known by the baseline, or ignored by the policy.
     public struct Hidden: Sendable, Hashable {
+        /// What was found.
         public var finding: Finding
+        /// Why it does not count.
         public var reason: String
 
         public init(finding: Finding, reason: String) {
@@ -54,10 +62,13 @@ public struct CheckedSubject: Sendable {
     public var origin: String?
     /// SHA-256 of the weights, in hex; nil where they are not one file that was read whole.
     public var sha256: String?
+    /// How many rules could run.
     public var rulesRun: Int
+    /// The rules that could not, each with the reason.
     public var omissions: [Omission]
     /// In the order of the registry.
     public var findings: [Finding]
+    /// Findings that do not count.
     public var hidden: [Hidden]
 
     public init(
@@ -72,6 +83,7 @@ public struct CheckedSubject: Sendable {
         self.hidden = hidden
     }
 
+    /// The verdict, where findings of `failOn` and above fail.
     public func verdict(failOn: Severity) -> Verdict {
         if findings.contains(where: { $0.severity >= failOn }) { return .fail }
         return omissions.contains(where: \.isInconclusive) ? .inconclusive : .pass

@@ -5,6 +5,7 @@ public import ByteAccess
 public protocol CheckRule: Sendable {
     /// The stable name, in lower case with hyphens: `missing-pair`.
     var id: String { get }
+    /// The heading that its findings stand under.
     var family: RuleFamily { get }
     /// The severity of its findings unless a policy says otherwise. A rule may report single findings as less.
     var severity: Severity { get }
@@ -62,6 +63,7 @@ public enum RuleNeed: Sendable, Hashable {
 
 /// A rule's question could not be answered.
 public struct NotChecked: Error, Sendable, Hashable {
+    /// Why, in words.
     public var reason: String
 
     public init(_ reason: String) { self.reason = reason }

@@ -7,6 +7,7 @@ import Containers
 public final class CheckSubject: Sendable {
     /// The path as given, or as found in a tree that was given.
     public let path: String
+    /// What the check was told.
     public let options: CheckOptions
     /// The directory that holds the adapter: `path`, or where the file `path` lies.
     public let directory: String
@@ -97,10 +98,14 @@ public final class CheckSubject: Sendable {
 
 /// `adapter_config.json`, or why there is none.
 public enum ConfigState: Sendable {
+    /// It was read.
     case read(AdapterConfig)
+    /// It is there and cannot be read.
     case unreadable(PeftfileError)
+    /// There is none.
     case missing
 
+    /// The config; nil where it was not read.
     public var config: AdapterConfig? {
         if case .read(let config) = self { return config }
         return nil
@@ -109,8 +114,11 @@ public enum ConfigState: Sendable {
 
 /// The tensors, or why there are none.
 public enum WeightsState: Sendable {
+    /// They could be opened.
     case opened(Checkpoint, file: String)
+    /// They are there and cannot be read.
     case unreadable(PeftfileError, file: String)
+    /// There are none.
     case missing
 
     /// The file or index that holds the tensors, or should.
@@ -121,11 +129,13 @@ public enum WeightsState: Sendable {
         }
     }
 
+    /// The tensors; nil where they could not be opened.
     public var checkpoint: Checkpoint? {
         if case .opened(let checkpoint, _) = self { return checkpoint }
         return nil
     }
 
+    /// Why they could not be read; nil where they could, or are missing.
     public var error: PeftfileError? {
         if case .unreadable(let error, _) = self { return error }
         return nil

@@ -2,7 +2,9 @@ public import ByteAccess
 
 /// Runs the rules on adapters.
 public struct Checker: Sendable {
+    /// The rules, in the order of the report.
     public var rules: [any CheckRule]
+    /// What the rules are told beside the adapter.
     public var options: CheckOptions
 
     public init(rules: [any CheckRule] = RuleRegistry.rules, options: CheckOptions = CheckOptions()) {

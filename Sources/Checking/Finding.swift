@@ -4,6 +4,7 @@ public import ByteAccess
 public struct Finding: Sendable, Hashable {
     /// The id of the rule, for example `missing-pair`.
     public var rule: String
+    /// How bad it is.
     public var severity: Severity
     /// What is wrong, in one sentence without a final stop.
     public var message: String

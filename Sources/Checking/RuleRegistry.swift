@@ -1,5 +1,6 @@
 /// The rules of the house, one line each, in the order of the report.
 public enum RuleRegistry {
+    /// All rules.
     public static let rules: [any CheckRule] = [
         WeightsMissing(),
         LFSPointer(),

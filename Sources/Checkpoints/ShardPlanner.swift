@@ -11,6 +11,7 @@ public import Tensors
 public struct ShardPlanner: Sendable {
     /// A file of the plan.
     public struct PlannedShard: Sendable, Hashable {
+        /// `model-00001-of-00003.safetensors`.
         public let fileName: String
         /// The tensors in the order given, counted in the planner's input.
         public let tensors: [Int]

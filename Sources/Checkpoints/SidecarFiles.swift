@@ -16,6 +16,7 @@ public struct SidecarFiles: Sendable {
     public struct File: Sendable, Hashable {
         /// Its name in the output, with `/` where it lies in a subdirectory.
         public var name: String
+        /// Where it is read from.
         public var path: String
         /// `adapter` or `base`.
         public var origin: String

@@ -10,12 +10,18 @@ import Tensors
 public struct TensorStatistics: Sendable, Hashable {
     /// Finite elements.
     public private(set) var count = 0
+    /// The smallest finite element; +∞ without one.
     public private(set) var minimum = Double.infinity
+    /// The largest finite element; −∞ without one.
     public private(set) var maximum = -Double.infinity
+    /// The mean of the finite elements, in float64.
     public private(set) var mean = 0.0
     private var squares = 0.0
+    /// Elements that are NaN.
     public private(set) var nanCount = 0
+    /// Elements that are infinite.
     public private(set) var infinityCount = 0
+    /// Elements that are 0 or −0.
     public private(set) var zeroCount = 0
 
     public init() {}

@@ -2,9 +2,13 @@ public import ByteAccess
 
 /// The containers of tensors that this house knows, told by a file's content and never by its name.
 public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
+    /// `Formats/safetensors.md`.
     case safetensors
+    /// `Formats/torch.md`: a zip archive around a pickle, or the form before torch 1.6.
     case torch
+    /// llama.cpp's container.
     case gguf
+    /// numpy's archive of arrays.
     case npz
 
     /// The container that the file is.

@@ -4,17 +4,27 @@ public import ByteAccess
 public enum ForeignFile: Sendable, Hashable {
     /// The text that stands in a Git checkout for a file that was not fetched.
     case gitLFSPointer(oid: String?, size: String?)
+    /// A web page, mostly of a login or an error.
     case htmlPage
     /// A torch checkpoint: a zip archive around a pickle, or torch's form before version 1.6.
     case torch
+    /// A pickle that torch did not write.
     case pickle
+    /// llama.cpp's container.
     case gguf
+    /// numpy's archive of arrays.
     case npz
+    /// One array as numpy's `.npy`.
     case numpyArray
+    /// A zip archive without arrays in it.
     case zip
+    /// A gzip stream.
     case gzip
+    /// A Zstandard stream.
     case zstandard
+    /// A tar archive.
     case tar
+    /// HDF5, as Keras writes it.
     case hdf5
     /// A shard index or a config under the name of a checkpoint.
     case json

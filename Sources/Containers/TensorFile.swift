@@ -48,6 +48,7 @@ public struct TensorBlocks: Sendable, Hashable {
 }
 
 extension TensorFile {
+    /// The path that was opened.
     public var path: String { reader.path }
 
     public var modelPart: (key: ExactString, file: any TensorFile)? { nil }

@@ -24,7 +24,8 @@ struct OpenBLAS {
             throw PeftfileError(.library, "there is no memory left to load OpenBLAS")
         }
         let detail = String(cString: cob_library_detail(library))
-        let install = "apt-get install libopenblas-dev"
+        // The run-time library alone is what dlopen finds; the development package is for who compiles.
+        let install = "apt install libopenblas0-pthread, or your system's package of OpenBLAS"
         switch cob_library_status(library) {
         case COB_READY:
             self.library = library

@@ -6,6 +6,7 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Judge adapters before they are published or served.",
+        usage: "peftfile check ADAPTER... [--base BASE] [options]",
         discussion: """
             Looks at files, config, tensors, values and, with --base, at the base. Exit 0: nothing found; 1: a finding of \
             the severity of --fail-on, or something that could not be checked; 2: a wrong call, or an unreadable base, \
@@ -43,7 +44,7 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         guard let failOn = Severity(rawValue: failOn) else {
-            throw PeftfileError(.usage, "--fail-on \(failOn): error, warning or note", rule: "FailOn")
+            throw PeftfileError.noChoice("--fail-on", failOn, of: ["error", "warning", "note"], rule: "FailOn")
         }
         let forms = (common.json ? ["json"] : []) + (jsonLines ? ["json-lines"] : []) + format
         let outputs = try CheckOutput.outputs(forms, baseline: writeBaseline)
@@ -76,9 +77,7 @@ struct CheckCommand: ParsableCommand {
     private func targets() throws -> [ServingTarget] {
         try target.map { name in
             guard let target = ServingTarget(rawValue: name) else {
-                throw PeftfileError(
-                    .usage, "--target \(name): \(ServingTarget.allCases.map(\.rawValue).joined(separator: ", "))",
-                    rule: "Target")
+                throw PeftfileError.noChoice("--target", name, of: ServingTarget.allCases.map(\.rawValue), rule: "Target")
             }
             return target
         }

@@ -19,9 +19,9 @@ struct CheckOutput {
         for format in formats {
             let parts = format.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard let reporter = reporters.first(where: { $0.name == parts[0] }), parts.count == 1 || !parts[1].isEmpty else {
-                throw PeftfileError(
-                    .usage, "--format \(format.printable): one of \(reporters.map(\.name).joined(separator: ", ")), alone or "
-                        + "with =FILE behind it", rule: "Format")
+                throw PeftfileError.noValue(
+                    "--format", format, needed: "one of \(reporters.map(\.name).joined(separator: ", ")), alone or with =FILE behind it",
+                    rule: "Format")
             }
             outputs.append(CheckOutput(reporter: reporter, file: parts.count > 1 ? parts[1] : nil))
         }

@@ -15,7 +15,7 @@ struct CommonOptions: ParsableArguments {
     func workerCount() throws -> Int {
         guard let jobs else { return Machine.availableCores }
         guard (1...1024).contains(jobs) else {
-            throw PeftfileError(.usage, "--jobs \(jobs): a number from 1 to 1024", rule: "Jobs")
+            throw PeftfileError.noValue("--jobs", "\(jobs)", needed: "a number from 1 to 1024", rule: "Jobs")
         }
         return jobs
     }
@@ -87,18 +87,18 @@ struct BindingArguments: ParsableArguments {
 
     func options() throws -> BindingOptions {
         guard let tie = BindingOptions.Tie(rawValue: tie) else {
-            throw PeftfileError(.usage, "--tie \(tie): break or keep", rule: "Tie")
+            throw PeftfileError.noChoice("--tie", tie, of: ["break", "keep"], rule: "Tie")
         }
         let (baseRole, baseValues) = try baseMeaning()
         guard let orientation = BindingOptions.Orientation(rawValue: orientation) else {
-            throw PeftfileError(.usage, "--orientation \(orientation): out-in or in-out", rule: "Orientation")
+            throw PeftfileError.noChoice("--orientation", orientation, of: ["out-in", "in-out"], rule: "Orientation")
         }
         guard rounding == "exact" else {
             throw PeftfileError(
                 .unsupported, "--rounding \(rounding) is not built; results are rounded exactly, once", rule: "Rounding",
                 help: "leave --rounding out")
         }
-        if let scale, !scale.isFinite { throw PeftfileError(.usage, "--scale \(scale): a finite number", rule: "Scale") }
+        if let scale, !scale.isFinite { throw PeftfileError.noValue("--scale", "\(scale)", needed: "a finite number", rule: "Scale") }
         var options = BindingOptions(
             tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList(),
             task: task)
@@ -107,7 +107,7 @@ struct BindingArguments: ParsableArguments {
         options.enableLoRA = try enabledParts()
         options.expertOrder = try expertOrder.map { text in
             guard let order = BindingOptions.ExpertOrder(rawValue: text) else {
-                throw PeftfileError(.usage, "--expert-order \(text): rank-major or expert-major", rule: "ExpertOrder")
+                throw PeftfileError.noChoice("--expert-order", text, of: ["rank-major", "expert-major"], rule: "ExpertOrder")
             }
             return order
         }
@@ -126,7 +126,7 @@ struct BindingArguments: ParsableArguments {
             } else if part == "nf4", values == nil {
                 values = .nf4(try NF4Simulation(blockSize: blockSize ?? 64, doubleQuantisation: doubleQuant))
             } else {
-                throw PeftfileError(.usage, "--base-as \(baseAs): original or residual, stored or nf4", rule: "BaseAs")
+                throw PeftfileError.noValue("--base-as", baseAs, needed: "original or residual, stored or nf4, or one of each: residual,nf4", rule: "BaseAs")
             }
         }
         if case .nf4 = values {} else if doubleQuant || blockSize != nil {
@@ -143,7 +143,7 @@ struct BindingArguments: ParsableArguments {
         }
         let target = try dtype.map { text in
             guard let dtype = DType(spelling: text) else {
-                throw PeftfileError(.usage, "--dtype \(text): bf16, f16, f32 or f64", rule: "OutputDType")
+                throw PeftfileError.noChoice("--dtype", text, of: ["bf16", "f16", "f32", "f64"], rule: "OutputDType")
             }
             return dtype
         }
@@ -154,9 +154,8 @@ struct BindingArguments: ParsableArguments {
     private func enabledParts() throws -> [Bool] {
         try (enableLora ?? "").split(separator: ",").map { part in
             guard let flag = Bool(part.lowercased()) else {
-                throw PeftfileError(
-                    .usage, "--enable-lora \(enableLora ?? ""): true and false with commas between, as true,false,true",
-                    rule: "EnableLoRA")
+                throw PeftfileError.noValue(
+                    "--enable-lora", enableLora ?? "", needed: "true and false with commas between: true,false,true", rule: "EnableLoRA")
             }
             return flag
         }
@@ -166,7 +165,7 @@ struct BindingArguments: ParsableArguments {
         guard let weights else { return [] }
         return try weights.split(separator: ",", omittingEmptySubsequences: false).map { part in
             guard let value = Double(String(part)), value.isFinite else {
-                throw PeftfileError(.usage, "--weights \(weights): numbers with commas between, as 0.7,0.3", rule: "Weights")
+                throw PeftfileError.noValue("--weights", weights, needed: "a number for each adapter, with commas between: 0.7,0.3", rule: "Weights")
             }
             return value
         }

@@ -6,6 +6,7 @@ struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
         abstract: "Write an adapter in another dialect.",
+        usage: "peftfile convert ADAPTER --to DIALECT -o OUT [options]",
         discussion: """
             Factors are copied or turned and never rounded, and the scale is carried or folded so that the product stays the \
             same; what the target cannot hold is refused. To PEFT's own dialect it also repairs names: wrappers, doubled, \
@@ -38,13 +39,11 @@ struct ConvertCommand: ParsableCommand {
     func run() throws {
         try InputPaths.requireOutsideCache(output)
         guard let target = ConversionTarget(rawValue: to) else {
-            throw PeftfileError(
-                .usage, "--to \(to): \(ConversionTarget.allCases.map(\.rawValue).joined(separator: ", "))", rule: "ConvertTo")
+            throw PeftfileError.noChoice("--to", to, of: ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
         }
         let loader = try loader.map { text in
             guard let loader = ConversionLoader(rawValue: text) else {
-                throw PeftfileError(
-                    .usage, "--for \(text): \(ConversionLoader.allCases.map(\.rawValue).joined(separator: ", "))", rule: "ConvertFor")
+                throw PeftfileError.noChoice("--for", text, of: ConversionLoader.allCases.map(\.rawValue), rule: "ConvertFor")
             }
             return loader
         }

@@ -6,6 +6,7 @@ struct DiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff",
         abstract: "Say what differs between two checkpoints or adapters.",
+        usage: "peftfile diff A B [options]",
         discussion: """
             Compares tensors by name, across shards: added, removed, another dtype or shape, and how far the numbers of \
             each are apart. Of two LoRA adapters it also compares the updates they make, whatever their factors. \
@@ -42,10 +43,10 @@ struct DiffCommand: ParsableCommand {
         let tolerance = DifferenceTolerance(
             relative: try checked(rtol, "--rtol"), absolute: try checked(atol, "--atol"))
         guard let order = DifferenceOrder(rawValue: sort) else {
-            throw PeftfileError(.usage, "--sort \(sort): \(DifferenceOrder.names)", rule: "Sort")
+            throw PeftfileError.noChoice("--sort", sort, of: DifferenceOrder.allCases.map(\.rawValue), rule: "Sort")
         }
         if let limit, limit < 0 {
-            throw PeftfileError(.usage, "--limit \(limit): a whole number, 0 for all", rule: "Limit")
+            throw PeftfileError.noValue("--limit", "\(limit)", needed: "a whole number, 0 for all", rule: "Limit")
         }
         let jobs = try common.workerCount()
         let inputs = (
@@ -73,7 +74,7 @@ struct DiffCommand: ParsableCommand {
     private func checked(_ tolerance: Double?, _ name: String) throws -> Double {
         guard let tolerance else { return 0 }
         guard tolerance.isFinite, tolerance >= 0 else {
-            throw PeftfileError(.usage, "\(name) \(tolerance): a finite number, 0 or more", rule: "Tolerance")
+            throw PeftfileError.noValue(name, "\(tolerance)", needed: "a finite number, 0 or more", rule: "Tolerance")
         }
         return tolerance
     }

@@ -6,6 +6,7 @@ struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
         abstract: "Say what a checkpoint or adapter is: tensors, dtypes, method, rank, alpha, scale.",
+        usage: "peftfile inspect PATH... [options]",
         discussion: "Reads headers and configs only; tensor bytes are read for --stats alone.",
         aliases: ["info", "ls"])
 

@@ -122,10 +122,12 @@ struct Roles {
                 help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         if FileSystem.exists(name) { return name }
-        guard let id = HubID(name: name, revision: config?["revision"]?.stringValue), InputPaths.cache.holds(id) else {
+        let id = HubID(name: name, revision: config?["revision"]?.stringValue)
+        guard let id, InputPaths.cache.holds(id) else {
+            let fetched = id.flatMap { $0.name.contains("/") ? "\($0.downloadCommand()), or name the base: " : nil } ?? ""
             throw PeftfileError(
-                .notFound, "the adapter's base \"\(name)\" is neither a path here nor in the Hub's cache", file: path,
-                rule: "BaseNotFound", help: "peftfile merge BASE \(path.shellQuoted) -o OUT")
+                .notFound, "the adapter's base \"\(name.printable)\" is neither a path here nor in the Hub's cache", file: path,
+                rule: "BaseNotFound", help: "\(fetched)peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         let snapshot = try InputPaths.cache.snapshot(of: id)
         try snapshot.requireComplete(.everything)

@@ -8,6 +8,7 @@ struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peftfile",
         abstract: "Reads, checks, merges, strips, converts, proves and compares safetensors checkpoints and PEFT adapters.",
+        discussion: "Topics of peftfile help: \(HelpTopic.all.map(\.name).joined(separator: ", ")).",
         version: version,
         subcommands: [
             InspectCommand.self, CheckCommand.self, MergeCommand.self, StripCommand.self, VerifyCommand.self,
@@ -46,11 +47,37 @@ public enum CommandLineTool {
         return ExitStatus.failure.rawValue
     }
 
+    /// How a command is called, for an error about its arguments; empty for the program itself.
+    private static func usage(of verb: String) -> String {
+        let command = RootCommand.configuration.subcommands.first {
+            ([$0.configuration.commandName ?? ""] + $0.configuration.aliases).contains(String(verb.dropFirst()))
+        }
+        return (command?.configuration.usage?.split(separator: "\n").first).map { "\($0); " } ?? ""
+    }
+
+    /// The page that `help TOPIC` asks for; nil where the parser answers, as for `help COMMAND`.
+    private static func topic(of arguments: [String]) throws -> String? {
+        guard arguments.count == 2, arguments[0] == "help", !verbs.contains(arguments[1]), !arguments[1].hasPrefix("-"),
+            arguments[1] != "help"
+        else { return nil }
+        if arguments[1] == "topics" { return HelpTopic.index }
+        guard let topic = HelpTopic.named(arguments[1]) else {
+            throw PeftfileError(
+                .usage, "there is no help on \"\(arguments[1].printable)\"",
+                help: "topics are \(HelpTopic.all.map(\.name).joined(separator: ", ")); commands are \(verbs.joined(separator: ", "))")
+        }
+        return topic.text()
+    }
+
     private static func perform(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
         Interruption.catchSignals()
         Machine.keepLargeBlocks()
         do {
+            if let page = try topic(of: arguments) {
+                Console.output(page)
+                return ExitStatus.clean.rawValue
+            }
             var command = try RootCommand.parseAsRoot(arguments)
             try command.run()
             return ExitStatus.clean.rawValue
@@ -67,15 +94,18 @@ public enum CommandLineTool {
             }
             let verb = arguments.first.map { verbs.contains($0) ? " \($0)" : "" } ?? ""
             if let first = arguments.first, !first.hasPrefix("-"), verb.isEmpty, first != "help" {
+                let meant = Spelling.nearest(to: first, among: verbs).map { "peftfile \($0), or " } ?? ""
                 Console.report(
                     PeftfileError(
-                        .usage, "\"\(first)\" is no command", help: "one of \(verbs.joined(separator: ", ")); see peftfile --help"),
+                        .usage, "\"\(first.printable)\" is no command", help: "\(meant)one of \(verbs.joined(separator: ", ")); see peftfile --help"),
                     json: json)
                 return ExitStatus.failure.rawValue
             }
-            let message = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
+            let line = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "wrong usage"
             Console.report(
-                PeftfileError(.usage, message, help: "see peftfile\(verb) --help"), json: json)
+                PeftfileError(
+                    .usage, (line.prefix(1).lowercased() + line.dropFirst()).printable, help: "\(usage(of: verb))see peftfile\(verb) --help"),
+                json: json)
             return ExitStatus.failure.rawValue
         }
     }

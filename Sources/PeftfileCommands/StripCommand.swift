@@ -6,6 +6,7 @@ struct StripCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "strip",
         abstract: "Leave only what inference needs of a prefix or prompt.",
+        usage: "peftfile strip ADAPTER -o OUT [options]",
         discussion: """
             Computes the prompt that a prefix MLP, a P-tuning MLP or LSTM produces, in float64, rounded once, and writes it \
             without them. What is stripped already is said to be so: exit 0, and nothing is written without --force.
@@ -95,13 +96,13 @@ struct PromptArguments: ParsableArguments {
     func options(writesStripped: Bool) throws -> StripOptions {
         let layout = try layout.map { text in
             guard let layout = StripOptions.Layout(rawValue: text) else {
-                throw PeftfileError(.usage, "--layout \(text): peft or source", rule: "Layout")
+                throw PeftfileError.noChoice("--layout", text, of: ["peft", "source"], rule: "Layout")
             }
             return layout
         }
         let dtype = try dtype.map { text in
             guard let dtype = DType(spelling: text) else {
-                throw PeftfileError(.usage, "--dtype \(text): bf16, f16, f32 or f64", rule: "OutputDType")
+                throw PeftfileError.noChoice("--dtype", text, of: ["bf16", "f16", "f32", "f64"], rule: "OutputDType")
             }
             return dtype
         }
@@ -109,7 +110,7 @@ struct PromptArguments: ParsableArguments {
             ("num-layers", numLayers), ("num-heads", numHeads), ("token-dim", tokenDim), ("num-virtual-tokens", numVirtualTokens),
         ] {
             if let value, !(1...1 << 40).contains(value) {
-                throw PeftfileError(.usage, "--\(name) \(value): a positive number", rule: "Count")
+                throw PeftfileError.noValue("--\(name)", "\(value)", needed: "a positive number", rule: "Count")
             }
         }
         return StripOptions(

@@ -43,7 +43,7 @@ struct VerifyCommand: ParsableCommand {
 
     mutating func run() throws {
         guard (0...1000).contains(probes) else {
-            throw PeftfileError(.usage, "--probes \(probes): a number from 0 to 1000", rule: "Probes")
+            throw PeftfileError.noValue("--probes", "\(probes)", needed: "a number from 0 to 1000", rule: "Probes")
         }
         result = try InputPaths.located(result)
         let strip = try StripRecord(in: result)

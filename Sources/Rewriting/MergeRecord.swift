@@ -4,9 +4,13 @@ import Tensors
 
 /// The inputs and options of an earlier merge, read back from its receipt.
 public struct MergeRecord: Sendable {
+    /// The base's path as it was given.
     public let base: String
+    /// The adapters' paths as they were given.
     public let adapters: [String]
+    /// How the adapters were bound.
     public let options: BindingOptions
+    /// Dtypes and shards of the output.
     public let settings: MergeSettings
     private let evidence: ReceiptEvidence
 

@@ -79,12 +79,15 @@ extension RewritePlan {
 /// The README.md of a merged checkpoint, with the front matter that the Hub reads for lineage.
 enum ModelCard {
     static func text(for binding: Binding, baseDirectory: String) -> String {
-        let baseName = binding.adapters.compactMap { $0.config?.baseModel }.first { $0.contains("/") && HubID(name: $0) != nil }
+        // What was merged into goes before what a config says was trained on.
+        let named = binding.adapters.compactMap { $0.config?.baseModel }.first { $0.contains("/") && HubID(name: $0) != nil }
+        let baseName = HubOrigin(of: baseDirectory)?.repository ?? named
         var lines = ["---"]
         if let baseName {
             lines += ["base_model: \(baseName)", "base_model_relation: finetune"]
         }
-        lines += ["library_name: transformers"]
+        // A diffusers component names its class, a transformers model its type.
+        lines.append("library_name: \(binding.base.config?["_class_name"] == nil ? "transformers" : "diffusers")")
         if let license = license(in: FileSystem.join(baseDirectory, "README.md")) { lines.append("license: \(license)") }
         lines += ["tags:", "- merge", "- peft", "- peftfile", "---", "", "# Merged checkpoint", ""]
         let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
@@ -92,6 +95,10 @@ enum ModelCard {
             "\(baseName.map { "`\($0)`" } ?? "The base model") with \(binding.adapters.count) adapter"
                 + "\(binding.adapters.count == 1 ? "" : "s") merged into its weights by peftfile"
                 + (methods.isEmpty ? "." : " (\(methods))."))
+        let adapters = binding.adapters.compactMap { HubOrigin(of: $0.path) }
+        if !adapters.isEmpty {
+            lines += ["", "Adapters:"] + adapters.map { "`\($0.repository)` at `\($0.commit)`" }.map { "- \($0)" }
+        }
         let changed = binding.outputs.filter { !$0.recipe.isCopy }.count
         lines += [
             "",

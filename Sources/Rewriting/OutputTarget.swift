@@ -12,11 +12,13 @@ struct OutputTarget {
             throw PeftfileError(
                 .exists, "is a file, and the output is a directory", file: path, help: "choose another output")
         } else if FileSystem.isNonEmptyDirectory(path) {
+            let isOurs = try FileSystem.list(path).contains { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }
             guard replacing else {
                 throw PeftfileError(
-                    .exists, "exists and is not empty", file: path, help: "choose another output or give --force")
+                    .exists, "exists and is not empty", file: path,
+                    help: isOurs ? "choose another output or give --force" : "choose another output, or empty the directory first")
             }
-            guard try FileSystem.list(path).contains(where: { $0 == Receipt.fileName || $0.hasSuffix(".safetensors") }) else {
+            guard isOurs else {
                 throw PeftfileError(
                     .refused, "holds no checkpoint, and --force replaces nothing else", file: path, rule: "ForeignTarget",
                     help: "choose another output, or empty the directory first")

@@ -43,8 +43,11 @@ public struct PlanExecutor: Sendable {
         }
     }
 
+    /// What is written.
     public let plan: RewritePlan
+    /// The directory or file to write.
     public let target: String
+    /// How it is written.
     public let settings: Settings
 
     public init(plan: RewritePlan, target: String, settings: Settings = Settings()) {
@@ -245,7 +248,7 @@ public struct PlanExecutor: Sendable {
     /// The tensor that was being written, where the error knows none and is not a signal's.
     private func naming(_ error: PeftfileError, _ tensor: ExactString) -> PeftfileError {
         var copy = error
-        if copy.tensor == nil, copy.code != .interrupted { copy.tensor = tensor }
+        if copy.tensor == nil, copy.code != .interrupted, copy.code != .library { copy.tensor = tensor }
         return copy
     }
 }

@@ -12,7 +12,9 @@ import Tensors
 public struct Receipt: Sendable {
     /// The file's name in an output directory.
     public static let fileName = "peftfile-receipt.json"
+    /// The type of the statement's predicate, for in-toto; a name, not an address.
     public static let predicateType = "https://peftfile.dev/receipt/v1"
+    /// The version of this library and of the tool.
     public static let toolVersion = "0.1.0"
 
     private let plan: RewritePlan
@@ -145,18 +147,23 @@ public struct Receipt: Sendable {
         return .object(object)
     }
 
-    private static func input(_ checkpoint: Checkpoint) -> JSONValue {
-        .object([
-            "path": .string(checkpoint.path),
-            "files": .array(
-                checkpoint.shards.map { shard in
-                    .object([
-                        "name": .string(shard.fileName),
-                        "bytes": .number(JSONNumber(shard.file.reader.size)),
-                        "header_sha256": (try? shard.file.headerSHA256()).map { .string(SHA256.hex($0)) } ?? .null,
-                    ])
-                }),
-        ])
+    /// An input: its files by size and header, and where it lies in the Hub's cache by repository, commit and blobs.
+    static func input(_ checkpoint: Checkpoint) -> JSONValue {
+        var object: JSONObject = ["path": .string(checkpoint.path)]
+        if let origin = HubOrigin(of: checkpoint.path) {
+            object["hub"] = .object(["repository": .string(origin.repository), "commit": .string(origin.commit)])
+        }
+        object["files"] = .array(
+            checkpoint.shards.map { shard in
+                var file: JSONObject = [
+                    "name": .string(shard.fileName),
+                    "bytes": .number(JSONNumber(shard.file.reader.size)),
+                    "header_sha256": (try? shard.file.headerSHA256()).map { .string(SHA256.hex($0)) } ?? .null,
+                ]
+                if let blob = HubOrigin.blob(of: shard.file.path) { file["hub_blob"] = .string(blob) }
+                return .object(file)
+            })
+        return .object(object)
     }
 
     private static func adapter(_ adapter: Adapter) -> JSONValue {

@@ -10,8 +10,11 @@ public import Tensors
 public struct RewritePlan: Sendable {
     /// One output tensor and the bytes it has in its file.
     public struct Tensor: Sendable {
+        /// How its elements come about.
         public var recipe: TensorRecipe
+        /// Name, dtype, shape and byte range in the output file.
         public var info: TensorInfo
+        /// Whether the base has no tensor of this name.
         public var isAdded: Bool
     }
 
@@ -21,32 +24,44 @@ public struct RewritePlan: Sendable {
         public var name: String
         /// The first bytes: length, JSON, padding.
         public var header: [UInt8]
+        /// The tensors, in the order of their bytes.
         public var tensors: [Tensor]
+        /// The size of the whole file.
         public var byteCount: UInt64
     }
 
     /// A file beside the tensors: tokenizer, config, index.
     public struct Sidecar: Sendable {
+        /// What is in it.
         public enum Content: Sendable {
+            /// The bytes of another file.
             case copy(path: String)
+            /// These bytes.
             case bytes([UInt8])
         }
+        /// The name in the output directory.
         public var name: String
+        /// What is in it.
         public var content: Content
         /// Where it comes from: `base`, `adapter` or `peftfile`.
         public var origin: String
+        /// Its size.
         public var byteCount: UInt64
     }
 
     /// What the plan does: `merge`.
     public var operation: String
+    /// Which update goes where.
     public var binding: Binding
+    /// The files with tensors.
     public var files: [File]
+    /// The files beside them.
     public var sidecars: [Sidecar]
     /// Whether the output is one file at the target's own path, and not a directory.
     public var isSingleFile: Bool
     /// The options that entered the result, for the receipt.
     public var options: JSONObject
+    /// What a reader should know before it is carried out.
     public var warnings: [String]
     /// The same inputs and options give the same 16 hex digits.
     public var id: String

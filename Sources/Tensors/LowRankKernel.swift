@@ -15,7 +15,9 @@ internal import CKernels
 /// Source: the definition of a merged element; LoRA is E. Hu et al., arXiv:2106.09685, section 4.1. The test of the
 /// rounding is A. Ziv's, ACM Trans. Math. Software 17 (1991).
 public struct LowRankKernel: Sendable {
+    /// r, the columns of `left`.
     public let rank: Int
+    /// The columns of the matrix.
     public let columns: Int
 
     /// The right factor in tiles of 16 columns: as float32 if every element is such a number, else as float64.

@@ -12,6 +12,7 @@ public struct PanelStatistics: Sendable, Hashable {
     /// finite. Good to 1e-6 of itself, and 2^-149 for each element: BF16 and F16 sum a tile's squares in float32. Factors
     /// chosen to that end can put the updates' sum off by more, 1e-5 at the most while no terms cancel.
     public var updateSquares = 0.0
+    /// The sum of squares of what the stored elements changed by.
     public var storedSquares = 0.0
 
     public init() {}

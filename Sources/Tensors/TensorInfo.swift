@@ -2,7 +2,9 @@ public import ByteAccess
 
 /// One tensor as a container's directory describes it: name, element type, shape, and where its bytes are.
 public struct TensorInfo: Sendable, Hashable {
+    /// The name, byte for byte.
     public var name: ExactString
+    /// The dtype of the elements.
     public var dtype: DType
     /// Outermost dimension first; elements are given in C order, little-endian.
     public var shape: Shape

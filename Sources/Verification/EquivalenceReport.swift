@@ -35,8 +35,11 @@ public struct EquivalenceReport: Sendable {
 
     /// One tensor that both sides have, in the same dtype and shape.
     public struct Tensor: Sendable {
+        /// The tensor's name.
         public var name: ExactString
+        /// Whether it was computed or copied.
         public var kind: Kind
+        /// How many elements there are.
         public var elements: Int
         /// The largest distance from the expected value after rounding, in steps of the dtype; nil where a distance has
         /// no number: NaN against a number, or different codes of a type without steps.
@@ -69,10 +72,15 @@ public struct EquivalenceReport: Sendable {
 
     /// A tensor that the result stores in another dtype or shape.
     public struct Disagreement: Sendable, Hashable {
+        /// The tensor's name.
         public var name: ExactString
+        /// What a correct merge writes.
         public var expectedDType: DType
+        /// What the result has.
         public var foundDType: DType
+        /// What a correct merge writes.
         public var expectedShape: Shape
+        /// What the result has.
         public var foundShape: Shape
     }
 
@@ -80,6 +88,7 @@ public struct EquivalenceReport: Sendable {
     public struct ConfigMismatch: Sendable {
         /// The keys that lead to the value.
         public var path: [ExactString]
+        /// What a correct merge writes.
         public var expected: JSONValue
         /// What the result's config has; nil where the key is absent.
         public var found: JSONValue?

@@ -120,7 +120,7 @@ public struct Verifier: Sendable {
             do {
                 try verification.compare(part: all[index].part)
             } catch var error as PeftfileError {
-                if error.tensor == nil { error.tensor = verification.recipe.name }
+                if error.tensor == nil, error.code != .library { error.tensor = verification.recipe.name }
                 throw error
             }
             progress?(verification.byteCount(part: all[index].part))

@@ -24,7 +24,7 @@ import Testing
     @Test(arguments: [
         "", "/", "org/", "/name", "a/b/c", "./name", "../name", "org/..", "foo--bar/x", "foo..bar/x", ".repo", "-repo", "name.",
         "name-", "org/name.git", "org/na me", "org/näme", "org/name@", "org/name@../../x", "org/name@a//b", "hf://", "hf://org",
-        "hf://datasets/org/name", "hf://spaces/org/name", "hf://org/name/../x", "hf://org/name@refs/pr", "org/na\u{0}me",
+        "hf://datasets/org/name", "hf://spaces/org/name", "hf://kernels/org/name", "hf://org/name/../x", "hf://org/name@refs/pr", "org/na\u{0}me",
     ])
     func refuses(text: String) {
         // A revision such as "refs" alone is a legal name of a branch.

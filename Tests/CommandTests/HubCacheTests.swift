@@ -84,6 +84,52 @@ import Testing
         #expect(try cache.listing() == before)
     }
 
+    /// What the receipt and the card say of inputs from the cache; and that of others they say nothing.
+    @Test func receiptAndCardNameRepositoryCommitAndBlobs() throws {
+        let cache = try Cache()
+        #expect(try cache.run("merge", "org/adapter", "-o", "out").status == 0)
+        let text = try TestFile.text(cache.directory.path("out/peftfile-receipt.json"))
+        let predicate = try #require(
+            (try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])?["predicate"] as? [String: Any])
+        let base = try #require(predicate["base"] as? [String: Any])
+        #expect(base["hub"] as? [String: String] == ["repository": "org/base", "commit": Self.commit])
+        for file in try #require(base["files"] as? [[String: Any]]) {
+            let name = try #require(file["name"] as? String)
+            let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(cache.snapshot)/\(name)")
+            #expect(file["hub_blob"] as? String == URL(filePath: link).lastPathComponent)
+        }
+        // The adapter's cache has no links, so there are no blobs to name.
+        let adapter = try #require((predicate["adapters"] as? [[String: Any]])?.first)
+        #expect(adapter["hub"] as? [String: String] == ["repository": "org/adapter", "commit": Self.commit])
+        #expect((adapter["files"] as? [[String: Any]])?.allSatisfy { $0["hub_blob"] == nil } == true)
+        let card = try TestFile.text(cache.directory.path("out/README.md"))
+        #expect(card.contains("base_model: org/base\nbase_model_relation: finetune\nlibrary_name: transformers"))
+        #expect(card.contains("- `org/adapter` at `\(Self.commit)`"))
+        _ = try Tool.run(["merge", "-q", Self.fixture + "/base", Self.fixture + "/adapter", "-o", cache.directory.path("plain")])
+        #expect(try !TestFile.text(cache.directory.path("plain/peftfile-receipt.json")).contains("\"hub"))
+    }
+
+    /// huggingface_hub passes over a listing that it cannot read; links and the index still tell what is missing.
+    @Test(arguments: ["", "{", "{\"format_version\": 2}", "{\"format_version\": 1, \"files\": {\"a\": {\"size\": 1}}}"])
+    func unreadableListingsAreNone(_ listing: String) throws {
+        let cache = try Cache()
+        try cache.write(listing, "trees/\(Self.commit).json")
+        #expect(try cache.run("inspect", "org/base").status == 0)
+        let shards = cache.names.filter { $0.hasSuffix(".safetensors") }
+        try FileManager.default.removeItem(atPath: "\(cache.snapshot)/\(shards[1])")
+        let result = try cache.run("inspect", "org/base")
+        #expect(result.status == 2 && result.errors.contains("hf download org/base \(shards[1])"))
+    }
+
+    /// An adapter whose base is nowhere: the line that fetches it, and the one that names it.
+    @Test func missingBasesAreFetchedByTheLineShown() throws {
+        let cache = try Cache()
+        try FileManager.default.removeItem(atPath: cache.base)
+        let result = try cache.run("merge", "org/adapter", "-o", "out")
+        #expect(result.status == 2 && result.errors.contains("BaseNotFound"))
+        #expect(result.errors.contains("hf download org/base, or name the base: peftfile merge BASE "))
+    }
+
     @Test func configNamesTheRevisionOfItsBase() throws {
         let cache = try Cache(revision: "refs/pr/5")
         #expect(try cache.run("merge", "org/adapter", "-o", "out").status == 0)

@@ -75,6 +75,23 @@ import Testing
         #expect(users == [user])
     }
 
+    /// Who uses the library builds none of what the command line needs.
+    @Test func libraryNeedsNoArgumentParser() throws {
+        let manifest = try FloorPlan.text("Package.swift")
+        var open = ["Peftfile"]
+        var needed: Set<String> = []
+        while let module = open.popLast() {
+            guard needed.insert(module).inserted else { continue }
+            let floor = try #require(plan.floors.first { $0.module == module })
+            #expect(!floor.outside.contains("ArgumentParser"), "\(module)")
+            open += FloorPlan.declared(module, manifest: manifest) ?? []
+        }
+        #expect(needed.count >= 14 && needed.isDisjoint(with: ["PeftfileCommands", "PeftfileTool", "ArgumentParser"]))
+        #expect(manifest.contains(#".library(name: "Peftfile", targets: ["Peftfile"])"#))
+        let users = manifest.matches(of: /product\(name: "ArgumentParser"/)
+        #expect(users.count == 1, "one target names the product, PeftfileCommands")
+    }
+
     @Test func noFoundation() {
         for file in plan.files where file.path.hasSuffix(".swift") {
             #expect(!FloorPlan.imports(of: file).contains { $0.hasPrefix("Foundation") }, "Sources/\(file.path)")

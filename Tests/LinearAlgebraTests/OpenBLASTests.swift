@@ -13,7 +13,7 @@ import Darwin
     func missing() {
         #expect { try OpenBLAS.open("/nowhere/libopenblas.so.0") } throws: {
             let error = $0 as? PeftfileError
-            return error?.code == .library && error?.help?.contains("libopenblas-dev") == true
+            return error?.code == .library && error?.help?.contains("libopenblas0-pthread") == true
                 && error?.message.contains("/nowhere/libopenblas.so.0") == true
         }
     }

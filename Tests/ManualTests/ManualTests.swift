@@ -138,8 +138,25 @@ import Testing
         keys.formUnion(
             try Self.document(
                 ["merge", "--json", "\(quantised)/base", "\(quantised)/adapter", "-o", directory.path("nf4"), "--base-as", "nf4"]))
+        keys.formUnion(try Self.document(try mergeFromTheHubsCache(in: directory)))
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
+    }
+
+    /// A merge whose base is a snapshot, its weights a link to a blob.
+    private func mergeFromTheHubsCache(in directory: TemporaryDirectory) throws -> [String] {
+        let commit = String(repeating: "ab", count: 20)
+        let repository = directory.path("hub/models--org--name")
+        let fixture = Fixtures.path("merge/lora-r1")
+        let files = FileManager.default
+        try files.createDirectory(atPath: repository + "/snapshots", withIntermediateDirectories: true)
+        try files.createDirectory(atPath: repository + "/blobs", withIntermediateDirectories: true)
+        try files.copyItem(atPath: fixture + "/base", toPath: "\(repository)/snapshots/\(commit)")
+        let blob = String(repeating: "cd", count: 32)
+        let weights = "\(repository)/snapshots/\(commit)/model.safetensors"
+        try files.moveItem(atPath: weights, toPath: "\(repository)/blobs/\(blob)")
+        try files.createSymbolicLink(atPath: weights, withDestinationPath: "../../blobs/\(blob)")
+        return ["merge", "--json", "\(repository)/snapshots/\(commit)", fixture + "/adapter", "-o", directory.path("from-hub")]
     }
 
     @Test func convertsKeysAreDocumented() throws {

@@ -54,6 +54,19 @@ import Testing
         for command in demo { #expect(lines.contains("\t\(command)"), "\(command)") }
     }
 
+    /// The figures of speed are those of the record in Benchmarks.
+    @Test func figuresAreThoseOfTheRecord() throws {
+        let record = try TestFile.text("\(Fixtures.repository)/Benchmarks/README.md").split(separator: "\n")
+        func median(_ row: String) throws -> String {
+            let line = try #require(record.first { $0.hasPrefix(row + "  ") })
+            return String(try #require(line.dropFirst(row.count).split(separator: " ").first))
+        }
+        let text = readme.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        let ratio = try median("durable merge r=16 --no-hash / (cp + sync), wall")
+        #expect(text.contains("takes \(ratio) times as long as `cp` and `sync`"))
+        #expect(text.contains("in \(try median("peak RSS, merge a --no-hash")) MiB of memory"))
+    }
+
     @Test func libraryExampleCompiles() throws {
         let compiled = try TestFile.text("\(Fixtures.repository)/Tests/ReadmeTests/LibraryExample.swift")
         #expect(readme.blocks.filter { $0.language == "swift" }.map(\.text) == [compiled])

@@ -15,11 +15,15 @@ import Tensors
 /// Source: `Adapter` in adapters/methods/modeling.py, `AdapterLayer` in opendelta/delta_models/adapter.py; N. Houlsby et
 /// al., arXiv:1902.00751.
 public struct BottleneckModule: Sendable {
+    /// The library that wrote the file.
     public enum Library: String, Sendable {
+        /// `adapters` of AdapterHub, and adapter-transformers before it.
         case adapterHub = "adapterhub"
+        /// OpenDelta.
         case openDelta = "opendelta"
     }
 
+    /// Whose names the tensors have.
     public let library: Library
     /// The path of the adapter's module, without wrappers.
     public let root: String
@@ -31,6 +35,7 @@ public struct BottleneckModule: Sendable {
     public let location: String
     /// The tensors by the rest of their name.
     public private(set) var tensors: [String: PromptTensor] = [:]
+    /// The rest of each tensor's name, in file order.
     public private(set) var leaves: [String] = []
 
     init(library: Library, root: [String]) {
@@ -59,6 +64,7 @@ public struct BottleneckModule: Sendable {
     public var downBias: PromptTensor? {
         tensors["adapter_down.0.bias"] ?? tensors["adapter_down.1.bias"] ?? tensors["modulelist.down_proj.bias"]
     }
+    /// c, (out).
     public var upBias: PromptTensor? { tensors["adapter_up.bias"] ?? tensors["modulelist.up_proj.bias"] }
     /// Whether the matrices are Kronecker products or low-rank ones, as in Compacter.
     public var isFactored: Bool {

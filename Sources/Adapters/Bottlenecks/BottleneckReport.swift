@@ -4,6 +4,7 @@ import Tensors
 
 /// What a file of bottleneck adapters holds, and what about it is not as its library writes it.
 public struct BottleneckReport: Sendable {
+    /// The adapters, one for each place in the model.
     public let modules: [BottleneckModule]
     /// The width of the model, where all adapters agree.
     public let hidden: Int?
@@ -22,6 +23,7 @@ public struct BottleneckReport: Sendable {
 
     /// Something that is missing or does not fit.
     public struct Defect: Sendable, Hashable {
+        /// What sort of defect it is.
         public enum Kind: Sendable, Hashable {
             /// Half of a pair, projections that do not meet, a bias of another width.
             case pair
@@ -30,7 +32,9 @@ public struct BottleneckReport: Sendable {
             /// A name, a bias or a layer that one would expect.
             case coverage
         }
+        /// What sort of defect it is.
         public var kind: Kind
+        /// The defect in words.
         public var text: String
     }
 

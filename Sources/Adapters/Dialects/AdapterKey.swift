@@ -29,7 +29,8 @@ public struct AdapterKey: Sendable, Hashable {
         return ExactString("\(module)\(infix).\(component ?? "").\(leaf)")
     }
 
-    /// Components that PEFT registers on a module, by the prefix of their name.
+    /// Components that PEFT registers on a module, by the prefix of their name; beside them stand those that a method of the
+    /// registry names one by one.
     static let componentPrefixes = [
         "lora_", "trainable_tokens_", "ia3_", "hada_", "lokr_", "oft_", "boft_", "vera_", "pvera_", "randlora_",
         "vblora_", "unilora_", "tinylora_", "gralora_", "hira_", "delora_", "psoft_", "poly_", "lily_", "peanut_",
@@ -67,7 +68,9 @@ public struct AdapterKey: Sendable, Hashable {
             parts.removeFirst()
         }
 
-        let found = parts.lastIndex { part in AdapterKey.componentPrefixes.contains { part.hasPrefix($0) } }
+        let found = parts.lastIndex { part in
+            AdapterKey.componentPrefixes.contains { part.hasPrefix($0) } || MethodRegistry.components.contains(part)
+        }
         if let original = parts.firstIndex(of: "original_module") {
             // A raw dump's copy of the parameter that modules_to_save stands in for.
             component = "original_module"

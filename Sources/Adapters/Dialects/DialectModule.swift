@@ -29,6 +29,7 @@ struct DialectModule: Sendable {
 
 /// The scale of one module, where a dialect gives each its own.
 public struct ModuleScale: Sendable, Hashable {
+    /// r of the module's factors.
     public var rank: Int
     /// Nil where the dialect has no alpha and gives the whole factor.
     public var alpha: Double?

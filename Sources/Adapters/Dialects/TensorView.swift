@@ -10,12 +10,15 @@ public import Tensors
 public struct TensorView: Sendable, Hashable {
     /// A stored tensor and where it stands.
     public struct Part: Sendable, Hashable {
+        /// The tensor in the file.
         public var stored: TensorInfo
         /// Axis i is the stored axis `axes[i]`; nil leaves them as they are.
         public var axes: [Int]?
         /// The rows of the permuted matrix that are taken; nil takes all.
         public var rows: Range<Int>?
+        /// The first row that the part covers.
         public var row: Int
+        /// The first column that the part covers.
         public var column: Int
 
         init(_ stored: TensorInfo, axes: [Int]? = nil, rows: Range<Int>? = nil, row: Int = 0, column: Int = 0) {
@@ -32,6 +35,7 @@ public struct TensorView: Sendable, Hashable {
 
     /// Name, dtype and shape for the method. The name is the stored one where one tensor is shown whole.
     public var info: TensorInfo
+    /// The stored tensors, none covering another.
     public var parts: [Part]
 
     /// A stored tensor as it is, or with another shape of as many elements.

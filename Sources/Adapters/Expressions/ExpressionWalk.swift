@@ -10,6 +10,7 @@ public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
     /// Rows of the matrix that the recipe reads, widened, with replaced rows in place.
     public typealias Source = (Range<Int>) throws -> [Double]
 
+    /// What is evaluated.
     public let expression: MatrixExpression
     private let arithmetic: Arithmetic
     private let numbers: any FactorSource

@@ -5,6 +5,7 @@ import Tensors
 /// ``ExpressionWalk`` moves numbers, which is exact, and calls this for everything that rounds. Matrices are row-major;
 /// their sizes are told with every call.
 public protocol MatrixArithmetic: Sendable {
+    /// Numbers, or numbers with their bounds, row-major.
     associatedtype Matrix: Sendable
 
     /// Stored numbers, which are exact.
@@ -19,8 +20,11 @@ public protocol MatrixArithmetic: Sendable {
     func elementwise(
         _ operation: ElementOperation, _ left: Spread<Matrix>, _ right: Spread<Matrix>, rows: Int, columns: Int
     ) -> Matrix
+    /// The function of every element.
     func applied(_ function: ElementFunction, to matrix: Matrix) -> Matrix
+    /// Every element times a number.
     func scaled(_ matrix: Matrix, by scale: Double) -> Matrix
+    /// The Euclidean norm of each row, as `rows` elements.
     func rowNorms(_ matrix: Matrix, rows: Int, columns: Int) -> Matrix
     /// X with left·X = right, `left` being `size` × `size`.
     func solved(_ left: Matrix, _ right: Matrix, size: Int, columns: Int) throws -> Matrix
@@ -32,8 +36,11 @@ public protocol MatrixArithmetic: Sendable {
 
 /// A matrix whose rows or columns may stand for many: the strides are 0 where it is repeated.
 public struct Spread<Matrix: Sendable>: Sendable {
+    /// The stored elements.
     public let matrix: Matrix
+    /// Elements from one row to the next; 0 where one row stands for all.
     public let rowStride: Int
+    /// Elements from one column to the next; 0 where one column stands for all.
     public let columnStride: Int
 
     public init(matrix: Matrix, rowStride: Int, columnStride: Int) {
@@ -44,6 +51,7 @@ public struct Spread<Matrix: Sendable>: Sendable {
 }
 
 extension ElementOperation {
+    /// The operation on two numbers, rounded once to float64.
     @inlinable public func callAsFunction(_ left: Double, _ right: Double) -> Double {
         switch self {
         case .sum: left + right
@@ -55,6 +63,7 @@ extension ElementOperation {
 }
 
 extension ElementFunction {
+    /// The function of a number, in float64.
     public func callAsFunction(_ x: Double) -> Double {
         switch self {
         case .atLeast(let limit): x < limit ? limit : x

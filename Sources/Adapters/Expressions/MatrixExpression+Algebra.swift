@@ -58,6 +58,7 @@ infix operator × : MultiplicationPrecedence
 /// Exchanged rows and columns, and parts: moved inward to where they cost nothing. None of these steps changes a
 /// number: the products of a sum keep their order, and float64 multiplication commutes exactly.
 extension MatrixExpression {
+    /// Rows and columns exchanged; two transpositions cancel.
     public var transpose: MatrixExpression {
         switch self {
         case .stored(let factor) where factor.isPlain: return .stored(factor.transposed)

@@ -28,6 +28,7 @@ public indirect enum MatrixExpression: Sendable, Hashable {
     case scaled(MatrixExpression, Double)
     /// The Kronecker product: element (i·p + k, j·q + l) is `left[i, j]·right[k, l]`, `right` being p × q.
     case kronecker(MatrixExpression, MatrixExpression)
+    /// Rows and columns exchanged.
     case transposed(MatrixExpression)
     /// Some rows and columns, in the order given; nil means all.
     case selected(MatrixExpression, rows: Selection?, columns: Selection?)
@@ -57,6 +58,7 @@ public indirect enum MatrixExpression: Sendable, Hashable {
 
 /// An operation on two elements.
 public enum ElementOperation: Sendable, Hashable {
+    /// +, −, · and / of two float64 numbers, rounded once.
     case sum, difference, product, quotient
 }
 
@@ -81,8 +83,11 @@ public enum ElementFunction: Sendable, Hashable {
 /// A rectangle of the matrix that a recipe reads, or of its transpose: `rows` and `columns` are those of the matrix as
 /// it lies there, and `transposed` says that the expression sees them exchanged.
 public struct BaseRectangle: Sendable, Hashable {
+    /// The rows taken, from 0.
     public var rows: Range<Int>
+    /// The columns taken, from 0.
     public var columns: Range<Int>
+    /// Whether the expression sees rows and columns exchanged.
     public var transposed: Bool
 
     public init(rows: Range<Int>, columns: Range<Int>, transposed: Bool = false) {
@@ -94,6 +99,7 @@ public struct BaseRectangle: Sendable, Hashable {
 
 /// Numbers that are in no file.
 public enum ConstantMatrix: Sendable, Hashable {
+    /// The identity matrix of that many rows.
     case identity(Int)
     /// One number everywhere.
     case filled(Double, rows: Int, columns: Int)
@@ -106,7 +112,9 @@ public enum ConstantMatrix: Sendable, Hashable {
 
 /// Which rows or columns are taken.
 public enum Selection: Sendable, Hashable {
+    /// Neighbours, from 0.
     case range(Range<Int>)
+    /// Any, in any order, from 0.
     case indices(IndexTable)
 
     var count: Int {
@@ -126,6 +134,7 @@ public enum Selection: Sendable, Hashable {
 
 /// A list that may be long: it is shared and not copied, and its hash is taken once.
 public final class SharedList<Element: Hashable & Sendable>: Sendable, Hashable {
+    /// The elements.
     public let values: [Element]
     private let hash: Int
 
@@ -141,11 +150,15 @@ public final class SharedList<Element: Hashable & Sendable>: Sendable, Hashable 
     public func hash(into hasher: inout Hasher) { hasher.combine(hash) }
 }
 
+/// A long list of positions.
 public typealias IndexTable = SharedList<Int>
+/// A long list of numbers.
 public typealias NumberTable = SharedList<Double>
 
 extension MatrixExpression {
+    /// The rows of the value.
     public var rows: Int { size.rows }
+    /// The columns of the value.
     public var columns: Int { size.columns }
 
     /// Rows and columns of the result.

@@ -21,6 +21,7 @@ public struct BaseDirectory: Sendable {
     /// `architectures` of config.json: the class the base was saved from.
     public var architectures: [String]
 
+    /// A base as its tensors and the facts of its config that decide names.
     public init(
         tensors: [(name: ExactString, shape: Shape)], modelType: String? = nil, textModelType: String? = nil,
         visionModelType: String? = nil, tieWordEmbeddings: Bool? = nil, textTieWordEmbeddings: Bool? = nil,

@@ -158,6 +158,7 @@ public struct NameResolver: Sendable {
 
 /// What name resolution found.
 public struct NameResolution: Sendable {
+    /// Where each parameter is stored.
     public var places: [ParameterRequest: ParameterPlace]
     /// In the order of the requests.
     public var missing: [MissingParameter]
@@ -165,6 +166,7 @@ public struct NameResolution: Sendable {
 
 /// A request without a place in the base.
 public struct MissingParameter: Sendable, Hashable {
+    /// The parameter that was looked for.
     public var request: ParameterRequest
     /// The name under which the base would store it, by the prefix form that places the others.
     public var storedName: ExactString

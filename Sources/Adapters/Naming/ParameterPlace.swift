@@ -19,6 +19,7 @@ public struct ParameterRequest: Sendable, Hashable {
 
     /// The module's path in memory, without `base_model.model.`, `.base_layer` and the LoRA suffix.
     public var module: ExactString
+    /// Which parameter of the module.
     public var parameter: Parameter
     /// The dimensions (b, a) of the update B·A per expert or matrix: lora_B's rows and lora_A's columns. Nil where the
     /// request is no matrix update. For convolutions a is in·k….

@@ -20,12 +20,19 @@ import Tensors
 /// `sqrtsoftplus`. Source: transformers/activations.py, adapters/methods/modeling.py,
 /// opendelta/delta_models/layers/activations.py.
 public enum PromptActivation: String, Sendable, Hashable, CaseIterable {
+    /// By the names that transformers' `ACT2FN` has for them.
     case tanh, relu, relu2, relu6, sigmoid, silu, gelu, mish, hardswish, laplace
+    /// x, and 0.01·x below 0.
     case leakyReLU = "leakyrelu"
+    /// GELU, held between −10 and 10.
     case clippedGELU = "gelu_10"
+    /// GELU by its tanh formula.
     case geluTanh = "gelu_new"
+    /// GELU by its tanh formula, multiplied out otherwise.
     case fastGELU = "gelu_fast"
+    /// x·σ(1.702·x).
     case quickGELU = "quick_gelu"
+    /// x.
     case identity = "linear"
 
     /// Other names of the same functions.
@@ -43,9 +50,11 @@ public enum PromptActivation: String, Sendable, Hashable, CaseIterable {
 
     /// √(2/π), and √½.
     public static let rootTwoByPi = 0.797_884_560_802_865_4
+    /// √½, rounded to float64.
     public static let rootHalf = 0.707_106_781_186_547_6
     /// What `laplace` takes away and divides by.
     public static let laplaceMean = 0.707107
+    /// σ·√2 of the Laplace activation.
     public static let laplaceWidth = 0.282095 * 1.414_213_562_373_095_1
 
     /// The function's value.

@@ -10,6 +10,7 @@ public struct PromptEvaluator: Sendable {
     private let checkpoint: Checkpoint
     private let jobs: Int
 
+    /// An evaluator that reads the encoder's tensors from a checkpoint, with `jobs` threads.
     public init(checkpoint: Checkpoint, jobs: Int) {
         self.checkpoint = checkpoint
         self.jobs = jobs

@@ -5,6 +5,7 @@ import ByteAccess
 /// A key of layer l lies at slot 2l, its value at 2l + 1; a slot is heads × head_dim wide. With grouped queries (GQA) the
 /// heads are the key/value heads.
 public struct PromptFacts: Sendable, Hashable {
+    /// Transformer layers of the base.
     public var layers: Int?
     /// heads · head_dim of one slot.
     public var tokenWidth: Int?

@@ -36,6 +36,7 @@ public struct PromptPlace: Sendable {
 
 /// The forms that the house knows, one line each.
 public enum PromptForms {
+    /// All forms; the first that recognises a file has it.
     public static let all: [any PromptForm] = [
         PrefixMLP(),
         PromptMLP(),

@@ -11,8 +11,11 @@ public indirect enum PromptFormula: Sendable, Hashable {
     case slots([ExactString], tokens: Int, width: Int)
     /// Some columns of a prompt that is `of` numbers wide.
     case columns(PromptFormula, Range<Int>, of: Int)
+    /// Linear layers with a function between them.
     case perceptron(PromptPerceptron)
+    /// An LSTM with linear layers on top.
     case recurrent(PromptRecurrence)
+    /// One task of a multitask prompt.
     case task(TaskPrompt)
 
     /// The formula for people: E is the embedding.
@@ -67,10 +70,13 @@ extension PromptFormula {
 ///
 /// Each layer as ``PromptLayer`` defines it.
 public struct PromptPerceptron: Sendable, Hashable {
+    /// The embedding's tensor, (tokens, width).
     public let embedding: ExactString
     /// Rows of the embedding: virtual tokens.
     public let tokens: Int
+    /// The linear layers, first to last.
     public let layers: [PromptLayer]
+    /// The function between two layers.
     public let activation: PromptActivation
 
     var text: String {
@@ -89,6 +95,7 @@ public struct PromptPerceptron: Sendable, Hashable {
 /// c is the sum of its two products, each rounded. A layer's output for a token is forward h then reverse h. Dropout between layers is for training alone.
 /// Source: torch.nn.LSTM's documentation.
 public struct PromptRecurrence: Sendable, Hashable {
+    /// One direction of a layer: its four tensors.
     public struct Direction: Sendable, Hashable {
         /// (4·hidden, inputs)
         public let inputWeight: ExactString
@@ -99,14 +106,22 @@ public struct PromptRecurrence: Sendable, Hashable {
         /// (4·hidden)
         public let hiddenBias: ExactString
     }
+    /// One layer in both directions.
     public struct Layer: Sendable, Hashable {
+        /// The width of what goes in.
         public let inputs: Int
+        /// First token to last.
         public let forward: Direction
+        /// Last token to first.
         public let reverse: Direction
     }
+    /// The embedding's tensor, (tokens, inputs of the first layer).
     public let embedding: ExactString
+    /// Virtual tokens.
     public let tokens: Int
+    /// The width of h and c in one direction.
     public let hidden: Int
+    /// The layers, first to last.
     public let layers: [Layer]
     /// The linear layers on top, ReLU between them.
     public let head: [PromptLayer]
@@ -122,8 +137,12 @@ public struct TaskPrompt: Sendable, Hashable {
     public let columns: ExactString
     /// (tasks, ranks, width)
     public let rows: ExactString
+    /// The task, from 0.
     public let task: Int
+    /// Virtual tokens.
     public let tokens: Int
+    /// The rank of the task's factors.
     public let ranks: Int
+    /// The width of a token's embedding.
     public let width: Int
 }

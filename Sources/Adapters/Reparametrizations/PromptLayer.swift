@@ -4,9 +4,13 @@ public import ByteAccess
 ///
 /// Element j of y is defined as `b[j] + (sum over k = 0 ... in − 1, by fma from zero, of W[j, k]·x[k])`, in float64.
 public struct PromptLayer: Sendable, Hashable {
+    /// The weight's tensor, (outputs, inputs).
     public let weight: ExactString
+    /// The bias' tensor, (outputs).
     public let bias: ExactString
+    /// The width of what goes in.
     public let inputs: Int
+    /// The width of what comes out.
     public let outputs: Int
 }
 

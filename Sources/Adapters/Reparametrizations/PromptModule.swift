@@ -15,6 +15,7 @@ public struct PromptModule: Sendable {
     public var root: String
     /// What tells encoders of one root apart: `_enc`, `2`; mostly empty.
     public var variant: String
+    /// How the prompt is computed.
     public var formula: PromptFormula
     /// The tensors that the form accounts for: those of the formula, and those that fall away with it.
     public var tensors: [ExactString]
@@ -26,6 +27,7 @@ public struct PromptModule: Sendable {
     public var dtype: DType
     /// What the source itself calls the prompt where it has no reparametrization, and in which shape.
     public var sourceName: ExactString
+    /// The shape under that name.
     public var sourceShape: Shape
     /// The names of its parts, where the source keeps the keys and values of each layer apart.
     public var slots: PromptSlots?
@@ -40,9 +42,13 @@ public struct PromptModule: Sendable {
 
     /// `prefix_task_cols` (tasks, tokens, ranks) and `prefix_task_rows` (tasks, ranks, width).
     public struct TaskFactors: Sendable {
+        /// `prefix_task_cols`, (tasks, tokens, ranks).
         public var columns: ExactString
+        /// `prefix_task_rows`, (tasks, ranks, width).
         public var rows: ExactString
+        /// How many tasks there are.
         public var tasks: Int
+        /// The rank of each task's factors.
         public var ranks: Int
     }
 

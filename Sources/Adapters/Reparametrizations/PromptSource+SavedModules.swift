@@ -4,6 +4,7 @@ public import Checkpoints
 extension PromptSource {
     /// A tensor of a module that was trained whole beside the prompt, such as the head of a classifier.
     public struct SavedModule: Sendable {
+        /// The tensor that was saved.
         public let tensor: StoredTensor
         /// PEFT's name on disk: `base_model.classifier.weight`.
         public let name: ExactString

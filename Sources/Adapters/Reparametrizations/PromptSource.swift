@@ -8,9 +8,11 @@ public struct PromptSource: Sendable {
     public let path: String
     /// The directory whose other files belong to it; nil for a file.
     public let directory: String?
+    /// The file's tensors.
     public let checkpoint: Checkpoint
     /// `adapter_config.json`, or else `config.json`.
     public let config: AdapterConfig?
+    /// The prompts in it.
     public let modules: [PromptModule]
     /// Tensors that no prompt accounts for: the rest of the model, heads.
     public let others: [StoredTensor]

@@ -4,11 +4,13 @@ import Tensors
 
 /// A prompt in the terms of those who trained it: virtual tokens, layers, heads, and what stripping saves.
 public struct PromptSummary: Sendable {
+    /// The prompt.
     public let module: PromptModule
     /// Layers that a prefix is for; nil for input embeddings, and where nothing tells.
     public let layers: Int?
     /// Key/value heads, and the width of each.
     public let heads: Int?
+    /// The width of one attention head of a key or value; nil where it is not known.
     public let headWidth: Int?
     /// Elements and bytes of the stored tensors.
     public let before: (parameters: UInt64, bytes: UInt64)

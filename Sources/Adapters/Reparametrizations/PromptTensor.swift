@@ -9,7 +9,9 @@ public struct PromptTensor: Sendable, Hashable {
     /// The components of the name, without `_orig_mod` (torch.compile), `_fsdp_wrapped_module` (FSDP),
     /// `_checkpoint_wrapped_module` (activation checkpointing), and a leading `module` (DataParallel, DeepSpeed).
     public let parts: [String]
+    /// The dtype in the file.
     public let dtype: DType
+    /// The shape in the file.
     public let shape: Shape
 
     init(_ tensor: StoredTensor) {

@@ -23,7 +23,7 @@ extension LocatedDocument {
     private static func ready(_ library: OpaquePointer?, file: String?) throws -> OpaquePointer {
         guard let library else { throw PeftfileError(.io, "memory is out", file: file) }
         let detail = String(cString: cy_library_detail(library))
-        let help = "sudo apt-get install libyaml-0-2, or write the file as JSON"
+        let help = "apt install libyaml-0-2, or write the file as JSON"
         switch cy_library_status(library) {
         case CY_READY: return library
         case CY_INCOMPLETE:

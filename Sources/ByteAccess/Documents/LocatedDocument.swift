@@ -5,7 +5,9 @@
 public struct LocatedDocument: Sendable {
     /// A step into the document.
     public enum Step: Hashable, Sendable {
+        /// Into an object.
         case key(ExactString)
+        /// Into an array, from 0.
         case index(Int)
     }
 
@@ -14,7 +16,9 @@ public struct LocatedDocument: Sendable {
     /// How many arrays and objects may be open at once.
     public static let depthLimit = 32
 
+    /// The file that was read; nil for text from elsewhere.
     public let file: String?
+    /// The whole document.
     public internal(set) var value: JSONValue
     private var lines: [[Step]: Int] = [:]
 

@@ -12,6 +12,7 @@ import Glibc
 /// where pread lets us say what happened. The size is taken once, at opening. Reads from several threads do not
 /// disturb each other.
 public final class FileReader: Sendable {
+    /// The path that was opened.
     public let path: String
     /// Bytes of the file when it was opened.
     public let size: UInt64

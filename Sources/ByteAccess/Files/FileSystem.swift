@@ -10,6 +10,7 @@ import Glibc
 public enum FileSystem {
     /// What a path names.
     public enum Kind: Sendable, Hashable {
+        /// What a path leads to; a link only where links are not followed.
         case regularFile, directory, symbolicLink
         /// A FIFO, a socket or a device.
         case other
@@ -42,7 +43,9 @@ public enum FileSystem {
 
     /// Whether something is at `path`; a symbolic link counts even where it points nowhere.
     public static func exists(_ path: String) -> Bool { kind(of: path, followingLinks: false) != nil }
+    /// Whether a path leads to a directory, links followed.
     public static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
+    /// Whether a path leads to a regular file, links followed.
     public static func isRegularFile(_ path: String) -> Bool { kind(of: path) == .regularFile }
     /// Whether `path` is a directory with at least one entry.
     public static func isNonEmptyDirectory(_ path: String) -> Bool {

@@ -5,7 +5,9 @@ public struct JSONObject: Sendable {
 
     public init(_ members: [(key: ExactString, value: JSONValue)] = []) { self.members = members }
 
+    /// Whether there is no member.
     public var isEmpty: Bool { members.isEmpty }
+    /// How many members there are.
     public var count: Int { members.count }
     /// The keys in file order.
     public var keys: [ExactString] { members.map(\.key) }

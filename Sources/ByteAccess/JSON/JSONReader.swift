@@ -21,6 +21,7 @@ public struct JSONReader {
 
     /// What kind of value comes next.
     public enum Kind: Sendable, Hashable {
+        /// The six kinds of JSON value (RFC 8259).
         case object, array, string, number, bool, null
     }
 

@@ -1,20 +1,33 @@
 /// A JSON value as a tree, for the files that are small or kept: configs and the metadata of an index.
 public indirect enum JSONValue: Sendable {
+    /// `null`.
     case null
+    /// `true` or `false`.
     case bool(Bool)
+    /// A number, as its digits.
     case number(JSONNumber)
+    /// A text.
     case string(String)
+    /// Values in order.
     case array([JSONValue])
+    /// Members in order.
     case object(JSONObject)
 
+    /// Whether the value is `null`.
     public var isNull: Bool { if case .null = self { true } else { false } }
+    /// The truth value; nil for what is none.
     public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
     /// The integer, where this is a number without point or exponent that fits.
     public var intValue: Int? { if case .number(let value) = self { value.int } else { nil } }
+    /// The whole number from 0 to 2⁶⁴ − 1; nil for what is none.
     public var uint64Value: UInt64? { if case .number(let value) = self { value.uint64 } else { nil } }
+    /// The number, rounded to float64; nil for what is none.
     public var doubleValue: Double? { if case .number(let value) = self { value.double } else { nil } }
+    /// The text; nil for what is none.
     public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
+    /// The elements; nil for what is no array.
     public var arrayValue: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
+    /// The members; nil for what is no object.
     public var objectValue: JSONObject? { if case .object(let value) = self { value } else { nil } }
 
     /// The member of an object; nil for every other kind of value.

@@ -5,8 +5,10 @@ public import ByteAccess
 /// A finding is known by its ``Fingerprint``. One fingerprint may stand for several findings; as many are hidden as the
 /// baseline has, so that one more of a kind is seen. What could not be checked is no finding and is never hidden.
 public struct CheckBaseline: Sendable {
+    /// The name and version of the document.
     public static let schema = "peftfile.baseline/1"
 
+    /// How often each known finding may occur.
     public var counts: [Fingerprint: Int] = [:]
 
     /// Reads a baseline that `--write-baseline` has written, or a SARIF report of `check`.

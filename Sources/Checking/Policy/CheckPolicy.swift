@@ -15,6 +15,7 @@ public struct CheckPolicy: Sendable {
 
     /// A key of `__metadata__` that has to be there.
     public struct RequiredMetadata: Sendable, Hashable {
+        /// The key of `__metadata__`.
         public var key: ExactString
         /// What its value must be; nil where any will do.
         public var value: GlobPattern?
@@ -22,11 +23,13 @@ public struct CheckPolicy: Sendable {
 
     /// Findings that are known and accepted for a time.
     public struct Ignore: Sendable, Hashable {
+        /// The id of the rule whose findings are ignored.
         public var rule: String
         /// The adapter's path or the file's, relative to the working directory; nil for all.
         public var path: GlobPattern?
         /// The tensor's name; nil for all, and for findings that concern no tensor.
         public var tensor: GlobPattern?
+        /// Why, for those who read the report.
         public var reason: String
         /// The last day on which it counts, in UTC.
         public var expires: CalendarDate
@@ -36,14 +39,19 @@ public struct CheckPolicy: Sendable {
 
     /// The file, for messages.
     public var file: String
+    /// The severity that a rule has here, by its id.
     public var levels: [String: Level] = [:]
+    /// The dtypes that tensors may have; nil for any.
     public var dtypes: [DType]?
+    /// The highest rank that a module may have; nil for any.
     public var maximumRank: Int?
     /// Bytes of the files with the weights.
     public var maximumSize: UInt64?
     /// What `base_model_name_or_path` may be.
     public var bases: [GlobPattern]?
+    /// Metadata that every file must carry.
     public var metadata: [RequiredMetadata] = []
+    /// Findings that do not count.
     public var ignores: [Ignore] = []
 
     public init(file: String) { self.file = file }

@@ -12,6 +12,7 @@ public struct GitHubReporter: CheckReporter {
 
     let paths: ReportPaths
 
+    /// A reporter that writes paths relative to the working directory.
     public init(paths: ReportPaths = .current()) { self.paths = paths }
 
     private struct Annotation {

@@ -10,10 +10,12 @@ public struct GitLabReporter: CheckReporter {
     public let name = "gitlab"
     let paths: ReportPaths
 
+    /// A reporter that writes paths relative to the working directory.
     public init(paths: ReportPaths = .current()) { self.paths = paths }
 
     public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
 
+    /// The report as GitLab's list of code quality issues.
     public func document(of report: CheckReport) -> JSONValue {
         var occurrences = Occurrences()
         var entries: [JSONValue] = []

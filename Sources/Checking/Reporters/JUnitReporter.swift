@@ -10,6 +10,7 @@ public struct JUnitReporter: CheckReporter {
     let rules: [String]
     let paths: ReportPaths
 
+    /// A reporter that lists these rules, whether they found something or not.
     public init(rules: [any CheckRule] = RuleRegistry.rules, paths: ReportPaths = .current()) {
         self.rules = rules.map(\.id)
         self.paths = paths

@@ -56,10 +56,12 @@ public struct Fingerprint: Sendable, Hashable {
 
     public init(hex: String) { self.hex = hex }
 
+    /// SHA-256 of rule, path and tensor: the same from run to run and from machine to machine.
     public init(rule: String, path: String, tensor: String?) {
         hex = SHA256.hex(SHA256.hash(Array("\(rule)\0\(path)\0\(tensor ?? "")".utf8)))
     }
 
+    /// The fingerprint of a finding, its path as reports write it.
     public init(_ finding: Finding, of subject: CheckedSubject, paths: ReportPaths) {
         self.init(
             rule: finding.rule, path: Fingerprint.path(finding.file ?? subject.path, of: subject, paths: paths),

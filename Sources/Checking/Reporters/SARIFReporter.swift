@@ -17,6 +17,7 @@ public struct SARIFReporter: CheckReporter {
     let rules: [any CheckRule]
     let paths: ReportPaths
 
+    /// A reporter that names this version of the tool and lists these rules.
     public init(
         toolVersion: String, rules: [any CheckRule] = RuleRegistry.rules, paths: ReportPaths = .current()
     ) {
@@ -27,6 +28,7 @@ public struct SARIFReporter: CheckReporter {
 
     public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
 
+    /// The report as a SARIF 2.1.0 log with one run.
     public func document(of report: CheckReport) -> JSONValue {
         let descriptors = ruleIDs(of: report)
         let index = Dictionary(descriptors.enumerated().map { ($1, $0) }) { first, _ in first }

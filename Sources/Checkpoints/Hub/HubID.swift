@@ -37,7 +37,7 @@ public struct HubID: Sendable, Hashable {
         var parts = text.dropFirst("hf://".count).split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         if parts.first == "models" { parts.removeFirst() }
         while parts.last?.isEmpty == true { parts.removeLast() }
-        guard parts.count >= 2, parts[0] != "datasets", parts[0] != "spaces", parts[0] != "buckets" else { return nil }
+        guard parts.count >= 2, !["datasets", "spaces", "kernels", "buckets"].contains(parts[0]) else { return nil }
         let last = parts[1].split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         var rest = parts[2...]
         var revision = last.count > 1 ? last[1].replacing("%2F", with: "/") : nil

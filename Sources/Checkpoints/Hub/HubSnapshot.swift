@@ -2,6 +2,7 @@ public import ByteAccess
 
 /// One commit of a repository as the cache holds it, which may be less than the commit has.
 public struct HubSnapshot: Sendable {
+    /// The repository and revision that were asked for.
     public let id: HubID
     /// 40 hex digits.
     public let commit: String
@@ -29,7 +30,7 @@ public struct HubSnapshot: Sendable {
             guard FileSystem.kind(of: path) == nil else { return }
             throw incomplete([inner], of: "the file asked for is")
         }
-        if let tree = try HubTree(repository: repository, commit: commit) {
+        if let tree = HubTree(repository: repository, commit: commit) {
             let missing = tree.files.filter { file in
                 HubSnapshot.isNeeded(file.name, need, among: tree.files.map(\.name)) && !isPresent(file)
             }.map(\.name)
@@ -100,14 +101,17 @@ struct HubTree {
 
     let files: [File]
 
-    /// Nil where the cache has no listing, or one of a later version.
-    init?(repository: String, commit: String) throws {
+    /// Nil where the cache has no listing, one of a later version, or one that cannot be read: huggingface_hub fetches such a
+    /// listing anew and goes by what is there meanwhile (`_read_tree_cache_from_disk`).
+    init?(repository: String, commit: String) {
         let path = FileSystem.join(FileSystem.join(repository, "trees"), commit + ".json")
-        guard FileSystem.isRegularFile(path) else { return nil }
-        let document = try JSONValue.parse(try FileReader(path: path).allBytes(limit: 1 << 26), file: path, allowing: .python)
-        guard document["format_version"]?.intValue == 1, let members = document["files"]?.objectValue?.members else { return nil }
+        guard FileSystem.isRegularFile(path), let bytes = try? FileReader(path: path).allBytes(limit: 1 << 26),
+            let document = try? JSONValue.parse(bytes, file: path, allowing: .python),
+            document["format_version"]?.intValue == 1, let members = document["files"]?.objectValue?.members
+        else { return nil }
         files = members.compactMap { member in
-            member.value["size"]?.uint64Value.map { File(name: member.key.text, size: $0) }
+            guard let size = member.value["size"]?.uint64Value, member.value["blob_id"]?.stringValue != nil else { return nil }
+            return File(name: member.key.text, size: size)
         }
         guard files.count == members.count else { return nil }
     }

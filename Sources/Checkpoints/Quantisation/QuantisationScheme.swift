@@ -30,6 +30,7 @@ extension QuantisationScheme {
 
 /// The one list of schemes.
 public enum QuantisationSchemes {
+    /// All schemes; the first that recognises a checkpoint has it.
     public static let all: [any QuantisationScheme.Type] = [
         BitsAndBytes.self, GPTQ.self, AWQ.self, FineGrainedFP8.self, MXFP4.self, CompressedTensors.self, MLXAffine.self,
         GGUFBlocks.self,

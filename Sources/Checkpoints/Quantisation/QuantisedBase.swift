@@ -11,8 +11,11 @@ public struct QuantisedBase {
     public let method: String?
     /// What errors and pages call the scheme; a scheme sets it when it knows more.
     public var title: String
+    /// The weights that are stored as codes.
     public private(set) var weights: [any QuantisedWeight] = []
+    /// Tensors without a place in a plain checkpoint, as scales of activations.
     public private(set) var dropped: [StoredTensor] = []
+    /// What a reader should know, in words.
     public var warnings: [String] = []
     private var claimed: Set<ExactString> = []
 

@@ -7,6 +7,7 @@ public import Tensors
 public struct SafetensorsFile: TensorFile {
     public var kind: ContainerKind { .safetensors }
     public let reader: FileReader
+    /// The header, held to every rule of `Formats/safetensors.md`.
     public let header: SafetensorsHeader
     /// Where the header's JSON with its padding stands in the file.
     public let headerBytes: Range<UInt64>

@@ -38,6 +38,8 @@ public enum SafetensorsRule: String, Sendable, Hashable, CaseIterable {
     func broken(
         _ message: String, file: String? = nil, tensor: ExactString? = nil, offset: UInt64? = nil, help: String? = nil
     ) -> PeftfileError {
-        PeftfileError(.malformed, message, file: file, tensor: tensor, offset: offset, rule: rawValue, help: help)
+        PeftfileError(
+            .malformed, message, file: file, tensor: tensor, offset: offset, rule: rawValue,
+            help: help ?? "the file is damaged, or its writer was: fetch it or save it again")
     }
 }

@@ -92,4 +92,17 @@ enum Text {
         }
         return result
     }
+
+    /// Lines of at most `width` columns, broken at spaces; a longer word stands alone.
+    static func wrapped(_ text: String, width: Int) -> String {
+        var lines: [String] = []
+        for word in text.split(separator: " ") {
+            if let last = lines.last, last.count + 1 + word.count <= width {
+                lines[lines.count - 1] = "\(last) \(word)"
+            } else {
+                lines.append(String(word))
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
 }

@@ -9,6 +9,7 @@ public import Tensors
 public struct AdapterConversion: Sendable {
     /// One tensor of the result.
     public struct Output: Sendable {
+        /// Where its numbers come from.
         public enum Source: Sendable {
             /// The elements of an adapter tensor, or their transpose.
             case tensor(ExactString, transposed: Bool)
@@ -17,20 +18,29 @@ public struct AdapterConversion: Sendable {
             /// A number.
             case number(Double)
         }
+        /// The name in the target's dialect.
         public var name: ExactString
+        /// The dtype that is written: the source's.
         public var dtype: DType
+        /// The shape that is written.
         public var shape: Shape
+        /// Where its numbers come from.
         public var source: Source
     }
 
+    /// What is converted.
     public let adapter: Adapter
+    /// The dialect that is written.
     public let target: ConversionTarget
+    /// Every tensor of the result.
     public internal(set) var outputs: [Output] = []
     /// `adapter_config.json`, where the dialect has one.
     public internal(set) var config: JSONObject?
+    /// `__metadata__` of the result.
     public internal(set) var metadata: [(key: ExactString, value: String)] = [(key: "format", value: "pt")]
     /// What was changed or folded, for the reader.
     public internal(set) var notes: [String] = []
+    /// Tensors of components that the base is not.
     public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
 
     /// The name of the weights' file.

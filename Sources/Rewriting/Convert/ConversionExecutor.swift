@@ -6,8 +6,11 @@ import Tensors
 
 /// Carries out a conversion: writes the weights and the config into a directory that appears whole or not at all.
 public struct ConversionExecutor: Sendable {
+    /// What is written.
     public let conversion: AdapterConversion
+    /// The directory or file to write.
     public let target: String
+    /// Whether an existing target is replaced.
     public let replacing: Bool
 
     public init(conversion: AdapterConversion, target: String, replacing: Bool = false) {

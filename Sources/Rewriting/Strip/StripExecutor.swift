@@ -5,8 +5,11 @@ import Tensors
 
 /// Carries out a strip: computes the prompts, copies what stays, and gives the directory its name when all is done.
 public struct StripExecutor: Sendable {
+    /// What is written.
     public let plan: StripPlan
+    /// The directory or file to write.
     public let target: String
+    /// How it is written.
     public let settings: PlanExecutor.Settings
 
     public init(plan: StripPlan, target: String, settings: PlanExecutor.Settings = .init()) {

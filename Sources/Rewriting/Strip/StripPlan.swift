@@ -18,20 +18,31 @@ public struct StripPlan: Sendable {
 
     /// One output tensor and the bytes it has in its file.
     public struct Tensor: Sendable {
+        /// Name, dtype, shape and byte range in the output file.
         public var info: TensorInfo
+        /// Where its elements come from.
         public var content: Content
     }
 
+    /// One output file that holds tensors.
     public struct File: Sendable {
+        /// The name in the output directory.
         public var name: String
+        /// The first bytes: length, JSON, padding.
         public var header: [UInt8]
+        /// The tensors, in the order of their bytes.
         public var tensors: [Tensor]
+        /// The size of the whole file.
         public var byteCount: UInt64
     }
 
+    /// What is stripped.
     public let source: PromptSource
+    /// Whose names the result has.
     public let layout: StripOptions.Layout
+    /// The files with tensors.
     public let files: [File]
+    /// The files beside them.
     public let sidecars: [RewritePlan.Sidecar]
     /// Tensors of the source that are not prompts and are not written.
     public let leftOut: [ExactString]
@@ -41,6 +52,7 @@ public struct StripPlan: Sendable {
     public let config: JSONObject?
     /// The options that entered the result, for the receipt.
     public let options: JSONObject
+    /// What a reader should know before it is carried out.
     public let warnings: [String]
     /// The same inputs and options give the same 16 hex digits.
     public let id: String
@@ -64,6 +76,7 @@ public struct StripPlan: Sendable {
 extension StripPlan {
     /// What is to be done about a source.
     public enum Outcome: Sendable {
+        /// What to write.
         case plan(StripPlan)
         /// The source is what inference loads; the text says why.
         case alreadyStripped(String)

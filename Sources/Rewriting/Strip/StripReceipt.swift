@@ -40,22 +40,16 @@ public struct StripReceipt: Sendable {
         func size(_ size: (parameters: UInt64, bytes: UInt64)) -> JSONValue {
             .object(["parameters": .number(JSONNumber(size.parameters)), "bytes": .number(JSONNumber(size.bytes))])
         }
-        let checkpoint = plan.source.checkpoint
+        var source = Receipt.input(plan.source.checkpoint)
+        if case .object(var object) = source {
+            object["path"] = .string(plan.source.path)
+            source = .object(object)
+        }
         let predicate: JSONObject = [
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": "strip",
             "plan": .string(plan.id),
-            "source": .object([
-                "path": .string(plan.source.path),
-                "files": .array(
-                    checkpoint.shards.map { shard in
-                        .object([
-                            "name": .string(shard.fileName),
-                            "bytes": .number(JSONNumber(shard.file.reader.size)),
-                            "header_sha256": (try? shard.file.headerSHA256()).map { .string(SHA256.hex($0)) } ?? .null,
-                        ])
-                    }),
-            ]),
+            "source": source,
             "options": .object(plan.options),
             "prompts": .array(plan.source.modules.map(\.json)),
             "left_out": .array(plan.leftOut.map { .string($0.text) }),

@@ -131,7 +131,7 @@ public struct CheckpointComparison: Sendable {
     /// Says which tensor an error is about.
     private func naming(_ pair: TensorPair, _ body: () throws -> Void) throws {
         do { try body() } catch var error as PeftfileError {
-            if error.tensor == nil { error.tensor = pair.a.name }
+            if error.tensor == nil, error.code != .library { error.tensor = pair.a.name }
             throw error
         }
     }

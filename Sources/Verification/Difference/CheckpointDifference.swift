@@ -12,21 +12,31 @@ public struct CheckpointDifference: Sendable {
     public struct Retyped: Sendable, Hashable {
         /// What the numbers came to, where one shape let them be compared.
         public enum Values: String, Sendable, Hashable {
+            /// All numbers are equal, and some are not.
             case equal, different
+            /// The shapes differ, or a dtype has no numbers.
             case notCompared = "not_compared"
         }
 
+        /// The name in both.
         public var name: ExactString
+        /// The dtype in A.
         public var dtypeInA: DType
+        /// The dtype in B.
         public var dtypeInB: DType
+        /// The shape in A.
         public var shapeInA: Shape
+        /// The shape in B.
         public var shapeInB: Shape
+        /// What the numbers came to.
         public var values: Values
     }
 
     /// A tensor of two adapters that means the same and is spelt otherwise.
     public struct Renamed: Sendable, Hashable {
+        /// The name in A.
         public var name: ExactString
+        /// The name in B.
         public var nameInB: ExactString
     }
 
@@ -38,6 +48,7 @@ public struct CheckpointDifference: Sendable {
         public var key: String?
         /// The values as JSON; nil where there is none.
         public var inA: String?
+        /// The value in B as JSON; nil where there is none.
         public var inB: String?
     }
 
@@ -47,18 +58,22 @@ public struct CheckpointDifference: Sendable {
     public var comparedElements = 0
     /// Only in A, only in B; sorted by name.
     public var removed: [StoredTensor] = []
+    /// Only in B, sorted by name.
     public var added: [StoredTensor] = []
     /// Sorted by name in A, as the following.
     public var renamed: [Renamed] = []
+    /// Tensors with another dtype or shape.
     public var retyped: [Retyped] = []
     /// Tensors with an element beyond the tolerance.
     public var changed: [TensorDifference] = []
     /// Tensors whose bytes differ and whose elements all count as equal: within the tolerance, or the same numbers in
     /// other bits (−0 and 0, NaN with another payload).
     public var tolerated: [TensorDifference] = []
+    /// Values beside the tensors that differ.
     public var notes: [Note] = []
     /// The updates that two adapters make; nil unless both are adapters.
     public var updates: UpdateComparison?
+    /// What a reader should know, in words.
     public var warnings: [String] = []
 
     public init() {}

@@ -6,6 +6,7 @@ public import Checkpoints
 public struct DifferenceInput: Sendable {
     /// The path as it was given.
     public let path: String
+    /// The tensors of one side.
     public let checkpoint: Checkpoint
     /// The adapter, where it is one.
     public let adapter: Adapter?

@@ -10,12 +10,17 @@ public import Tensors
 ///
 /// A complex number counts as two elements, its real and its imaginary part.
 public struct TensorDifference: Sendable {
+    /// The name in A.
     public var name: ExactString
     /// The name in B, where it is spelt otherwise there.
     public var nameInB: ExactString
+    /// The dtype in A.
     public var dtype: DType
+    /// The dtype in B.
     public var dtypeInB: DType
+    /// The shape, which is the same in both.
     public var shape: Shape
+    /// How many elements there are.
     public var elements: Int
     /// Pairs of different numbers.
     public var unequal: Int
@@ -25,6 +30,7 @@ public struct TensorDifference: Sendable {
     public var first: Int?
     /// Nil without a pair of finite numbers.
     public var maxAbs: Double?
+    /// The mean of |d|; nil without a pair of finite numbers.
     public var meanAbs: Double?
     /// Nil where A's norm is 0.
     public var relL2: Double?
@@ -37,13 +43,18 @@ public struct TensorDifference: Sendable {
     public var stepDType: DType?
     /// Pairs of different numbers of which one at least is NaN or infinite; they enter none of the figures.
     public var nonfinite: Int
+    /// Elements of A that are NaN.
     public var nansInA: Int
+    /// Elements of B that are NaN.
     public var nansInB: Int
+    /// Elements of A that are infinite.
     public var infinitiesInA: Int
+    /// Elements of B that are infinite.
     public var infinitiesInB: Int
 
     /// The share of elements that differ, and of those that are another number, within the tolerance or not.
     public var share: Double { elements > 0 ? Double(differing) / Double(elements) : 0 }
+    /// The share of elements that are another number, within the tolerance or not.
     public var unequalShare: Double { elements > 0 ? Double(unequal) / Double(elements) : 0 }
 
     init(_ pair: TensorPair, _ tally: DifferenceTally) {

@@ -3,7 +3,9 @@ public import ByteAccess
 /// The tensors that are compared: those that one pattern of `include` matches, or all where there is none, less those
 /// that one of `exclude` matches.
 public struct TensorSelection: Sendable, Hashable {
+    /// Names that are taken; none means all.
     public var include: [GlobPattern]
+    /// Names that are left out of those.
     public var exclude: [GlobPattern]
 
     public init(include: [GlobPattern] = [], exclude: [GlobPattern] = []) {
@@ -14,6 +16,7 @@ public struct TensorSelection: Sendable, Hashable {
     /// Whether every tensor is compared.
     public var isAll: Bool { include.isEmpty && exclude.isEmpty }
 
+    /// Whether a tensor of this name is taken.
     public func contains(_ name: ExactString) -> Bool {
         (include.isEmpty || include.contains { $0.matches(name.text) }) && !exclude.contains { $0.matches(name.text) }
     }

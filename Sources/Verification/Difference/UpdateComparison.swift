@@ -13,19 +13,25 @@
 /// independent of the others'. The second allows for the computation that found the other factors, in float32
 /// (u_c = 2⁻²⁴; 2⁻⁵³ where all factors are F64): decompositions are backward stable, with an error of a modest multiple
 /// of u_c times the norm (LAPACK Users' Guide, 3rd edition, section 4.9). The error of the comparison itself is far
-/// below either (``LowRankProduct``). A difference below ρ is not proved to be rounding, but it cannot be told from it.
+/// below either (`LowRankProduct`). A difference below ρ is not proved to be rounding, but it cannot be told from it.
 public struct UpdateComparison: Sendable {
     /// One matrix that both adapters change.
     public struct Module: Sendable {
+        /// The module.
         public var name: String
+        /// r in A.
         public var rankInA: Int
+        /// r in B.
         public var rankInB: Int
+        /// The scale in A.
         public var scaleInA: Double
+        /// The scale in B.
         public var scaleInB: Double
         /// Whether the factors are the same bytes; then norms and overlaps are not computed.
         public var hasSameFactors: Bool
         /// ‖Δ₁‖_F, ‖Δ₂‖_F.
         public var normInA: Double?
+        /// ‖Δ₂‖_F; nil where the factors are the same bytes.
         public var normInB: Double?
         /// ‖Δ₁ − Δ₂‖_F / ‖Δ₁‖_F; nil where Δ₁ is 0 and Δ₂ is not.
         public var relativeDifference: Double?
@@ -36,22 +42,29 @@ public struct UpdateComparison: Sendable {
         /// φ of the column spaces and of the row spaces: how much of the smaller space lies in the other, 0 to 1; nil
         /// where a space is empty.
         public var columnOverlap: Double?
+        /// φ of the row spaces.
         public var rowOverlap: Double?
+        /// Whether the two updates differ by no more than rounding.
         public var isEquivalent: Bool
     }
 
     /// A module whose updates could not be compared.
     public struct Skipped: Sendable, Hashable {
+        /// The module.
         public var name: String
+        /// Why its updates could not be compared.
         public var reason: String
     }
 
     /// Why nothing could be compared; nil where it could.
     public internal(set) var reason: String?
+    /// The matrices that both adapters change.
     public internal(set) var modules: [Module] = []
     /// Modules that one adapter alone changes.
     public internal(set) var onlyInA: [String] = []
+    /// Modules that B alone changes.
     public internal(set) var onlyInB: [String] = []
+    /// Modules whose updates could not be compared.
     public internal(set) var skipped: [Skipped] = []
     /// Whether tensors differ that are no factors: biases, saved modules, magnitudes.
     public internal(set) var hasOtherDifferences = false

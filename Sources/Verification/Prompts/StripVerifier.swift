@@ -5,7 +5,7 @@ public import Tensors
 
 /// Judges whether a stripped prompt is what its unstripped source produces.
 ///
-/// Every element is computed again by ``PromptRecomputation`` and accepted if a correct strip can have written it: with v
+/// Every element is computed again by `PromptRecomputation` and accepted if a correct strip can have written it: with v
 /// the recomputed value and E twice its bound, the stored number lies between v − E and v + E rounded to its dtype; where
 /// these differ, the defined order of evaluation decides. So one flipped bit is found.
 public struct StripVerifier: Sendable {

@@ -15,9 +15,11 @@ public struct CodebookWeight: QuantisedWeight {
     public let codes: StoredTensor
     /// 16 entries.
     public let table: StoredTensor
+    /// Elements of a block of the flat tensor.
     public let blockSize: Int
     /// F32 magnitudes, or with `nested` U8 codes for them.
     public let absmax: StoredTensor
+    /// The second level; nil where the magnitudes are stored as numbers.
     public let nested: Nested?
     /// `quant_state`, which was read when the checkpoint was opened.
     let state: StoredTensor
@@ -26,8 +28,11 @@ public struct CodebookWeight: QuantisedWeight {
     public struct Nested: Sendable {
         /// 256 entries.
         public let table: StoredTensor
+        /// F32, one magnitude for each block of magnitudes.
         public let absmax: StoredTensor
+        /// Magnitudes of a block.
         public let blockSize: Int
+        /// Added to every magnitude.
         public let offset: Double
     }
 

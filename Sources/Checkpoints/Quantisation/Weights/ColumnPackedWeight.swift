@@ -13,15 +13,20 @@ public struct ColumnPackedWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
+    /// Bits of a code, 2 to 8.
     public let bits: Int
+    /// (groups, out).
     public let scale: StoredTensor
+    /// Packed zero points, (groups, out·bits/32).
     public let zero: StoredTensor
+    /// How codes lie in their words.
     public let packing: Packing
     /// The group of each input; nil where they follow each other.
     public let groupIndex: StoredTensor?
     /// Inputs of a group where there is no index.
     public let groupSize: Int
 
+    /// How codes lie in 32-bit words.
     public enum Packing: Sendable, Hashable {
         /// Bit streams along the input; the stored zero is one less than the zero where `zerosAreLess` is set.
         case inputs(zerosAreLess: Bool)
@@ -30,8 +35,11 @@ public struct ColumnPackedWeight: QuantisedWeight {
     }
 
     public var components: [StoredTensor] { [codes, scale, zero] + [groupIndex].compactMap { $0 } }
+    /// Rows of the plain weight.
     public var outputs: Int { shape.matrix.rows }
+    /// Columns of the plain weight.
     public var inputs: Int { shape.matrix.columns }
+    /// Groups of inputs with one scale each.
     public var groups: Int { scale.shape.first ?? 0 }
 
     /// Where column 8c + j of AWQ stands in its word.

@@ -12,6 +12,7 @@ public struct MXFP4Weight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
+    /// One power of two for each block of 32 elements, E8M0.
     public let scale: StoredTensor
     public var components: [StoredTensor] { [codes, scale] }
 

@@ -19,6 +19,7 @@ public struct NF4RoundTripWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
+    /// Block size, and whether magnitudes are quantised too.
     public let simulation: NF4Simulation
     public var components: [StoredTensor] { [codes] }
 

@@ -14,15 +14,19 @@ public struct RowPackedWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
+    /// Bits of a code.
     public let bits: Int
     /// Columns of a group; the last may be short.
     public let groupSize: Int
+    /// (rows, groups).
     public let scale: StoredTensor
+    /// What makes zero zero.
     public let offset: Offset
     /// The group of each column, where they are not in order.
     public let groupIndex: StoredTensor?
     let others: [StoredTensor]
 
+    /// What makes zero zero.
     public enum Offset: Sendable {
         /// The code of zero is 2^(bits − 1).
         case middle
@@ -41,7 +45,9 @@ public struct RowPackedWeight: QuantisedWeight {
         return all
     }
 
+    /// Rows of the plain weight.
     public var rows: Int { shape.matrix.rows }
+    /// Columns of the plain weight.
     public var columns: Int { shape.matrix.columns }
     /// Words of a row.
     public var rowWords: Int { codes.shape.last ?? 0 }

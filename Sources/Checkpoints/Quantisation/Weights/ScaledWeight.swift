@@ -11,6 +11,7 @@ public struct ScaledWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
     public let codes: StoredTensor
+    /// One number for the tensor, each row or each block.
     public let scale: StoredTensor
     /// Zero points on the same grid, as whole numbers; nil for none.
     public let zero: StoredTensor?

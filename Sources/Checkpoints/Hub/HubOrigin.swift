@@ -1,0 +1,40 @@
+import ByteAccess
+
+/// Which commit of which repository a file in the Hub's cache is, told by where it lies.
+///
+///     …/models--org--name/snapshots/<commit>/model.safetensors -> ../../blobs/<blob>
+///
+/// A blob is named by its content: 64 hex digits are the SHA-256 of a file in LFS, as weights are, 40 the SHA-1 that git gives
+/// small files. Where links are not used there is no blob, and the commit still is.
+public struct HubOrigin: Sendable, Hashable {
+    /// `org/name`.
+    public let repository: String
+    /// 40 hex digits.
+    public let commit: String
+
+    /// The origin of a path; nil where it leads into no snapshot.
+    public init?(of path: String) {
+        // The directory is followed, the file's own link to its blob is not.
+        let isDirectory = FileSystem.isDirectory(path)
+        let place = isDirectory ? path : FileSystem.directory(of: path)
+        guard let real = try? FileSystem.resolved(place) else { return nil }
+        let parts = real.split(separator: "/").map(String.init)
+        guard let position = parts.lastIndex(of: "snapshots"), position > 0, position + 1 < parts.count,
+            parts[position - 1].hasPrefix("models--"), HubCache.isCommit(parts[position + 1])
+        else { return nil }
+        let name = String(parts[position - 1].dropFirst("models--".count)).replacing("--", with: "/")
+        guard HubID(name: name) != nil else { return nil }
+        repository = name
+        commit = parts[position + 1]
+    }
+
+    /// The name of the blob that a file in a snapshot is a link to; nil where it is none.
+    public static func blob(of path: String) -> String? {
+        guard let real = try? FileSystem.resolved(path) else { return nil }
+        let name = FileSystem.fileName(of: real)
+        let isDigest = [40, 64].contains(name.utf8.count) && name.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x61...0x66).contains($0)
+        }
+        return isDigest && FileSystem.fileName(of: FileSystem.directory(of: real)) == "blobs" ? name : nil
+    }
+}
