@@ -63,7 +63,7 @@ public enum MethodRegistry {
     /// What is said of a `peft_type` that no method has: a misspelling, or one from the future.
     public static func unknown(_ peftType: String) -> String {
         "peft_type \"\(peftType.printable)\" is not known to this version"
-            + (Spelling.nearest(to: peftType, among: knownTypes).map { "; the nearest that is, is \($0)" } ?? "")
+            + (Spelling.nearest(to: peftType, among: knownTypes).map { ", the nearest that is known is \($0)" } ?? "")
     }
 
     /// The method of an adapter.

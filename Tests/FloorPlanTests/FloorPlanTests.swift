@@ -121,6 +121,31 @@ import Testing
         }
     }
 
+    /// What only one system has is called in one C file, or behind `#if` where its name differs alone.
+    @Test func callsOfOneSystemStandInOneFile() {
+        let calls = [
+            "renameat2", "fallocate", "copy_file_range", "sched_getaffinity", "mallopt", "sync_file_range", "posix_fadvise",
+            "renamex_np", "F_FULLFSYNC", "st_mtim", "st_mtimespec", "fdatasync",
+        ]
+        var found: Set<String> = []
+        for file in plan.files where file.path != "CPlatform/platform.c" {
+            var depth = 0
+            for line in file.lines {
+                let code = line.trimmingCharacters(in: .whitespaces).hasPrefix("//") ? "" : line
+                if code.contains("#if") { depth += 1 }
+                if code.contains("#endif") { depth -= 1 }
+                for call in calls where code.contains(call) && depth == 0 {
+                    Issue.record("Sources/\(file.path) uses \(call), which not every system has")
+                }
+                for call in calls where code.contains(call) { found.insert(call) }
+            }
+            #expect(depth == 0, "Sources/\(file.path)")
+        }
+        #expect(found == ["F_FULLFSYNC", "st_mtim", "st_mtimespec"], "\(found)")
+        let platform = plan.files.first { $0.path == "CPlatform/platform.c" }?.text ?? ""
+        for call in ["renameat2", "fallocate", "copy_file_range", "sync_file_range"] { #expect(platform.contains(call)) }
+    }
+
     /// Nothing decides by the name of a method but the method itself and the registry that lists them.
     @Test func onlyMethodsSpellTheirNames() {
         let names = MethodRegistry.methods.flatMap(\.peftTypes)
