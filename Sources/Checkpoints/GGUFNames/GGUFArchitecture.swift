@@ -67,6 +67,7 @@ public struct GGUFArchitecture: Sendable {
 public struct GGUFPlace: Sendable, Hashable {
     /// The Hub's name; of a stack of experts with `{e}` in the place of their number.
     public var hub: String
+    /// GGUF's name: `blk.0.attn_q.weight`.
     public var gguf: String
     /// The expert that the Hub's name tells; nil for anything else.
     public var expert: Int?

@@ -2,6 +2,7 @@ public import ByteAccess
 
 /// How many heads a model has: what the order of a GGUF tensor's rows depends on.
 public struct GGUFHeads: Sendable, Hashable {
+    /// Heads of queries.
     public var query: Int
     /// Heads of keys and values, fewer where groups of queries share them.
     public var key: Int
