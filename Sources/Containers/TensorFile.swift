@@ -45,6 +45,7 @@ public protocol TensorFile: Sendable {
 
 /// Elements that are packed in blocks: of what type, and of what shape they are.
 public struct TensorBlocks: Sendable, Hashable {
+    /// The type of the blocks.
     public let type: GGUFType
     /// The shape of the elements, outermost dimension first.
     public let shape: Shape

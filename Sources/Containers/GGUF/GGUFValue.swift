@@ -2,7 +2,9 @@
 ///
 /// Source: `gguf_metadata_value_type` in docs/gguf.md of ggml-org/ggml.
 public enum GGUFValueType: UInt32, Sendable, Hashable, CaseIterable {
+    /// Numbers, truth values and strings.
     case uint8 = 0, int8 = 1, uint16 = 2, int16 = 3, uint32 = 4, int32 = 5, float32 = 6, bool = 7, string = 8
+    /// Arrays of one type, and numbers of 64 bits.
     case array = 9, uint64 = 10, int64 = 11, float64 = 12
 
     /// Bytes of one value; for strings and arrays the least that one can have.
@@ -19,9 +21,13 @@ public enum GGUFValueType: UInt32, Sendable, Hashable, CaseIterable {
 
 /// One value of a GGUF file's metadata.
 public enum GGUFValue: Sendable, Hashable {
+    /// Whole numbers.
     case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32), uint64(UInt64), int64(Int64)
+    /// Floating-point numbers.
     case float32(Float), float64(Double)
+    /// A truth value.
     case bool(Bool)
+    /// A text.
     case string(String)
     /// An array, whose elements stay in the file until `GGUFFile.elements` reads them.
     case array(GGUFArray)
@@ -48,8 +54,11 @@ public enum GGUFValue: Sendable, Hashable {
         default: intValue.map(Double.init)
         }
     }
+    /// The truth value; nil for other types.
     public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
+    /// The text; nil for other types.
     public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
+    /// The array; nil for other types.
     public var arrayValue: GGUFArray? { if case .array(let value) = self { value } else { nil } }
 
     /// The value in words: numbers and text as they are, an array by its type and length.
@@ -68,7 +77,9 @@ public enum GGUFValue: Sendable, Hashable {
 
 /// An array in the metadata: what it holds, and where.
 public struct GGUFArray: Sendable, Hashable {
+    /// The type of all elements.
     public let elementType: GGUFValueType
+    /// How many elements there are.
     public let count: Int
     /// Where the elements stand in the file.
     let range: Range<UInt64>
