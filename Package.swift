@@ -94,7 +94,7 @@ let package = Package(
         // What the mutant tests and the fuzzer share.
         .target(
             name: "FuzzTargets",
-            dependencies: ["ByteAccess", "Containers", "Checkpoints", "Adapters", "CZlib", "TestSupport"], path: "Tests/FuzzTargets",
+            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "CZlib", "TestSupport"], path: "Tests/FuzzTargets",
             swiftSettings: house),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport"], swiftSettings: house),
         .testTarget(

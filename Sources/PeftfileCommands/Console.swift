@@ -94,28 +94,9 @@ enum Console {
             "rule": error.rule.map { .string($0) } ?? .null,
             "help": error.help.map { .string($0) } ?? .null,
         ]
-        message(JSONValue.object(["error": .object(object)]).serialized().escapedForTerminals)
+        message(JSONValue.object(["error": .object(object)]).printable())
     }
 
     /// Prints a JSON document.
-    static func output(_ document: JSONValue) { output(document.serialized(indent: 2).escapedForTerminals + "\n") }
-}
-
-extension String {
-    /// A JSON text with every character that could drive a terminal as its `\u` escape. They stand in strings alone, where both say the
-    /// same; those below U+0020 are escaped already.
-    fileprivate var escapedForTerminals: String {
-        func isUnsafe(_ scalar: Unicode.Scalar) -> Bool { scalar.value >= 0x7F && String(scalar).printable.utf8.first == UInt8(ascii: "\\") }
-        guard unicodeScalars.contains(where: isUnsafe) else { return self }
-        var result = String.UnicodeScalarView()
-        for scalar in unicodeScalars {
-            if isUnsafe(scalar) {
-                let digits = String(scalar.value, radix: 16)
-                result.append(contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits).unicodeScalars)
-            } else {
-                result.append(scalar)
-            }
-        }
-        return String(result)
-    }
+    static func output(_ document: JSONValue) { output(document.printable(indent: 2) + "\n") }
 }

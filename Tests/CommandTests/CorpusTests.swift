@@ -55,14 +55,14 @@ import Testing
                 switch result.status {
                 case 0:
                     #expect(item.allowed.contains("ACCEPT"), comment)
-                    #expect(result.errors.split(separator: "\n").allSatisfy { $0.contains("warning") }, comment)
+                    #expect(result.errors.split(separator: "\n").allSatisfy { $0.hasPrefix("peftfile: warning:") }, comment)
                     #expect(output == (command[0] == "convert" ? ["out"] : []), comment)
                 case 2:
                     // A container that is fine can still be no adapter; then it is not the container that is refused.
                     let isNoAdapter = command[0] == "convert" && !item.allowed.contains("REJECT")
                     #expect(item.allowed.contains("REJECT") || isNoAdapter, comment)
                     let lines = result.errors.split(separator: "\n")
-                    #expect(lines.filter { !$0.contains("warning") }.count == 1 && result.errors.contains(item.file), comment)
+                    #expect(lines.filter { !$0.hasPrefix("peftfile: warning:") }.count == 1 && result.errors.contains(item.file), comment)
                     #expect(result.output.isEmpty && output.isEmpty, comment)
                 default: Issue.record(comment)
                 }

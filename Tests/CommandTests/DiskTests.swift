@@ -25,7 +25,9 @@ import Testing
         try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
         guard shell(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk]) else { return }
         defer { _ = shell(["umount", disk]) }
-        for arguments in [["merge", Self.base, Self.adapter], ["strip", "Fixtures/strip/ptuning-lstm/unstripped"]] {
+        for arguments in [
+            ["merge", Self.base, Self.adapter], ["strip", "Fixtures/strip/adapterhub-bart/unstripped", "--layout", "source"],
+        ] {
             let result = try Tool.run(arguments + ["-o", disk + "/out", "-q"])
             #expect(result.status == 2, "\(result.errors)")
             #expect(result.errors.contains(/needs [0-9]+ bytes, and [0-9]+ are free/) && result.errors.contains("DiskSpace"), "\(result.errors)")

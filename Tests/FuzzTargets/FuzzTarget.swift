@@ -1,5 +1,5 @@
 public import ByteAccess
-import TestSupport
+public import TestSupport
 
 /// A parser of files from outside, as it is fuzzed: what goes in, how a good input is damaged so that the damage gets past the
 /// first check, and what must hold whatever goes in.
@@ -67,6 +67,6 @@ extension FuzzTarget {
 /// Every target, one line each.
 public enum FuzzTargets {
     public static let all: [any FuzzTarget] = [
-        SafetensorsTarget(), IndexTarget(), ConfigTarget(), PickleTarget(), ZipTarget(),
+        SafetensorsTarget(), IndexTarget(), ConfigTarget(), PickleTarget(), ZipTarget(), GGUFTarget(),
     ]
 }

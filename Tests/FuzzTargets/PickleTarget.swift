@@ -1,5 +1,6 @@
 public import ByteAccess
 import Containers
+import Tensors
 import TestSupport
 
 /// The pickle machine: the operations of `data.pkl` are changed, and the archive around them is made anew so that its CRC is right.

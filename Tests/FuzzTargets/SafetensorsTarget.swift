@@ -1,5 +1,6 @@
 public import ByteAccess
 import Containers
+import Tensors
 import TestSupport
 
 /// safetensors: the header is cut into tokens, and its length always fits.
