@@ -31,7 +31,9 @@ public struct MergeSettings: Sendable {
 public enum OutputForm: Sendable, Hashable {
     /// A file for a base that is a file, a directory for a directory; safetensors.
     case likeBase
+    /// A directory with safetensors.
     case directory
+    /// One safetensors file.
     case safetensorsFile
     /// A GGUF file, from a GGUF base.
     case gguf

@@ -8,9 +8,9 @@ public import Tensors
 public struct GGUFLayout: Sendable {
     /// A tensor to be written.
     public struct Tensor: Sendable {
-        /// The name, at most 64 bytes.
+        /// At most 63 bytes.
         public var name: ExactString
-        /// The type of the elements.
+        /// The type of its elements.
         public var type: GGUFType
         /// Outermost dimension first.
         public var shape: Shape
@@ -28,7 +28,7 @@ public struct GGUFLayout: Sendable {
     public let tensors: [TensorInfo]
     /// Zero bytes that follow each tensor.
     public let padding: [Int]
-    /// The size of the file, the last padding included.
+    /// Bytes of the whole file.
     public let totalBytes: UInt64
 
     /// Lays a file out.

@@ -6,18 +6,20 @@ public import Tensors
 /// Source: `enum ggml_type` in ggml/include/ggml.h and the block structures of ggml/src/ggml-common.h, of
 /// ggml-org/llama.cpp. Numbers that are not here (4, 5, 31 to 33, 36 to 38) were taken back by ggml.
 public enum GGUFType: UInt32, Sendable, Hashable, CaseIterable {
-    /// IEEE 754 binary32 and binary16.
-    case f32 = 0, f16 = 1
-    /// Blocks of 32 with one scale, those that end in 1 with an offset as well.
+    /// A floating-point number.
+    case f32 = 0, f16 = 1, f64 = 28, bf16 = 30
+    /// Blocks of 32 codes of so many bits with a scale d, and where the last digit is 1 a minimum or sum.
     case q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q8_1 = 9
-    /// Blocks of 256 with scales for groups within them.
+    /// Superblocks of 256 codes, whose parts have scales of few bits.
     case q2_K = 10, q3_K = 11, q4_K = 12, q5_K = 13, q6_K = 14, q8_K = 15
-    /// Blocks of codes into tables.
-    case iq2_XXS = 16, iq2_XS = 17, iq3_XXS = 18, iq1_S = 19, iq4_NL = 20, iq3_S = 21, iq2_S = 22, iq4_XS = 23
-    /// Signed integers, and IEEE 754 binary64.
-    case i8 = 24, i16 = 25, i32 = 26, i64 = 27, f64 = 28
-    /// Later types: tables, bfloat16, ternary codes, microscaling formats, one bit.
-    case iq1_M = 29, bf16 = 30, tq1_0 = 34, tq2_0 = 35, mxfp4 = 39, nvfp4 = 40, q1_0 = 41
+    /// Codes that are indices into tables of vectors.
+    case iq2_XXS = 16, iq2_XS = 17, iq3_XXS = 18, iq1_S = 19, iq4_NL = 20, iq3_S = 21, iq2_S = 22, iq4_XS = 23, iq1_M = 29
+    /// A whole number.
+    case i8 = 24, i16 = 25, i32 = 26, i64 = 27
+    /// Three values an element.
+    case tq1_0 = 34, tq2_0 = 35
+    /// Four-bit floats with scales of eight bits; two values an element.
+    case mxfp4 = 39, nvfp4 = 40, q1_0 = 41
 
     /// The name as llama.cpp writes it: `Q4_K`.
     public var name: String { "\(self)".uppercased() }

@@ -2,10 +2,16 @@
 ///
 /// Source: `gguf_metadata_value_type` in docs/gguf.md of ggml-org/ggml.
 public enum GGUFValueType: UInt32, Sendable, Hashable, CaseIterable {
-    /// Numbers, truth values and strings.
-    case uint8 = 0, int8 = 1, uint16 = 2, int16 = 3, uint32 = 4, int32 = 5, float32 = 6, bool = 7, string = 8
-    /// Arrays of one type, and numbers of 64 bits.
-    case array = 9, uint64 = 10, int64 = 11, float64 = 12
+    /// A whole number of so many bits.
+    case uint8 = 0, int8 = 1, uint16 = 2, int16 = 3, uint32 = 4, int32 = 5, uint64 = 10, int64 = 11
+    /// A floating-point number.
+    case float32 = 6, float64 = 12
+    /// One byte, 0 or 1.
+    case bool = 7
+    /// A length and as many bytes of UTF-8.
+    case string = 8
+    /// A type, a number, and so many values of that type.
+    case array = 9
 
     /// Bytes of one value; for strings and arrays the least that one can have.
     var width: Int {
@@ -21,13 +27,13 @@ public enum GGUFValueType: UInt32, Sendable, Hashable, CaseIterable {
 
 /// One value of a GGUF file's metadata.
 public enum GGUFValue: Sendable, Hashable {
-    /// Whole numbers.
+    /// A whole number.
     case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32), uint64(UInt64), int64(Int64)
-    /// Floating-point numbers.
+    /// A floating-point number.
     case float32(Float), float64(Double)
     /// A truth value.
     case bool(Bool)
-    /// A text.
+    /// Text.
     case string(String)
     /// An array, whose elements stay in the file until `GGUFFile.elements` reads them.
     case array(GGUFArray)
@@ -54,11 +60,11 @@ public enum GGUFValue: Sendable, Hashable {
         default: intValue.map(Double.init)
         }
     }
-    /// The truth value; nil for other types.
+    /// The value as a truth value; nil for other types.
     public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
-    /// The text; nil for other types.
+    /// The value as text; nil for other types.
     public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
-    /// The array; nil for other types.
+    /// The value as an array; nil for other types.
     public var arrayValue: GGUFArray? { if case .array(let value) = self { value } else { nil } }
 
     /// The value in words: numbers and text as they are, an array by its type and length.
@@ -79,7 +85,7 @@ public enum GGUFValue: Sendable, Hashable {
 public struct GGUFArray: Sendable, Hashable {
     /// The type of all elements.
     public let elementType: GGUFValueType
-    /// How many elements there are.
+    /// The number of elements.
     public let count: Int
     /// Where the elements stand in the file.
     let range: Range<UInt64>
