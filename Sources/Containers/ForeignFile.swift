@@ -82,7 +82,7 @@ public enum ForeignFile: Sendable, Hashable {
                     "is a Python pickle, which can run code when it is loaded and is not read",
                     "save the tensors as safetensors where you trust the file's origin"
                 )
-            case .gguf: ("is a GGUF file, which is not read", "use the safetensors checkpoint that it was made from")
+            case .gguf: ("is a GGUF file, and safetensors is expected", "use the safetensors checkpoint that it was made from")
             case .npz: ("is an NPZ archive of NumPy, which is not read", "save the arrays as safetensors")
             case .numpyArray: ("is a NumPy array, which is not read", "save the array as safetensors")
             case .zip: ("is a zip archive", "unpack it first: unzip \(file.shellQuoted)")

@@ -38,18 +38,18 @@ public struct Receipt: Sendable {
         where !tensor.recipe.isCopy && (!tensor.recipe.isDequantised || tensor.recipe.changesValues) {
             total.add(statistics)
             self.statistics[tensor.info.name] = statistics
-            tensors.append(
-                .object([
-                    "name": .string(tensor.info.name.text),
-                    "dtype": .string(tensor.typeName),
-                    "elements": .number(JSONNumber(tensor.recipe.shape.elementCount ?? 0)),
-                    "updated": .number(JSONNumber(statistics.updated)),
-                    "unchanged": .number(JSONNumber(statistics.unchanged)),
-                    "update_norm": Receipt.figure(statistics.norm),
-                    "update_survival": statistics.survival.map(Receipt.figure) ?? .null,
-                    "nonfinite": .number(JSONNumber(statistics.nonfinite)),
-                    "rounding_error": statistics.roundingError.map(Receipt.figure) ?? .null,
-                ]))
+            var entry: JSONObject = [
+                "name": .string(tensor.info.name.text),
+                "dtype": .string(tensor.typeName),
+                "elements": .number(JSONNumber(tensor.recipe.shape.elementCount ?? 0)),
+                "updated": .number(JSONNumber(statistics.updated)),
+                "unchanged": .number(JSONNumber(statistics.unchanged)),
+                "update_norm": Receipt.figure(statistics.norm),
+                "update_survival": statistics.survival.map(Receipt.figure) ?? .null,
+                "nonfinite": .number(JSONNumber(statistics.nonfinite)),
+            ]
+            if let error = statistics.roundingError { entry["rounding_error"] = Receipt.figure(error) }
+            tensors.append(.object(entry))
             if statistics.nonfinite > 0 {
                 warnings.append(
                     "\(tensor.info.name.text.printable): \(statistics.nonfinite) results are NaN or infinite")
