@@ -32,6 +32,7 @@ struct GGUFLoRA: Dialect {
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         guard let gguf = file.gguf else { return DialectReading() }
         let header = try Header(gguf, file)
+        if let problem = file.checkpoint.quantisation?.problem { throw problem }
         var reading = DialectReading()
         guard let architecture = GGUFArchitecture.named(header.architecture) else {
             let refusal = file.refusal(
@@ -59,7 +60,9 @@ struct GGUFLoRA: Dialect {
     ) throws {
         var order: [String] = []
         var pairs: [String: [String: TensorInfo]] = [:]
-        for info in file.tensors {
+        for var info in file.tensors {
+            // What blocks without an offset stand for, an f16 times an integer, F32 holds: F64 is needed for no more than reading.
+            if let type = file.gguf?.type(of: info), [.q8_0, .q5_0, .q4_0].contains(type) { info.dtype = .f32 }
             guard let (name, leaf) = GGUFLoRA.pairName(info.name) else {
                 // The loader knows no other ending than a norm's.
                 guard info.name.text.contains("_norm.") else { continue }
