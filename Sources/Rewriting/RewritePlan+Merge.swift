@@ -31,6 +31,7 @@ public struct MergeSettings: Sendable {
 public enum OutputForm: Sendable, Hashable {
     /// A file for a base that is a file, a directory for a directory; safetensors.
     case likeBase
+    /// A directory with config, tokenizer and index beside the weights.
     case directory
     case safetensorsFile
     /// A GGUF file, from a GGUF base.

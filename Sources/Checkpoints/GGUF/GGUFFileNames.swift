@@ -2,6 +2,7 @@
 ///
 /// A split model is `NAME-00001-of-00003.gguf` and so on (`llama_split_path` in src/llama.cpp of ggml-org/llama.cpp).
 public enum GGUFFileNames {
+    /// The usual ending of their names.
     public static let ending = ".gguf"
 
     /// The parts of a split file's name; nil for other names.

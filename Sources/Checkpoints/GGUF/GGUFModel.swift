@@ -7,6 +7,7 @@ import Tensors
 /// Where some tensors are blocks, every tensor of numbers has the checkpoint's dtype in a plain checkpoint, as the model had before it
 /// was converted; the F32 of norms is llama.cpp's. Where none is, each keeps its own, and `--dtype` reaches the norms too.
 public struct GGUFModel: Sendable {
+    /// What `general.architecture` names: names and orders of rows.
     public let architecture: GGUFArchitecture
     /// The stored tensors in the order of the file, each with what it is in the Hub's model.
     public private(set) var tensors: [GGUFTensor] = []

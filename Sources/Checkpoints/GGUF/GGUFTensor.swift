@@ -6,6 +6,7 @@ public import Tensors
 public struct GGUFTensor: Sendable {
     /// The tensor under its name in the file.
     public let stored: StoredTensor
+    /// The type of its elements in the file.
     public let type: GGUFType
     /// The shape of its elements.
     public let shape: Shape
@@ -20,7 +21,9 @@ public struct GGUFTensor: Sendable {
 
     /// Rows that are stored in another order than the Hub's.
     public struct Order: Sendable, Hashable {
+        /// Which order it is.
         public let kind: GGUFRowOrder
+        /// The heads that it depends on.
         public let heads: GGUFHeads
         /// For each row of the Hub's the stored one.
         public let storedRows: [Int]
