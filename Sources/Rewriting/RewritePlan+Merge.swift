@@ -33,6 +33,7 @@ public enum OutputForm: Sendable, Hashable {
     case likeBase
     /// A directory with config, tokenizer and index beside the weights.
     case directory
+    /// One safetensors file at the path itself.
     case safetensorsFile
     /// A GGUF file, from a GGUF base.
     case gguf
