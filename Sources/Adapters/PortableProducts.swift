@@ -5,6 +5,7 @@ public import Tensors
 /// A LoHa or LoKr as PEFT and LyCORIS both hold it: the same factors under the same names, beside a scale. What differs is
 /// where the scale stands, and which shapes PEFT makes from its config: it creates the factors before it loads them.
 public struct PortableProducts: Sendable {
+    /// One module: its factors and a scale.
     public struct Module: Sendable {
         /// The in-memory path.
         public var path: ExactString
@@ -18,12 +19,15 @@ public struct PortableProducts: Sendable {
 
     /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
     public let adapter: Adapter
+    /// The modules, in file order.
     public let modules: [Module]
     /// PEFT's name of the method.
     public let peftType: String
     /// Keys of PEFT's config that decide the factors' shapes.
     public let settings: JSONObject
+    /// What a reader should know about the result.
     public let notes: [String]
+    /// Tensors of components that the base is not.
     public let leftOut: [(tensor: ExactString, component: String)]
 
     /// - Parameters:
@@ -33,7 +37,7 @@ public struct PortableProducts: Sendable {
     /// - Throws: `.refused` where the target cannot hold it.
     public init?(_ adapter: Adapter, base: Checkpoint?, options: BindingOptions, toPEFT: Bool) throws {
         let directory = try base.map { try BaseView(base: $0, adapters: []).directory }
-        let bound = try BoundAdapter(adapter, base: directory, baseConfig: base?.config, options: options)
+        let bound = try BoundAdapter(adapter, base: directory, heads: base.flatMap { GGUFFacts($0).heads }, options: options)
         guard bound.parts.count == 1, let part = bound.parts.first, let config = part.config,
             let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
         else { return nil }

@@ -7,7 +7,7 @@ import Testing
     /// What the words of a page stand for: a fixture, or the result of a merge that was made before.
     static let scenes: [String: [String: String]] = [
         "peftfile": ["base": lora + "base", "adapter": lora + "adapter"],
-        "peftfile-inspect": ["adapter": lora + "adapter", "model": lora + "base"],
+        "peftfile-inspect": ["adapter": lora + "adapter", "base": lora + "base", "model": lora + "base"],
         "peftfile-check": [
             "adapter": lora + "adapter", "base": lora + "base", "output": lora, "loras": lora, "policy.yml": "check-policy.yml",
         ],
@@ -28,7 +28,7 @@ import Testing
             "refactored": lora + "adapter",
         ],
         "peftfile-convert": [
-            "adapter": lora + "adapter", "lora.safetensors": "dialects/kohya-lora/adapter", "unet": "dialects/kohya-lora/base",
+            "adapter": lora + "adapter", "base": lora + "base", "lora.safetensors": "dialects/kohya-lora/adapter", "unet": "dialects/kohya-lora/base",
             "checkpoint-500": lora + "adapter", "model": lora + "base", "model-gptq": "quantised/gptq-4bit-g128/base",
             "pytorch_model.bin": "containers/torch/files/benign_module_state_dict.bin",
         ],
@@ -49,7 +49,7 @@ import Testing
             }
             guard isLiteral else { continue }
             line += text.hasSuffix("\\e") ? text.dropLast(2) : text[...]
-            if text.hasSuffix("\\e") { continue }
+            if text.hasSuffix("\\e") || text.hasSuffix("|") { continue }
             commands.append(words(line))
             line = ""
         }
@@ -85,10 +85,13 @@ import Testing
         #expect(commands.count >= 2, "a page shows more than one thing")
         let directory = try TemporaryDirectory()
         let results = try Results()
-        for (word, fixture) in try #require(Self.scenes[name]) {
-            let target = try fixture.isEmpty ? results.path(for: word) : Fixtures.path(fixture)
+        let scene = try #require(Self.scenes[name]).map { word, fixture in
+            (word: word, target: try fixture.isEmpty ? results.path(for: word) : Fixtures.path(fixture))
+        }
+        func link(_ word: String, _ target: String) throws {
             try FileManager.default.createSymbolicLink(atPath: directory.path(word), withDestinationPath: target)
         }
+        for (word, target) in scene { try link(word, target) }
         for command in commands {
             guard command.first == "peftfile" else {
                 Issue.record("\(name): nobody runs \(command)")
@@ -99,6 +102,11 @@ import Testing
             let result = try Tool.run(Array(command.dropFirst()), in: directory.path)
             let line = command.joined(separator: " ")
             #expect(result.status == 0 || result.status == 1, "\(line): \(result.errors)")
+            // An output under the name of an input gives way to it again.
+            if let flag = command.firstIndex(of: "-o"), let (word, target) = scene.first(where: { $0.word == command[flag + 1] }) {
+                try? FileManager.default.removeItem(atPath: directory.path(word))
+                try link(word, target)
+            }
         }
     }
 

@@ -59,8 +59,10 @@ import Testing
         var read: Set<String> = []
         let sources = "\(Fixtures.repository)/Sources"
         for path in try FileManager.default.subpathsOfDirectory(atPath: sources) where path.hasSuffix(".swift") || path.hasSuffix(".c") {
-            let text = try TestFile.text("\(sources)/\(path)")
-            for match in text.matches(of: /(?:getenv|environment)[(\[]"([A-Z_]+)"/) { read.insert(String(match.1)) }
+            for line in try TestFile.text("\(sources)/\(path)").split(separator: "\n")
+            where line.contains("getenv") || line.contains("environment") {
+                for match in line.matches(of: /"([A-Z][A-Z_]+)"/) { read.insert(String(match.1)) }
+            }
         }
         #expect(read.isSuperset(of: ["PEFTFILE_CPU", "HF_HOME", "NO_COLOR"]))
         #expect(Set(Self.terms(HelpTopic.environment)) == read)

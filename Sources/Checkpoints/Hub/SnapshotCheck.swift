@@ -16,16 +16,26 @@ public struct SnapshotCheck: Sendable {
         public var expected: Digest?
         /// The hash that it has; nil where it is not there, or was not taken because none is expected.
         public var actual: String?
+        /// Whether it is not there.
         public var isMissing: Bool
         /// Whether a link leads to something else than a blob of its repository.
         public var leadsOut: Bool
+        /// Whether it is not the file that the Hub has.
         public var isWrong: Bool { isMissing || leadsOut || expected.map { $0.hex != actual } ?? false }
     }
 
     /// A content's name.
     public struct Digest: Sendable, Hashable {
-        public enum Algorithm: String, Sendable { case sha256, gitSHA1 = "git-sha1" }
+        /// Which hash it is.
+        public enum Algorithm: String, Sendable {
+            /// Of a large file: 64 hex digits of its bytes' SHA-256.
+            case sha256
+            /// Of any other: 40 hex digits, as git names a blob.
+            case gitSHA1 = "git-sha1"
+        }
+        /// Which hash it is.
         public var algorithm: Algorithm
+        /// The digits, 40 or 64.
         public var hex: String
 
         /// A hash by its digits; nil for text that is no hash, such as another server's ETag.
@@ -40,9 +50,11 @@ public struct SnapshotCheck: Sendable {
         }
     }
 
+    /// The snapshot's directory.
     public let directory: String
     /// In the order of their names.
     public let files: [File]
+    /// Whether every file is what the Hub has.
     public var isRight: Bool { !files.contains { $0.isWrong } }
 
     /// Whether a directory is a snapshot of the cache: `models--…/snapshots/<commit>`.

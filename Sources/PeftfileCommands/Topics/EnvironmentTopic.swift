@@ -33,6 +33,9 @@ extension HelpTopic {
                 ("NO_COLOR", "no colours"),
                 ("CLICOLOR_FORCE", "colours, also where stdout is no terminal"),
                 ("TERM", "no colours where it is dumb"),
+                ("LC_ALL", "else LC_CTYPE, else LANG: pictures in the terminal are drawn in ASCII unless the first that is set says UTF-8"),
+                ("LC_CTYPE", "see LC_ALL"),
+                ("LANG", "see LC_ALL"),
             ]),
         ])
 }

@@ -14,6 +14,8 @@ extension HelpTopic {
                     ".bin, .pt, .pth, .ckpt: unpickled by a machine that runs nothing and knows only what tensors are made of"
                 ),
                 ("shards", "*.safetensors.index.json and *.bin.index.json with the files that they name"),
+                ("GGUF", "llama.cpp's files, split ones too: the Hub's names and rows, blocks dequantised"),
+                ("NPZ", "numpy's archives, in which MLX kept weights before safetensors"),
                 ("a directory", "one that holds any of these under the names that transformers, diffusers and MLX give"),
                 (
                     "a Hub id",
@@ -41,12 +43,11 @@ extension HelpTopic {
             .heading("Written"),
             .paragraph(
                 "Safetensors, in the base's order and shards, with an index where there are several, the base's config with what "
-                    + "changes, tokenizer and templates, a model card and a receipt. peftfile convert writes adapters in the "
-                    + "dialects that --to names."),
+                    + "changes, tokenizer and templates, a model card and a receipt; GGUF, where a GGUF base is merged into OUT.gguf. "
+                    + "peftfile convert writes checkpoints as safetensors, and adapters in the dialects that --to names."),
             .heading("Refused by name"),
             .paragraph(
-                "What looks like weights and is not: Git LFS pointers, web pages saved as weights, and containers that this version "
-                    + "does not read."),
+                "What looks like weights and is not, as Git LFS pointers and web pages saved as weights, and other containers."),
             .example(["peftfile inspect FILE"]),
         ])
 }
