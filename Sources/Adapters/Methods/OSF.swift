@@ -77,8 +77,7 @@ struct OSF: ModuleMethod {
     private func effectiveRank(_ module: MethodModule, smaller: Int) throws -> Int? {
         guard try module.config.pattern("rank_pattern").isEmpty, case .number(let number)? = module.config["effective_rank"]
         else {
-            let hasPattern = try !module.config.pattern("rank_pattern").isEmpty
-            guard module.config["effective_rank"] == nil || hasPattern else {
+            guard try module.config["effective_rank"] == nil || !module.config.pattern("rank_pattern").isEmpty else {
                 throw module.config.wrong("effective_rank", "a whole number, or a fraction of at most 1")
             }
             return nil
