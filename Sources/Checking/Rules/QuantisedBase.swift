@@ -1,6 +1,5 @@
 import ByteAccess
 import Checkpoints
-import Containers
 import Tensors
 
 /// A base of stored codes.
@@ -18,12 +17,9 @@ struct QuantisedBase: CheckRule {
     let refusals: Set<String> = ["BaseDType"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard let base = subject.options.base else { return [] }
-        let settings = (base.config?["quantization_config"] ?? base.config?["quantization"])?.objectValue
-        // A GGUF file says itself how its tensors are stored; where all are numbers nothing is rounded to codes.
-        let blocks = base.gguf?.tensors.contains { $0.type.dtype == nil } == true ? base.quantisation?.scheme : nil
-        guard let method = blocks ?? settings.map({ $0["quant_method"]?.stringValue ?? "quantised" }) else { return [] }
-        return [
+        guard let base = subject.options.base, let quantisation = base.quantisation else { return [] }
+        if let problem = quantisation.problem {
+            return [
                 finding(
                     "the base is stored in codes that cannot be read: \(problem.message)", severity: .note, file: base.path,
                     help: problem.help ?? "serve the adapter unmerged, or merge it into the unquantised base")
