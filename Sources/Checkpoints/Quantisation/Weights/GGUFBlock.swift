@@ -50,13 +50,13 @@ enum GGUFBlock {
 
     private static func q8_0(_ bytes: Bytes, _ values: Values) {
         let scale = half(bytes)
-        for index in 0..<32 { values[index] = scale * Double(Int8(bitPattern: bytes[2 + index])) }
+        for index in 0..<32 { values[index] = scale * Double(Int32(Int8(bitPattern: bytes[2 &+ index]))) }
     }
 
     private static func halves(_ codes: Bytes, _ values: Values, scale: Double, zero: Double = 0, offset: Double = -0.0) {
         for index in 0..<16 {
-            values[index] = scale * (Double(codes[index] & 15) - zero) + offset
-            values[index + 16] = scale * (Double(codes[index] >> 4) - zero) + offset
+            values[index] = scale * (Double(Int32(codes[index] & 15)) - zero) + offset
+            values[index &+ 16] = scale * (Double(Int32(codes[index] &>> 4)) - zero) + offset
         }
     }
 
@@ -65,10 +65,11 @@ enum GGUFBlock {
     ) {
         let fifths = (0..<4).reduce(0 as UInt32) { $0 | UInt32(bits[$1]) << (8 * UInt32($1)) }
         for index in 0..<16 {
-            let low = codes[index] & 15 | UInt8(truncatingIfNeeded: fifths >> UInt32(index) & 1) << 4
-            let high = codes[index] >> 4 | UInt8(truncatingIfNeeded: fifths >> UInt32(index + 16) & 1) << 4
-            values[index] = scale * (Double(low) - zero) + offset
-            values[index + 16] = scale * (Double(high) - zero) + offset
+            // Masking shifts throughout: amounts are below the width, and loops without a branch are vectorised.
+            let low = UInt32(codes[index] & 15) | (fifths &>> UInt32(truncatingIfNeeded: index) & 1) &<< 4
+            let high = UInt32(codes[index] &>> 4) | (fifths &>> UInt32(truncatingIfNeeded: index &+ 16) & 1) &<< 4
+            values[index] = scale * (Double(Int32(bitPattern: low)) - zero) + offset
+            values[index &+ 16] = scale * (Double(Int32(bitPattern: high)) - zero) + offset
         }
     }
 
@@ -82,12 +83,13 @@ enum GGUFBlock {
             let shift = UInt8(part % 2 * 4)
             let target = values + part * 32
             if let fifths {
+                let bit = UInt8(part)
                 for index in 0..<32 {
-                    let code = source[index] >> shift & 15 | (fifths[index] >> UInt8(part) & 1) << 4
-                    target[index] = factor * Double(code) - offset
+                    let code = source[index] &>> shift & 15 | (fifths[index] &>> bit & 1) &<< 4
+                    target[index] = factor * Double(Int32(code)) - offset
                 }
             } else {
-                for index in 0..<32 { target[index] = factor * Double(source[index] >> shift & 15) - offset }
+                for index in 0..<32 { target[index] = factor * Double(Int32(source[index] &>> shift & 15)) - offset }
             }
         }
     }
@@ -111,9 +113,10 @@ enum GGUFBlock {
             let target = values + run * 32
             for half in 0..<2 {
                 let factor = d * Double(Int8(bitPattern: bytes[192 + run * 2 + half]))
+                let (lowShift, highShift) = (UInt8(quarter / 2 * 4), UInt8(quarter * 2))
                 for index in (half * 16)..<(half * 16 + 16) {
-                    let code = low[index] >> UInt8(quarter / 2 * 4) & 15 | (high[index] >> UInt8(quarter * 2) & 3) << 4
-                    target[index] = factor * Double(Int(code) - 32)
+                    let code = low[index] &>> lowShift & 15 | (high[index] &>> highShift & 3) &<< 4
+                    target[index] = factor * Double(Int32(code) &- 32)
                 }
             }
         }
