@@ -108,7 +108,7 @@ struct MethodPage {
             rows.append("| `LORA` with `alora_invocation_tokens` | activated LoRA acts on the tokens after its invocation alone |")
             rows.append("| `LORA` with `arrow_config` | Arrow's router picks experts for each token |")
             rows.append("| `POLY` without `--task` | a router mixes its skills for each task, so there is one weight for every task |")
-            rows.append("| any, on a grouped convolution | the library has no merged form either |")
+            rows.append("| `LORA` on a grouped convolution | the library has no merged form either |")
             return rows.joined(separator: "\n")
         }
     }
