@@ -81,9 +81,10 @@ struct ConvertCommand: ParsableCommand {
         let source = try RewritePlan.openForConversion(InputPaths.located(input), settings)
         let plan = try RewritePlan.convert(source, settings: settings)
         if container.dryRun {
-            if common.json { return Console.output(plan.json(jobs: try common.workerCount())) }
+            let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
+            if common.json { return Console.output(plan.json(jobs: try common.workerCount(), freeBytes: free)) }
             common.warn(plan.warnings)
-            return Console.output(PlanPage(plan: plan, jobs: try common.workerCount()).text)
+            return Console.output(PlanPage(plan: plan, jobs: try common.workerCount(), freeBytes: free).text)
         }
         let progress = common.quiet || common.json ? nil : Progress(label: "convert", total: plan.bytesWritten)
         let executor = PlanExecutor(
