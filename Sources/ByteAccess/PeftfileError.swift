@@ -108,7 +108,9 @@ extension String {
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
                 || "/._-+:@%,=".utf8.contains(byte)
         }
-        return isPlain && utf8.first != UInt8(ascii: "-") ? self : "'" + split(separator: "'", omittingEmptySubsequences: false)
-            .joined(separator: "'\\''") + "'"
+        guard !isPlain || utf8.first == UInt8(ascii: "-") else { return self }
+        // Byte by byte, as a shell reads it: with an accent behind it a quote is another Character to Swift, and still a quote.
+        let quoted = utf8.flatMap { $0 == UInt8(ascii: "'") ? Array("'\\''".utf8) : [$0] }
+        return "'" + String(decoding: quoted, as: UTF8.self) + "'"
     }
 }

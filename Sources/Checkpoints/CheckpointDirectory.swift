@@ -61,7 +61,7 @@ struct CheckpointDirectory {
     private func ambiguous(_ candidates: [Choice]) -> PeftfileError {
         IndexRule.ambiguousCheckpoint.broken(
             "holds more than one checkpoint: \(candidates.map(\.name).joined(separator: ", "))", file: path,
-            help: "name the one that is meant, for example '\(FileSystem.join(path, candidates[0].name))'")
+            help: "name the one that is meant, for example \(FileSystem.join(path, candidates[0].name).shellQuoted)")
     }
 
     private func nothingFound(_ files: [String]) -> PeftfileError {

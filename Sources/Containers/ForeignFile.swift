@@ -65,7 +65,7 @@ public enum ForeignFile: Sendable, Hashable {
                 (
                     "is a Git LFS pointer, not the file itself"
                         + (size.map { "; the file has \($0) bytes" } ?? "") + (oid.map { ", oid \($0)" } ?? ""),
-                    "git -C '\(directory)' lfs pull --include '\(name)'"
+                    "git -C \(directory.shellQuoted) lfs pull --include \(name.shellQuoted)"
                 )
             case .htmlPage:
                 (
@@ -85,10 +85,10 @@ public enum ForeignFile: Sendable, Hashable {
             case .gguf: ("is a GGUF file, which is not read", "use the safetensors checkpoint that it was made from")
             case .npz: ("is an NPZ archive of NumPy, which is not read", "save the arrays as safetensors")
             case .numpyArray: ("is a NumPy array, which is not read", "save the array as safetensors")
-            case .zip: ("is a zip archive", "unpack it first: unzip '\(file)'")
-            case .gzip: ("is compressed with gzip", "unpack it first: gunzip -k '\(file)'")
-            case .zstandard: ("is compressed with Zstandard", "unpack it first: zstd -d '\(file)'")
-            case .tar: ("is a tar archive", "unpack it first: tar -xf '\(file)'")
+            case .zip: ("is a zip archive", "unpack it first: unzip \(file.shellQuoted)")
+            case .gzip: ("is compressed with gzip", "unpack it first: gunzip -k \(file.shellQuoted)")
+            case .zstandard: ("is compressed with Zstandard", "unpack it first: zstd -d \(file.shellQuoted)")
+            case .tar: ("is a tar archive", "unpack it first: tar -xf \(file.shellQuoted)")
             case .hdf5: ("is an HDF5 file, which is not read", "save the tensors as safetensors")
             case .json:
                 ("is a JSON text, not a checkpoint", "name the checkpoint's directory or one of its .safetensors files")

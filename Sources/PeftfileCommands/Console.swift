@@ -94,9 +94,9 @@ enum Console {
             "rule": error.rule.map { .string($0) } ?? .null,
             "help": error.help.map { .string($0) } ?? .null,
         ]
-        message(JSONValue.object(["error": .object(object)]).serialized())
+        message(JSONValue.object(["error": .object(object)]).printable())
     }
 
     /// Prints a JSON document.
-    static func output(_ document: JSONValue) { output(document.serialized(indent: 2) + "\n") }
+    static func output(_ document: JSONValue) { output(document.printable(indent: 2) + "\n") }
 }

@@ -54,7 +54,7 @@ struct ConvertCommand: ParsableCommand {
         let files = try ConversionExecutor(conversion: conversion, target: output, replacing: force).run()
         let page = ConvertPage(conversion: conversion, source: source, target: output, files: files)
         if common.json {
-            Console.output(page.json.serialized(indent: 2) + "\n")
+            Console.output(page.json)
         } else {
             Console.output(page.text)
         }

@@ -40,10 +40,10 @@ struct StripCommand: ParsableCommand {
         switch try StripPlan.make(source, try arguments.options(writesStripped: force)) {
         case .alreadyStripped(let reason):
             let page = StrippedPage(path: adapter, reason: reason)
-            Console.output(common.json ? page.json.serialized(indent: 2) + "\n" : page.text)
+            if common.json { Console.output(page.json) } else { Console.output(page.text) }
         case .plan(let plan) where dryRun:
             if !common.json { common.warn(plan.warnings) }
-            Console.output(common.json ? plan.json.serialized(indent: 2) + "\n" : StripPlanPage(plan: plan).text)
+            if common.json { Console.output(plan.json) } else { Console.output(StripPlanPage(plan: plan).text) }
         case .plan(let plan):
             let progress = common.quiet || common.json ? nil : Progress(label: "strip", total: plan.bytesWritten)
             defer { progress?.finish() }

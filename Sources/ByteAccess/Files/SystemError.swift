@@ -20,6 +20,10 @@ enum SystemError {
             return PeftfileError(
                 .noSpace, "\(action): no space left on the device", file: file,
                 help: "free some space or choose another output")
+        case EFBIG:
+            return PeftfileError(
+                .noSpace, "\(action): no file may be that large here", file: file,
+                help: "raise the limit (ulimit -f) or choose another disk")
         default:
             return PeftfileError(.io, "\(action): \(reason)", file: file)
         }

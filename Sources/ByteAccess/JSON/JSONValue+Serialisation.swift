@@ -71,3 +71,25 @@ extension JSONValue {
         text.append(UInt8(ascii: "\""))
     }
 }
+
+extension JSONValue {
+    /// The text as `serialized` gives it, with every character that could drive a terminal or turn text around as its `\u` escape. They
+    /// stand in strings alone, where both say the same; those below U+0020 are escaped in any case.
+    public func printable(indent: Int? = nil) -> String {
+        let text = serialized(indent: indent)
+        func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+            scalar.value >= 0x7F && String(scalar).printable.utf8.first == UInt8(ascii: "\\")
+        }
+        guard text.unicodeScalars.contains(where: isUnsafe) else { return text }
+        var result = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            if isUnsafe(scalar) {
+                let digits = String(scalar.value, radix: 16)
+                result.append(contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits).unicodeScalars)
+            } else {
+                result.append(scalar)
+            }
+        }
+        return String(result)
+    }
+}

@@ -13,7 +13,7 @@ public struct CheckJSONLinesReporter: CheckReporter {
             var line: JSONObject = ["schema": "peftfile.check-line/1"]
             line.members += CheckJSONReporter.checked(subject, report.failOn).members
             line["findings"] = .array(subject.findings.map { CheckJSONReporter.finding($0, of: subject) })
-            return JSONValue.object(line).serialized() + "\n"
+            return JSONValue.object(line).printable() + "\n"
         }.joined()
     }
 }

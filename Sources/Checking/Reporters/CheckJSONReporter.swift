@@ -6,7 +6,7 @@ public struct CheckJSONReporter: CheckReporter {
 
     public init() {}
 
-    public func render(_ report: CheckReport) -> String { document(report).serialized(indent: 2) + "\n" }
+    public func render(_ report: CheckReport) -> String { document(report).printable(indent: 2) + "\n" }
 
     private func document(_ report: CheckReport) -> JSONValue {
         .object([

@@ -13,7 +13,7 @@ public struct GitLabReporter: CheckReporter {
     /// A reporter that writes paths relative to the working directory.
     public init(paths: ReportPaths = .current()) { self.paths = paths }
 
-    public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
+    public func render(_ report: CheckReport) -> String { document(of: report).printable(indent: 2) + "\n" }
 
     /// The report as GitLab's list of code quality issues.
     public func document(of report: CheckReport) -> JSONValue {

@@ -26,7 +26,7 @@ public struct SARIFReporter: CheckReporter {
         self.paths = paths
     }
 
-    public func render(_ report: CheckReport) -> String { document(of: report).serialized(indent: 2) + "\n" }
+    public func render(_ report: CheckReport) -> String { document(of: report).printable(indent: 2) + "\n" }
 
     /// The report as a SARIF 2.1.0 log with one run.
     public func document(of report: CheckReport) -> JSONValue {
