@@ -11,11 +11,13 @@ struct VerifyCommand: ParsableCommand {
             peftfile verify RESULT --base BASE --adapter ADAPTER... [options]
             peftfile verify RESULT
             peftfile verify STRIPPED --from UNSTRIPPED [options]
+            peftfile verify ORG/NAME
             """,
         discussion: """
             Recomputes every element by an independent path (OpenBLAS, float64) and accepts only the bits that a correct \
             merge can have; compares x·W' with x·W + scale·(x·A)·B on probe vectors. Without --base, inputs and options \
-            are read from the receipt. With --from, the prompt is computed again from the training state. Exit 0: \
+            are read from the receipt. With --from, the prompt is computed again from the training state. A snapshot of \
+            the Hub's cache without a receipt is held against the hashes that its blobs are named by. Exit 0: \
             equivalent; 1: not; 2: could not tell.
             """)
 
@@ -51,6 +53,9 @@ struct VerifyCommand: ParsableCommand {
         if base == nil, adapter.isEmpty, let strip, let source = strip.source {
             return try verifyStrip(from: source, strip, byReceipt: true)
         }
+        if base == nil, adapter.isEmpty, SnapshotCheck.isSnapshot(result), !FileSystem.exists(FileSystem.join(result, Receipt.fileName)) {
+            return try verifySnapshot()
+        }
         let inputs = try inputs()
         let adapters = try inputs.adapters.map(Adapter.init(path:))
         let binding = try Binding(
@@ -77,6 +82,23 @@ struct VerifyCommand: ParsableCommand {
             Console.output(VerifyPage(report: report, path: result).text)
         }
         if !report.isEquivalent { throw ExitStatus.findings }
+    }
+
+    private func verifySnapshot() throws {
+        if let option = arguments.firstGiven {
+            throw PeftfileError(
+                .usage, "\(option) without --base and --adapter: a snapshot is held against its hashes", rule: "VerifyInputs",
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER \(option)")
+        }
+        let check = try SnapshotCheck(directory: result)
+        guard check.files.contains(where: { $0.actual != nil || $0.isWrong }) else {
+            throw PeftfileError(
+                .notFound, "has neither blobs nor a listing, so nothing says what its files should be", file: result, rule: "HubSnapshot",
+                help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER")
+        }
+        let page = SnapshotPage(check: check, path: result)
+        if common.json { Console.output(page.json) } else { Console.output(page.text) }
+        if !check.isRight { throw ExitStatus.findings }
     }
 
     private func verifyStrip(from path: String, _ record: StripRecord?, byReceipt: Bool) throws {

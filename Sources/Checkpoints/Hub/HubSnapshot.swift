@@ -97,6 +97,8 @@ struct HubTree {
     struct File {
         var name: String
         var size: UInt64
+        /// The name of its content.
+        var digest: SnapshotCheck.Digest?
     }
 
     let files: [File]
@@ -110,8 +112,9 @@ struct HubTree {
             document["format_version"]?.intValue == 1, let members = document["files"]?.objectValue?.members
         else { return nil }
         files = members.compactMap { member in
-            guard let size = member.value["size"]?.uint64Value, member.value["blob_id"]?.stringValue != nil else { return nil }
-            return File(name: member.key.text, size: size)
+            guard let size = member.value["size"]?.uint64Value, let blob = member.value["blob_id"]?.stringValue else { return nil }
+            let hash = member.value["lfs_sha256"]?.stringValue ?? blob
+            return File(name: member.key.text, size: size, digest: SnapshotCheck.Digest(hash))
         }
         guard files.count == members.count else { return nil }
     }

@@ -1,0 +1,135 @@
+public import ByteAccess
+import Tensors
+
+/// The files of a snapshot in the Hub's cache against the names of their blobs, offline.
+///
+/// The cache names the content of a file by the hash that the Hub gave it: SHA-256 (64 hex digits) for files that are stored as
+/// large ones, git's SHA-1 (40) for the others. Where a snapshot holds files instead of links, the listing of the commit says the same.
+///
+/// Source: `_get_pointer_path` and `hf_hub_download` in huggingface_hub/file_download.py, whose blobs are called by the ETag.
+public struct SnapshotCheck: Sendable {
+    /// One file of the snapshot.
+    public struct File: Sendable, Hashable {
+        /// Its path in the snapshot.
+        public var name: String
+        /// The hash that it should have; nil where nothing says it.
+        public var expected: Digest?
+        /// The hash that it has; nil where it is not there, or was not taken because none is expected.
+        public var actual: String?
+        /// Whether no file is there: a link without its blob.
+        public var isMissing: Bool
+        /// Whether a link leads to something else than a blob of its repository.
+        public var leadsOut: Bool
+        /// Whether it is not what the Hub named.
+        public var isWrong: Bool { isMissing || leadsOut || expected.map { $0.hex != actual } ?? false }
+    }
+
+    /// A content's name.
+    public struct Digest: Sendable, Hashable {
+        /// How a content is named.
+        public enum Algorithm: String, Sendable {
+            /// The SHA-256 of the bytes.
+            case sha256
+            /// The SHA-1 that git gives a blob.
+            case gitSHA1 = "git-sha1"
+        }
+        /// How it was made.
+        public var algorithm: Algorithm
+        /// Its digits, in lower case.
+        public var hex: String
+
+        /// A hash by its digits; nil for text that is no hash, such as another server's ETag.
+        init?(_ text: String) {
+            guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else { return nil }
+            switch text.utf8.count {
+            case 64: algorithm = .sha256
+            case 40: algorithm = .gitSHA1
+            default: return nil
+            }
+            hex = text
+        }
+    }
+
+    /// The snapshot.
+    public let directory: String
+    /// In the order of their names.
+    public let files: [File]
+    /// Whether every file is what the Hub named, as far as anything says it.
+    public var isRight: Bool { !files.contains { $0.isWrong } }
+
+    /// Whether a directory is a snapshot of the cache: `models--…/snapshots/<commit>`.
+    public static func isSnapshot(_ directory: String) -> Bool { repository(of: directory) != nil }
+
+    private static func repository(of directory: String) -> (path: String, commit: String)? {
+        guard FileSystem.isDirectory(directory), let path = try? FileSystem.resolved(directory) else { return nil }
+        let commit = FileSystem.fileName(of: path)
+        let snapshots = FileSystem.directory(of: path)
+        let repository = FileSystem.directory(of: snapshots)
+        guard HubCache.isCommit(commit), FileSystem.fileName(of: snapshots) == "snapshots",
+            FileSystem.fileName(of: repository).hasPrefix("models--")
+        else { return nil }
+        return (repository, commit)
+    }
+
+    /// Hashes every file of a snapshot.
+    ///
+    /// - Parameter progress: called with the bytes hashed so far.
+    /// - Throws: `HubSnapshot` where the directory is none; what reading throws.
+    public init(directory: String, progress: (@Sendable (UInt64) -> Void)? = nil) throws {
+        guard let (repository, commit) = SnapshotCheck.repository(of: directory) else {
+            throw PeftfileError(.refused, "is no snapshot of the Hub's cache", file: directory, rule: "HubSnapshot")
+        }
+        let tree = HubTree(repository: repository, commit: commit)
+        let listed = Dictionary((tree?.files ?? []).map { ($0.name, $0.digest) }, uniquingKeysWith: { first, _ in first })
+        let blobs = try? FileSystem.resolved(FileSystem.join(repository, "blobs"))
+        var done: UInt64 = 0
+        self.directory = directory
+        files = try SnapshotCheck.names(in: directory, depth: 16).map { name in
+            let path = FileSystem.join(directory, name)
+            var file = File(
+                name: name, expected: listed[name] ?? nil, actual: nil, isMissing: !FileSystem.isRegularFile(path), leadsOut: false)
+            guard !file.isMissing else { return file }
+            if FileSystem.kind(of: path, followingLinks: false) == .symbolicLink {
+                let blob = try FileSystem.resolved(path)
+                file.leadsOut = FileSystem.directory(of: blob) != blobs
+                let named = Digest(FileSystem.fileName(of: blob))
+                // Where name and listing both say something, the content must be what both say.
+                if let named, let listed = file.expected, named != listed, named.algorithm == listed.algorithm {
+                    file.leadsOut = true
+                }
+                file.expected = named ?? file.expected
+            }
+            if let expected = file.expected {
+                file.actual = try SnapshotCheck.hash(path, expected.algorithm) { count in
+                    done += count
+                    progress?(done)
+                }
+            }
+            return file
+        }
+    }
+
+    /// The files below a directory, as paths from it; directories that are links are files that lead out.
+    private static func names(in directory: String, depth: Int) throws -> [String] {
+        try FileSystem.list(directory).flatMap { name -> [String] in
+            let path = FileSystem.join(directory, name)
+            guard depth > 0, FileSystem.kind(of: path, followingLinks: false) == .directory else { return [name] }
+            return try names(in: path, depth: depth - 1).map { "\(name)/\($0)" }
+        }
+    }
+
+    private static func hash(_ path: String, _ algorithm: Digest.Algorithm, _ progress: (UInt64) -> Void) throws -> String {
+        let reader = try FileReader(path: path)
+        var large = SHA256()
+        var small = GitObjectName(size: reader.size)
+        var offset: UInt64 = 0
+        while offset < reader.size {
+            try Interruption.check()
+            let bytes = try reader.bytes(at: offset, count: Int(min(reader.size - offset, 1 << 20)))
+            if algorithm == .sha256 { large.update(bytes) } else { small.update(bytes) }
+            offset += UInt64(bytes.count)
+            progress(UInt64(bytes.count))
+        }
+        return SHA256.hex(algorithm == .sha256 ? large.finalize() : small.finalize())
+    }
+}
