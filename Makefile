@@ -2,6 +2,10 @@
 # make demo    merge a real adapter, verify the result, print both reports
 # make test    every test
 # make test-arm  the C kernels on AArch64, emulated, against those of this machine (not part of make test)
+# make fuzz SECONDS=60      libFuzzer with AddressSanitizer on every parser; TARGETS="pickle zip" for some of them
+# make test-asan, test-tsan the tests under AddressSanitizer, ThreadSanitizer; FILTER=... for some of them
+# make coverage             regions of the parsers that the tests reach, by llvm-cov
+# make memory MB=4096       what each command holds for a model of that size
 # make bench   time the tool against cp and others; BENCH="--size small --rounds 1" for a short one
 # make docs    the library's documentation, .build/docs/Peftfile.doccarchive
 # make install PREFIX=/usr/local  binary, man pages and completions; DESTDIR is put before it
@@ -22,7 +26,7 @@ CASE = Fixtures/merge/lora-sharded-bf16
 PREFIX = /usr/local
 COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=+ 2>/dev/null)
 
-.PHONY: build demo test test-arm bench docs install dist deb wheel clean packages
+.PHONY: build demo test test-arm fuzz test-asan test-tsan coverage memory bench docs install dist deb wheel clean packages
 
 build:
 	@bash .ci/packages zlib1g-dev
@@ -40,6 +44,25 @@ test: packages
 test-arm:
 	@bash .ci/packages $(ARM_PACKAGES)
 	@bash Tests/Arm/run .build/arm
+
+SECONDS ?= 60
+fuzz: packages
+	@SWIFT=$(SWIFT) Tests/Fuzzing/run $(SECONDS) $(TARGETS)
+
+# Each in a build folder of its own. What tests start as a process is under the sanitizer as well.
+FILTER ?= .
+test-asan: packages
+	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --disable-xctest --sanitize address --scratch-path .build-asan --filter '$(FILTER)'
+
+test-tsan: packages
+	$(SWIFT) test --disable-xctest --sanitize thread --scratch-path .build-tsan --filter '$(FILTER)'
+
+coverage: packages
+	@SWIFT=$(SWIFT) bash .ci/coverage
+
+MB ?= 4096
+memory: packages
+	PEFTFILE_MEMORY_MB=$(MB) $(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-memory --filter MemoryTests
 
 bench: packages build
 	$(SWIFT) build -c release --static-swift-stdlib --product peftfile-bench
@@ -71,4 +94,4 @@ packages:
 
 clean:
 	$(SWIFT) package clean
-	rm -rf .build/demo .build/bench .build/docs dist
+	rm -rf .build/demo .build/bench .build/docs .build-fuzz .build-asan .build-tsan .build-coverage .build-memory dist

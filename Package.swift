@@ -14,6 +14,16 @@ let house: [SwiftSetting] = [
 /// the manifest from one commit to the next.)
 let commit = (Context.environment["PEFTFILE_COMMIT"] ?? "").filter { $0.isHexDigit || $0 == "+" }
 
+/// The fuzzer, which links with libFuzzer's main alone: `make fuzz` asks for it.
+let fuzzer: [Target] =
+    Context.environment["PEFTFILE_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "peftfile-fuzz", dependencies: ["ByteAccess", "FuzzTargets", "TestSupport"], path: "Tests/Fuzzing", exclude: ["run"],
+            swiftSettings: house)
+    ]
+
 /// The floors of the house, lowest first. `Sources/README.md` draws them, and `Tests/FloorPlanTests` holds the imports
 /// to this table.
 let package = Package(
@@ -80,6 +90,13 @@ let package = Package(
 
         // Tests mirror the floors. TestSupport finds fixtures, makes temporary directories and unpacks gzip.
         .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: house),
+        .executableTarget(name: "peftfile-measure", path: "Tests/Measure"),
+        // What the mutant tests and the fuzzer share.
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["ByteAccess", "Tensors", "Containers", "Checkpoints", "Adapters", "CZlib", "TestSupport"], path: "Tests/FuzzTargets",
+            swiftSettings: house),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport"], swiftSettings: house),
         .testTarget(
             name: "ByteAccessTests", dependencies: ["ByteAccess", "CYAML", "TestSupport"], swiftSettings: house),
         .testTarget(
@@ -95,7 +112,7 @@ let package = Package(
         .testTarget(name: "AdaptersTests", dependencies: ["Adapters", "ByteAccess", "Tensors"], swiftSettings: house),
         .testTarget(name: "PeftfileTests", dependencies: ["Peftfile", "TestSupport"], swiftSettings: house),
         .testTarget(
-            name: "CommandTests", dependencies: ["ByteAccess", "PeftfileTool", "TestSupport"], exclude: ["Transcripts"],
+            name: "CommandTests", dependencies: ["ByteAccess", "PeftfileTool", "peftfile-measure", "TestSupport"], exclude: ["Transcripts"],
             swiftSettings: house),
         .testTarget(
             name: "FormatsTests",
@@ -120,6 +137,6 @@ let package = Package(
             name: "ManualTests", dependencies: ["PeftfileCommands", "PeftfileTool", "TestSupport"], swiftSettings: house),
         .testTarget(
             name: "ReadmeTests", dependencies: ["Adapters", "Peftfile", "PeftfileTool", "TestSupport"], swiftSettings: house),
-    ],
+    ] + fuzzer,
     swiftLanguageModes: [.v6]
 )

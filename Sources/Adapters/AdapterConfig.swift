@@ -21,8 +21,11 @@ public struct AdapterConfig: Sendable {
     }
 
     /// Reads and parses the file. Python's writer may put `NaN` and `Infinity` in it, so these are read.
-    public init(path: String) throws {
-        let reader = try FileReader(path: path)
+    public init(path: String) throws { try self.init(FileReader(path: path)) }
+
+    /// The same for a file that is open already.
+    public init(_ reader: FileReader) throws {
+        let path = reader.path
         guard reader.size <= 16 << 20 else {
             throw PeftfileError(
                 .malformed, "is \(reader.size) bytes long, a config has at most 16 MiB", file: path, rule: "ConfigSize")

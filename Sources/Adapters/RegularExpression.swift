@@ -7,7 +7,7 @@ import ByteAccess
 /// of n characters and a program of m steps take at most n·m steps. Known are literals, `.`, classes, groups,
 /// alternation, `* + ? {m,n}` and their lazy forms, `^ $ \A \Z \b \B`, and `\d \w \s` with their opposites. Lookaround,
 /// back references and inline flags are refused by name.
-struct RegularExpression: Sendable {
+package struct RegularExpression: Sendable {
     /// One step of the program.
     enum Step: Sendable {
         /// Takes one character of the set.
@@ -32,7 +32,7 @@ struct RegularExpression: Sendable {
     /// `re.match(rf"(.*\.)?({pattern})$", path)`.
     ///
     /// - Throws: `.malformed` with what is wrong in the pattern.
-    init(modulePattern pattern: String) throws {
+    package init(modulePattern pattern: String) throws {
         var parser = RegularExpressionParser(pattern)
         let node = try parser.parse()
         let front = RegularExpressionNode.repetition(
@@ -55,7 +55,7 @@ struct RegularExpression: Sendable {
     }
 
     /// Whether the whole text matches.
-    func matchesWhole(_ text: String) -> Bool {
+    package func matchesWhole(_ text: String) -> Bool {
         let scalars = Array(text.unicodeScalars)
         var current = StepSet(count: program.count)
         add(0, at: 0, scalars, to: &current)

@@ -43,6 +43,11 @@ public enum TestFile {
         guard fclose(stream) == 0, written == bytes.count else { throw TestSupportError("cannot write \(path)") }
     }
 
+    /// Makes a file longer, by a hole.
+    public static func lengthen(_ path: String, to size: Int) throws {
+        guard truncate(path, off_t(size)) == 0 else { throw TestSupportError("cannot lengthen \(path)") }
+    }
+
     /// Writes a text file, in place of one that is there.
     public static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }
 }

@@ -9,13 +9,39 @@ public enum Tool {
     }
 
     /// The binary stands beside the test bundle.
-    public static let path: String = {
+    public static let path = product("peftfile")
+
+    private static func product(_ name: String) -> String {
         let runner = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         let candidates = [runner, Bundle.main.bundleURL.deletingLastPathComponent(), Bundle.main.bundleURL]
-        let found = candidates.map { $0.appending(path: "peftfile").path() }
-            .first { FileManager.default.isExecutableFile(atPath: $0) }
-        return found ?? "peftfile"
-    }()
+        let found = candidates.map { $0.appending(path: name).path() }.first { FileManager.default.isExecutableFile(atPath: $0) }
+        return found ?? name
+    }
+
+    /// What a run took.
+    public struct Usage: Sendable {
+        /// The most bytes that were resident.
+        public var resident: Int
+        /// Seconds of processor, which do not grow when other tests keep the cores busy.
+        public var processorSeconds: Double
+        public var seconds: Double
+    }
+
+    /// Runs the binary and measures it. One that takes longer than `deadline` seconds is killed.
+    public static func measure(
+        _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:], deadline: Int = 60
+    ) throws -> (result: Result, usage: Usage) {
+        let run = try Run([product("peftfile-measure"), "\(deadline)", path] + arguments, in: directory, environment: environment)
+        var result = try run.result()
+        var lines = result.errors.split(separator: "\n", omittingEmptySubsequences: false)
+        while lines.last == "" { lines.removeLast() }
+        let words = lines.popLast()?.split(separator: " ") ?? []
+        let numbers = words.dropFirst().compactMap { Int($0) }
+        guard words.first == "measured:", numbers.count == 4 else { throw TestSupportError("nothing was measured: \(result.errors)") }
+        result.errors = lines.map { $0 + "\n" }.joined()
+        result.status = Int32(numbers[0])
+        return (result, Usage(resident: numbers[1] * 1024, processorSeconds: Double(numbers[2]) / 1000, seconds: Double(numbers[3]) / 1000))
+    }
 
     public static func run(
         _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
@@ -30,7 +56,7 @@ public enum Tool {
         public let identifier: Int32
         private let folder: TemporaryDirectory
 
-        fileprivate init(_ arguments: [String], in directory: String, environment: [String: String]) throws {
+        fileprivate init(_ command: [String], in directory: String, environment: [String: String]) throws {
             // Files, not pipes: nothing blocks however much is printed.
             folder = try TemporaryDirectory()
             var actions = posix_spawn_file_actions_t()
@@ -50,12 +76,12 @@ public enum Tool {
             posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
             let variables = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }.map { "\($0)=\($1)" }
             // The shell changes the directory and is then the tool itself.
-            let words = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory, Tool.path] + arguments).map { strdup($0) } + [nil]
+            let words = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory] + command).map { strdup($0) } + [nil]
             let settings = variables.map { strdup($0) } + [nil]
             defer { for text in words + settings { free(text) } }
             var child = pid_t()
             let status = posix_spawn(&child, "/bin/sh", &actions, &attributes, words, settings)
-            guard status == 0 else { throw TestSupportError("cannot start \(Tool.path): \(String(cString: strerror(status)))") }
+            guard status == 0 else { throw TestSupportError("cannot start \(command.first ?? ""): \(String(cString: strerror(status)))") }
             identifier = child
         }
 
@@ -84,6 +110,6 @@ public enum Tool {
     public static func start(
         _ arguments: [String], in directory: String = Fixtures.repository, environment: [String: String] = [:]
     ) throws -> Run {
-        try Run(arguments, in: directory, environment: environment)
+        try Run([path] + arguments, in: directory, environment: environment)
     }
 }

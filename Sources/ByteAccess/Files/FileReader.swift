@@ -6,7 +6,7 @@ import Musl
 import Glibc
 #endif
 
-/// A regular file opened for reading at any position.
+/// A regular file opened for reading at any position, or bytes that are read as one.
 ///
 /// The file is read with pread and never mapped: a mapped file that somebody truncates kills the process with SIGBUS,
 /// where pread lets us say what happened. The size is taken once, at opening. Reads from several threads do not
@@ -16,7 +16,17 @@ public final class FileReader: Sendable {
     public let path: String
     /// Bytes of the file when it was opened.
     public let size: UInt64
+    /// -1 where the bytes are in memory.
     let descriptor: Int32
+    private let memory: [UInt8]
+
+    /// Bytes that are in memory already, read as a file would be. Errors name `path`.
+    public init(bytes: [UInt8], path: String) {
+        self.path = path
+        size = UInt64(bytes.count)
+        descriptor = -1
+        memory = bytes
+    }
 
     /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
     public init(path: String) throws {
@@ -41,9 +51,10 @@ public final class FileReader: Sendable {
         self.path = path
         self.size = UInt64(max(0, status.st_size))
         self.descriptor = descriptor
+        memory = []
     }
 
-    deinit { close(descriptor) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 
     /// Fills `buffer` with the bytes from `offset` on. Throws where the file ends before the buffer is full.
     public func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
@@ -52,6 +63,10 @@ public final class FileReader: Sendable {
         guard !overflow, end <= size, let start = off_t(exactly: offset) else {
             throw PeftfileError(
                 .io, "cannot read \(buffer.count) bytes: the file has \(size)", file: path, offset: offset)
+        }
+        guard descriptor >= 0 else {
+            memory.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(end)])) }
+            return
         }
         var done = 0
         while done < buffer.count {
