@@ -1,0 +1,95 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What is resident does not grow with the model: every command on a model eight times as large, whose elements are a hole in a file.
+///
+/// Without optimisation that is 64 MB; `make memory` does the same with an optimised binary and 4 GB (`PEFTFILE_MEMORY_MB`).
+@Suite(.serialized) struct MemoryTests {
+    /// Elements of one layer's weight: 8 MiB of BF16.
+    private static let shape = [1024, 4096]
+    private static let megabytes = ProcessInfo.processInfo.environment["PEFTFILE_MEMORY_MB"].flatMap { Int($0) }
+    private static let layers = (megabytes ?? 64) / 8
+
+    /// A base of so many layers, and an adapter of rank 8 for the first one's weight.
+    private struct Model {
+        let directory: TemporaryDirectory
+        var base: String { directory.path("base") }
+        var adapter: String { directory.path("adapter") }
+
+        init(layers: Int) throws {
+            directory = try TemporaryDirectory()
+            for name in ["base", "adapter"] {
+                try FileManager.default.createDirectory(atPath: directory.path(name), withIntermediateDirectories: true)
+            }
+            try TestFile.write("{\"model_type\": \"llama\"}", to: base + "/config.json")
+            try SparseModel.write(
+                (0..<layers).map { .init("model.layers.\($0).mlp.up_proj.weight", "BF16", shape, width: 2) }, to: base + "/model.safetensors")
+            try TestFile.write(
+                "{\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 16, \"target_modules\": [\"up_proj\"]}", to: adapter + "/adapter_config.json")
+            let prefix = "base_model.model.model.layers.0.mlp.up_proj."
+            let file = adapter + "/adapter_model.safetensors"
+            let header = try SparseModel.write(
+                [
+                    .init(prefix + "lora_A.weight", "F32", [8, shape[1]], width: 4),
+                    .init(prefix + "lora_B.weight", "F32", [shape[0], 8], width: 4),
+                ], to: file)
+            // Not all zero: the update changes something.
+            var bytes = try TestFile.bytes(file)
+            for index in stride(from: 8 + header, to: bytes.count, by: 4) { bytes.replaceSubrange(index..<(index + 4), with: [0, 0, 0x80, 0x3C]) }
+            try TestFile.write(bytes, to: file)
+        }
+    }
+
+    /// The most bytes that a command had resident; it must end well.
+    private static func resident(_ arguments: [String]) throws -> Int {
+        let (result, usage) = try Tool.measure(arguments + ["--jobs", "2"], deadline: 600)
+        #expect(result.status == 0, "\(arguments[0]): \(result.errors)")
+        return usage.resident
+    }
+
+    @Test func noCommandGrowsWithTheModel() throws {
+        var peaks: [[String: Int]] = []
+        var bound = 0
+        for layers in [Self.layers / 8, Self.layers] {
+            let model = try Model(layers: layers)
+            let merged = model.directory.path("merged")
+            let plan = try Tool.run(["merge", model.base, model.adapter, "-o", merged, "--dry-run", "--json", "--jobs", "2"])
+            let document = try JSONSerialization.jsonObject(with: Data(plan.output.utf8)) as? [String: Any]
+            bound = max(bound, try #require(document?["peak_memory"] as? Int))
+            peaks.append([
+                "inspect --stats": try Self.resident(["inspect", model.base, "--stats", "-q"]),
+                "merge": try Self.resident(["merge", model.base, model.adapter, "-o", merged, "-q"]),
+                "merge --no-hash": try Self.resident(["merge", model.base, model.adapter, "-o", model.directory.path("copied"), "-q", "--no-hash"]),
+                "verify": try Self.resident(["verify", merged, "-q"]),
+                "diff": try Self.resident(["diff", merged, merged, "-q"]),
+                "check": try Self.resident(["check", model.adapter, "--base", model.base, "--fail-on", "error", "-q"]),
+                "convert": try Self.resident(["convert", model.adapter, "--to", "kohya", "-o", model.directory.path("converted")]),
+            ])
+        }
+        for (command, large) in peaks[1] {
+            let small = try #require(peaks[0][command])
+            // The larger header, and what the C library keeps of it.
+            #expect(large - small < 16 << 20, "\(command): \(small >> 20) MiB, and \(large >> 20) MiB for 8 times the model")
+            #expect(large < 256 << 20, "\(command): \(large >> 20) MiB")
+        }
+        let merge = try #require(peaks[1]["merge"])
+        // An upper bound, and none that is far from what happens.
+        #expect(merge <= bound && bound < 4 * merge, "\(merge >> 20) MiB resident, and the plan says at most \(bound >> 20)")
+    }
+
+    /// Many tensors are normal: beside 64 MiB for the process, what is held is at most three times their header.
+    @Test func aHeaderTakesThreeTimesItsLength() throws {
+        let directory = try TemporaryDirectory()
+        let count = Self.megabytes == nil ? 10_000 : 100_000
+        let tensors = (0..<count).map {
+            SparseModel.Tensor("model.layers.\($0 / 1000).block_sparse_moe.experts.\($0 % 1000).w1.weight", "BF16", [1, 4], width: 2)
+        }
+        let length = try SparseModel.write(tensors, to: directory.path("many.safetensors"))
+        try SparseModel.write([tensors[0]], to: directory.path("one.safetensors"))
+        let one = try Self.resident(["inspect", directory.path("one.safetensors")])
+        let many = try Self.resident(["inspect", directory.path("many.safetensors")])
+        #expect(many <= (64 << 20) + 3 * length, "\(many) bytes for a header of \(length)")
+        #expect(many - one <= 6 * length + (8 << 20), "\(many - one) bytes more for a header of \(length)")
+    }
+}
