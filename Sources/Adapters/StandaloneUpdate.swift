@@ -8,6 +8,7 @@ public struct StandaloneUpdate: Sendable {
     public struct Term: Sendable, Hashable {
         /// (rows, columns) of the region, without the scale; it reads no element of the base.
         public var expression: MatrixExpression
+        /// The factor of the expression.
         public var scale: Double
         /// Nil for the whole matrix.
         public var region: Region?
@@ -28,12 +29,15 @@ public struct StandaloneUpdate: Sendable {
     /// What the update needs beside the terms, and the base alone knows: empty for plain LoRA. Only updates of one form
     /// can be compared by their terms.
     public var form: String
+    /// r, where the method has one.
     public var rank: Int?
     /// The module's scaling, where it has one.
     public var scale: Double?
     /// The shape of the matrix, as far as the adapter knows it.
     public var rows: Int
+    /// The columns of the matrix.
     public var columns: Int
+    /// What is added.
     public var terms: [Term]
     /// The tensors that the terms read, as the file names them.
     public var tensors: [ExactString]
@@ -50,12 +54,17 @@ public struct StandaloneUpdate: Sendable {
 public struct StandaloneUpdates: Sendable {
     /// A module whose update the files alone do not tell.
     public struct Skipped: Sendable {
+        /// Its path, as the adapter has it.
         public var module: ExactString
+        /// Why, in words.
         public var reason: String
+        /// Its tensors, as the file names them.
         public var tensors: [ExactString]
     }
 
+    /// One for each matrix that is changed.
     public var updates: [StandaloneUpdate] = []
+    /// Modules that are changed in a way that only a base tells.
     public var skipped: [Skipped] = []
     /// The adapter that the terms' factors are of: in a dialect, with the views that stand for stored tensors.
     public var adapter: Adapter
