@@ -66,7 +66,9 @@ let package = Package(
             swiftSettings: house),
         .target(
             name: "Checking",
-            dependencies: ["ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters"],
+            dependencies: [
+                "ByteAccess", "Tensors", "LinearAlgebra", "Containers", "Checkpoints", "Adapters", "Rewriting",
+            ],
             swiftSettings: house),
         .target(
             name: "Peftfile",

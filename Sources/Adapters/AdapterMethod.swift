@@ -37,16 +37,34 @@ public protocol AdapterMethod: Sendable {
     /// The updates that are products of thin factors, as far as the adapter alone tells, and the reason for every module whose
     /// update is not.
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates
+
+    /// The updates that the adapter makes, as far as the adapter alone tells; nil for methods that change no weights.
+    func standaloneUpdates(of adapter: Adapter) throws -> StandaloneUpdates?
+
+    /// What a base says of the sizes of the method's tensors, by component, for adapters that are held against one without a
+    /// merged form; a component that is not here cannot be checked.
+    var baseSides: [String: BaseSide] { get }
+
+    /// Whether an adapter's own subdirectories are parts of it, and no adapters that anybody loads alone.
+    var hasInnerAdapters: Bool { get }
 }
 
 extension AdapterMethod {
     var takesTask: Bool { false }
+
+    var baseSides: [String: BaseSide] { [:] }
+
+    var hasInnerAdapters: Bool { false }
 
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates? { nil }
 
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
         if let updates = try lowRankUpdates(of: adapter) { return ThinUpdates(updates) }
         return ThinUpdates(skipped: try targets(of: adapter).map { ($0.pathName, ThinUpdates.noThinForm) })
+    }
+
+    func standaloneUpdates(of adapter: Adapter) throws -> StandaloneUpdates? {
+        try lowRankUpdates(of: adapter).map { StandaloneUpdates(adapter, $0) }
     }
 }
 

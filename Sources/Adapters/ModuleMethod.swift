@@ -27,6 +27,10 @@ protocol ModuleMethod: AdapterMethod {
     /// in·k…; of an embedding (vocabulary, width). A side that is nil is taken from the base.
     func extent(of module: MethodModule) throws -> UpdateExtent
 
+    /// The sides that the update cannot be larger than, as far as the adapter tells: of a method that cuts its modules out of
+    /// one projection, those of the projection.
+    func widestExtent(of module: MethodModule) throws -> UpdateExtent
+
     /// What pages say of the module beyond its name: rank, alpha and scale.
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?)
 

@@ -1,3 +1,4 @@
+import Adapters
 public import ByteAccess
 
 /// The files of an adapter's directory.
@@ -53,6 +54,14 @@ public enum AdapterDirectory {
     /// Whether a directory holds an adapter, whole or not.
     static func isAdapter(_ directory: String) -> Bool {
         (["adapter_config.json"] + weightNames).contains { FileSystem.exists(FileSystem.join(directory, $0)) }
+    }
+
+    /// Whether the adapters below it are parts of the one in this directory, as its method says.
+    static func hasInnerAdapters(_ directory: String) -> Bool {
+        guard let config = try? AdapterConfig(path: FileSystem.join(directory, "adapter_config.json")),
+            let type = config.peftType
+        else { return false }
+        return MethodRegistry.method(named: type)?.hasInnerAdapters ?? false
     }
 
     /// The tensors of a directory: under one of the known names, or the only file that can hold any.

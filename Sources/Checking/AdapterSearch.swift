@@ -77,7 +77,10 @@ struct AdapterSearch {
                 .refused, "the tree has more than \(AdapterSearch.depthLimit) levels or \(AdapterSearch.countLimit) directories",
                 file: directory, rule: "TreeSize", help: "name the directories that hold adapters")
         }
-        if AdapterDirectory.isAdapter(directory) { append(directory, origin: origin) }
+        if AdapterDirectory.isAdapter(directory) {
+            append(directory, origin: origin)
+            if AdapterDirectory.hasInnerAdapters(directory) { return }
+        }
         for name in try FileSystem.list(directory) where name != ".git" {
             let path = FileSystem.join(directory, name)
             switch FileSystem.kind(of: path, followingLinks: false) {

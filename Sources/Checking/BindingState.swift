@@ -4,37 +4,76 @@ import Checkpoints
 
 /// What came of holding an adapter against its base, or of opening it where there is none.
 enum BindingState: Sendable {
-    /// There is nothing to bind: no tensors, or no config.
+    /// There is nothing to bind: no tensors.
     case notTried
     /// Read as an adapter; no base was given.
     case opened
     case bound(Binding)
+    /// The adapter has no merged form, and why. That is no defect: it is served unmerged, and held against the base by names
+    /// and shapes alone.
+    case unmergeable(PeftfileError, BasePlacement)
     case refused(PeftfileError)
 
     init(_ subject: CheckSubject) {
-        guard subject.weights.checkpoint != nil, subject.config.config != nil else {
+        guard subject.weights.checkpoint != nil else {
             self = .notTried
             return
         }
         do {
             let adapter = try subject.adapter()
             guard let base = subject.options.base else {
+                // What the method makes of the config needs no base.
+                do { _ = try adapter.targets() } catch let error as PeftfileError {
+                    guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
+                }
                 self = .opened
                 return
             }
-            self = .bound(try Binding(base: base, adapters: [adapter]))
+            self = try BindingState.binding(adapter, base)
         } catch {
             self = .refused(PeftfileError(wrapping: error, file: subject.path))
         }
     }
 
-    /// The rules of refusals that say that an adapter has no merged form, which is no defect: it is served unmerged.
-    static let withoutMergedForm: Set<String> = [
-        "NotMergeable", "ActivatedLoRA", "ArrowRouter", "GroupedConvolution", "ResidualBase", "BiasMissing",
+    /// Binds the adapter; where it has no merged form, what is left of it that a base can contradict.
+    ///
+    /// - Throws: the refusal that says what is wrong.
+    private static func binding(_ adapter: Adapter, _ base: Checkpoint) throws -> BindingState {
+        do {
+            return .bound(try Binding(base: base, adapters: [adapter]))
+        } catch let refusal as PeftfileError {
+            switch refusal.rule {
+            case "ActivatedLoRA", "ArrowRouter":
+                // Without the part that cannot be merged it is a LoRA like any other.
+                let rest = try adapter.ignoringConfigKeys(["alora_invocation_tokens", "arrow_config"])
+                _ = try Binding(base: base, adapters: [rest])
+                return .unmergeable(refusal, BasePlacement())
+            case "ResidualBase":
+                // Whichever of the two bases it is, names and shapes are the same.
+                _ = try Binding(base: base, adapters: [adapter], options: BindingOptions(baseRole: .residual))
+                return .unmergeable(refusal, BasePlacement())
+            case "TaskMissing":
+                // All tasks have the same tensors.
+                return .bound(try Binding(base: base, adapters: [adapter], options: BindingOptions(task: 0)))
+            case "NotMergeable", "GroupedConvolution", "BiasMissing":
+                return .unmergeable(refusal, try BasePlacement(adapter, base: base))
+            default: throw refusal
+            }
+        }
+    }
+
+    /// The rules of refusals that say that an adapter has no merged form.
+    private static let withoutMergedForm: Set<String> = [
+        "NotMergeable", "ActivatedLoRA", "ArrowRouter", "GroupedConvolution", "ResidualBase", "BiasMissing", "TaskMissing",
     ]
 
     var binding: Binding? {
         if case .bound(let binding) = self { return binding }
+        return nil
+    }
+
+    var placement: BasePlacement? {
+        if case .unmergeable(_, let placement) = self { return placement }
         return nil
     }
 }

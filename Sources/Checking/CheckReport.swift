@@ -43,6 +43,19 @@ public struct CheckedSubject: Sendable {
         }
     }
 
+    /// What a rule that ran looked at, where that was a part.
+    public struct Part: Sendable, Hashable {
+        /// The rule's id.
+        public var rule: String
+        /// The part, in words: `16 rows of each of 24 of 224 tensors, 1572864 of 939524096 elements`.
+        public var extent: String
+
+        public init(rule: String, extent: String) {
+            self.rule = rule
+            self.extent = extent
+        }
+    }
+
     /// A finding that does not count, and why: known by the baseline, or ignored by the policy.
     public struct Hidden: Sendable, Hashable {
         /// What was found.
@@ -66,6 +79,8 @@ public struct CheckedSubject: Sendable {
     public var rulesRun: Int
     /// The rules that could not, each with the reason.
     public var omissions: [Omission]
+    /// What rules looked at in part.
+    public var partial: [Part] = []
     /// In the order of the registry.
     public var findings: [Finding]
     /// Findings that do not count.

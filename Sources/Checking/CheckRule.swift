@@ -20,6 +20,9 @@ public protocol CheckRule: Sendable {
     /// no other rule has found their cause.
     var refusals: Set<String> { get }
 
+    /// Whether the rule judges by a merge of some rows, where the update is large.
+    var looksAtSample: Bool { get }
+
     /// Looks at a subject.
     ///
     /// - Throws: ``NotChecked`` where the rule applies and the question cannot be answered: the verdict is then
@@ -65,13 +68,19 @@ public enum RuleNeed: Sendable, Hashable {
 public struct NotChecked: Error, Sendable, Hashable {
     /// Why, in words.
     public var reason: String
+    /// What was found beside what stayed open.
+    public var findings: [Finding]
 
-    public init(_ reason: String) { self.reason = reason }
+    public init(_ reason: String, findings: [Finding] = []) {
+        self.reason = reason
+        self.findings = findings
+    }
 }
 
 extension CheckRule {
     public var needs: [RuleNeed] { [] }
     public var refusals: Set<String> { [] }
+    public var looksAtSample: Bool { false }
 
     /// A finding of this rule, with its own severity unless another is given.
     public func finding(

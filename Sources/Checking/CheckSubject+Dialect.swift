@@ -1,5 +1,6 @@
 import Adapters
 import ByteAccess
+import Checkpoints
 import Containers
 
 extension CheckSubject {
@@ -35,6 +36,24 @@ extension CheckSubject {
         let trained = adapter.keys.filter { $0.component != nil }
         return !trained.isEmpty && trained.allSatisfy { !method.claims($0, of: adapter) }
     }
+
+    /// Whether the tensors could be read and none of them is of an adapter: by the config's method, or by their names where
+    /// there is no config.
+    var holdsNoAdapter: Bool {
+        guard let checkpoint = weights.checkpoint, !hasWholeModel else { return false }
+        if checkpoint.tensors.isEmpty { return true }
+        guard !keys.contains(where: { $0.component != nil || $0.isPrompt }), bottlenecks == nil else { return false }
+        if let name = config.config?.peftType {
+            guard let method = MethodRegistry.method(named: name), !method.configKeys.isEmpty, let adapter = try? adapter() else {
+                return false
+            }
+            return !adapter.keys.contains { method.claims($0, of: adapter) }
+        }
+        return (try? Inspection(path: weights.file ?? path))?.kind == .checkpoint
+    }
+
+    /// Whether the config says that whole weights were trained, as mlx-lm's does.
+    private var hasWholeModel: Bool { config.config?["fine_tune_type"]?.stringValue == "full" }
 
     /// Whether the config's method has a config key of this name.
     func methodReads(_ key: String) -> Bool {

@@ -89,7 +89,7 @@ public final class CheckSubject: Sendable {
 
     /// A few rows of the merge; nil where the adapter cannot be bound.
     func mergeSample() throws -> MergeSample? {
-        try sampled.value { try binding.binding.map { try MergeSample($0) } }
+        try sampled.value { try binding.binding.map { try MergeSample($0, jobs: options.jobs) } }
     }
 
     /// The adapter held against the base.

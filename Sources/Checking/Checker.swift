@@ -45,12 +45,16 @@ public struct Checker: Sendable {
                 result.findings += try rule.findings(in: subject)
                 result.rulesRun += 1
             } catch let open as NotChecked {
+                result.findings += open.findings
                 result.omissions.append(.init(rule: rule.id, reason: open.reason, isInconclusive: true))
             } catch let error as PeftfileError where error.code != .interrupted {
                 result.omissions.append(.init(rule: rule.id, reason: error.description, isInconclusive: true))
             }
         }
         addRefusal(of: subject, to: &result)
+        if let sample = try? subject.mergeSample(), sample.isPartial {
+            result.partial = rules.filter { $0.looksAtSample }.map { .init(rule: $0.id, extent: sample.extent) }
+        }
         sort(&result.findings)
         result.sha256 = subject.sha256()
         return result
@@ -78,12 +82,6 @@ public struct Checker: Sendable {
         guard case .refused(let error) = subject.binding,
             !result.findings.contains(where: { $0.severity == .error && $0.rule != "nonfinite" && $0.rule != "untrained" })
         else { return }
-        if let rule = error.rule, BindingState.withoutMergedForm.contains(rule) {
-            // No defect: shapes are judged by the merge, and this adapter has none.
-            result.omissions.append(
-                .init(rule: "shape-mismatch", reason: error.description, isInconclusive: false))
-            return
-        }
         // A file of another library needs no peft_type.
         let isForeign = error.rule == "PeftTypeMissing" && subject.dialect == .other
         if !isForeign, let rule = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }) {

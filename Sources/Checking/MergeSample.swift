@@ -1,87 +1,101 @@
 import Adapters
 import ByteAccess
 import Checkpoints
+import Rewriting
+import Synchronization
 import Tensors
 
-/// A few rows of a merge, computed to see what rounding to the base's dtype does to the update.
+/// A merge computed and not written, to see what the base's dtype does to the update.
 ///
-///     merged = round(W + Σ scale·left·right)        an element is lost where the update is not zero and merged = W
-///
-/// At most 24 tensors spread over the model, and of each at most 16 rows: enough for a share to two digits, and a bounded
-/// amount of work on a base of any size. Low-rank terms alone; other updates are computed only by a merge.
+/// The rows come from the merge's own evaluation (``MergePreview``), so every method has them. An update of up to
+/// `wholeLimit` elements is looked at whole; of a larger one as many as `tensorLimit` tensors, spread over the model, and
+/// of each `rowLimit` rows, spread over the tensor: enough for a share to two digits, and a bounded amount of work on a base
+/// of any size. What was looked at is said with every figure, and beside the findings where it is a part.
 struct MergeSample: Sendable {
     /// Elements that the update changes before rounding, and how many of them rounding gives back their old value.
     private(set) var elements = 0
     private(set) var lost = 0
-    /// Tensors with finite elements that the merge makes infinite, and how many of the sampled ones.
-    private(set) var overflows: [(tensor: ExactString, count: Int)] = []
+    /// Tensors with finite elements that the merge makes infinite, how many, and of how many looked at.
+    private(set) var overflows: [(tensor: ExactString, dtype: DType, count: Int, of: Int)] = []
+    /// The dtype of most of what was looked at.
     private(set) var dtype: DType?
+    /// Tensors that the merge changes, and those of them that were looked at.
+    private(set) var changed = 0
+    private(set) var looked = 0
+    /// Elements of all that the merge changes, and those of them that were looked at.
+    private(set) var total = 0
+    private(set) var seen = 0
+    /// The most rows that were taken of a tensor; nil where each was looked at whole.
+    private(set) var rowLimit: Int?
+    /// Why some tensors could not be looked at, by reason.
+    private(set) var obstacles: [String: Int] = [:]
 
+    static let wholeLimit = 1 << 22
     static let tensorLimit = 24
     static let rowLimit = 16
 
     var lostShare: Double { elements > 0 ? Double(lost) / Double(elements) : 0 }
+    var isPartial: Bool { seen < total }
 
-    init(_ binding: Binding) throws {
-        let outputs = binding.outputs.filter { MergeSample.isSimple($0.recipe) }
-        let numbers = AdapterNumbers(adapters: binding.adapters)
-        let step = max(1, (outputs.count + MergeSample.tensorLimit - 1) / MergeSample.tensorLimit)
-        for index in stride(from: 0, to: outputs.count, by: step) {
-            try Interruption.check()
-            try add(outputs[index].recipe, of: binding.base, numbers)
+    /// `all 4096 elements of 4 tensors`, or `16 rows of each of 24 of 224 tensors, 1572864 of 939524096 elements`.
+    var extent: String {
+        let unlooked = obstacles.sorted { $0.key < $1.key }.map { "; \($0.value) not looked at: \($0.key)" }.joined()
+        guard isPartial else { return "all \(total) elements of \(changed) tensor\(changed == 1 ? "" : "s")" }
+        let rows = rowLimit.map { "at most \($0) rows of each of " } ?? ""
+        return "\(rows)\(looked) of \(changed) tensor\(changed == 1 ? "" : "s"), \(seen) of \(total) elements\(unlooked)"
+    }
+
+    init(_ binding: Binding, jobs: Int) throws {
+        let preview = MergePreview(binding)
+        var outputs: [Binding.Output] = []
+        for output in binding.outputs where MergeSample.isRounded(output.recipe) {
+            changed += 1
+            total += output.recipe.rows * output.recipe.columns
+            if let obstacle = preview.obstacle(output) { obstacles[obstacle, default: 0] += 1 } else { outputs.append(output) }
+        }
+        let isWhole = outputs.reduce(0) { $0 + $1.recipe.rows * $1.recipe.columns } <= MergeSample.wholeLimit
+        if !isWhole {
+            let step = max(1, (outputs.count + MergeSample.tensorLimit - 1) / MergeSample.tensorLimit)
+            outputs = stride(from: 0, to: outputs.count, by: step).map { outputs[$0] }
+            rowLimit = MergeSample.rowLimit
+        }
+        let taken = outputs
+        let results = Mutex([UpdateStatistics?](repeating: nil, count: taken.count))
+        let ranges = taken.map { MergeSample.rows(of: $0.recipe, isWhole: isWhole) }
+        try parallelForEach(count: taken.count, jobs: jobs) { index in
+            let statistics = try preview.statistics(of: taken[index], rows: ranges[index])
+            results.withLock { $0[index] = statistics }
+        }
+        for (index, statistics) in results.withLock({ $0 }).enumerated() {
+            guard let statistics else { continue }
+            add(statistics, taken[index], count: ranges[index].reduce(0) { $0 + $1.count } * taken[index].recipe.columns)
         }
     }
 
-    private static func isSimple(_ recipe: TensorRecipe) -> Bool {
-        guard case .base = recipe.source, recipe.transforms.isEmpty, recipe.magnitudes.isEmpty, !recipe.updates.isEmpty,
-            recipe.rowReplacements.isEmpty, recipe.dtype == recipe.sourceDType, recipe.dtype.isMergeable
+    /// Whether the tensor's elements are computed and rounded to the base's own dtype.
+    private static func isRounded(_ recipe: TensorRecipe) -> Bool {
+        guard case .base = recipe.source, !recipe.isDequantised, recipe.dtype == recipe.sourceDType, recipe.dtype.isMergeable
         else { return false }
-        return recipe.updates.allSatisfy { if case .lowRank = $0.update { true } else { false } }
+        return !recipe.transforms.isEmpty || !recipe.updates.isEmpty || !recipe.magnitudes.isEmpty
     }
 
-    private mutating func add(_ recipe: TensorRecipe, of base: Checkpoint, _ numbers: AdapterNumbers) throws {
-        guard case .base(let name) = recipe.source, let tensor = base[name], tensor.info.isContiguous else { return }
-        let (rows, columns, bytes) = (recipe.rows, recipe.columns, recipe.dtype.bits / 8)
-        guard rows > 0, columns > 0, rows <= tensor.info.elementCount / columns else { return }
-        var terms: [(region: Region, left: [Double], right: [Double], rank: Int, scale: Double)] = []
-        for placed in recipe.updates {
-            guard case .lowRank(let left, let right, let scale) = placed.update else { continue }
-            terms.append(
-                (placed.region, try left.matrix(from: numbers), try right.matrix(from: numbers), left.columns, scale))
+    private static func rows(of recipe: TensorRecipe, isWhole: Bool) -> [Range<Int>] {
+        let count = recipe.rows
+        guard !isWhole, count > rowLimit else {
+            let step = max(1, (1 << 18) / max(1, recipe.columns))
+            return stride(from: 0, to: count, by: step).map { $0..<min($0 + step, count) }
         }
-        var infinite = 0
-        for row in stride(from: 0, to: rows, by: max(1, (rows + MergeSample.rowLimit - 1) / MergeSample.rowLimit)) {
-            let begin = UInt64(row * columns * bytes)
-            let stored = try base.read(tensor, bytes: begin..<(begin + UInt64(columns * bytes)))
-            let weight = try Conversion.widened(stored, as: recipe.dtype, count: columns)
-            var update = [Double](repeating: 0, count: columns)
-            for term in terms where term.region.rows.contains(row) {
-                MergeSample.addRow(row - term.region.rows.lowerBound, of: term, to: &update)
-            }
-            let merged = try Conversion.narrowed(zip(weight, update).map { $0 + $1 }, to: recipe.dtype)
-            let result = try Conversion.widened(merged, as: recipe.dtype, count: columns)
-            for column in 0..<columns where update[column] != 0 && weight[column].isFinite {
-                elements += 1
-                if result[column] == weight[column] { lost += 1 }
-                if update[column].isFinite, !result[column].isFinite { infinite += 1 }
-            }
-        }
-        dtype = recipe.dtype
-        if infinite > 0 { overflows.append((name, infinite)) }
+        return stride(from: 0, to: count, by: (count + rowLimit - 1) / rowLimit).map { $0..<($0 + 1) }
     }
 
-    private static func addRow(
-        _ row: Int, of term: (region: Region, left: [Double], right: [Double], rank: Int, scale: Double),
-        to update: inout [Double]
-    ) {
-        let (width, first) = (term.region.columns.count, term.region.columns.lowerBound)
-        guard (row + 1) * term.rank <= term.left.count, term.rank * width <= term.right.count,
-            first >= 0, first + width <= update.count
-        else { return }
-        for k in 0..<term.rank {
-            let factor = term.left[row * term.rank + k] * term.scale
-            guard factor != 0 else { continue }
-            for column in 0..<width { update[first + column] += factor * term.right[k * width + column] }
+    private mutating func add(_ statistics: UpdateStatistics, _ output: Binding.Output, count: Int) {
+        looked += 1
+        seen += count
+        elements += statistics.updated
+        lost += statistics.unchanged
+        dtype = output.recipe.dtype
+        if statistics.nonfinite > 0 {
+            overflows.append((output.recipe.name, output.recipe.dtype, statistics.nonfinite, count))
         }
     }
 }

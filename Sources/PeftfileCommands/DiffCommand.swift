@@ -9,7 +9,7 @@ struct DiffCommand: ParsableCommand {
         usage: "peftfile diff A B [options]",
         discussion: """
             Compares tensors by name, across shards: added, removed, another dtype or shape, and how far the numbers of \
-            each are apart. Of two LoRA adapters it also compares the updates they make, whatever their factors. \
+            each are apart. Of two adapters it also compares the updates they make, whatever their factors. \
             Metadata and configs are shown and decide nothing. Exit 0: equal; 1: different; 2: could not tell.
             """)
 

@@ -40,7 +40,8 @@ public enum CommandLineTool {
     /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it, 130 and 143 interrupted.
     public static func run(_ arguments: [String]) -> Int32 {
         let status = perform(arguments)
-        guard status == 0, Console.outputFailed.load(ordering: .relaxed) else { return status }
+        // A report that nobody got says nothing, whatever it would have said.
+        guard status <= ExitStatus.findings.rawValue, Console.outputFailed.load(ordering: .relaxed) else { return status }
         Console.report(
             PeftfileError(.io, "stdout could not be written", help: "check the disk that it goes to"),
             json: arguments.contains("--json"))

@@ -41,6 +41,43 @@ import Testing
         }
     }
 
+    static let dialects: [String] = ((try? FileManager.default.contentsOfDirectory(atPath: Fixtures.path("dialects"))) ?? [])
+        .filter { FileManager.default.fileExists(atPath: Fixtures.path("dialects/\($0)/case.json")) }.sorted()
+
+    @Test func theDialectsAreThere() { #expect(Self.dialects.count == 20) }
+
+    /// Files of other trainers, as directories and as the files themselves.
+    @Test(arguments: dialects) func noGenuineDialectHasAnError(_ name: String) throws {
+        let directory = Fixtures.path("dialects/\(name)/adapter")
+        let file = try #require(
+            try FileManager.default.contentsOfDirectory(atPath: directory).sorted().first { !$0.hasSuffix(".json") })
+        for path in [directory, "\(directory)/\(file)"] {
+            for base in [nil, Fixtures.path("dialects/\(name)/base")] {
+                let subject = try Checker(options: CheckOptions(base: try base.map { try Checkpoint.open($0) }, jobs: 2)).check(path)
+                #expect(subject.findings.filter { $0.severity == .error } == [], "\(path) \(base ?? "")")
+                // What is not read cannot pass; what is read leaves nothing open.
+                let isRead = (try? Checkpoint.open("\(directory)/\(file)")) != nil
+                #expect(subject.omissions.contains(where: \.isInconclusive) == !isRead, "\(subject.omissions)")
+            }
+        }
+    }
+
+    /// Files of other trainers against a base that they are not for: that is found without a config, too.
+    @Test(arguments: dialects.filter { !$0.hasPrefix("gguf") && !$0.hasPrefix("mlx") }) func aDialectOnTheWrongBaseIsFound(_ name: String) throws {
+        let base = try Checkpoint.open(Fixtures.path("negative/base"))
+        let subject = try Checker(options: CheckOptions(base: base, jobs: 2)).check(Fixtures.path("dialects/\(name)/adapter"))
+        #expect(subject.verdict(failOn: .error) != .pass, "\(subject.findings)")
+    }
+
+    /// A tree is as precise as its adapters: what lies below an adapter as a part of it is not judged alone.
+    @Test(arguments: cases) func noTreeOfAGenuineAdapterFails(_ name: String) throws {
+        guard Self.known[name] == nil else { return }
+        for adapter in try Self.entries(name, "adapter") {
+            let report = try Checker(options: CheckOptions(jobs: 2)).check([adapter])
+            #expect(report.isClean, "\(report.subjects.map(\.findings))")
+        }
+    }
+
     /// Prompts and bottleneck adapters as their libraries save them.
     @Test(arguments: ["multitask", "prefix-plain", "prefix-projection-llama", "prompt-tuning", "ptuning-lstm", "ptuning-mlp", "adapterhub-bert", "adapterhub-bart"])
     func noGenuinePromptHasAnError(_ name: String) throws {

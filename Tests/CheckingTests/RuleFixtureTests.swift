@@ -76,6 +76,17 @@ import Testing
                 to: "\(directory)/adapter_config.json")
             return Subject(path: directory)
         },
+        "not-an-adapter": { directory, isBad in
+            try SmallAdapter.lora(in: directory)
+            if isBad {
+                try SmallAdapter.write(
+                    [.init("model.layers.0.self_attn.q_proj.weight", [8, 8])], to: "\(directory)/adapter_model.safetensors")
+            }
+            return Subject(path: directory)
+        },
+        "no-merged-form": { directory, isBad in
+            try withBase(directory, adapter: isBad ? #", "alora_invocation_tokens": [1, 2]"# : "")
+        },
         "rank-exceeds-matrix": { directory, isBad in
             try SmallAdapter.lora(in: directory, rank: isBad ? 16 : 8)
             return Subject(path: directory)
@@ -141,13 +152,14 @@ import Testing
         },
         "remote-code": { directory, isBad in try withFile(directory, isBad ? "modeling.py" : "tokenizer.json") },
         "serving-vllm": { directory, isBad in
-            try SmallAdapter.lora(in: directory, config: isBad ? #", "use_dora": true"# : "")
-            return Subject(path: directory, targets: [.vllm])
+            var subject = try dora(directory, isBad)
+            subject.targets = [.vllm]
+            return subject
         },
         "serving-llama.cpp": { directory, isBad in
-            try SmallAdapter.lora(
-                in: directory, more: isBad ? [.init("\(SmallAdapter.root).lora_magnitude_vector", [8])] : [])
-            return Subject(path: directory, targets: [.llamaCpp])
+            var subject = try dora(directory, isBad)
+            subject.targets = [.llamaCpp]
+            return subject
         },
         "serving-mlx": { directory, isBad in
             guard !isBad else {
@@ -186,11 +198,21 @@ import Testing
     }
 
     private static func withBase(
-        _ directory: String, dtype: DType = .f32, a: Double = 0.5, b: Double = 0.25, config: String = ""
+        _ directory: String, dtype: DType = .f32, a: Double = 0.5, b: Double = 0.25, config: String = "", adapter: String = ""
     ) throws -> Subject {
-        try SmallAdapter.lora(in: directory, a: a, b: b)
+        try SmallAdapter.lora(in: directory, a: a, b: b, config: adapter)
         try SmallAdapter.base(in: directory + "-base", dtype: dtype, config: config)
         return Subject(path: directory, base: directory + "-base")
+    }
+
+    /// A DoRA with its base, which two loaders do not take; or the LoRA without its magnitudes.
+    private static func dora(_ directory: String, _ isBad: Bool) throws -> Subject {
+        let subject = try withBase(directory, adapter: isBad ? #", "use_dora": true"# : "")
+        if isBad {
+            try SmallAdapter.lora(
+                in: directory, config: #", "use_dora": true"#, more: [.init("\(SmallAdapter.root).lora_magnitude_vector", [8])])
+        }
+        return subject
     }
 
     /// An adapter that was trained with its input embedding saved whole.
@@ -279,13 +301,21 @@ import Testing
         #expect(try !Self.check(Subject(path: folder.path("b"))).findings.contains { $0.rule == "untrained" })
     }
 
-    /// Commands that a finding offers do get further: they run and end well.
-    @Test(arguments: NegativeFixtureTests.cases) func theCommandOfAFindingRuns(_ item: NegativeFixtureTests.Case) throws {
-        for finding in try NegativeFixtureTests.report(item.path).subjects.flatMap(\.findings) {
-            guard let help = finding.help, let range = help.range(of: "peftfile inspect") else { continue }
-            let words = help[range.lowerBound...].dropFirst("peftfile ".count).split(separator: " ").map(String.init)
-            let result = try Tool.run(words)
-            #expect(result.status == 0 && !result.output.isEmpty, "\(help): \(result.errors)")
-        }
+    /// Links are what they lead to, as every file of the Hub's cache is one; and what cannot be opened is said.
+    @Test func picklesBehindLinksAreFoundAndDanglingLinksAreSaid() throws {
+        let folder = try TemporaryDirectory()
+        let directory = folder.path("adapter")
+        try SmallAdapter.lora(in: directory)
+        try TestFile.write([0x80, 0x02, 0x7D, 0x71, 0x00, 0x2E], to: folder.path("blob"))
+        try FileManager.default.createSymbolicLink(atPath: "\(directory)/a.bin", withDestinationPath: "../blob")
+        let linked = try Checker().check(directory)
+        #expect(linked.findings.contains { $0.rule == "pickle-file" && $0.file == "\(directory)/a.bin" })
+        #expect(linked.verdict(failOn: .error) == .pass)
+        try FileManager.default.createSymbolicLink(atPath: "\(directory)/b.bin", withDestinationPath: "../gone")
+        let dangling = try Checker().check(directory)
+        // What was found stays, and what was not looked at fails closed.
+        #expect(dangling.findings.contains { $0.rule == "pickle-file" })
+        #expect(dangling.omissions.contains { $0.rule == "pickle-file" && $0.isInconclusive && $0.reason.contains("b.bin") })
+        #expect(dangling.verdict(failOn: .error) == .inconclusive)
     }
 }

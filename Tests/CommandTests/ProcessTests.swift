@@ -102,11 +102,16 @@ import Testing
         #expect(try TestFile.text(target + "/thesis.txt") == "thesis")
     }
 
-    @Test func aFullStdoutIsAnError() throws {
+    /// Whatever the report would have said: nobody has read it.
+    @Test(arguments: [
+        ["inspect", "Fixtures/merge/lora-linear-bf16/adapter"], ["check", Fixtures.path("negative/clean")], ["check", Fixtures.path("negative/nan")],
+        ["diff", Fixtures.path("negative/nan"), Fixtures.path("negative/clean")],
+    ])
+    func aFullStdoutIsAnError(_ arguments: [String]) throws {
         guard FileManager.default.fileExists(atPath: "/dev/full") else { return }
         let process = Process()
         process.executableURL = URL(filePath: Tool.path)
-        process.arguments = ["inspect", adapter]
+        process.arguments = arguments
         process.currentDirectoryURL = URL(filePath: Fixtures.repository)
         process.standardOutput = FileHandle(forWritingAtPath: "/dev/full")
         process.standardError = FileHandle.nullDevice

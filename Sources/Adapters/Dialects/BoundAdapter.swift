@@ -15,6 +15,8 @@ struct BoundAdapter {
     private(set) var warnings: [String] = []
     /// What only a base can settle, where there is none.
     private(set) var unsettled: PeftfileError?
+    /// What the modules of an adapter that is looked at alone are called in their component, by the names they have here.
+    private(set) var names: [ExactString: (module: ExactString, component: String?, isUnderscored: Bool)] = [:]
     /// Whether modules stand under names that only a base can turn back.
     private(set) var hasUnderscoredNames = false
 
@@ -36,6 +38,11 @@ struct BoundAdapter {
         unsettled = reading.unsettled
         var modules = reading.modules
         hasUnderscoredNames = modules.contains { $0.naming == .underscored }
+        if base == nil {
+            for module in modules {
+                names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
+            }
+        }
         if let base {
             let components = try ComponentPlacement(reading.modules, base: base, options: options, path: adapter.path)
             modules = components.placed
@@ -117,6 +124,15 @@ extension DialectModule {
 }
 
 extension Adapter {
+    /// The modules that the adapter changes, as far as it tells alone, whatever its dialect.
+    ///
+    /// - Throws: `.refused` where method or config are not known or contradict the tensors.
+    public func targets() throws -> [AdapterTarget] {
+        try BoundAdapter(self, base: nil, options: BindingOptions()).parts.flatMap { part in
+            try MethodRegistry.method(of: part).targets(of: part)
+        }
+    }
+
     /// What pages and the receipt call the adapter's dialect; nil for PEFT's.
     public var dialectName: String? {
         guard let dialect else { return nil }

@@ -26,6 +26,8 @@ import Tensors
 /// Source: peft/tuners/lora/layer.py (`get_delta_weight` of Linear, Embedding, _ConvNd, ParamWrapper), variants.py.
 struct LoRA: AdapterMethod {
     let peftTypes = ["LORA"]
+    /// Of what has no merged form: biases without a place, and grouped convolutions, whose B has a part of the rank.
+    let baseSides: [String: BaseSide] = ["lora_A": .inputColumns, "lora_B": .outputRows]
 
     let configKeys: Set<String> = [
         "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out", "bias",

@@ -31,6 +31,11 @@ struct PVeRA: ModuleMethod {
         UpdateExtent(rows: try module.side("pvera_lambda_b", 0))
     }
 
+    func widestExtent(of module: MethodModule) throws -> UpdateExtent {
+        UpdateExtent(
+            rows: try module.side("pvera_lambda_b", 0), columns: module.has("pvera_A") ? try module.side("pvera_A", 1) : nil)
+    }
+
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
         (try module.side("pvera_lambda_d", 0) / 2, nil, nil)
     }

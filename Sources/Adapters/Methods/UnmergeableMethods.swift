@@ -11,6 +11,8 @@ struct UnmergeableMethod: AdapterMethod {
     /// What gets further.
     var help = "serve it unmerged"
     let configKeys: Set<String> = []
+    var baseSides: [String: BaseSide] = [:]
+    var hasInnerAdapters = false
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
@@ -39,15 +41,20 @@ struct UnmergeableMethod: AdapterMethod {
     /// LLaMA-Adapter (arXiv:2303.16199).
     static let adaptionPrompt = UnmergeableMethod(
         peftTypes: ["ADAPTION_PROMPT"],
-        reason: "it adds gated attention over trained prompt tokens, which depends on each query")
+        reason: "it adds gated attention over trained prompt tokens, which depends on each query",
+        baseSides: ["adaption_prompt": .hidden, "adaption_gate": .free])
 
     /// X-LoRA (arXiv:2402.07148).
     static let xLoRA = UnmergeableMethod(
-        peftTypes: ["XLORA"], reason: "a gate mixes LoRA experts for each token, so no single weight stands for it")
+        peftTypes: ["XLORA"], reason: "a gate mixes LoRA experts for each token, so no single weight stands for it",
+        baseSides: ["internal_xlora_classifier": .free], hasInnerAdapters: true)
 
     /// Lily (arXiv:2407.09946).
     static let lily = UnmergeableMethod(
-        peftTypes: ["LILY"], reason: "a router mixes its shared factors by the input, so no single weight stands for it")
+        peftTypes: ["LILY"],
+        reason: "a router mixes its shared factors by the input, so no single weight stands for it",
+        // (r, in), (experts·r, out), (experts, r): `LilyLayer.update_layer` in peft/tuners/lily/layer.py.
+        baseSides: ["lily_A": .inputColumns, "lily_B": .outputColumns, "lily_router": .free])
 
     /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
     static let shadow = UnmergeableMethod(
@@ -62,5 +69,5 @@ struct UnmergeableMethod: AdapterMethod {
         peftTypes: ["PSOFT"],
         reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
             + "each device, chooses its own, and the sum is another for each choice",
-        help: "merge it with PEFT's merge_and_unload on the machine that trained it")
+        help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free])
 }

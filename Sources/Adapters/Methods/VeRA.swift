@@ -30,6 +30,11 @@ struct VeRA: ModuleMethod {
         UpdateExtent(rows: try module.side("vera_lambda_b", 0))
     }
 
+    func widestExtent(of module: MethodModule) throws -> UpdateExtent {
+        UpdateExtent(
+            rows: try module.side("vera_lambda_b", 0), columns: module.has("vera_A") ? try module.side("vera_A", 1) : nil)
+    }
+
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
         (try module.side("vera_lambda_d", 0), nil, nil)
     }

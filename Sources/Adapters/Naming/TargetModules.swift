@@ -69,7 +69,7 @@ struct TargetModules {
         return result.sorted { $0.text < $1.text }
     }
 
-    private func contains(_ path: String) -> Bool {
+    func contains(_ path: String) -> Bool {
         let parts = path.dottedComponents.map { String($0) }
         if excluded.contains(path) || saved.contains(where: { isPart(path, of: $0) }) { return false }
         guard targets.contains(path) else { return false }

@@ -34,6 +34,8 @@ public struct CheckJSONReporter: CheckReporter {
                         "inconclusive": .bool(omission.isInconclusive),
                     ])
                 }),
+            "partial": .array(
+                subject.partial.map { .object(["rule": .string($0.rule), "extent": .string($0.extent)]) }),
             "hidden": .array(
                 subject.hidden.map { hidden in
                     guard case .object(var object) = finding(hidden.finding, of: subject) else { return .null }

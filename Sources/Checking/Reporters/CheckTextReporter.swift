@@ -41,6 +41,10 @@ public struct CheckTextReporter: CheckReporter {
             page += "\n  not checked\n"
             for omission in open { page += "    \(omission.rule): \(omission.reason.printable)\n" }
         }
+        if !subject.partial.isEmpty {
+            page += "\n  looked at in part\n"
+            for part in subject.partial { page += "    \(part.rule): \(part.extent.printable)\n" }
+        }
         return page
     }
 

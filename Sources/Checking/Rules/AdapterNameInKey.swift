@@ -32,7 +32,7 @@ struct AdapterNameInKey: CheckRule {
             finding(
                 "\(named.count) of \(subject.keys.count) names hold the adapter's name in memory, \"\(first.name.printable)\"",
                 file: subject.weights.file, tensor: first.key.stored,
-                help: "save the adapter with save_pretrained, or take \".\(first.name.printable)\" out of the names")
+                help: "write it with PEFT's names: peftfile convert \(subject.path.shellQuoted) -o converted --to peft")
         ]
     }
 }

@@ -18,12 +18,12 @@ struct MissingModule: CheckRule {
     let needs: [RuleNeed] = [.tensors, .config]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard !subject.typeIsContradicted, let adapter = try? subject.adapter(), let coverage = ConfigCoverage(of: adapter),
+        guard !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(), let coverage = ConfigCoverage(of: adapter),
             let config = adapter.config,
             // Names of other forms are reported by the rules of the prefix.
             adapter.keys.contains(where: \.hadPrefix), (try? config.flag("ensure_weight_tying")) == false
         else { return [] }
-        return coverage.unmetTargets.map { target in
+        return holes(subject, coverage) + coverage.unmetTargets.map { target in
             if let module = module(of: subject, meeting: target) {
                 let component = adapter.keys.lazy.compactMap(\.component).first ?? "lora_A"
                 return finding(
@@ -47,5 +47,34 @@ struct MissingModule: CheckRule {
             if ConfigCoverage.meets(module, target), !module.contains("experts") { return module }
         }
         return nil
+    }
+
+    /// Modules of single layers: the base has the module in more layers than the adapter, and target_modules means all.
+    private func holes(_ subject: CheckSubject, _ coverage: ConfigCoverage) -> [Finding] {
+        guard let binding = subject.binding.binding else { return [] }
+        let known = Set(binding.targets.map(\.target.module.text))
+        var missing: Set<String> = []
+        for target in binding.targets where target.tensors.count == 1 {
+            let (path, stored) = (target.target.module.text.split(separator: "."), target.tensors[0].text.split(separator: "."))
+            guard let position = path.firstIndex(where: { Int($0) != nil }), let place = stored.firstIndex(of: path[position]),
+                stored.count(where: { Int($0) != nil }) == 1
+            else { continue }
+            for layer in 0... {
+                guard String(layer) != path[position] else { continue }
+                var (other, name) = (path, stored)
+                other[position] = "\(layer)"
+                name[place] = "\(layer)"
+                guard binding.base[ExactString(name.joined(separator: "."))] != nil else { break }
+                let module = other.joined(separator: ".")
+                if !known.contains(module), coverage.isNamed(module) == true { missing.insert(module) }
+            }
+        }
+        guard let first = missing.sorted().first else { return [] }
+        return [
+            finding(
+                "\(missing.count) modules that target_modules names and the base has are without tensors, the first is "
+                    + "\"\(first.printable)\"", severity: .warning, file: subject.weights.file,
+                help: "save the adapter again, or say layers_to_transform; what is there: peftfile inspect \(subject.path.shellQuoted)")
+        ]
     }
 }

@@ -1,3 +1,4 @@
+import Adapters
 import ByteAccess
 import Tensors
 
@@ -15,11 +16,27 @@ struct MissingPair: CheckRule {
     let refusals: Set<String> = ["MissingPair", "MagnitudeMissing", "DiagonalMissing", "TokenIndicesMissing"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        subject.factors.pairs.compactMap { pair in
+        let pairs = subject.factors.pairs.compactMap { pair -> Finding? in
             guard case .alone(let missing, let present) = pair.defect else { return nil }
             return finding(
                 "is missing, and its partner \(present.name.text) is there", file: subject.weights.file, tensor: missing,
-                help: "save the adapter again; half of a pair is no update")
+                help: "save the adapter again; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
         }
+        return pairs.isEmpty ? magnitudes(of: subject) : pairs
+    }
+
+    /// DoRA's magnitude belongs to the pair as well.
+    private func magnitudes(of subject: CheckSubject) -> [Finding] {
+        guard subject.methodReads("use_dora"), subject.config.config?["use_dora"]?.boolValue == true else { return [] }
+        let known = Set(subject.keys.filter { $0.component == "lora_magnitude_vector" }.map(\.module))
+        let alone = subject.factors.pairs.filter { $0.stem == "lora" && !known.contains($0.module) }
+        guard let first = alone.first else { return [] }
+        return [
+            finding(
+                "is missing, in \(alone.count) of \(subject.factors.pairs.count) modules, and the config says use_dora; this is the first",
+                file: subject.weights.file, tensor: ExactString("base_model.model.\(first.module).lora_magnitude_vector"),
+                help: "save the adapter again, or correct use_dora; what is there: peftfile inspect --tensors "
+                    + subject.path.shellQuoted)
+        ]
     }
 }

@@ -20,7 +20,7 @@ struct PeftTypeMismatch: CheckRule {
             finding(
                 "peft_type is \"\(name.printable)\", and none of its tensors is in the file, which holds "
                     + components.prefix(4).map(\.printable).joined(separator: ", "), file: config.path,
-                help: "correct peft_type in adapter_config.json")
+                help: "correct peft_type in adapter_config.json; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
         ]
     }
 }

@@ -13,18 +13,37 @@ struct PickleFile: CheckRule {
         """
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        try subject.entries().compactMap { entry in
-            guard entry.kind == .regularFile, entry.path != subject.weights.file,
-                let reader = try? FileReader(path: entry.path), reader.size > 1,
-                try !ContainerKind.hasSafetensorsOutline(reader), let kind = try ForeignFile.identify(reader)
-            else { return nil }
-            switch kind {
-            case .torch, .pickle: break
-            default: return nil
+        var result: [Finding] = []
+        var unread: [String] = []
+        for entry in try subject.entries() where entry.path != subject.weights.file {
+            // A link is what it leads to, as the Hub's cache has every file; behind one to a directory lies another tree.
+            switch FileSystem.kind(of: entry.path) {
+            case .regularFile: break
+            case nil where entry.kind == .symbolicLink: unread.append(entry.path); continue
+            default: continue
             }
-            return finding(
-                "is a Python pickle, which can run code when it is loaded", file: entry.path,
-                help: "remove it before publishing: rm \(entry.path.shellQuoted)")
+            do {
+                guard try PickleFile.isPickle(entry.path) else { continue }
+                result.append(
+                    finding(
+                        "is a Python pickle, which can run code when it is loaded", file: entry.path,
+                        help: "remove it before publishing: rm \(entry.path.shellQuoted)"))
+            } catch let error as PeftfileError where error.code != .interrupted {
+                unread.append(entry.path)
+            }
+        }
+        guard let first = unread.first else { return result }
+        throw NotChecked(
+            "\(first.printable) cannot be opened" + (unread.count > 1 ? ", nor can \(unread.count - 1) other files" : ""),
+            findings: result)
+    }
+
+    private static func isPickle(_ path: String) throws -> Bool {
+        let reader = try FileReader(path: path)
+        guard reader.size > 1, try !ContainerKind.hasSafetensorsOutline(reader) else { return false }
+        switch try ForeignFile.identify(reader) {
+        case .torch, .pickle: return true
+        default: return false
         }
     }
 }

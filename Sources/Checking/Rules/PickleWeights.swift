@@ -9,8 +9,8 @@ struct PickleWeights: CheckRule {
     let summary = "The weights are a Python pickle, by content whatever the name."
     let protectsFrom = """
         Code in the file: unpickling calls what the file names. torch.load(weights_only=True) is the default only since torch \
-        2.6, and vLLM, llama.cpp and mlx-lm read no pickled adapters at all. PEFT loads adapter_model.bin where no safetensors \
-        file is (load_peft_weights in peft/utils/save_and_load.py).
+        2.6; PEFT, vLLM and llama.cpp's converter load adapter_model.bin where no safetensors file is (load_peft_weights in \
+        peft/utils/save_and_load.py, from_local_checkpoint in vllm/lora/lora_model.py), and mlx-lm reads none.
         """
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
@@ -25,8 +25,9 @@ struct PickleWeights: CheckRule {
             finding(
                 "the weights are a Python pickle, which can run code when it is loaded"
                     + (subject.weights.error.map { "; this one cannot be read: \($0.message)" } ?? ""), file: file,
-                help: "where you trust its origin, load it with PEFT and save it with "
-                    + "save_pretrained(..., safe_serialization=True)")
+                help: subject.weights.error == nil
+                    ? "write it as safetensors; nothing of it is run: peftfile convert \(subject.path.shellQuoted) -o converted --to peft"
+                    : "fetch or save it again, with save_pretrained(..., safe_serialization=True)")
         ]
     }
 }

@@ -20,7 +20,7 @@ struct PrefixDoubled: CheckRule {
             finding(
                 "\(doubled.count) of \(subject.keys.count) names begin with base_model.model. twice, and PEFT loads none of "
                     + "them", file: subject.weights.file, tensor: first.stored,
-                help: "take one base_model.model. away from every name, or save the inner model's adapter")
+                help: "write it with PEFT's names: peftfile convert \(subject.path.shellQuoted) -o converted --to peft")
         ]
     }
 }

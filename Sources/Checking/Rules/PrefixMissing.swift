@@ -13,15 +13,29 @@ struct PrefixMissing: CheckRule {
         """
     let needs: [RuleNeed] = [.tensors, .config]
 
+    /// What torch.compile and FSDP put into the middle of names.
+    private static let wrappers = ["._orig_mod.", "._fsdp_wrapped_module."]
+
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard subject.config.config?.peftType != nil else { return [] }
+        let wrapped = subject.keys.filter { key in
+            key.hadPrefix && (!key.stored.text.hasPrefix("base_model.") || PrefixMissing.wrappers.contains { key.stored.text.contains($0) })
+        }
+        if let first = wrapped.first {
+            return [
+                finding(
+                    "\(wrapped.count) of \(subject.keys.count) names hold a wrapper of the training (module., _orig_mod.), and PEFT loads "
+                        + "none of them into the plain model", file: subject.weights.file, tensor: first.stored,
+                    help: "write it with PEFT's names: peftfile convert \(subject.path.shellQuoted) -o converted --to peft")
+            ]
+        }
         let bare = subject.keys.filter { !$0.hadPrefix && !$0.isPrompt && $0.component != nil }
         guard let first = bare.first else { return [] }
         return [
             finding(
                 "\(bare.count) of \(subject.keys.count) names do not begin with base_model.model., and PEFT loads none of "
                     + "them", file: subject.weights.file, tensor: first.stored,
-                help: "put base_model.model. before every name, or save the adapter with save_pretrained")
+                help: "write it with PEFT's names: peftfile convert \(subject.path.shellQuoted) -o converted --to peft")
         ]
     }
 }

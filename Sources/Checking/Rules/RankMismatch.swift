@@ -24,7 +24,8 @@ struct RankMismatch: CheckRule {
                 result.append(
                     finding(
                         "has shape \(info.shape), and its partner \(other.shape): the two share their rank",
-                        file: subject.weights.file, tensor: info.name, help: "save the adapter again"))
+                        file: subject.weights.file, tensor: info.name,
+                        help: "save the adapter again; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)"))
             case .rankOfConfig(let info, let stored, let rank): configured[[stored, rank], default: []].append(info)
             default: break
             }
@@ -38,7 +39,7 @@ struct RankMismatch: CheckRule {
                 finding(
                     "\(isAll ? "the tensors have rank \(ranks[0])" : who), and \(says): the scale would be wrong",
                     file: isAll ? subject.configPath : subject.weights.file, tensor: isAll ? nil : infos.first?.name,
-                    help: "correct r or rank_pattern in adapter_config.json"))
+                    help: "correct r or rank_pattern in adapter_config.json; the ranks: peftfile inspect --tensors \(subject.path.shellQuoted)"))
         }
         return result
     }

@@ -3,6 +3,9 @@ import ByteAccess
 import Checkpoints
 
 /// What llama.cpp rejects or ignores.
+///
+/// Source: `LoraModel.get_tensors` and `set_gguf_parameters` in convert_lora_to_gguf.py, as of ggml-org/llama.cpp 0b03adaa;
+/// the loader's scale, alpha / rank of each lora_b, in `llama_adapter_lora_weight::get_scale` of src/llama-adapter.h.
 struct ServingLlamaCpp: CheckRule {
     let id = "serving-llama.cpp"
     let family = RuleFamily.serving
@@ -27,6 +30,13 @@ struct ServingLlamaCpp: CheckRule {
             ]
         }
         var result: [Finding] = []
+        let files = ["adapter_model.safetensors", "adapter_model.bin"]
+        if !files.contains(FileSystem.fileName(of: file)) {
+            result.append(
+                finding(
+                    "llama.cpp's converter looks for \(files[0]), and the weights are in \(FileSystem.fileName(of: file).printable)",
+                    file: file, help: "rename the file, or convert it: " + ServingHelp.convert(subject, to: "peft", for: "llama.cpp")))
+        }
         let names = (subject.weights.checkpoint?.tensors ?? []).map(\.name)
         let rejected = names.filter { !isKnown($0.text) }
         if let first = rejected.first {

@@ -3,6 +3,9 @@ import ByteAccess
 import Checkpoints
 
 /// What transformers rejects.
+///
+/// Source: `PeftAdapterMixin` in src/transformers/integrations/peft.py, as of huggingface/transformers 01245936: "Other PEFT
+/// models such as prompt tuning, prompt learning are out of scope as these adapters are not injectable".
 struct ServingTransformers: CheckRule {
     let id = "serving-transformers"
     let family = RuleFamily.serving

@@ -1,3 +1,5 @@
+import Adapters
+import ByteAccess
 import Tensors
 
 /// Tensors that do not fit.
@@ -14,11 +16,21 @@ struct ShapeMismatch: CheckRule {
     let refusals: Set<String> = ["ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        subject.factors.pairs.compactMap { pair in
+        let flat = subject.factors.pairs.compactMap { pair -> Finding? in
             guard case .flat(let info) = pair.defect else { return nil }
             return finding(
                 "has shape \(info.shape), and a factor is a matrix", file: subject.weights.file, tensor: info.name,
                 help: "gather the shards before saving (ZeRO-3, FSDP)")
         }
+        guard subject.options.base != nil, let placement = subject.binding.placement else { return flat }
+        let misfits = placement.misfits.map { entry in
+            finding(
+                entry.reason, file: subject.weights.file, tensor: entry.tensor,
+                help: "give the base model that the adapter was trained on")
+        }
+        guard let first = placement.unchecked.first else { return flat + misfits }
+        throw NotChecked(
+            "what sizes the base asks of \(placement.unchecked.count) tensors is not known to this version, the first is "
+                + "\"\(first.text.printable)\"", findings: flat + misfits)
     }
 }

@@ -11,7 +11,7 @@ struct TiedEmbeddings: CheckRule {
         Merged into the shared tensor, an update of lm_head changes embed_tokens as well, and a reload ties what was written \
         apart (huggingface/peft issue 2018, huggingface/transformers issue 45127).
         """
-    let needs: [RuleNeed] = [.tensors, .config, .base]
+    let needs: [RuleNeed] = [.tensors, .base]
     let refusals: Set<String> = ["TiedEmbeddings"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

@@ -1,3 +1,4 @@
+import ByteAccess
 import Tensors
 
 /// Factors stored the other way round.
@@ -19,7 +20,7 @@ struct Transposed: CheckRule {
             if case .transposed(let infos) = pair.defect { infos } else { [] }
         }
         guard let first = turned.first else { return [] }
-        let help = "transpose them: lora_A is (r, in) and lora_B (out, r)"
+        let help = "transpose them, lora_A is (r, in) and lora_B (out, r); all shapes: peftfile inspect --tensors \(subject.path.shellQuoted)"
         if pairs.count > 1, turned.count == 2 * pairs.count {
             return [
                 finding(

@@ -44,6 +44,14 @@ struct Untrained: CheckRule {
                 modules[ExactString(module.root)] = (zero.contains(module.root) ? module.up?.stored : nil, 1)
             }
         }
+        let scales = subject.scales
+        if !modules.isEmpty, subject.factors.pairs.count == scales.count, scales.values.allSatisfy({ $0 == 0 }), !scales.isEmpty {
+            return [
+                finding(
+                    "the scale of the update is 0, as the config has it: the adapter changes nothing", file: subject.configPath,
+                    help: "correct lora_alpha; the scales: peftfile inspect \(subject.path.shellQuoted)")
+            ]
+        }
         let dead = modules.values.compactMap(\.dead).sorted()
         guard !dead.isEmpty else { return [] }
         let help = "peftfile inspect --stats \(subject.path.shellQuoted)"

@@ -11,7 +11,7 @@ struct VocabularySize: CheckRule {
         Tokens that were added for training: a loader that does not resize the base first raises a size mismatch or drops the \
         saved embeddings, and without the adapter's tokenizer the new rows are never used (unslothai/unsloth issues 3428, 3444).
         """
-    let needs: [RuleNeed] = [.tensors, .config, .base]
+    let needs: [RuleNeed] = [.tensors, .base]
     let refusals: Set<String> = ["VocabularySize"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

@@ -1,3 +1,4 @@
+import Adapters
 import ByteAccess
 
 /// A directory without weights.
@@ -11,12 +12,25 @@ struct WeightsMissing: CheckRule {
         the Hub for the file, and fails or gets another one.
         """
 
+    /// What PEFT looks for; an index is for transformers' own loader.
+    private static let names = ["adapter_model.safetensors", "adapter_model.bin", "adapter_model.safetensors.index.json"]
+
     func findings(in subject: CheckSubject) throws -> [Finding] {
         if case .missing = subject.weights {
             return [
                 finding(
                     "there is no adapter_model.safetensors", file: subject.directory,
                     help: "copy what save_pretrained wrote, or give the directory that holds it")
+            ]
+        }
+        if subject.config.config?.peftType != nil, !subject.isFile, subject.weights.checkpoint != nil, let file = subject.weights.file,
+            !WeightsMissing.names.contains(FileSystem.fileName(of: file))
+        {
+            let wanted = file.hasSuffix(".safetensors") ? WeightsMissing.names[0] : WeightsMissing.names[1]
+            return [
+                finding(
+                    "the weights are in \(FileSystem.fileName(of: file).printable), and PEFT looks for \(wanted)", file: file,
+                    help: "rename the file: mv \(file.shellQuoted) \(FileSystem.join(subject.directory, wanted).shellQuoted)")
             ]
         }
         guard let error = subject.weights.error, let file = subject.weights.file else { return [] }

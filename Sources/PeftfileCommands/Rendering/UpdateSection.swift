@@ -43,8 +43,8 @@ struct UpdateSection {
                 ["module", "rank", "scale", "rel diff", "rounding", "cos", "columns", "rows"],
                 cut(modules).map { module in
                     [
-                        module.name.printable, both(String(module.rankInA), String(module.rankInB)),
-                        both(Text.number(module.scaleInA), Text.number(module.scaleInB)),
+                        module.name.printable, both(module.rankInA.map(String.init) ?? "-", module.rankInB.map(String.init) ?? "-"),
+                        both(module.scaleInA.map(Text.number) ?? "-", module.scaleInB.map(Text.number) ?? "-"),
                         DiffPage.number(module.relativeDifference), DiffPage.number(module.rounding),
                         DiffPage.cosine(module.cos), overlap(module.columnOverlap), overlap(module.rowOverlap),
                     ]

@@ -102,7 +102,8 @@ extension UpdateComparison.Module {
     fileprivate var json: JSONValue {
         [
             "name": .string(name), "equivalent": .bool(isEquivalent), "same_factors": .bool(hasSameFactors),
-            "rank_a": .number(JSONNumber(rankInA)), "rank_b": .number(JSONNumber(rankInB)),
+            "rank_a": rankInA.map { .number(JSONNumber($0)) } ?? .null,
+            "rank_b": rankInB.map { .number(JSONNumber($0)) } ?? .null,
             "scale_a": .finite(scaleInA), "scale_b": .finite(scaleInB), "norm_a": .finite(normInA),
             "norm_b": .finite(normInB), "rel_difference": .finite(relativeDifference), "rounding": .finite(rounding),
             "cos": .finite(cos), "column_overlap": .finite(columnOverlap), "row_overlap": .finite(rowOverlap),

@@ -29,11 +29,10 @@ struct LowRankProduct {
     let rowOverlap: Double?
 
     /// - Throws: `.library` without OpenBLAS; `.refused` where a factor holds NaN or Inf; what reading throws.
-    init(_ a: LowRankUpdate, from sourceA: AdapterNumbers, _ b: LowRankUpdate, from sourceB: AdapterNumbers) throws {
+    init(_ a: StandaloneUpdate, from sourceA: AdapterNumbers, _ b: StandaloneUpdate, from sourceB: AdapterNumbers) throws {
         let left = try Side(a, sourceA, b, sourceB, isLeft: true)
         let right = try Side(a, sourceA, b, sourceB, isLeft: false)
-        let scales = a.terms.flatMap { [Double](repeating: $0.scale, count: $0.left.columns) }
-            + b.terms.flatMap { [Double](repeating: $0.scale, count: $0.left.columns) }
+        let scales = (a.terms + b.terms).flatMap { [Double](repeating: $0.scale, count: $0.expression.depth) }
         let columns = (a: 0..<left.split, b: left.split..<left.columns)
         let m = (
             a: try LowRankProduct.matrix(left, right, scales, columns.a),
@@ -76,8 +75,8 @@ struct LowRankProduct {
     private static func norm(_ matrix: [Double]) -> Double { matrix.reduce(0) { $0 + $1 * $1 }.squareRoot() }
 
     /// ρ(i) from the sizes s‖b_k‖‖a_k‖.
-    private static func rounding(_ sizes: ArraySlice<Double>, _ update: LowRankUpdate, _ source: AdapterNumbers) -> Double {
-        let types = update.tensors.compactMap { source.dtype(of: $0, adapter: 0) }
+    private static func rounding(_ sizes: ArraySlice<Double>, _ update: StandaloneUpdate, _ source: AdapterNumbers) -> Double {
+        let types = update.terms.flatMap { $0.expression.factors.map(\.tensor) }.compactMap { source.dtype(of: $0, adapter: 0) }
         let units = types.map { Ulp.spacing(at: 1, in: $0) / 2 }
         let stored = units.reduce(0) { $0 + $1 * $1 }.squareRoot() * norm(Array(sizes))
         let unit = units.allSatisfy { $0 == 0x1p-53 } ? 0x1p-53 : 0x1p-24
@@ -107,19 +106,22 @@ struct LowRankProduct {
         let split: Int
         var count: Int { columns == 0 ? 0 : triangle.count / columns }
 
-        init(_ a: LowRankUpdate, _ sourceA: AdapterNumbers, _ b: LowRankUpdate, _ sourceB: AdapterNumbers, isLeft: Bool) throws {
+        init(_ a: StandaloneUpdate, _ sourceA: AdapterNumbers, _ b: StandaloneUpdate, _ sourceB: AdapterNumbers, isLeft: Bool) throws {
             let length = isLeft ? a.rows : a.columns
             var parts: [(values: [Double], range: Range<Int>, rank: Int)] = []
             for (update, source) in [(a, sourceA), (b, sourceB)] {
                 for term in update.terms {
-                    let factor = isLeft ? term.left : term.right
+                    guard let factors = term.factors else {
+                        throw PeftfileError(.refused, "is no product of two factors", rule: "Expression")
+                    }
+                    let factor = isLeft ? factors.left : factors.right
                     let range = isLeft ? term.region?.rows : term.region?.columns
-                    parts.append((try factor.matrix(from: source), range ?? 0..<length, term.left.columns))
+                    parts.append((try factor.matrix(from: source), range ?? 0..<length, factors.left.columns))
                 }
             }
             let total = parts.reduce(0) { $0 + $1.rank }
             columns = total
-            split = a.terms.reduce(0) { $0 + $1.left.columns }
+            split = a.terms.reduce(0) { $0 + $1.expression.depth }
             triangle = try LAPACK.triangle(rows: length, columns: total) { range in
                 var rows = [Double](repeating: 0, count: range.count * total)
                 var column = 0
@@ -142,5 +144,13 @@ struct LowRankProduct {
         func norm(ofColumn column: Int) -> Double {
             LowRankProduct.norm((0..<count).map { triangle[$0 * columns + column] })
         }
+    }
+}
+
+extension MatrixExpression {
+    /// The number that a product sums over; 0 for anything else.
+    fileprivate var depth: Int {
+        if case .product(let left, _) = self { return left.columns }
+        return 0
     }
 }

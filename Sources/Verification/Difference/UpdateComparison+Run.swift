@@ -18,15 +18,21 @@ extension UpdateComparison {
     ) throws {
         methodsDiffer = a.config != nil && b.config != nil && a.config?.peftType != b.config?.peftType
         do {
-            guard let updatesA = try a.lowRankUpdates(), let updatesB = try b.lowRankUpdates() else {
-                let names = Set([a, b].map { $0.config?.peftType ?? "a file without adapter_config.json" }).sorted()
-                reason = "updates are compared for LoRA only, and this is \(names.joined(separator: " and "))"
+            guard let updatesA = try a.standaloneUpdates(), let updatesB = try b.standaloneUpdates() else {
+                let names = Set([a, b].map { $0.config?.peftType ?? $0.dialectName ?? "a file without adapter_config.json" }).sorted()
+                reason = "what \(names.joined(separator: " and ")) does to weights is not told without a base; merge both into it and "
+                    + "compare the results: peftfile diff merged-a merged-b"
                 return
             }
+            skip(updatesA, updatesB, sameBytes: sameBytes, sameConfig: UpdateComparison.haveSameEffect(a.config, b.config), selection)
             let pairs = match(updatesA, updatesB, selection)
-            try compare(pairs, a, b, sameBytes: sameBytes, jobs: jobs)
+            try compare(pairs, updatesA.adapter, updatesB.adapter, sameBytes: sameBytes, jobs: jobs)
             // What stands in factors is compared as products, or named as only in A or B, or as not compared.
-            let factors = (a: Set(updatesA.updates.flatMap(\.tensors)), b: Set(updatesB.updates.flatMap(\.tensors)))
+            func known(_ updates: StandaloneUpdates) -> Set<ExactString> {
+                let numbers = updates.adapter.dialectTensors
+                return Set(updates.updates.flatMap(\.tensors) + updates.skipped.flatMap(\.tensors) + numbers)
+            }
+            let factors = (a: known(updatesA), b: known(updatesB))
             hasOtherDifferences = report.changed.contains { !factors.a.contains($0.name) }
                 || report.retyped.contains { $0.values != .equal && !factors.a.contains($0.name) }
                 || report.removed.contains { !factors.a.contains($0.name) }
@@ -39,30 +45,28 @@ extension UpdateComparison {
 
     private struct Pair {
         let name: String
-        let a: LowRankUpdate
-        let b: LowRankUpdate
+        let a: StandaloneUpdate
+        let b: StandaloneUpdate
     }
 
     /// Finds the modules that both adapters change, by their canonical paths.
-    private mutating func match(_ a: LowRankUpdates, _ b: LowRankUpdates, _ selection: TensorSelection) -> [Pair] {
-        func selected(_ updates: LowRankUpdates) -> [(name: String, update: LowRankUpdate)] {
-            updates.updates.filter { $0.tensors.contains(where: selection.contains) }.map { ($0.name, $0) }
+    private mutating func match(_ a: StandaloneUpdates, _ b: StandaloneUpdates, _ selection: TensorSelection) -> [Pair] {
+        func selected(_ updates: StandaloneUpdates) -> [StandaloneUpdate] {
+            updates.updates.filter { $0.tensors.contains(where: selection.contains) }
         }
         let (inA, inB) = (selected(a), selected(b))
-        let other = Dictionary(inB.map { (ExactString($0.name), $0.update) }) { first, _ in first }
-        let known = Set(inA.map { ExactString($0.name) })
-        onlyInB = inB.map(\.name).filter { !known.contains(ExactString($0)) }
-        for (module, reason) in a.skipped { skipped.append(.init(name: module.text, reason: "in A: \(reason)")) }
-        for (module, reason) in b.skipped { skipped.append(.init(name: module.text, reason: "in B: \(reason)")) }
+        let matching = UpdateMatching(inA, inB)
+        onlyInB = matching.onlyInB.map(\.name)
         var pairs: [Pair] = []
-        for (name, update) in inA {
-            guard let other = other[ExactString(name)] else {
-                onlyInA.append(name)
+        for update in inA {
+            guard let other = matching.partner(of: update) else {
+                onlyInA.append(update.name)
                 continue
             }
+            let name = update.name
             if update.form != other.form {
-                methodsDiffer = true
-                let forms = [update.form, other.form].map { $0.isEmpty ? "LoRA" : $0 }
+                (methodsDiffer, formsDiffer) = (true, true)
+                let forms = [update.form, other.form].map { $0.isEmpty ? "a plain sum" : $0 }
                 skipped.append(.init(name: name, reason: "\(forms[0]) in A, \(forms[1]) in B"))
             } else if update.rows != other.rows || update.columns != other.columns {
                 skipped.append(
@@ -76,6 +80,41 @@ extension UpdateComparison {
         return pairs
     }
 
+    /// Names what was not compared; where the bytes and what the configs say of them are the same, the updates are.
+    private mutating func skip(
+        _ a: StandaloneUpdates, _ b: StandaloneUpdates, sameBytes: [ExactString: ExactString], sameConfig: Bool,
+        _ selection: TensorSelection
+    ) {
+        let others = Dictionary(b.skipped.map { ($0.module, $0) }) { first, _ in first }
+        var same: Set<ExactString> = []
+        for module in a.skipped where module.tensors.contains(where: selection.contains) {
+            if sameConfig, let other = others[module.module], !module.tensors.isEmpty,
+                module.tensors.map({ sameBytes[$0] }) == other.tensors.map(Optional.some)
+            {
+                same.insert(module.module)
+                modules.append(Module(same: module.module.text))
+            } else {
+                skipped.append(.init(name: module.module.text, reason: "in A: \(module.reason)"))
+            }
+        }
+        for module in b.skipped where !same.contains(module.module) && module.tensors.contains(where: selection.contains) {
+            skipped.append(.init(name: module.module.text, reason: "in B: \(module.reason)"))
+        }
+    }
+
+    /// Whether two configs say the same of an update.
+    private static func haveSameEffect(_ a: AdapterConfig?, _ b: AdapterConfig?) -> Bool {
+        func part(_ config: AdapterConfig?) -> [ExactString: String] {
+            var result: [ExactString: String] = [:]
+            for member in config?.json.members ?? [] where !AdapterConfig.keysWithoutEffect.contains(member.key.text) {
+                if case .null = member.value { continue }
+                result[member.key] = member.value.serialized()
+            }
+            return result
+        }
+        return part(a) == part(b)
+    }
+
     private mutating func compare(
         _ pairs: [Pair], _ a: Adapter, _ b: Adapter, sameBytes: [ExactString: ExactString], jobs: Int
     ) throws {
@@ -86,13 +125,19 @@ extension UpdateComparison {
             let pair = pairs[index]
             let result: Result
             if pair.a.tensors.count == pair.b.tensors.count,
-                zip(pair.a.tensors, pair.b.tensors).allSatisfy({ sameBytes[$0] == $1 })
+                zip(pair.a.tensors, pair.b.tensors).allSatisfy({ sameBytes[$0] == $1 }),
+                pair.a.isLowRank && pair.b.isLowRank || pair.a.terms.map(\.expression) == pair.b.terms.map(\.expression)
             {
                 result = .module(try Module(sameFactors: pair.name, pair.a, pair.b, numbers.a))
             } else {
                 do {
-                    let product = try LowRankProduct(pair.a, from: numbers.a, pair.b, from: numbers.b)
-                    result = .module(Module(pair.name, pair.a, pair.b, product))
+                    if pair.a.isLowRank, pair.b.isLowRank {
+                        let product = try LowRankProduct(pair.a, from: numbers.a, pair.b, from: numbers.b)
+                        result = .module(Module(pair.name, pair.a, pair.b, product))
+                    } else {
+                        let rows = try UpdateRows(pair.a, from: numbers.a, pair.b, from: numbers.b)
+                        result = .module(Module(pair.name, pair.a, pair.b, rows))
+                    }
                 } catch let error as PeftfileError where error.code == .refused {
                     result = .skipped(.init(name: pair.name, reason: error.message))
                 }
@@ -114,19 +159,40 @@ extension UpdateComparison {
     }
 }
 
-extension LowRankUpdate {
+extension StandaloneUpdate {
     /// `<module>`, with the parameter and the expert where there is more than a weight.
-    fileprivate var name: String {
+    var name: String {
         (parameter == "weight" ? module.text : "\(module).\(parameter)") + (expert.map { "[\($0)]" } ?? "")
     }
 }
 
 extension UpdateComparison.Module {
+    /// A module whose bytes and config are the same, whatever its formula.
+    fileprivate init(same name: String) {
+        self.init(name: name, hasSameFactors: true, isEquivalent: true)
+        (relativeDifference, rounding, cos) = (0, 0, 1)
+    }
+
+    fileprivate init(_ name: String, _ a: StandaloneUpdate, _ b: StandaloneUpdate, _ rows: UpdateRows) {
+        self.init(name, a, b)
+        normInA = rows.normA
+        normInB = rows.normB
+        if rows.normA > 0, rows.normB > 0 { cos = min(1, max(-1, rows.inner / rows.normA / rows.normB)) }
+        if rows.normA > 0 {
+            relativeDifference = rows.difference / rows.normA
+            rounding = rows.rounding / rows.normA
+        } else if rows.normB == 0 {
+            (relativeDifference, rounding) = (0, 0)
+        }
+        isEquivalent = rows.difference <= rows.rounding
+    }
+
     /// Modules with the same factors differ by their scales alone.
-    fileprivate init(sameFactors name: String, _ a: LowRankUpdate, _ b: LowRankUpdate, _ numbers: AdapterNumbers) throws {
+    fileprivate init(sameFactors name: String, _ a: StandaloneUpdate, _ b: StandaloneUpdate, _ numbers: AdapterNumbers) throws {
         self.init(name, a, b)
         hasSameFactors = true
-        (columnOverlap, rowOverlap, cos, rounding) = (1, 1, 1, 0)
+        (cos, rounding) = (1, 0)
+        if a.isLowRank { (columnOverlap, rowOverlap) = (1, 1) }
         relativeDifference = 0
         isEquivalent = true
         let scales = zip(a.terms, b.terms).first { $0.scale != $1.scale }.map { ($0.scale, $1.scale) }
@@ -135,7 +201,7 @@ extension UpdateComparison.Module {
         isEquivalent = false
     }
 
-    fileprivate init(_ name: String, _ a: LowRankUpdate, _ b: LowRankUpdate, _ product: LowRankProduct) {
+    fileprivate init(_ name: String, _ a: StandaloneUpdate, _ b: StandaloneUpdate, _ product: LowRankProduct) {
         self.init(name, a, b)
         normInA = product.normA
         normInB = product.normB
@@ -153,18 +219,19 @@ extension UpdateComparison.Module {
         isEquivalent = product.difference <= product.rounding
     }
 
-    private init(_ name: String, _ a: LowRankUpdate, _ b: LowRankUpdate) {
+    private init(_ name: String, _ a: StandaloneUpdate, _ b: StandaloneUpdate) {
         self.init(
             name: name, rankInA: a.rank, rankInB: b.rank, scaleInA: a.scale, scaleInB: b.scale, hasSameFactors: false,
             isEquivalent: false)
     }
 }
 
-extension LowRankUpdate {
+extension StandaloneUpdate {
     /// Whether a factor of every term is zero throughout: an adapter as training finds it.
     fileprivate func isZero(_ numbers: AdapterNumbers) throws -> Bool {
         try terms.allSatisfy { term in
-            try [term.left, term.right].contains { factor in
+            guard let factors = term.factors else { return term.scale == 0 }
+            return try [factors.left, factors.right].contains { factor in
                 try factor.matrix(from: numbers).allSatisfy { $0 == 0 }
             }
         }

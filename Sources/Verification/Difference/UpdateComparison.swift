@@ -1,4 +1,5 @@
-/// The updates that two adapters make to one base, compared module by module as products.
+/// The updates that two adapters make to one base, compared module by module: low-rank ones as products of their
+/// factors (`LowRankProduct`), all others row by row (`UpdateRows`), whatever their methods and dialects.
 ///
 /// Many pairs of factors have one product: B·G and G⁻¹·A make the update of B and A, for every invertible G. So the
 /// tensors of two adapters can differ in every element while the adapters do the same; what they do is Δ = Σ s·B·A.
@@ -13,20 +14,21 @@
 /// independent of the others'. The second allows for the computation that found the other factors, in float32
 /// (u_c = 2⁻²⁴; 2⁻⁵³ where all factors are F64): decompositions are backward stable, with an error of a modest multiple
 /// of u_c times the norm (LAPACK Users' Guide, 3rd edition, section 4.9). The error of the comparison itself is far
-/// below either (`LowRankProduct`). A difference below ρ is not proved to be rounding, but it cannot be told from it.
+/// below either (`LowRankProduct`). For other formulas the same root mean square is carried through every operation
+/// (`RoundedArithmetic`). A difference below ρ is not proved to be rounding, but it cannot be told from it.
 public struct UpdateComparison: Sendable {
     /// One matrix that both adapters change.
     public struct Module: Sendable {
         /// The module.
         public var name: String
         /// r in A.
-        public var rankInA: Int
+        public var rankInA: Int?
         /// r in B.
-        public var rankInB: Int
+        public var rankInB: Int?
         /// The scale in A.
-        public var scaleInA: Double
+        public var scaleInA: Double?
         /// The scale in B.
-        public var scaleInB: Double
+        public var scaleInB: Double?
         /// Whether the factors are the same bytes; then norms and overlaps are not computed.
         public var hasSameFactors: Bool
         /// ‖Δ₁‖_F, ‖Δ₂‖_F.
@@ -40,7 +42,7 @@ public struct UpdateComparison: Sendable {
         /// ⟨Δ₁, Δ₂⟩ / (‖Δ₁‖_F ‖Δ₂‖_F).
         public var cos: Double?
         /// φ of the column spaces and of the row spaces: how much of the smaller space lies in the other, 0 to 1; nil
-        /// where a space is empty.
+        /// where a space is empty, and for updates that are not of low rank.
         public var columnOverlap: Double?
         /// φ of the row spaces.
         public var rowOverlap: Double?
@@ -70,13 +72,17 @@ public struct UpdateComparison: Sendable {
     public internal(set) var hasOtherDifferences = false
     /// Whether the configs name two methods, or give a module two forms of one.
     public internal(set) var methodsDiffer = false
+    /// Whether a module has two forms of which only a base could tell that they do the same.
+    var formsDiffer = false
 
     /// Whether the two adapters do the same to every base, as far as it can be told from rounding.
     public var isEquivalent: Bool {
         reason == nil && !modules.isEmpty && modules.allSatisfy(\.isEquivalent) && onlyInA.isEmpty && onlyInB.isEmpty
-            && skipped.isEmpty && !hasOtherDifferences && !methodsDiffer
+            && skipped.isEmpty && !hasOtherDifferences && !formsDiffer
     }
 
     /// Whether the adapters were seen to be different though their tensors may be the same: by another scale or method.
-    var showsDifference: Bool { methodsDiffer || !modules.allSatisfy(\.isEquivalent) }
+    var showsDifference: Bool {
+        formsDiffer || !modules.allSatisfy(\.isEquivalent) || methodsDiffer && (reason != nil || modules.isEmpty || !skipped.isEmpty)
+    }
 }

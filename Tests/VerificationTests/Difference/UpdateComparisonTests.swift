@@ -157,15 +157,6 @@ import Testing
     }
 
     @Test func whatCannotBeComparedIsNamed() throws {
-        let one = try StoredValues(ExactString("\(prefix).ia3_l"), .f32, [2], [1, 1])
-        let text = try TestFile.text(Fixtures.path("merge/ia3-llama/adapter/adapter_config.json"))
-        #expect(text.contains("IA3"))
-        _ = try adapter("ia3", [one], #""x": 1"#)
-        try directory.write(text, to: "ia3/adapter_config.json")
-        let input = try DifferenceInput(path: directory.path("ia3"))
-        let (report, updates) = try compare(input, input)
-        #expect(report.isEqual && updates.reason?.contains("LoRA only") == true && !updates.isEquivalent)
-
         var random = SplitMix64(seed: 26)
         let config = #""r": 2, "lora_alpha": 4"#
         var broken = random.doubles(12)

@@ -1,0 +1,142 @@
+public import ByteAccess
+public import Checkpoints
+import Tensors
+
+/// How large a dimension of an adapter tensor must be, by the module or the base that it is for.
+public enum BaseSide: Sendable, Hashable {
+    /// Its columns, the product of all dimensions after the first, are the module's input features.
+    case inputColumns
+    /// Its columns are the module's output features.
+    case outputColumns
+    /// Its rows are the module's output features.
+    case outputRows
+    /// Its last dimension is the model's own width.
+    case hidden
+    /// No dimension depends on the base.
+    case free
+}
+
+/// An adapter without a merged form, held against a base as far as names and shapes go: what it is loaded beside must be
+/// there and have its sizes, although no weight of it changes.
+public struct BasePlacement: Sendable {
+    /// Tensors of modules that the base does not have, each with the module.
+    public private(set) var missing: [(tensor: ExactString, module: ExactString)] = []
+    /// Tensors whose sizes the base contradicts, each with the reason.
+    public private(set) var misfits: [(tensor: ExactString, reason: String)] = []
+    /// Tensors of which this version does not know what size the base asks of them.
+    public private(set) var unchecked: [ExactString] = []
+
+    /// What a binding without the config's obstacle has shown already: nothing is left to say.
+    public init() {}
+
+    /// - Throws: `.refused` where the base's names leave open which module is meant.
+    public init(_ adapter: Adapter, base: Checkpoint) throws {
+        let method = try MethodRegistry.method(of: adapter)
+        let view = try BaseView(base: base, adapters: [adapter])
+        let resolver = NameResolver(
+            base: view.directory, peftVersion: adapter.config?.peftVersion,
+            fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false)
+        let hidden = try? base.config.flatMap { try PromptFacts(of: AdapterConfig(json: $0, path: base.path)) }?.hidden
+        let keys = adapter.keys.filter { !$0.isPrompt && !$0.module.text.isEmpty }
+        // What stands at no module of the base, as a router of the whole model, names none.
+        let requests = keys.map { key in
+            ParameterRequest(
+                module: key.module, parameter: key.component == nil ? .named(key.leaf) : .weight,
+                isEmbedding: key.component?.utf8Contains("embedding") ?? false)
+        }
+        var wanted: [ParameterRequest] = []
+        for (key, request) in zip(keys, requests)
+        where !wanted.contains(request) && !(key.component != nil && method.baseSides[key.component ?? ""] == .free && !BasePlacement.isInside(key.module, view)) {
+            wanted.append(request)
+        }
+        let places = try resolver.survey(wanted).places
+        var turned: Set<ExactString> = []
+        for isTurned in [false, true] {
+            // Conv1D layers hold (in, out): a module whose tensors all fit the other way round is one.
+            for (key, request) in zip(keys, requests) where turned.contains(key.module) == isTurned {
+                guard let component = key.component, let info = adapter.tensor(key.stored) else { continue }
+                let side = key.leaf == "bias" ? BaseSide.free : method.baseSides[component]
+                guard let reason = BasePlacement.misfit(info, side, places[request], hidden: hidden ?? nil, isTurned: isTurned)
+                else { continue }
+                if isTurned || places[request]?.shape.count != 2 { misfits.append((key.stored, reason)) } else { turned.insert(key.module) }
+            }
+        }
+        for (key, request) in zip(keys, requests) {
+            guard let info = adapter.tensor(key.stored) else { continue }
+            if let place = places[request] {
+                if key.component == nil {
+                    if place.shape != info.shape { misfits.append((key.stored, "has shape \(info.shape), and the base's is \(place.shape)")) }
+                } else if method.baseSides[key.component ?? ""] == nil {
+                    unchecked.append(key.stored)
+                }
+                continue
+            }
+            if key.component == nil {
+                // A head that the adapter brings along, or a part of a method of which names alone are known.
+                if resolver.mayBeNew(ExactString("\(key.module).\(key.leaf)")) { continue }
+                let isPart = method.baseSides.isEmpty && BasePlacement.hasOwner(key.module, view)
+                if isPart { unchecked.append(key.stored) } else { missing.append((key.stored, key.module)) }
+            } else if !BasePlacement.isInside(key.module, view) {
+                if method.baseSides[key.component ?? ""] != .free { missing.append((key.stored, key.module)) }
+            } else if method.baseSides[key.component ?? ""] == nil {
+                unchecked.append(key.stored)
+            }
+        }
+    }
+
+    /// Whether the base has tensors of a module: under its path, or under the path without leading components, which
+    /// families of classes add and leave out.
+    private static func isInside(_ module: ExactString, _ view: BaseView) -> Bool {
+        var parts = module.text.split(separator: ".").map(String.init)
+        // Without the number of its layer a path could be anybody's.
+        while !parts.isEmpty {
+            let path = parts.joined(separator: ".") + "."
+            if view.directory.names.contains(where: { $0.text.hasPrefix(path) || $0.text.utf8Contains("." + path) }) { return true }
+            guard parts.first.map({ Int($0) == nil }) == true, parts.dropFirst().contains(where: { Int($0) != nil }) else { return false }
+            parts.removeFirst()
+        }
+        return false
+    }
+
+    /// Whether the module lies inside one of the base's.
+    private static func hasOwner(_ module: ExactString, _ view: BaseView) -> Bool {
+        var parts = module.text.split(separator: ".")
+        while parts.contains(where: { Int($0) != nil }) {
+            if isInside(ExactString(parts.joined(separator: ".")), view) { return true }
+            parts.removeLast()
+        }
+        return false
+    }
+
+    private static func misfit(
+        _ info: TensorInfo, _ side: BaseSide?, _ place: ParameterPlace?, hidden: Int?, isTurned: Bool
+    ) -> String? {
+        // A grouped convolution's weight has the input features of one group, and lora_A those of all.
+        let isKernel = (place?.shape.count ?? 0) > 2
+        func compare(_ size: Int, _ wanted: Int?, _ what: String) -> String? {
+            guard let wanted, wanted != size, !(isKernel && wanted > 0 && size % wanted == 0) else { return nil }
+            return "has shape \(info.shape), and the base's \(what) are \(wanted)"
+        }
+        let size = place.map { isTurned ? (rows: $0.matrixSize.columns, columns: $0.matrixSize.rows) : $0.matrixSize }
+        let columns = info.shape.dropFirst().reduce(1, *)
+        switch side {
+        case .inputColumns: return compare(columns, size?.columns, "input features")
+        case .outputColumns: return compare(columns, size?.rows, "output features")
+        case .outputRows: return compare(info.shape.first ?? 0, size?.rows, "output features")
+        case .hidden: return compare(info.shape.last ?? 0, hidden, "hidden states")
+        case .free, nil: return nil
+        }
+    }
+}
+
+extension Adapter {
+    /// The adapter as if its config did not have these keys.
+    public func ignoringConfigKeys(_ keys: Set<ExactString>) throws -> Adapter {
+        guard let config else { return self }
+        var json = JSONObject()
+        for member in config.json.members where !keys.contains(member.key) { json[member.key] = member.value }
+        var copy = self
+        copy.config = try AdapterConfig(json: json, path: config.path)
+        return copy
+    }
+}

@@ -1,0 +1,67 @@
+import ByteAccess
+import Checking
+import Checkpoints
+import Foundation
+import Tensors
+import TestSupport
+import Testing
+
+/// Adapters without a merged form are held against a base by names and shapes: a genuine one passes with a note, and
+/// what does not fit is found.
+@Suite struct UnmergedTests {
+    static let names = [
+        "lily", "psoft", "lora-conv-grouped", "refuse-adaption-prompt", "refuse-alora", "refuse-cartridge", "refuse-cpt",
+        "refuse-lora-bias-nobias", "refuse-multitask", "refuse-p-tuning", "refuse-prefix-tuning", "refuse-prompt-tuning",
+        "refuse-xlora",
+    ]
+
+    static func check(_ adapter: String, _ base: String) throws -> CheckedSubject {
+        try Checker(options: CheckOptions(base: try Checkpoint.open(base), jobs: 2)).check(adapter)
+    }
+
+    @Test(arguments: names) func aGenuineOnePassesWithANote(_ name: String) throws {
+        let subject = try Self.check(Fixtures.path("merge/\(name)/adapter"), Fixtures.path("merge/\(name)/base"))
+        #expect(subject.findings.filter { $0.severity > .note } == [])
+        #expect(subject.findings.map(\.rule) == ["no-merged-form"])
+        #expect(subject.verdict(failOn: .error) == .pass, "\(subject.omissions)")
+        #expect(subject.verdict(failOn: .note) == .fail)
+    }
+
+    /// A router for each task has a merged form for each: all have the same shapes.
+    @Test func aRouterOfTasksIsBound() throws {
+        let subject = try Self.check(Fixtures.path("merge/refuse-poly/adapter"), Fixtures.path("merge/refuse-poly/base"))
+        #expect(subject.findings == [])
+        #expect(subject.verdict(failOn: .error) == .pass, "\(subject.omissions)")
+    }
+
+    /// What this version does not know the sizes of stays open.
+    @Test func whatIsNotKnownStaysOpen() throws {
+        let subject = try Self.check(Fixtures.path("merge/shadow/adapter"), Fixtures.path("merge/shadow/base"))
+        #expect(subject.findings.filter { $0.severity == .error } == [])
+        #expect(subject.omissions.contains { $0.rule == "shape-mismatch" && $0.isInconclusive })
+        #expect(subject.verdict(failOn: .error) == .inconclusive)
+    }
+
+    /// An adapter of another size of the model: the base of the fixtures has 24 hidden states, this one 8.
+    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-lora-bias-nobias", "refuse-poly"])
+    func anotherSizeIsFound(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        let layers: [SmallAdapter.Values] = (0..<2).flatMap { layer in
+            ["q_proj", "k_proj", "v_proj", "o_proj"].map { .init("model.layers.\(layer).self_attn.\($0).weight", [8, 8]) }
+                + ["gate_proj", "up_proj"].map { .init("model.layers.\(layer).mlp.\($0).weight", [8, 8]) }
+        }
+        try SmallAdapter.base(in: folder.path("base"), config: #", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2"#, more: layers.filter { $0.name != "model.layers.0.self_attn.q_proj.weight" })
+        let subject = try Self.check(Fixtures.path("merge/\(name)/adapter"), folder.path("base"))
+        #expect(subject.findings.contains { $0.rule == "shape-mismatch" && $0.severity == .error }, "\(subject)")
+    }
+
+    /// A base without the layers: names are looked for.
+    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-poly"]) func missingLayersAreFound(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        try FileManager.default.createDirectory(atPath: folder.path("base"), withIntermediateDirectories: true)
+        try SmallAdapter.write([.init("model.layers.7.mlp.up_proj.weight", [8, 8])], to: folder.path("base/model.safetensors"))
+        try TestFile.write(#"{"model_type": "llama", "hidden_size": 24}"#, to: folder.path("base/config.json"))
+        let subject = try Self.check(Fixtures.path("merge/\(name)/adapter"), folder.path("base"))
+        #expect(subject.findings.contains { $0.rule == "target-not-in-base" && $0.severity == .error }, "\(subject)")
+    }
+}
