@@ -76,8 +76,8 @@ struct ProgressLine {
             return "\(label) \(percent) [\(String(repeating: "#", count: filled))"
                 + "\(String(repeating: ".", count: room - filled))] \(tail)"
         }
-        let candidates = ["\(label) \(percent) \(tail)", "\(label) \(percent) \(left)", "\(label) \(percent)", percent]
-        return candidates.first { $0.count <= width } ?? ""
+        let candidates = [[label, percent, tail], [label, percent, left], [label, percent], [percent]]
+        return candidates.map { $0.filter { !$0.isEmpty }.joined(separator: " ") }.first { $0.count <= width } ?? ""
     }
 
     /// `12 s`, `3:05`, `1:02:00`.

@@ -64,7 +64,7 @@ import Testing
     @Test func progressFitsItsTerminal() {
         let line = ProgressLine(label: "merge", done: 420_000_000, total: 1_000_000_000, seconds: 0.5)
         #expect(line.text(width: 79) == "merge 42.0 % [################........................] 840 MB/s, 1 s left")
-        #expect(line.text(width: 45) == "merge 42.0 % [#####........] 840 MB/s, 1 s left")
+        #expect(line.text(width: 45) == "merge 42.0 % [####.......] 840 MB/s, 1 s left")
         #expect(line.text(width: 34) == "merge 42.0 % 840 MB/s, 1 s left")
         #expect(line.text(width: 24) == "merge 42.0 % 1 s left")
         #expect(line.text(width: 13) == "merge 42.0 %")

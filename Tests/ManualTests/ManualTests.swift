@@ -111,7 +111,7 @@ import Testing
         keys.formUnion(try Self.document(["inspect", "--json", "Fixtures/strip/ptuning-lstm/unstripped"]))
         let r64 = "Fixtures/merge/lora-r64"
         keys.formUnion(try Self.document(["inspect", "--json", "--spectrum", "--base", "\(r64)/base", "\(r64)/adapter"]))
-        keys.formUnion(try Self.document(["inspect", "--json", "--spectrum", "Fixtures/merge/oft-block/adapter"]))
+        keys.formUnion(try Self.document(["inspect", "--json", "--spectrum", "Fixtures/merge/hira/adapter"]))
         let directory = try TemporaryDirectory()
         let header = #"{"a.modulelist.down_proj.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}"#
         let bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)

@@ -4,7 +4,7 @@ struct Glyphs {
 
     /// As the locale has it: of LC_ALL, LC_CTYPE and LANG the first that is set decides.
     init() {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap(Console.environment).first ?? ""
+        let locale = Console.environment("LC_ALL") ?? Console.environment("LC_CTYPE") ?? Console.environment("LANG") ?? ""
         let name = locale.lowercased()
         isUnicode = name.contains("utf-8") || name.contains("utf8")
     }

@@ -19,8 +19,8 @@ extension HelpTopic {
             .list([
                 (
                     "PEFTFILE_OPENBLAS",
-                    "the OpenBLAS to load where the usual names do not find it; for verify, merges that decompose the base, and the updates "
-                        + "in diff"
+                    "the OpenBLAS to load where the usual names do not find it; for verify, merges that decompose the base, the updates in "
+                        + "diff, and spectra and reports"
                 ),
                 ("PEFTFILE_LIBYAML", "the libyaml to load where the usual names do not find it; for check --policy with a YAML file"),
                 (
@@ -32,7 +32,7 @@ extension HelpTopic {
             .list([
                 ("NO_COLOR", "no colours"),
                 ("CLICOLOR_FORCE", "colours, also where stdout is no terminal"),
-                ("TERM", "no colours where it is dumb"),
+                ("TERM", "no colours and no progress bar where it is dumb"),
                 ("LC_ALL", "else LC_CTYPE, else LANG: pictures in the terminal are drawn in ASCII unless the first that is set says UTF-8"),
                 ("LC_CTYPE", "see LC_ALL"),
                 ("LANG", "see LC_ALL"),
