@@ -80,6 +80,7 @@ public struct NotChecked: Error, Sendable, Hashable {
 extension CheckRule {
     public var needs: [RuleNeed] { [] }
     public var refusals: Set<String> { [] }
+    /// A rule that says nothing else looks at everything.
     public var looksAtSample: Bool { false }
 
     /// A finding of this rule, with its own severity unless another is given.
