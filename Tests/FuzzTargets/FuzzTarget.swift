@@ -67,6 +67,6 @@ extension FuzzTarget {
 /// Every target, one line each.
 public enum FuzzTargets {
     public static let all: [any FuzzTarget] = [
-        SafetensorsTarget(), IndexTarget(), ConfigTarget(), PickleTarget(), ZipTarget(), GGUFTarget(),
+        SafetensorsTarget(), IndexTarget(), ConfigTarget(), PickleTarget(), ZipTarget(), GGUFTarget(), NPZTarget(),
     ]
 }

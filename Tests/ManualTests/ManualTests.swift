@@ -195,8 +195,13 @@ import Testing
         }
         // Wrong elements and probes; rows without a linear form; another dtype than expected.
         let base = "Fixtures/merge/lora-r1/base"
-        let keys = try verify(base, "lora-r1").union(verify(directory.path("rows"), "trainable-tokens"))
+        var keys = try verify(base, "lora-r1").union(verify(directory.path("rows"), "trainable-tokens"))
             .union(verify(base, "lora-r1", ["--dtype", "f64"]))
+        // A snapshot of the Hub's cache, of one link without its blob.
+        let snapshot = directory.path("models--org--name/snapshots/" + String(repeating: "a", count: 40))
+        try FileManager.default.createDirectory(atPath: snapshot, withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(atPath: snapshot + "/config.json", withDestinationPath: "../../blobs/none")
+        keys.formUnion(try Self.document(["verify", "--json", snapshot]))
         #expect(keys.count > 25)
         #expect(try ManualPage("peftfile-verify").jsonKeys == keys)
     }
