@@ -49,7 +49,7 @@ struct Generator {
     func writeTorchBase() throws {
         try write(torchBase) { folder in
             try TorchBase(tensors: model.tensors).write(to: FileSystem.join(folder, TorchBase.fileName))
-            try Self.write(model.config, to: FileSystem.join(folder, "config.json"))
+            try Self.write(model.config(), to: FileSystem.join(folder, "config.json"))
         }
     }
 
