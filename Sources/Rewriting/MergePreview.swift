@@ -1,5 +1,5 @@
 public import Adapters
-public import ByteAccess
+import ByteAccess
 import Tensors
 
 /// What a merge would write, computed for some rows and not written: the merge's own evaluation, for whoever wants to
