@@ -57,7 +57,7 @@ final class RecipeEvaluator: Sendable {
 
     /// Computes the rows `rows` of the output matrix.
     func panel(rows: Range<Int>) throws -> Panel {
-        if let panel = try dequantisedPanel(rows: rows) { return panel }
+        if encoding == nil, let panel = try dequantisedPanel(rows: rows) { return panel }
         let raw = try sourceBytes(rows: rows)
         if recipe.isCopy, encoding == nil { return Panel(bytes: raw) }
         if encoding == nil, let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
