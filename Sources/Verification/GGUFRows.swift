@@ -49,7 +49,8 @@ struct GGUFRows {
             for line in rows {
                 let first = (line - rows.lowerBound) * columns
                 var numbers = try decided(line, first, buffers, &definition, &tally)
-                for index in numbers.indices { numbers[index] += shift }
+                // −0 + 0 would be +0.
+                if shift != 0 { for index in numbers.indices { numbers[index] += shift } }
                 if isVector {
                     try compareVector(numbers, &tally, read)
                     continue

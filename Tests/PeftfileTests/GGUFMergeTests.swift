@@ -236,6 +236,26 @@ import Testing
         #expect(try Verifier(binding: binding, result: .open(model.directory.path("half.gguf")), dtype: .f16).run().isEquivalent)
     }
 
+    /// The fixtures, whose negative scales have negative zeros, stay GGUF in another type and are verified.
+    @Test(arguments: ["gguf-legacy", "gguf-k-mix"], [DType.f16, .bf16, .f32])
+    func blocksBecomeNumbers(_ name: String, _ dtype: DType) throws {
+        let binding = try Binding(
+            base: .open(Fixtures.path("quantised/\(name)/base")), adapters: [Adapter(path: Fixtures.path("quantised/\(name)/adapter"))])
+        let directory = try TemporaryDirectory()
+        var settings = MergeSettings(dtype: dtype)
+        settings.form = .gguf
+        _ = try PlanExecutor(plan: .merge(binding, settings: settings), target: directory.path("out.gguf")).run()
+        let report = try Verifier(binding: binding, result: .open(directory.path("out.gguf")), dtype: dtype).run()
+        #expect(report.isEquivalent, "\(report.json.serialized())")
+        // The same numbers as in safetensors, whose values are the fixture's.
+        settings.form = .safetensorsFile
+        _ = try PlanExecutor(plan: .merge(binding, settings: settings), target: directory.path("out.safetensors")).run()
+        let (gguf, plain) = (try Checkpoint.open(directory.path("out.gguf")), try Checkpoint.open(directory.path("out.safetensors")))
+        for tensor in plain.tensors where tensor.shape.count > 1 {
+            #expect(try gguf.numbers(tensor.name) == plain.numbers(tensor.name), "\(tensor.name)")
+        }
+    }
+
     /// The output's name decides.
     @Test func formsFollowTheName() throws {
         let (model, path) = try Self.model()
