@@ -209,7 +209,7 @@ extension ModuleMethod {
             var used = Set(result.changes.flatMap(\.tensors) + result.setAside.map(\.tensor))
             for item in changes.setAside where used.insert(item.tensor).inserted { result.setAside.append(item) }
             let built = module.known.filter { !used.contains($0.name) }
-            if let unread = built.first(where: { !module.hasRead($0.name) }) {
+            if let unread = built.first(where: { !module.hasRead($0.name) && $0.elementCount > 0 }) {
                 throw PeftfileError(
                     .refused, "has no part in the formula of \(name) beside the module's other tensors", tensor: unread.name,
                     rule: "UnclaimedTensor", help: "nothing is skipped silently: remove the tensor, or save the adapter again")

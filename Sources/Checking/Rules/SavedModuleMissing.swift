@@ -1,5 +1,6 @@
 import Adapters
 import ByteAccess
+import Checkpoints
 
 /// Modules that were trained whole and whose values are lost.
 struct SavedModuleMissing: CheckRule {
@@ -21,19 +22,33 @@ struct SavedModuleMissing: CheckRule {
     private static let automatic: Set<String> = ["classifier", "score"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        // With a base the binding says which of the names it has.
-        guard subject.options.base == nil, let adapter = try? subject.adapter(), let config = adapter.config,
+        guard let adapter = try? subject.adapter(), let config = adapter.config,
             config.peftType != nil, let names = try? config.strings("modules_to_save")
         else { return [] }
         let modules = adapter.keys.filter { $0.component == nil }.map(\.module.text)
         let lost = names.filter { name in !modules.contains { SavedModuleMissing.isPart($0, of: name) } }
         let isAutomatic = Set(names).isSuperset(of: SavedModuleMissing.automatic)
             && !SavedModuleMissing.automatic.isSubset(of: lost)
-        return lost.filter { !(isAutomatic && SavedModuleMissing.automatic.contains($0)) }.map { name in
-            finding(
+        return lost.compactMap { name in
+            if let tensor = tensor(of: subject, in: name) {
+                return finding(
+                    "modules_to_save names \"\(name.printable)\", the base has \"\(tensor.text.printable)\", and no tensor is of such a module",
+                    file: config.path, tensor: tensor,
+                    help: "save the adapter again, or take \"\(name.printable)\" out of modules_to_save")
+            }
+            if isAutomatic, SavedModuleMissing.automatic.contains(name) { return nil }
+            return finding(
                 "modules_to_save names \"\(name.printable)\", and no tensor is of such a module", severity: .warning,
                 file: config.path,
                 help: "save the adapter again, or take \"\(name.printable)\" out of modules_to_save; with --base it is told whether the base has it")
+        }
+    }
+
+    /// The first weight or bias of the base that lies in a module of this name.
+    private func tensor(of subject: CheckSubject, in name: String) -> ExactString? {
+        subject.options.base?.tensors.map(\.name).first { tensor in
+            guard let leaf = [".weight", ".bias"].first(where: { tensor.text.hasSuffix($0) }) else { return false }
+            return SavedModuleMissing.isPart(String(tensor.text.dropLast(leaf.count)), of: name)
         }
     }
 
