@@ -64,6 +64,7 @@ public enum MethodRegistry {
     public static func unknown(_ peftType: String) -> String {
         "peft_type \"\(peftType.printable)\" is not known to this version"
             + (Spelling.nearest(to: peftType, among: knownTypes).map { ", the nearest that is known is \($0)" } ?? "")
+            + "; known are " + knownTypes.joined(separator: ", ")
     }
 
     /// The method of an adapter.

@@ -82,6 +82,7 @@ extension RewritePlan {
                 binding, directory: directory, files: files, configChanges: configChanges,
                 writesCard: settings.writesCard, warnings: &warnings)
         } else if !isSingleFile {
+            if files.count > 1 { sidecars.append(index(of: files, base: base)) }
             warnings.append(
                 "no config.json stands beside the GGUF file: transformers needs the one of the model's repository, and the tokenizer's files")
         } else if !configChanges.isEmpty {

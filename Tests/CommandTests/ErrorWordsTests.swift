@@ -55,11 +55,11 @@ import Testing
         ("diff BASE BASE --include zzz", ["no tensor of 30", "peftfile inspect --tensors"]),
         ("strip ADAPTER -o OUT", ["holds no prompt", "peftfile inspect"]),
         ("strip Fixtures/strip/ptuning-mlp/unstripped -o OUT --layout foo", ["--layout foo", "peft or source"]),
-        ("convert ADAPTER -o OUT", ["--to", "peftfile convert ADAPTER --to DIALECT -o OUT"]),
+        ("convert ADAPTER -o OUT.bin", ["pickle", "name a .safetensors file"]),
         ("convert ADAPTER --to onnx -o OUT", ["--to onnx", "kohya"]),
         ("convert BASE --to mlx -o OUT", ["is a model and no adapter", "save_pretrained"]),
         ("convert Fixtures/dialects/kohya-lora/adapter --to peft -o OUT", ["underscores", "--base BASE"]),
-        ("merge BASE Fixtures/negative/peft-type-unknown -o OUT", ["\"LORAX\"", "known is LORA "]),
+        ("merge BASE Fixtures/negative/peft-type-unknown -o OUT", ["\"LORAX\"", "nearest that is known is LORA;"]),
         ("merge BASE Fixtures/negative/truncated -o OUT", ["100 bytes are missing", "fetch it again"]),
         ("merge BASE Fixtures/negative/overlap -o OUT", ["data_offsets", "again"]),
     ]

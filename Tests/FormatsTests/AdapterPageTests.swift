@@ -36,7 +36,8 @@ import Testing
         let rewriting = try Self.rules(in: "Rewriting")
         #expect(adapters.count > 45 && adapters.isSuperset(of: ["ActivatedLoRA", "AlphaMissing", "ArrowRouter"]))
         #expect(adapters.union(rewriting).subtracting(named).isEmpty, "the sources have them, the pages do not")
-        #expect(named.subtracting(adapters.union(rewriting)).isEmpty, "the pages have them, the sources do not")
+        let commands = try Self.rules(in: "PeftfileCommands")
+        #expect(named.subtracting(adapters.union(rewriting).union(commands)).isEmpty, "the pages have them, the sources do not")
     }
 
     @Test(arguments: pages) func rulesAreNumberedFromOne(_ name: String) throws {

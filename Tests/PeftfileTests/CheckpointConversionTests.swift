@@ -95,10 +95,11 @@ import Testing
             0x3F80_0000, 0x3F80_8000, 0x3F81_8000, 0x3F80_8001, 0x3F80_7FFF, 0x8000_0001, 0x7F7F_FFFF, 0x0000_8000, 0xBF99_999A,
             0x7F80_0000,
         ]
-        let values = bits.map { Double(Float(bitPattern: $0)) }
-        try SmallTensor.write(
-            [.init(name: "w", shape: [2, 5], values: values), .init(name: "n", shape: [1], values: [7], dtype: .i64)],
-            to: directory.path("a.safetensors"))
+        // 40 bytes of w, 8 of n.
+        let header = #"{"w":{"dtype":"F32","shape":[2,5],"data_offsets":[0,40]},"n":{"dtype":"I64","shape":[1],"data_offsets":[40,48]}}"#
+        let file = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian, Array.init) + Array(header.utf8)
+            + bits.flatMap { bits in (0..<4).map { UInt8(truncatingIfNeeded: bits >> ($0 * 8)) } } + [7, 0, 0, 0, 0, 0, 0, 0]
+        try TestFile.write(file, to: directory.path("a.safetensors"))
         _ = try Self.convert(directory.path("a.safetensors"), to: directory.path("b.safetensors"), ConvertSettings(dtype: .bf16))
         let result = try Checkpoint.open(directory.path("b.safetensors"))
         let expected = bits.flatMap { bits -> [UInt8] in
@@ -110,7 +111,26 @@ import Testing
         #expect(try Tool.run(["verify", directory.path("b.safetensors")]).status == 0)
     }
 
-    @Test(arguments: QuantisedMergeTests.merged.filter { !$0.hasPrefix("qlora") })
+    /// GGUF's blocks have no place in safetensors: they become numbers unasked, under the Hub's names.
+    @Test(arguments: QuantisedMergeTests.merged.filter { $0.hasPrefix("gguf") })
+    func blocksBecomeNumbers(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        let source = Fixtures.path("quantised/\(name)/base")
+        _ = try Self.convert(source, to: directory.path("plain"), ConvertSettings(dtype: .f32))
+        let result = try Checkpoint.open(directory.path("plain"))
+        let blocks = try Checkpoint.open(source)
+        #expect(result.tensors.count == blocks.tensors.count && blocks.tensors.contains { $0.quantised != nil })
+        for tensor in blocks.tensors {
+            let values = try Conversion.widened(blocks.read(tensor), as: tensor.dtype, count: tensor.info.elementCount)
+            let own = try #require(result[tensor.name], "\(tensor.name)")
+            #expect(tensor.quantised == nil || own.dtype == .f32)
+            #expect(try result.read(own) == Conversion.narrowed(values, to: own.dtype), "\(tensor.name)")
+        }
+        #expect(result["model.embed_tokens.weight"] != nil && result["token_embd.weight"] == nil)
+        #expect(try Tool.run(["verify", directory.path("plain")]).status == 0)
+    }
+
+    @Test(arguments: QuantisedMergeTests.merged.filter { !$0.hasPrefix("qlora") && !$0.hasPrefix("gguf") })
     func codesStayOrBecomeNumbers(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let source = Fixtures.path("quantised/\(name)/base")

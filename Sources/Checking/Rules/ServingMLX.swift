@@ -19,7 +19,7 @@ struct ServingMLX: CheckRule {
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard subject.options.targets.contains(.mlx), let file = subject.weights.file else { return [] }
-        let help = subject.config.config?.peftType == "LORA"
+        let help = subject.config.config?.peftType == PortableAdapter.peftType
             ? "convert it: " + ServingHelp.convert(subject, to: "mlx", for: "mlx") : ServingHelp.merge(subject)
         func rejects(_ message: String, _ place: String, _ tensor: ExactString? = nil) -> Finding {
             finding("mlx-lm rejects it: \(message)", file: place, tensor: tensor, help: help)

@@ -39,17 +39,18 @@ extension RewritePlan {
     /// - Throws: `.refused` where there is nothing to dequantise, or another dtype is asked for codes.
     public static func openForConversion(_ path: String, _ settings: ConvertSettings) throws -> Checkpoint {
         let plain = try Checkpoint.open(path, entire: true)
+        // A GGUF file's blocks have no place in safetensors, and loaders of safetensors know the Hub's names and rows.
+        if plain.shards.contains(where: { $0.file.kind == .gguf }) {
+            let named = try Checkpoint.open(path)
+            if let problem = named.quantisation?.problem { throw problem }
+            return named
+        }
         if settings.dequantises {
             guard let quantisation = plain.quantisation else {
                 throw PeftfileError(
                     .refused, "holds no quantised weights", file: path, rule: "NothingToDequantise", help: "leave out --dequantise")
             }
             if let problem = quantisation.problem { throw problem }
-            return plain
-        }
-        // A GGUF file's blocks have no place in safetensors.
-        if plain.shards.contains(where: { $0.file.kind == .gguf }) {
-            if let problem = plain.quantisation?.problem { throw problem }
             return plain
         }
         guard let quantisation = plain.quantisation, !quantisation.weights.isEmpty || quantisation.problem != nil else { return plain }

@@ -41,7 +41,6 @@ import Testing
     @Test(arguments: [
         ("loha-linear", "hada_w1_a"), ("lokr-default", "lokr_w1"), ("lokr-both", "lokr_w1"), ("lokr-factor2", "lokr_w1"),
         ("c3a-rect", "c3a_kernel"), ("gralora", "gralora_B"), ("vblora", "vblora_vector_bank"), ("adalora", "lora_B"),
-        ("tinylora", "tinylora_B"),
     ])
     func normsAreThoseOfTheMerge(_ name: String, _ component: String) throws {
         let path = Fixtures.path("merge/\(name)/adapter")
