@@ -81,7 +81,9 @@ public struct Binding: Sendable {
         }
         warnings += try base.requireReadableWeights()
         let view = try BaseView(base: base, adapters: adapters)
-        let bound = try adapters.map { try BoundAdapter($0, base: view.directory, heads: GGUFFacts(base).heads, options: options) }
+        let facts = GGUFFacts(base)
+        for adapter in adapters { try GGUFLoRA.requireArchitecture(of: adapter, facts) }
+        let bound = try adapters.map { try BoundAdapter($0, base: view.directory, heads: facts.heads, options: options) }
         self.adapters = bound.map(\.whole)
         configChanges += view.configChanges
         warnings += base.notes

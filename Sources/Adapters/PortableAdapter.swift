@@ -59,6 +59,11 @@ public struct PortableAdapter: Sendable {
                 .refused, "its names have underscores for dots, and only the base can tell which is which",
                 file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
         }
+        if base == nil, let component = bound.names.values.lazy.compactMap(\.component).first {
+            throw PeftfileError(
+                .refused, "its names begin with a component of a pipeline (\(component.printable)), and only the base tells what lies below it",
+                file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
+        }
         self.adapter = bound.whole
         leftOut = bound.leftOut
         notes = bound.warnings

@@ -339,7 +339,11 @@ import Testing
         #expect(try model.binding(["a.gguf"]).warnings.contains { $0.contains("llama.cpp leaves them") })
         file.metadata[0].value = GGUFBuilder.little(8 as UInt32) + GGUFBuilder.string(Array("gemma2".utf8))
         try model.directory.write(file.file(), to: "b.gguf")
+        // The rows of another architecture may lie in another order.
+        #expect(model.refusal(["b.gguf"]) == "GGUFArchitecture")
+        try model.directory.write(#"{"model_type": "gemma2", "tie_word_embeddings": false}"#, to: "base/config.json")
         #expect(model.refusal(["b.gguf"]) == "GGUFNorm")
+        try model.directory.write(#"{"model_type": "llama", "tie_word_embeddings": false}"#, to: "base/config.json")
         var stray = builder()
         stray.tensors.append(.init("blk.0.attn_v.scale", [4], GGUFBuilder.bytes([1, 2, 3, 4])))
         try model.directory.write(stray.file(), to: "c.gguf")

@@ -191,6 +191,19 @@ struct GGUFLoRA: Dialect {
         return module
     }
 
+    /// Refuses a file for another architecture than the base's, where both are known: its q and k may have another order of rows.
+    ///
+    /// Source: `llama_adapter_lora_init_impl` in src/llama-adapter.cpp of ggml-org/llama.cpp, which refuses it as well.
+    static func requireArchitecture(of adapter: Adapter, _ base: GGUFFacts) throws {
+        guard let file = adapter.checkpoint.shards.first?.file as? GGUFFile,
+            let name = file.value("general.architecture")?.stringValue, let own = GGUFArchitecture.named(name),
+            let other = base.architecture, own.name != other.name
+        else { return }
+        throw PeftfileError(
+            .refused, "is for the architecture \(own.name), and the base is \(other.name)", file: adapter.path,
+            rule: "GGUFArchitecture", help: "name the base that it was trained on")
+    }
+
     // MARK: Metadata
 
     /// What the file says of all its pairs.
