@@ -216,6 +216,17 @@ static void specials(void) {
         for (size_t i = 0; i < 9 * 37; i++) made.base[i] = values[i % 11];
         strike_once(made);
     }
+    // W in float64 a hair beside a tie of BF16's subnormals, which float32 takes for the tie, and zero beside no zero: no update,
+    // and so no bound of one, stands between.
+    for (int each = 0; each < 4; each++) {
+        attack made = make(7, 3, 35, 1.5, -6, 0, -6, 0);
+        for (size_t k = 0; k < 7 * 3; k++) made.left[k] = 0;
+        for (size_t i = 0; i < 7 * 35; i++) {
+            double tie = ldexp((double)(i / 2) + 0.5, -133), hair = ldexp(1, -160 - each);
+            made.base[i] = (each < 2 ? 1 : -1) * (i % 35 == 0 ? hair : i % 2 == 0 ? tie + hair : tie - hair);
+        }
+        strike_once(made);
+    }
 }
 
 static void conversions(void) {
