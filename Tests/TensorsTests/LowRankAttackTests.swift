@@ -211,6 +211,21 @@ import Testing
         }
     }
 
+    /// float32 takes W for the tie, or for zero, and without an update no bound of one stands between.
+    @Test("W in float64 a hair beside a tie of BF16's subnormals", arguments: dtypes)
+    func hairs(_ dtype: DType) throws {
+        for (each, sign) in [1.0, 1, -1, -1].enumerated() {
+            var panel = try LowRankPanel(dtype, rows: 7, rank: 3, columns: 35, scale: 1.5, seed: UInt64(each))
+            panel.left = [Double](repeating: 0, count: panel.left.count)
+            let hair = Self.power(-160 - each)
+            let wide = (0..<panel.count).map { index in
+                let tie = (Double(index / 2) + 0.5) * Self.power(-133)
+                return sign * (index % 35 == 0 ? hair : index % 2 == 0 ? tie + hair : tie - hair)
+            }
+            try panel.check(wide: wide, "\(dtype), \(each)")
+        }
+    }
+
     @Test("Inf and NaN with payloads in W, in the factors and in both", arguments: dtypes)
     func specials(_ dtype: DType) throws {
         let specials = [

@@ -117,17 +117,22 @@ struct LowRankPanel {
         guard magnitudes == nil else { return }
         // The same W in float64, and near it, on either side of whatever the attack aims at.
         let values = try Conversion.widened(base, as: dtype, count: count)
-        let updates = (0..<rows).flatMap { i in (0..<columns).map { j in update(i, j) } }
         var random = SplitMix64(seed: UInt64(count))
         let near = values.map { value in
             let step = value * Double(sign: .plus, exponent: -Int.random(in: 25...53, using: &random), significand: 1)
             return random.next() % 2 == 0 ? value + step : value - step
         }
-        for wide in [values, near] {
-            let expected = try defined(wide, updates)
-            for path in KernelPath.available where path != .avx2sha {
-                compare(computed(wide, by: path), expected, "\(path), W in float64: \(name)", updateSlack, sourceLocation)
-            }
+        for wide in [values, near] { try check(wide: wide, name, slack: updateSlack, sourceLocation) }
+    }
+
+    /// Every form against the definition for W in float64.
+    func check(
+        wide: [Double], _ what: String, slack updateSlack: Double = 1e-6, _ sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let updates = (0..<rows).flatMap { i in (0..<columns).map { j in update(i, j) } }
+        let expected = try defined(wide, updates)
+        for path in KernelPath.available where path != .avx2sha {
+            compare(computed(wide, by: path), expected, "\(path), W in float64: \(what)", updateSlack, sourceLocation)
         }
     }
 
