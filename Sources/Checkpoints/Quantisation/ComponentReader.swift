@@ -9,8 +9,8 @@ public final class ComponentReader: Sendable {
     private let cache = Mutex(Cache())
 
     /// Bytes that are kept at most, and of one tensor.
-    static let limit: UInt64 = 96 << 20
-    static let tensorLimit: UInt64 = 48 << 20
+    static let limit: UInt64 = 32 << 20
+    static let tensorLimit: UInt64 = 32 << 20
 
     private struct Cache {
         var entries: [Int: (bytes: [UInt8], age: UInt64)] = [:]
