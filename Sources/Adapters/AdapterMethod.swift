@@ -41,6 +41,13 @@ public protocol AdapterMethod: Sendable {
     /// The updates that the adapter makes, as far as the adapter alone tells; nil for methods that change no weights.
     func standaloneUpdates(of adapter: Adapter) throws -> StandaloneUpdates?
 
+    /// What the adapter does to each module, on a stand-in for the base where the formula needs one.
+    func effects(of adapter: Adapter) throws -> [ModuleEffect]
+
+    /// Sets of components with a number each: a module whose tensors of one set are all that number leaves the base as it is.
+    /// Only for formulas that cannot be stated without a base.
+    var stillPoints: [[String: Double]] { get }
+
     /// What a base says of the sizes of the method's tensors, by component, for adapters that are held against one without a
     /// merged form; a component that is not here cannot be checked.
     var baseSides: [String: BaseSide] { get }
@@ -51,6 +58,8 @@ public protocol AdapterMethod: Sendable {
 
 extension AdapterMethod {
     var takesTask: Bool { false }
+
+    var stillPoints: [[String: Double]] { [] }
 
     var baseSides: [String: BaseSide] { [:] }
 

@@ -19,6 +19,8 @@ public enum BaseSide: Sendable, Hashable {
 /// An adapter without a merged form, held against a base as far as names and shapes go: what it is loaded beside must be
 /// there and have its sizes, although no weight of it changes.
 public struct BasePlacement: Sendable {
+    /// The adapter's modules that the base has, each with the tensor of its weight.
+    public private(set) var found: [(module: ExactString, tensor: ExactString)] = []
     /// Tensors of modules that the base does not have, each with the module.
     public private(set) var missing: [(tensor: ExactString, module: ExactString)] = []
     /// Tensors whose sizes the base contradicts, each with the reason.
@@ -50,6 +52,9 @@ public struct BasePlacement: Sendable {
             wanted.append(request)
         }
         let places = try resolver.survey(wanted).places
+        found = wanted.compactMap { request in
+            places[request].flatMap { $0.pieces.count == 1 ? (request.module, $0.pieces[0].tensor) : nil }
+        }
         var turned: Set<ExactString> = []
         for isTurned in [false, true] {
             // Conv1D layers hold (in, out): a module whose tensors all fit the other way round is one.

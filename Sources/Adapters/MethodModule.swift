@@ -9,7 +9,7 @@ struct MethodModule {
     let path: ExactString
     let config: AdapterConfig
     /// How the caller answered what the files leave open.
-    let options: BindingOptions
+    private(set) var options: BindingOptions
     private let adapter: Adapter
     private let adapterIndex: Int
     /// The module's own tensors, by what their keys say after the path: `hada_w1_a`, `oft_R.weight`.
@@ -29,6 +29,18 @@ struct MethodModule {
         var copy = self
         copy.scope = scope
         return copy
+    }
+
+    /// The same module with other answers.
+    func answering(_ options: BindingOptions) -> MethodModule {
+        var copy = self
+        copy.options = options
+        return copy
+    }
+
+    /// The module's own tensors and those of the whole adapter, each with what its key says after the path.
+    var tensorsByKey: [(key: String, name: ExactString)] {
+        own.merging(common) { own, _ in own }.sorted { $0.key < $1.key }.map { ($0.key, $0.value.name) }
     }
 
     /// Gathers the modules in file order.

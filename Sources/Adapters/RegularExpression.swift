@@ -5,8 +5,9 @@ import ByteAccess
 /// Backtracking engines take exponential time on patterns such as `(a+)+b`, and a config is input like any other. So the
 /// expression is compiled to a small program that all alternatives walk through side by side (K. Thompson, 1968): a text
 /// of n characters and a program of m steps take at most n·m steps. Known are literals, `.`, classes, groups,
-/// alternation, `* + ? {m,n}` and their lazy forms, `^ $ \A \Z \b \B`, and `\d \w \s` with their opposites. Lookaround,
-/// back references and inline flags are refused by name.
+/// alternation, `* + ? {m,n}` and their lazy forms, `^ $ \A \Z \b \B`, `\d \w \s` with their opposites, and looks ahead and
+/// behind that hold no other look, each of which starts a walk of its own where it stands. Back references, inline flags and
+/// possessive repeats are refused by name.
 package struct RegularExpression: Sendable {
     /// One step of the program.
     enum Step: Sendable {
@@ -21,7 +22,12 @@ package struct RegularExpression: Sendable {
 
     enum Assertion: Sendable {
         case start, end, wordBoundary, noWordBoundary
+        /// What follows, or what stands before, matches; or does not.
+        case look(RegularExpression, isBehind: Bool, isNegative: Bool)
     }
+
+    /// How far a look goes at most; module paths are shorter.
+    static let lookLimit = 512
 
     /// The most steps that a pattern may compile to; counted repeats multiply.
     static let stepLimit = 20_000
@@ -46,10 +52,14 @@ package struct RegularExpression: Sendable {
     /// Compiles a pattern that is to match a whole text: Python's `re.fullmatch(pattern, text)`.
     ///
     /// - Throws: `.malformed` with what is wrong in the pattern.
-    init(wholePattern pattern: String) throws {
+    package init(wholePattern pattern: String) throws {
         var parser = RegularExpressionParser(pattern)
+        try self.init(parser.parse(), pattern)
+    }
+
+    private init(_ node: RegularExpressionNode, _ pattern: String) throws {
         var steps: [Step] = []
-        try RegularExpression.compile(parser.parse(), into: &steps, pattern)
+        try RegularExpression.compile(node, into: &steps, pattern)
         steps.append(.accept)
         program = steps
     }
@@ -57,9 +67,16 @@ package struct RegularExpression: Sendable {
     /// Whether the whole text matches.
     package func matchesWhole(_ text: String) -> Bool {
         let scalars = Array(text.unicodeScalars)
+        return matches(scalars, from: 0, to: scalars.count)
+    }
+
+    /// Whether the characters from `start` on match, up to `end`, or up to any place before it where `end` is nil.
+    private func matches(_ scalars: [Unicode.Scalar], from start: Int, to end: Int?) -> Bool {
+        func isAccepted(_ set: StepSet) -> Bool { set.members.contains { if case .accept = program[$0] { true } else { false } } }
         var current = StepSet(count: program.count)
-        add(0, at: 0, scalars, to: &current)
-        for position in scalars.indices {
+        add(0, at: start, scalars, to: &current)
+        for position in start..<(end ?? min(scalars.count, start + RegularExpression.lookLimit)) {
+            if end == nil, isAccepted(current) { return true }
             var next = StepSet(count: program.count)
             for step in current.members {
                 if case .take(let set) = program[step], set.contains(scalars[position]) {
@@ -69,7 +86,7 @@ package struct RegularExpression: Sendable {
             if next.members.isEmpty { return false }
             current = next
         }
-        return current.members.contains { if case .accept = program[$0] { true } else { false } }
+        return isAccepted(current)
     }
 
     /// The steps that wait for a character, each once.
@@ -101,16 +118,23 @@ package struct RegularExpression: Sendable {
         case .end: return position == text.count
         case .wordBoundary: return isWord(position - 1) != isWord(position)
         case .noWordBoundary: return isWord(position - 1) == isWord(position)
+        case .look(let expression, isBehind: false, let isNegative):
+            return expression.matches(text, from: position, to: nil) != isNegative
+        case .look(let expression, isBehind: true, let isNegative):
+            let first = max(0, position - RegularExpression.lookLimit)
+            return (first...position).contains { expression.matches(text, from: $0, to: position) } != isNegative
         }
     }
 
     private static func compile(_ node: RegularExpressionNode, into steps: inout [Step], _ pattern: String) throws {
         guard steps.count < stepLimit else {
-            throw RegularExpressionParser.error("\"\(pattern.printable)\" is too long when its repeats are counted out")
+            throw RegularExpressionParser.unsupported("\"\(pattern.printable)\" is too long when its repeats are counted out")
         }
         switch node {
         case .character(let set): steps.append(.take(set))
         case .assertion(let assertion): steps.append(.assert(assertion))
+        case .look(let node, let isBehind, let isNegative):
+            steps.append(.assert(.look(try RegularExpression(node, pattern), isBehind: isBehind, isNegative: isNegative)))
         case .sequence(let nodes): for node in nodes { try compile(node, into: &steps, pattern) }
         case .alternation(let nodes):
             var exits: [Int] = []

@@ -4,6 +4,7 @@ import ByteAccess
 indirect enum RegularExpressionNode {
     case character(CharacterClass)
     case assertion(RegularExpression.Assertion)
+    case look(RegularExpressionNode, isBehind: Bool, isNegative: Bool)
     case sequence([RegularExpressionNode])
     case alternation([RegularExpressionNode])
     /// At least, at most (nil: without end).
@@ -16,6 +17,7 @@ struct RegularExpressionParser {
     private let text: [Unicode.Scalar]
     private var position = 0
     private var depth = 0
+    private var isInLook = false
 
     /// The deepest nesting of groups.
     private static let depthLimit = 100
@@ -30,6 +32,13 @@ struct RegularExpressionParser {
     static func error(_ message: String) -> PeftfileError {
         PeftfileError(.malformed, message, rule: "PatternSyntax", help: "correct it in adapter_config.json")
     }
+
+    /// The refusal of what Python knows and this engine does not.
+    static func unsupported(_ message: String) -> PeftfileError {
+        PeftfileError(.unsupported, message, rule: "PatternUnsupported", help: "write the pattern without it, or name the modules in a list")
+    }
+
+    private func unknown(_ what: String) -> PeftfileError { Self.unsupported("\"\(pattern.printable)\" has \(what)") }
 
     private func fail(_ what: String) -> PeftfileError {
         Self.error("\"\(pattern.printable)\" is no regular expression that is known here: \(what)")
@@ -77,7 +86,7 @@ struct RegularExpressionParser {
         }
         guard let bounds else { return atom }
         // Lazy or greedy, the texts that match are the same; possessive ones are not.
-        if skip("+") { throw fail("possessive repeats are not supported") }
+        if skip("+") { throw unknown("a possessive repeat, which is not supported") }
         _ = skip("?")
         if next == "*" || next == "+" || next == "?" { throw fail("a repeat of a repeat") }
         return .repetition(atom, bounds.0, bounds.1)
@@ -95,7 +104,7 @@ struct RegularExpressionParser {
             return nil
         }
         let lower = least ?? 0
-        guard lower <= Self.countLimit, most ?? 0 <= Self.countLimit else { throw fail("a repeat above \(Self.countLimit)") }
+        guard lower <= Self.countLimit, most ?? 0 <= Self.countLimit else { throw unknown("a repeat above \(Self.countLimit)") }
         if let most, most < lower { throw fail("a repeat whose bounds are the wrong way round") }
         return (lower, most)
     }
@@ -143,8 +152,10 @@ struct RegularExpressionParser {
             if skip("P") {
                 guard skip("<"), let end = text[position...].firstIndex(of: ">") else { throw fail("a group of unknown kind") }
                 position = end + 1
+            } else if next == "=" || next == "!" || next == "<" {
+                return try look()
             } else if !skip(":") {
-                throw fail("lookaround and flags are not supported")
+                throw unknown("flags or a group of another kind, which are not supported")
             }
         }
         depth += 1
@@ -153,6 +164,19 @@ struct RegularExpressionParser {
         depth -= 1
         guard skip(")") else { throw fail("a ( without its )") }
         return node
+    }
+
+    /// `(?=…)`, `(?!…)`, `(?<=…)`, `(?<!…)`, behind the question mark.
+    private mutating func look() throws -> RegularExpressionNode {
+        let isBehind = skip("<")
+        guard next == "=" || next == "!" else { throw fail("a group of unknown kind") }
+        let isNegative = skip("!") || !skip("=")
+        guard !isInLook else { throw unknown("a look inside another, which is not supported") }
+        isInLook = true
+        defer { isInLook = false }
+        let node = try alternation()
+        guard skip(")") else { throw fail("a ( without its )") }
+        return .look(node, isBehind: isBehind, isNegative: isNegative)
     }
 
     private mutating func escape() throws -> RegularExpressionNode {
@@ -189,7 +213,7 @@ struct RegularExpressionParser {
         case "r": return "\r"
         default:
             guard scalar.value < 0x80, !CharacterClass.word.contains(scalar) || scalar == "_" else {
-                throw fail("\\\(scalar) is not supported")
+                throw unknown("\\\(scalar), which is not supported")
             }
             return scalar
         }

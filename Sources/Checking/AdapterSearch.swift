@@ -4,7 +4,8 @@ public import ByteAccess
 ///
 /// A directory stands for itself, if it holds an adapter, and for all adapters below it; `adapter_config.json` stands for its
 /// directory, as in the lists of changed files that commit hooks hand over. A path where nothing looks like an adapter is
-/// one subject all the same: the rules say what is missing. No adapter is checked twice.
+/// one subject all the same: the rules say what is missing. Links are followed, as the Hub's cache is made of them. No adapter is
+/// checked twice.
 struct AdapterSearch {
     struct Found: Hashable {
         var path: String
@@ -14,8 +15,6 @@ struct AdapterSearch {
 
     /// In the order of the arguments; of one argument, sorted by their paths.
     private(set) var found: [Found] = []
-    /// What was not looked into.
-    private(set) var warnings: [String] = []
 
     /// Deeper and wider than trees of adapters are; a tree that has more is refused, not cut.
     static let depthLimit = 64
@@ -23,6 +22,8 @@ struct AdapterSearch {
 
     private var visited = 0
     private var seen: Set<String> = []
+    /// The directories that were looked into, by their paths without links: a link may lead back.
+    private var entered: Set<String> = []
 
     init(_ arguments: [String]) throws {
         let places = arguments.map { argument in
@@ -71,6 +72,7 @@ struct AdapterSearch {
 
     private mutating func search(_ directory: String, depth: Int, origin: String?) throws {
         try Interruption.check()
+        guard entered.insert(identity(directory)).inserted else { return }
         visited += 1
         guard depth <= AdapterSearch.depthLimit, visited <= AdapterSearch.countLimit else {
             throw PeftfileError(
@@ -85,9 +87,8 @@ struct AdapterSearch {
             let path = FileSystem.join(directory, name)
             switch FileSystem.kind(of: path, followingLinks: false) {
             case .directory: try search(path, depth: depth + 1, origin: origin)
-            // Nobody who walks a tree follows links: they may lead back. But an adapter behind one is not checked.
-            case .symbolicLink where FileSystem.isDirectory(path) && AdapterDirectory.isAdapter(path):
-                warnings.append("\(path) is a symbolic link to an adapter and was not followed; name it to check it")
+            // A gate that passed by an adapter behind a link would let it through. Every directory is entered once.
+            case .symbolicLink where FileSystem.isDirectory(path): try search(path, depth: depth + 1, origin: origin)
             default: break
             }
         }

@@ -23,6 +23,7 @@ public final class CheckSubject: Sendable {
     private let readValues = Once<WeightsReading>()
     private let bound = Once<BindingState>()
     private let sampled = Once<MergeSample?>()
+    let effectTable = Once<EffectTable?>()
     private let lookedForBottlenecks = Once<BottleneckReport?>()
 
     public init(path: String, options: CheckOptions = CheckOptions()) {

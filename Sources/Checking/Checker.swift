@@ -24,10 +24,10 @@ public struct Checker: Sendable {
             return subject
         }
         guard let policy = options.policy else {
-            return CheckReport(subjects: subjects, failOn: failOn, warnings: search.warnings)
+            return CheckReport(subjects: subjects, failOn: failOn)
         }
         for index in subjects.indices { policy.judge(&subjects[index], paths: reportPaths, today: today) }
-        let warnings = search.warnings + policy.expiryWarnings(subjects, paths: reportPaths, today: today)
+        let warnings = policy.expiryWarnings(subjects, paths: reportPaths, today: today)
         return CheckReport(subjects: subjects, failOn: failOn, warnings: warnings)
     }
 

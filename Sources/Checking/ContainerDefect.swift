@@ -34,8 +34,18 @@ enum ContainerDefect: String, Sendable {
         case let rule? where ZipRule(rawValue: rule) != nil && ContainerDefect.isNPZ(path): self = .headerInvalid
         case let rule? where TorchRule(rawValue: rule) != nil || ZipRule(rawValue: rule) != nil: self = .pickle
         case let rule? where ForeignFile.rules.contains(rule): self = .notSafetensors
-        default: self = error.code == .io || error.code == .notFound ? .io : .indexInvalid
+        case _ where error.code == .io || error.code == .notFound: self = .io
+        // A JSON text is read as an index; under the name of a container it is an answer that took the file's place.
+        default: self = path.hasSuffix(".json") || ContainerDefect.jsonText(path) == nil ? .indexInvalid : .notSafetensors
         }
+    }
+
+    /// The beginning of a JSON text; nil for any other file.
+    static func jsonText(_ path: String) -> String? {
+        guard let reader = try? FileReader(path: path), (try? ForeignFile.identify(reader)) == .json,
+            let bytes = try? reader.bytes(at: 0, count: Int(min(reader.size, 80)))
+        else { return nil }
+        return String(decoding: bytes, as: UTF8.self).printable
     }
 
     /// Whether a zip archive is NumPy's, whose arrays are no pickles.

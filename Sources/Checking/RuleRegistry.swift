@@ -45,6 +45,7 @@ public enum RuleRegistry {
         NoMergedForm(),
         NonFinite(),
         Untrained(),
+        ZeroedWeight(),
         SuspiciousScale(),
         MergeOverflow(),
         AbsorbedUpdate(),

@@ -191,11 +191,40 @@ import Testing
 
     @Test func whatIsNotKnownIsRefused() {
         for pattern in [
-            "(", ")", "[a", "a{2,1}", "*", "a**", "(?=a)", "(?i)a", #"(a)\1"#, #"a\"#, "[z-a]", "a{2000}", "((a{500}){500}){500}",
+            "(", ")", "[a", "a{2,1}", "*", "a**", #"a\"#, "[z-a]", "(?=a", "(?<a)",
             String(repeating: "(", count: 500) + String(repeating: ")", count: 500),
         ] {
             let error = #expect(throws: PeftfileError.self) { _ = try RegularExpression(modulePattern: pattern) }
             #expect(error?.rule == "PatternSyntax")
         }
+    }
+
+    /// What Python knows is told from what it does not.
+    @Test func whatPythonKnowsBesidesIsNamed() {
+        for pattern in ["(?i)a", #"(a)\1"#, "a++", "a{2000}", "((a{500}){500}){500}", "(?=a(?!b))"] {
+            let error = #expect(throws: PeftfileError.self) { _ = try RegularExpression(modulePattern: pattern) }
+            #expect(error?.rule == "PatternUnsupported")
+        }
+    }
+
+    /// The expectations are Python's: `re.fullmatch(pattern, path) is not None`.
+    @Test(arguments: [
+        (#"^(model\.language_model(?=\.).*\.(q_proj|v_proj))$"#, "model.language_model.layers.0.self_attn.q_proj", true),
+        (#"^(model\.language_model(?=\.).*\.(q_proj|v_proj))$"#, "model.language_model_2.layers.0.self_attn.q_proj", false),
+        (#"^(?!.*visual).*(?:q_proj|k_proj)$"#, "model.layers.3.self_attn.k_proj", true),
+        (#"^(?!.*visual).*(?:q_proj|k_proj)$"#, "visual.blocks.3.attn.k_proj", false),
+        (#".*(?<=self_attn\.)q_proj"#, "layers.0.self_attn.q_proj", true),
+        (#".*(?<=self_attn\.)q_proj"#, "layers.0.cross_attn.q_proj", false),
+        (#".*(?<!lm_)head"#, "model.score_head", true), (#".*(?<!lm_)head"#, "model.lm_head", false),
+        (#"a(?=)b(?!.)"#, "ab", true),
+    ])
+    func looksAheadAndBehind(_ pattern: String, _ path: String, _ matches: Bool) throws {
+        #expect(try RegularExpression(wholePattern: pattern).matchesWhole(path) == matches)
+    }
+
+    /// A look at every place of a long path stays within its limit.
+    @Test func looksTakeBoundedTime() throws {
+        let path = String(repeating: "a", count: 600)
+        #expect(try !RegularExpression(wholePattern: "((?=.*b)a|(?=a*X)a)*").matchesWhole(path))
     }
 }

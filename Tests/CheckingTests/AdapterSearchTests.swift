@@ -42,17 +42,31 @@ import Testing
         #expect(try found("a/adapter_model.safetensors", "a/adapter_model.safetensors") == ["a/adapter_model.safetensors"])
     }
 
-    @Test func linksAreNotFollowedAndSaid() throws {
+    /// To directories inside and outside, each once, and none that leads back for ever.
+    @Test func linksAreFollowedOnce() throws {
         try adapter("tree/a")
         try adapter("elsewhere")
+        try adapter("outside/deep/b")
         try FileManager.default.createSymbolicLink(
             atPath: directory.path("tree/loop"), withDestinationPath: directory.path("tree"))
         try FileManager.default.createSymbolicLink(
             atPath: directory.path("tree/link"), withDestinationPath: directory.path("elsewhere"))
-        let search = try AdapterSearch([directory.path("tree")])
-        #expect(search.found.map(\.path) == [directory.path("tree/a")])
-        #expect(search.warnings.count == 1 && search.warnings[0].contains("tree/link is a symbolic link"))
+        for (link, target) in [("twin", "tree/a"), ("more", "outside"), ("lost", "nowhere")] {
+            try FileManager.default.createSymbolicLink(
+                atPath: directory.path("tree/\(link)"), withDestinationPath: directory.path(target))
+        }
+        #expect(try found("tree") == ["tree/a", "tree/link", "tree/more/deep/b"])
         #expect(try found("tree/link") == ["tree/link"])
+        #expect(try found("tree/twin") == ["tree/twin"])
+    }
+
+    /// As the Hub's cache has it: every file of a snapshot is a link to a blob.
+    @Test func anAdapterOfLinksIsOne() throws {
+        try adapter("blobs")
+        try FileManager.default.createDirectory(atPath: directory.path("snapshots/1"), withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(
+            atPath: directory.path("snapshots/1/adapter_config.json"), withDestinationPath: "../../blobs/adapter_config.json")
+        #expect(try found("snapshots") == ["snapshots/1"])
     }
 
     @Test func treesThatAreTooDeepAreRefused() throws {

@@ -12,6 +12,8 @@ import Testing
         var code: String?
         var severity: String?
         var tensor: String?
+        /// What is wrong, in the words of the manifest.
+        var what = ""
         var testDescription: String { directory }
         var path: String { Fixtures.path("negative/\(directory)") }
     }
@@ -24,7 +26,7 @@ import Testing
             item["dir"]?.stringValue.map {
                 Case(
                     directory: $0, code: item["code"]?.stringValue, severity: item["severity"]?.stringValue,
-                    tensor: item["tensor"]?.stringValue)
+                    tensor: item["tensor"]?.stringValue, what: item["what"]?.stringValue ?? "")
             }
         }
     }()

@@ -56,6 +56,11 @@ import Testing
             try SmallAdapter.base(in: directory + "-base", more: [.init("lm_head.weight", [16, 8])])
             return Subject(path: directory, base: directory + "-base")
         },
+        "zeroed-weight": { directory, isBad in
+            let head = SmallAdapter.Values("base_model.model.lm_head.weight", [16, 8], isBad ? 0 : 0.5)
+            try SmallAdapter.lora(in: directory, config: #", "modules_to_save": ["lm_head"]"#, more: [head])
+            return Subject(path: directory)
+        },
         "bottleneck-pair": { directory, isBad in
             try SmallAdapter.bottleneck(in: directory, hasUp: !isBad)
             return Subject(path: directory)

@@ -26,7 +26,7 @@ import Testing
             try SparseModel.write(
                 (0..<layers).map { .init("model.layers.\($0).mlp.up_proj.weight", "BF16", shape, width: 2) }, to: base + "/model.safetensors")
             try TestFile.write(
-                "{\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 16, \"target_modules\": [\"up_proj\"]}", to: adapter + "/adapter_config.json")
+                "{\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 16, \"target_modules\": [\"up_proj\"], \"layers_to_transform\": [0]}", to: adapter + "/adapter_config.json")
             let prefix = "base_model.model.model.layers.0.mlp.up_proj."
             let file = adapter + "/adapter_model.safetensors"
             let header = try SparseModel.write(

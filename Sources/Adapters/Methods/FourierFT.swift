@@ -22,6 +22,7 @@ struct FourierFT: ModuleMethod {
     let configKeys: Set<String> = [
         "scaling", "random_loc_seed", "n_frequency", "n_frequency_pattern", "fan_in_fan_out", "bias", "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [["fourierft_spectrum": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
 

@@ -27,6 +27,8 @@ struct IA3: ModuleMethod {
     let peftTypes = ["IA3"]
     let components: Set<String> = ["ia3_l"]
     let configKeys: Set<String> = ["feedforward_modules", "fan_in_fan_out", "init_ia3_weights"]
+    /// A kernel in groups is the base's business.
+    let stillPoints: [[String: Double]] = [["ia3_l": 1]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let info = try module.tensor("ia3_l")

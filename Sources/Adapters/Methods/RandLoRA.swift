@@ -31,6 +31,7 @@ struct RandLoRA: ModuleMethod {
         "r", "randlora_alpha", "projection_prng_key", "save_projection", "sparse", "very_sparse", "randlora_dropout",
         "fan_in_fan_out", "bias", "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [["randlora_lambda": 0], ["randlora_gamma": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
 

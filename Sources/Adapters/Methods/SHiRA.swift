@@ -17,6 +17,7 @@ struct SHiRA: ModuleMethod {
     let peftTypes = ["SHIRA"]
     let components: Set<String> = ["shira_weight", "shira_indices"]
     let configKeys: Set<String> = ["r", "mask_type", "random_seed", "fan_in_fan_out", "init_weights"]
+    let stillPoints: [[String: Double]] = [["shira_weight": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 

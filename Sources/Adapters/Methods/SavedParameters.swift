@@ -82,6 +82,15 @@ struct SavedParameters {
         return kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) != nil
     }
 
+    /// Whether a key is a parameter itself, or rows of one: one of these, or of a method that trains parameters whole.
+    static func standsForParameter(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        switch key.component {
+        case nil: claims(key, of: adapter, hasBiases: true)
+        case "trainable_tokens_delta"?, "ln_tuning_layers"?, "whole"?: true
+        default: false
+        }
+    }
+
     /// What a page says of these parameters.
     static func targets(of adapter: Adapter) -> [AdapterTarget] {
         adapter.keys.compactMap { key in

@@ -26,6 +26,9 @@ struct Supertuning: ModuleMethod {
     let configKeys: Set<String> = [
         "r", "lora_alpha", "lora_dropout", "sparsity", "select_top", "save_precomputed_indices", "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [
+        ["supertuning_values": 0, "supertuning_lora_A": 0], ["supertuning_values": 0, "supertuning_lora_B": 0],
+    ]
 
     private static let (left, right) = ("supertuning_lora_B.weight", "supertuning_lora_A.weight")
 

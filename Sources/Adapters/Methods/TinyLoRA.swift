@@ -31,6 +31,7 @@ struct TinyLoRA: ModuleMethod {
         "r", "u", "weight_tying", "projection_seed", "save_projection", "init_v_bound", "tinylora_dropout", "fan_in_fan_out",
         "bias", "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [["tinylora_v": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side("tinylora_B", 0), columns: try module.side("tinylora_A", 1))

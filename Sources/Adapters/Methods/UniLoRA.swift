@@ -32,6 +32,7 @@ struct UniLoRA: ModuleMethod {
         "r", "theta_d_length", "proj_seed", "save_indices", "unilora_dropout", "init_theta_d_bound", "fan_in_fan_out", "bias",
         "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [["unilora_theta_d": 0]]
 
     func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
         guard let config = adapter.config else { return [] }

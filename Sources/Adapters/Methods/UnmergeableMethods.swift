@@ -13,6 +13,7 @@ struct UnmergeableMethod: AdapterMethod {
     let configKeys: Set<String> = []
     var baseSides: [String: BaseSide] = [:]
     var hasInnerAdapters = false
+    var stillPoints: [[String: Double]] = []
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
@@ -42,7 +43,9 @@ struct UnmergeableMethod: AdapterMethod {
     static let adaptionPrompt = UnmergeableMethod(
         peftTypes: ["ADAPTION_PROMPT"],
         reason: "it adds gated attention over trained prompt tokens, which depends on each query",
-        baseSides: ["adaption_prompt": .hidden, "adaption_gate": .free])
+        baseSides: ["adaption_prompt": .hidden, "adaption_gate": .free],
+        // The gate multiplies what the prompt adds; keys and values of a prompt of zeros are zeros.
+        stillPoints: [["adaption_gate": 0], ["adaption_prompt": 0]])
 
     /// X-LoRA (arXiv:2402.07148).
     static let xLoRA = UnmergeableMethod(
@@ -54,7 +57,8 @@ struct UnmergeableMethod: AdapterMethod {
         peftTypes: ["LILY"],
         reason: "a router mixes its shared factors by the input, so no single weight stands for it",
         // (r, in), (experts·r, out), (experts, r): `LilyLayer.update_layer` in peft/tuners/lily/layer.py.
-        baseSides: ["lily_A": .inputColumns, "lily_B": .outputColumns, "lily_router": .free])
+        baseSides: ["lily_A": .inputColumns, "lily_B": .outputColumns, "lily_router": .free],
+        stillPoints: [["lily_B": 0], ["lily_A": 0]])
 
     /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
     static let shadow = UnmergeableMethod(
@@ -69,5 +73,7 @@ struct UnmergeableMethod: AdapterMethod {
         peftTypes: ["PSOFT"],
         reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
             + "each device, chooses its own, and the sum is another for each choice",
-        help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free])
+        help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free],
+        // Cayley's map of 0 is the identity; the vectors around it begin as ones.
+        stillPoints: [["psoft_R.weight": 0, "psoft_R.vector_a": 1, "psoft_R.vector_b": 1]])
 }

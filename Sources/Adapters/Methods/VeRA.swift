@@ -25,6 +25,7 @@ struct VeRA: ModuleMethod {
     let configKeys: Set<String> = [
         "r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial", "fan_in_fan_out", "bias", "init_weights",
     ]
+    let stillPoints: [[String: Double]] = [["vera_lambda_b": 0], ["vera_lambda_d": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side("vera_lambda_b", 0))

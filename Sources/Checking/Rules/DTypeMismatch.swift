@@ -12,7 +12,9 @@ struct DTypeMismatch: CheckRule {
         a file put together from two runs.
         """
     let needs: [RuleNeed] = [.tensors]
-    let refusals: Set<String> = ["FactorDType", "SavedDType"]
+    let refusals: Set<String> = [
+        "FactorDType", "SavedDType", "PromptDType", "ScalarValue",
+    ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         var result: [Finding] = []

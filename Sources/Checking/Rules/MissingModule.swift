@@ -8,8 +8,8 @@ struct MissingModule: CheckRule {
     let family = RuleFamily.config
     let severity = Severity.error
     let summary = """
-        A module that target_modules names has no tensors: although the base has it (error), or it may exist nowhere \
-        (warning).
+        A module or bias that the config names has no tensors: although the base has it (error), or, without a base, although \
+        the layers beside have it, or it may exist nowhere (warning).
         """
     let protectsFrom = """
         Tensors that were lost on the way: PEFT makes the module with an update of zero, warns of missing keys, and that part \
@@ -18,25 +18,99 @@ struct MissingModule: CheckRule {
     let needs: [RuleNeed] = [.tensors, .config]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(), let coverage = ConfigCoverage(of: adapter),
-            let config = adapter.config,
+        guard !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(), let config = adapter.config,
             // Names of other forms are reported by the rules of the prefix.
-            adapter.keys.contains(where: \.hadPrefix), (try? config.flag("ensure_weight_tying")) == false
+            config.peftType != nil, adapter.keys.contains(where: \.hadPrefix), (try? config.flag("ensure_weight_tying")) == false
         else { return [] }
-        return holes(subject, coverage) + coverage.unmetTargets.map { target in
-            if let module = module(of: subject, meeting: target) {
-                let component = adapter.keys.lazy.compactMap(\.component).first ?? "lora_A"
+        let lost = lost(subject, config)
+        let targets = unmetTargets(subject, adapter, config)
+        // A target without any module is one finding, and not one for each layer.
+        let modules = (lost?.modules ?? []).filter { module in !targets.names.contains { ConfigCoverage.meets(module, $0) } }
+        let inspect = "what is there: peftfile inspect \(subject.path.shellQuoted)"
+        var result: [Finding] = []
+        if let first = modules.first {
+            result.append(
+                finding(
+                    "\(modules.count) module\(modules.count == 1 ? "" : "s") that target_modules names and the base has "
+                        + "\(modules.count == 1 ? "is" : "are") without tensors\(modules.count == 1 ? "" : ", the first is") "
+                        + "\"\(first.printable)\"", file: subject.weights.file,
+                    help: "save the adapter again, or say layers_to_transform or exclude_modules; \(inspect)"))
+        }
+        let biases = (lost?.biases ?? []).filter { bias in !targets.names.contains { ConfigCoverage.meets(String(bias.text.dropLast(".bias".count)), $0) } }
+        if let first = biases.first, case let count = biases.count {
+            result.append(
+                finding(
+                    "\(count) bias\(count == 1 ? "" : "es") that the config's bias \"\(config["bias"]?.stringValue?.printable ?? "")\" means and "
+                        + "the base has \(count == 1 ? "is" : "are") not stored\(count == 1 ? "" : ", the first is") "
+                        + "\"\(first.text.printable)\"", file: subject.weights.file, help: "save the adapter again; \(inspect)"))
+        }
+        if lost == nil, case let gaps = LayerGaps(adapter).modules, let first = gaps.first {
+            result.append(
+                finding(
+                    "\(gaps.count) module\(gaps.count == 1 ? "" : "s") of single layers \(gaps.count == 1 ? "is" : "are") without tensors, "
+                        + "and the layers beside have them\(gaps.count == 1 ? "" : ", the first is") \"\(first.printable)\"", severity: .warning,
+                    file: subject.weights.file, help: "save the adapter again; with --base it is told whether the base has them; \(inspect)"))
+        }
+        return result + targets.findings + unmetParameters(subject, adapter, config)
+    }
+
+    /// Modules of which `target_parameters` names more parameters than there are wrappers in the file: PEFT wraps a module once for
+    /// each, and the wrappers' keys do not say whose they are (`ParamWrapper` in peft/tuners/lora/layer.py).
+    private func unmetParameters(_ subject: CheckSubject, _ adapter: Adapter, _ config: AdapterConfig) -> [Finding] {
+        guard let names = try? config.strings("target_parameters"), !names.isEmpty else { return [] }
+        var wrappers: [ExactString: Set<Int>] = [:]
+        for key in adapter.keys where key.component != nil { wrappers[key.module, default: []].insert(key.depth) }
+        let lacking = wrappers.compactMap { module, depths -> (module: String, wanted: Int, found: Int)? in
+            let wanted = names.count { name in
+                name.lastIndex(of: ".").map { ConfigCoverage.meets(module.text, String(name[..<$0])) } ?? false
+            }
+            return depths.count < wanted ? (module.text, wanted, depths.count) : nil
+        }.sorted { $0.module < $1.module }
+        guard let first = lacking.first else { return [] }
+        return [
+            finding(
+                "target_parameters names \(first.wanted) parameters of \"\(first.module.printable)\", and the file has tensors for "
+                    + "\(first.found)\(lacking.count > 1 ? "; so it is with \(lacking.count - 1) more" : "")",
+                severity: subject.options.base == nil ? .warning : .error, file: subject.weights.file,
+                help: "save the adapter again; what is there: peftfile inspect \(subject.path.shellQuoted)")
+        ]
+    }
+
+    /// What the base has and the adapter lacks; nil without a base that the adapter could be held against.
+    private func lost(_ subject: CheckSubject, _ config: AdapterConfig) -> LostModules? {
+        guard let base = subject.options.base else { return nil }
+        let keys = subject.keys
+        let storesBiases = subject.methodReads("lora_bias") || keys.contains { $0.component == nil && $0.leaf == "bias" }
+        if let binding = subject.binding.binding {
+            let found = binding.targets.map {
+                LostModules.Found(module: $0.target.module.text, parameter: $0.target.parameter, tensors: $0.tensors)
+            }
+            let stored = Set(binding.changes.flatMap { $0.update.place.pieces.map(\.tensor) })
+            return LostModules(config, found: found, stored: stored, base: base, storesBiases: storesBiases)
+        }
+        guard let placement = subject.binding.placement, !placement.found.isEmpty else { return nil }
+        let found = placement.found.map { LostModules.Found(module: $0.module.text, tensors: [$0.tensor]) }
+        return LostModules(config, found: found, stored: [], base: base, storesBiases: false)
+    }
+
+    /// Entries of the list that no module with tensors meets.
+    private func unmetTargets(
+        _ subject: CheckSubject, _ adapter: Adapter, _ config: AdapterConfig
+    ) -> (names: [String], findings: [Finding]) {
+        guard let coverage = ConfigCoverage(of: adapter) else { return ([], []) }
+        let component = adapter.keys.lazy.compactMap(\.component).first ?? "lora_A"
+        let inspect = "what is there: peftfile inspect --tensors \(subject.path.shellQuoted)"
+        return (coverage.unmetTargets, coverage.unmetTargets.map { target in
+            guard let module = module(of: subject, meeting: target) else {
                 return finding(
-                    "is missing, and so are all tensors of \"\(target.printable)\": target_modules names it and the base has it",
-                    file: subject.weights.file, tensor: ExactString("base_model.model.\(module).\(component).weight"),
-                    help: "save the adapter again, or take \"\(target.printable)\" out of target_modules; what is there: "
-                        + "peftfile inspect --tensors \(subject.path.shellQuoted)")
+                    "target_modules names \"\(target.printable)\", and no tensor is of such a module", severity: .warning,
+                    file: config.path, help: "correct target_modules; \(inspect)")
             }
             return finding(
-                "target_modules names \"\(target.printable)\", and no tensor is of such a module", severity: .warning,
-                file: config.path,
-                help: "correct target_modules; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
-        }
+                "is missing, and so are all tensors of \"\(target.printable)\": target_modules names it and the base has it",
+                file: subject.weights.file, tensor: ExactString("base_model.model.\(module).\(component).weight"),
+                help: "save the adapter again, or take \"\(target.printable)\" out of target_modules; \(inspect)")
+        })
     }
 
     /// The first module of the base that the target means and that could have an update.
@@ -47,34 +121,5 @@ struct MissingModule: CheckRule {
             if ConfigCoverage.meets(module, target), !module.contains("experts") { return module }
         }
         return nil
-    }
-
-    /// Modules of single layers: the base has the module in more layers than the adapter, and target_modules means all.
-    private func holes(_ subject: CheckSubject, _ coverage: ConfigCoverage) -> [Finding] {
-        guard let binding = subject.binding.binding else { return [] }
-        let known = Set(binding.targets.map(\.target.module.text))
-        var missing: Set<String> = []
-        for target in binding.targets where target.tensors.count == 1 {
-            let (path, stored) = (target.target.module.text.split(separator: "."), target.tensors[0].text.split(separator: "."))
-            guard let position = path.firstIndex(where: { Int($0) != nil }), let place = stored.firstIndex(of: path[position]),
-                stored.count(where: { Int($0) != nil }) == 1
-            else { continue }
-            for layer in 0... {
-                guard String(layer) != path[position] else { continue }
-                var (other, name) = (path, stored)
-                other[position] = "\(layer)"
-                name[place] = "\(layer)"
-                guard binding.base[ExactString(name.joined(separator: "."))] != nil else { break }
-                let module = other.joined(separator: ".")
-                if !known.contains(module), coverage.isNamed(module) == true { missing.insert(module) }
-            }
-        }
-        guard let first = missing.sorted().first else { return [] }
-        return [
-            finding(
-                "\(missing.count) modules that target_modules names and the base has are without tensors, the first is "
-                    + "\"\(first.printable)\"", severity: .warning, file: subject.weights.file,
-                help: "save the adapter again, or say layers_to_transform; what is there: peftfile inspect \(subject.path.shellQuoted)")
-        ]
     }
 }

@@ -13,7 +13,9 @@ struct MissingPair: CheckRule {
         nothing, without lora_A it does something random.
         """
     let needs: [RuleNeed] = [.tensors]
-    let refusals: Set<String> = ["MissingPair", "MagnitudeMissing", "DiagonalMissing", "TokenIndicesMissing"]
+    let refusals: Set<String> = [
+        "MissingPair", "MagnitudeMissing", "DiagonalMissing", "TokenIndicesMissing", "MissingTensor", "TensorMissing", "PromptTensorMissing", "BottleneckIncomplete", "IncompleteExpert",
+    ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         let pairs = subject.factors.pairs.compactMap { pair -> Finding? in
@@ -22,7 +24,22 @@ struct MissingPair: CheckRule {
                 "is missing, and its partner \(present.name.text) is there", file: subject.weights.file, tensor: missing,
                 help: "save the adapter again; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
         }
-        return pairs.isEmpty ? magnitudes(of: subject) : pairs
+        return pairs.isEmpty ? magnitudes(of: subject) + biases(of: subject) : pairs
+    }
+
+    /// With `lora_bias` every lora_B has a bias; an embedding's has none.
+    private func biases(of subject: CheckSubject) -> [Finding] {
+        guard subject.methodReads("lora_bias"), subject.config.config?["lora_bias"]?.boolValue == true else { return [] }
+        let known = Set(subject.keys.filter { $0.component == "lora_B" && $0.leaf == "bias" }.map(\.module))
+        let alone = subject.factors.pairs.filter { $0.stem == "lora" && !known.contains($0.module) }
+        guard let first = alone.first else { return [] }
+        return [
+            finding(
+                "is missing, in \(alone.count) of \(subject.factors.pairs.count) modules, and the config says lora_bias; this is the first",
+                file: subject.weights.file, tensor: ExactString("base_model.model.\(first.module).lora_B.bias"),
+                help: "save the adapter again, or correct lora_bias; what is there: peftfile inspect --tensors "
+                    + subject.path.shellQuoted)
+        ]
     }
 
     /// DoRA's magnitude belongs to the pair as well.

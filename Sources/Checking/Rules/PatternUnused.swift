@@ -13,7 +13,6 @@ struct PatternUnused: CheckRule {
         peft/utils/other.py).
         """
     let needs: [RuleNeed] = [.tensors, .config]
-    let refusals: Set<String> = ["PatternSyntax"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard !subject.typeIsContradicted, let adapter = try? subject.adapter(), let coverage = ConfigCoverage(of: adapter)

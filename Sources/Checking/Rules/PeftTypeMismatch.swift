@@ -12,6 +12,7 @@ struct PeftTypeMismatch: CheckRule {
         base model.
         """
     let needs: [RuleNeed] = [.tensors, .config]
+    let refusals: Set<String> = ["PeftTypeMismatch", "RetiredFormat"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard let config = subject.config.config, let name = config.peftType, subject.typeIsContradicted else { return [] }

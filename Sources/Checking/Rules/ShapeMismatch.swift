@@ -13,7 +13,9 @@ struct ShapeMismatch: CheckRule {
         ZeRO that were saved without gathering.
         """
     let needs: [RuleNeed] = [.tensors]
-    let refusals: Set<String> = ["ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange"]
+    let refusals: Set<String> = [
+        "ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange", "BlockSize", "ExpertShapes", "UnequalExperts", "GroupSize", "IndexRange", "ScalarShape", "GateLayout", "ProjectionSize",
+    ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         let flat = subject.factors.pairs.compactMap { pair -> Finding? in

@@ -12,7 +12,9 @@ struct UnexpectedKeys: CheckRule {
         is lost; vLLM raises "is unsupported LoRA weight".
         """
     let needs: [RuleNeed] = [.tensors, .config]
-    let refusals: Set<String> = ["UnclaimedTensor", "MagnitudeUnexpected", "DiagonalUnexpected", "AmbiguousKey"]
+    let refusals: Set<String> = [
+        "UnclaimedTensor", "MagnitudeUnexpected", "DiagonalUnexpected", "AmbiguousKey", "ProjectionMismatch", "TensorUnexpected",
+    ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard subject.config.config?.peftType != nil, !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(),

@@ -17,9 +17,14 @@ struct UpdateSection {
                 "\(Text.counted(updates.modules.count, "module")), all the same"
                     + (isExact ? "" : " within rounding, off by \(Text.number(worst)) of the update at most"))
         } else {
+            let measured = updates.modules.contains { !$0.isEquivalent && $0.relativeDifference != nil }
             parts.append(
-                "\(differing) of \(Text.counted(updates.modules.count, "module")) differ\(differing == 1 ? "s" : ""), "
-                    + "by \(Text.number(worst)) of the update at most")
+                "\(differing) of \(Text.counted(updates.modules.count, "module")) differ\(differing == 1 ? "s" : "")"
+                    + (measured ? ", by \(Text.number(worst)) of the update at most" : ""))
+        }
+        for (side, count) in [("A", updates.modules.count(where: \.isNothingInA)), ("B", updates.modules.count(where: \.isNothingInB))]
+        where count > 0 {
+            parts.append("\(side) makes no update" + (count == updates.modules.count ? "" : " in \(count) of them"))
         }
         if !updates.onlyInA.isEmpty { parts.append("\(updates.onlyInA.count) only in A") }
         if !updates.onlyInB.isEmpty { parts.append("\(updates.onlyInB.count) only in B") }

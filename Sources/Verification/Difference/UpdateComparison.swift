@@ -48,6 +48,11 @@ public struct UpdateComparison: Sendable {
         public var rowOverlap: Double?
         /// Whether the two updates differ by no more than rounding.
         public var isEquivalent: Bool
+
+        /// Whether Δ₁ is 0, so that nothing can be put in relation to it.
+        public var isNothingInA: Bool { normInA == 0 || scaleInA == 0 }
+        /// Whether Δ₂ is 0.
+        public var isNothingInB: Bool { normInB == 0 || scaleInB == 0 }
     }
 
     /// A module whose updates could not be compared.

@@ -1,0 +1,176 @@
+public import ByteAccess
+public import Checkpoints
+import Tensors
+
+/// Modules that the config names and the base has, and the adapter holds no tensors for.
+///
+/// PEFT gives an update to every module of the model that `target_modules` means, so a file that lacks one has lost it. What
+/// the model had in memory is told by what the adapter has: a stack of layers (`model.layers`) of which it has a module was there
+/// with all of its layers, and a base's stack of which it has none may have been left out when the model was loaded. Source:
+/// `check_target_module_exists` and `_maybe_include_all_linear_layers` in peft/tuners/tuners_utils.py.
+public struct LostModules: Sendable {
+    /// Modules without tensors, under their names in memory, sorted.
+    public private(set) var modules: [String] = []
+    /// Biases of the base that the config says were trained, and that are not stored, in the order of the base.
+    public private(set) var biases: [ExactString] = []
+
+    /// A module that the adapter changes, with the tensors of the base that hold it.
+    public struct Found: Sendable {
+        /// The in-memory path of the module.
+        public var module: String
+        /// The parameter of the module: `weight`, or a name of its own.
+        public var parameter: String
+        /// The tensors of the base, where the adapter was trained.
+        public var tensors: [ExactString]
+
+        public init(module: String, parameter: String = "weight", tensors: [ExactString]) {
+            (self.module, self.parameter, self.tensors) = (module, parameter, tensors)
+        }
+
+        var name: String { parameter == "weight" ? module : "\(module).\(parameter)" }
+    }
+
+    /// - Parameters:
+    ///   - found: the adapter's modules.
+    ///   - stored: all tensors of the base that the adapter changes.
+    ///   - storesBiases: whether a method that trains biases stores them.
+    /// - Returns: nil where the config does not tell its modules.
+    public init?(_ config: AdapterConfig, found: [Found], stored: Set<ExactString>, base: Checkpoint, storesBiases: Bool) {
+        guard let names = TargetNames(config) else { return nil }
+        let known = Set(found.map(\.name))
+        let survey = LayerSurvey(base, count: LostModules.layerCount(base.config))
+        var (lost, slots): (Set<String>, Set<[String]>) = ([], [])
+        // A slot that the adapter has in some layer, in every layer in which the base has its tensors.
+        for entry in found {
+            guard let module = LayerPath(entry.name), slots.insert(module.slot).inserted, !entry.tensors.isEmpty else { continue }
+            let tensors = entry.tensors.compactMap { LayerPath($0.text) }
+            guard let stack = tensors.first?.stack, tensors.count == entry.tensors.count else { continue }
+            for layer in survey.layers[stack] ?? [] where layer != module.layerText && !known.contains(module.at(layer)) {
+                guard tensors.allSatisfy({ base[ExactString($0.at(layer))] != nil }), let path = LayerPath(entry.module)?.at(layer),
+                    names.contains(path, parameter: entry.parameter, isKnown: true)
+                else { continue }
+                lost.insert(module.at(layer))
+            }
+        }
+        // What the adapter has in no layer, in the stacks of which it has something.
+        var stacks: [String: String] = [:]
+        for entry in found {
+            guard let module = LayerPath(entry.module), let tensor = entry.tensors.first.flatMap({ LayerPath($0.text) }) else { continue }
+            stacks[tensor.stack] = module.stack
+        }
+        let covered = Set(found.flatMap(\.tensors)).union(stored)
+        let coveredSlots = Set(covered.compactMap { LayerPath($0.text)?.slot })
+        let dimensions = found.flatMap(\.tensors).compactMap { base[$0]?.shape.count }.min() ?? 2
+        let trained = config["bias"]?.stringValue ?? "none"
+        for (path, tensor) in survey.paths {
+            guard let stack = stacks[path.stack], !path.parts.contains("experts") else { continue }
+            let module = ([stack] + path.rest.dropLast()).joined(separator: ".")
+            switch path.parts.last {
+            case "weight" where tensor.shape.count >= min(2, dimensions) && !coveredSlots.contains(path.slot):
+                if !known.contains(module), names.contains(module, parameter: "weight", isKnown: false) { lost.insert(module) }
+            case "bias" where storesBiases && trained != "none" && !stored.contains(tensor.name):
+                if trained == "all" || known.contains(module) { biases.append(tensor.name) }
+            default: break
+            }
+        }
+        modules = lost.sorted()
+    }
+
+    /// Layers that a model of this config makes; a checkpoint can hold more, such as heads that predict several tokens.
+    private static func layerCount(_ config: JSONObject?) -> Int? {
+        let objects = [config, config?["text_config"]?.objectValue].compactMap { $0 }
+        return objects.compactMap { $0["num_hidden_layers"]?.intValue }.max()
+    }
+}
+
+/// The tensors of a base that lie in layers.
+private struct LayerSurvey {
+    var paths: [(path: LayerPath, tensor: StoredTensor)] = []
+    /// The numbers of each stack's layers.
+    var layers: [String: [String]] = [:]
+
+    init(_ base: Checkpoint, count: Int?) {
+        var seen: Set<[String]> = []
+        for tensor in base.tensors {
+            guard let path = LayerPath(tensor.name.text), path.layer < count ?? .max else { continue }
+            paths.append((path, tensor))
+            if seen.insert([path.stack, path.layerText]).inserted { layers[path.stack, default: []].append(path.layerText) }
+        }
+    }
+}
+
+/// What a config's `target_modules` means, "all-linear" with it.
+private struct TargetNames {
+    private let modules: TargetModules?
+    private let excluded: TargetModules?
+    private let parameters: [String]
+
+    init?(_ config: AdapterConfig) {
+        // `target_parameters` knows no layers_to_transform, and which layers then were meant is not told.
+        parameters = config["layers_to_transform"] == nil ? (try? config.strings("target_parameters")) ?? [] : []
+        guard config["target_modules"] != nil || !parameters.isEmpty else { return nil }
+        if config["target_modules"] == nil {
+            (modules, excluded) = (nil, nil)
+            return
+        }
+        if config["target_modules"]?.stringValue?.lowercased() == "all-linear" {
+            modules = nil
+            // Every path, less what exclude_modules and modules_to_save take out.
+            var json = config.json
+            json["target_modules"] = .string("(.|\\n)*")
+            guard let rest = try? TargetModules(AdapterConfig(json: json, path: config.path)) else { return nil }
+            excluded = rest
+            return
+        }
+        guard let named = try? TargetModules(config) else { return nil }
+        (modules, excluded) = (named, nil)
+    }
+
+    /// Last names of modules that are `nn.Linear` or `Conv1D` in every model of transformers that has them: attention and
+    /// feed-forward projections. No file tells the class of any other.
+    private static let linear: Set<String> = [
+        "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "qkv_proj", "gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1",
+        "fc2", "query", "key", "value", "query_key_value", "dense_h_to_4h", "dense_4h_to_h", "c_attn", "c_proj", "c_fc",
+    ]
+
+    /// - Parameter isKnown: whether the adapter has the same module of another layer, so that it is of a kind that is trained.
+    func contains(_ module: String, parameter: String, isKnown: Bool) -> Bool {
+        guard parameter == "weight" else {
+            return parameters.contains { ConfigCoverage.meets("\(module).\(parameter)", $0) }
+        }
+        if let modules { return modules.contains(module) }
+        guard excluded?.contains(module) == true else { return false }
+        return isKnown || TargetNames.linear.contains(module.split(separator: ".").last.map(String.init) ?? "")
+    }
+}
+
+/// A path with the number of a layer in it: the first one.
+struct LayerPath {
+    let parts: [String]
+    private let position: Int
+
+    init?(_ path: String) {
+        parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard let position = parts.firstIndex(where: { Int($0) != nil }) else { return nil }
+        self.position = position
+    }
+
+    /// `model.layers`.
+    var stack: String { parts[..<position].joined(separator: ".") }
+    /// The number, and what stands behind it.
+    var rest: [String] { Array(parts[position...]) }
+    var layerText: String { parts[position] }
+    var layer: Int { Int(parts[position]) ?? 0 }
+    /// The path without the number.
+    var slot: [String] {
+        var result = parts
+        result[position] = "*"
+        return result
+    }
+    /// The same path in another layer.
+    func at(_ layer: String) -> String {
+        var result = parts
+        result[position] = layer
+        return result.joined(separator: ".")
+    }
+}
