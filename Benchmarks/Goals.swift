@@ -39,6 +39,8 @@ struct Goals {
             + QuantisedKind.allCases.flatMap {
                 ratio("into \($0.rawValue) / into BF16, wall", .quantised, "merge-\($0.rawValue)", "merge-a", goal: 1.5)
             }
+            + ratio("--base-as nf4 / into BF16, wall", .quantised, "merge-as-nf4", "merge-a", goal: 1.5)
+            + ratio("the same with --double-quant", .quantised, "merge-as-nf4-double", "merge-a", goal: 1.5)
             + ratio("convert .bin --no-hash / (cp + sync of it), wall", .convert, "convert", "copy-torch")
             + ratio("convert .bin with hashes / (cp + sync of it), wall", .convert, "convert-hash", "copy-torch")
             + ratio("verify / cat of base and result, both cold, wall", .verify, "verify-cold", "read-cold", goal: 2.0)
@@ -49,6 +51,7 @@ struct Goals {
         var rows: [Measure] = []
         let merges = [("convert", nil), ("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)]
             + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", AdapterKind.a) }
+            + [("merge-as-nf4", .a), ("merge-as-nf4-double", .a)]
         for (id, kind) in merges {
             guard let run = list.runs.first(where: { $0.id == id }) else { continue }
             let goal = 64 + Double(kind?.largestPair ?? 0) / 1_048_576

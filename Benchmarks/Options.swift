@@ -58,7 +58,7 @@ struct Options {
 
 /// What can be measured apart from the rest.
 enum Group: String, CaseIterable {
-    case merge, hash, nosync, qv, r256, dora, quantised, convert, verify, rounding, inspect, header, kernel, peers
+    case merge, hash, nosync, qv, r256, dora, quantised, convert, verify, rounding, inspect, header, kernel, readers, peers
 }
 
 /// A reason to stop, in words.

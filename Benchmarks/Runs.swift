@@ -106,6 +106,8 @@ struct RunList {
             merge("merge-nosync", .a, [.nosync], "--no-hash", "--no-sync"),
             merge("merge-d", .d, [.dora, .rounding], "--no-hash"),
             check(.d, of: "merge-d"),
+            merge("merge-as-nf4", .a, [.quantised], "--no-hash", "--base-as", "nf4"),
+            merge("merge-as-nf4-double", .a, [.quantised], "--no-hash", "--base-as", "nf4", "--double-quant"),
             merge("merge-c", .c, [.r256, .rounding], "--no-hash"),
             check(.c, of: "merge-c"),
             Run(

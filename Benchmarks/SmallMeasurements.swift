@@ -1,6 +1,6 @@
 import Foundation
 
-/// What takes no base: the kernel, a long header, and `inspect` of a small file.
+/// What takes no base: the kernel, the readers of codes, a long header, and `inspect` of a small file.
 struct SmallMeasurements {
     var measures: [Measure] = []
 
@@ -22,6 +22,13 @@ struct SmallMeasurements {
             note("a header of 100,000 tensors")
             let times = Self.numbers([program, "measure-header"], scratch)["header"] ?? []
             measures.append(Measure("header of 100,000 tensors, parse alone", "ms", times.map { $0 * 1000 }, goal: 50))
+        }
+        if options.groups.contains(.readers) {
+            for (name, _) in ReaderTimes.Kind.all {
+                note("dequantising \(name)")
+                let times = Self.numbers([program, "measure-reader", name, "\(scratch)/reader"], scratch)["reader"] ?? []
+                measures.append(Measure("dequantising \(name), one core", "ns/element", times))
+            }
         }
         guard options.groups.contains(.kernel) else { return }
         for rank in [8, 16, 64, 256] {

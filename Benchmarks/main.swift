@@ -25,6 +25,9 @@ do {
         }
     case "measure-header":
         for time in try HeaderTimes.measured() { print("header", time) }
+    case "measure-reader" where arguments.count == 3:
+        guard let kind = ReaderTimes.Kind.all.first(where: { $0.name == arguments[1] })?.kind else { throw Failure(Options.usage) }
+        for time in try ReaderTimes.measured(kind, folder: arguments[2]) { print("reader", time) }
     case "help", "--help", "-h": print(Options.usage)
     default: try bench(Options(arguments))
     }

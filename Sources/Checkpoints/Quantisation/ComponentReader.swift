@@ -2,20 +2,26 @@ import ByteAccess
 import Synchronization
 public import Tensors
 
-/// Reads the component tensors of quantised weights; small ones are kept, since every panel asks for them again.
+/// Reads the component tensors of quantised weights; what every panel asks for again is kept, small tensors and pieces of large ones.
 public final class ComponentReader: Sendable {
     /// The checkpoint as it is stored.
     private let checkpoint: Checkpoint
     private let cache = Mutex(Cache())
 
-    /// Bytes that are kept at most, and of one tensor.
-    static let limit: UInt64 = 32 << 20
-    static let tensorLimit: UInt64 = 32 << 20
+    /// Bytes that are kept at most, of one piece, and of a tensor that is kept whole.
+    static let limit = 24 << 20
+    static let pieceLimit = 6 << 20
+    static let tensorLimit: UInt64 = 12 << 20
+
+    private struct Key: Hashable {
+        let tensor: Int
+        let offset: Int
+    }
 
     private struct Cache {
-        var entries: [Int: (bytes: [UInt8], age: UInt64)] = [:]
+        var entries: [Key: (bytes: [UInt8], age: UInt64)] = [:]
         var derived: [(name: ExactString, values: [Double])] = []
-        var total: UInt64 = 0
+        var total = 0
         var clock: UInt64 = 0
     }
 
@@ -23,37 +29,67 @@ public final class ComponentReader: Sendable {
 
     /// All bytes of a tensor, kept for the next reader where it is not too large.
     public func bytes(_ tensor: StoredTensor) throws -> [UInt8] {
-        guard tensor.byteCount <= ComponentReader.tensorLimit, let key = checkpoint.position(of: tensor.name) else {
-            return try checkpoint.read(tensor)
+        guard tensor.byteCount <= ComponentReader.tensorLimit else { return try checkpoint.read(tensor) }
+        return try kept(tensor, at: 0) { try checkpoint.read(tensor) }
+    }
+
+    /// Some bytes of a tensor, kept for the next reader of the same range.
+    public func kept(_ tensor: StoredTensor, _ range: Range<Int>) throws -> [UInt8] {
+        try kept(tensor, at: range.lowerBound) { try bytes(tensor, range) }
+    }
+
+    /// Neighbouring columns of every row of a matrix of 32-bit words, `column` among them, row after row; kept.
+    ///
+    /// - Returns: the columns, all where the matrix is small, and their bytes.
+    public func columns(_ tensor: StoredTensor, around column: Int) throws -> (columns: Range<Int>, bytes: [UInt8]) {
+        let (rows, width) = (tensor.shape[0], tensor.shape[1])
+        guard rows * width * 4 > ComponentReader.pieceLimit else { return (0..<width, try bytes(tensor)) }
+        let size = max(16, ComponentReader.pieceLimit / (rows * 4) / 16 * 16)
+        let first = column / size * size
+        let columns = first..<min(width, first + size)
+        let bytes = try kept(tensor, at: first * 4) {
+            try [UInt8](unsafeUninitializedCapacity: rows * columns.count * 4) { buffer, count in
+                for row in 0..<rows {
+                    let line = UnsafeMutableBufferPointer(rebasing: buffer[(row * columns.count * 4)..<((row + 1) * columns.count * 4)])
+                    try checkpoint.read(tensor, at: UInt64((row * width + first) * 4), into: UnsafeMutableRawBufferPointer(line))
+                }
+                count = rows * columns.count * 4
+            }
         }
+        return (columns, bytes)
+    }
+
+    private func kept(_ tensor: StoredTensor, at offset: Int, _ read: () throws -> [UInt8]) throws -> [UInt8] {
+        guard let position = checkpoint.position(of: tensor.name) else { return try read() }
+        let key = Key(tensor: position, offset: offset)
         let known: [UInt8]? = cache.withLock { cache in
             cache.clock += 1
             cache.entries[key]?.age = cache.clock
             return cache.entries[key]?.bytes
         }
         if let known { return known }
-        let bytes = try checkpoint.read(tensor)
+        let bytes = try read()
         cache.withLock { cache in
             guard cache.entries[key] == nil else { return }
-            while cache.total + UInt64(bytes.count) > ComponentReader.limit,
+            while cache.total + bytes.count > ComponentReader.limit,
                 let oldest = cache.entries.min(by: { $0.value.age < $1.value.age })
             {
-                cache.total -= UInt64(oldest.value.bytes.count)
+                cache.total -= oldest.value.bytes.count
                 cache.entries[oldest.key] = nil
             }
             cache.entries[key] = (bytes, cache.clock)
-            cache.total += UInt64(bytes.count)
+            cache.total += bytes.count
         }
         return bytes
     }
 
-    /// Numbers made of a whole tensor, kept for the panels that follow; of the last few tensors alone.
+    /// Numbers made of a whole tensor, kept for the panels that follow; of the last two tensors alone.
     func derived(_ tensor: StoredTensor, _ make: () throws -> [Double]) rethrows -> [Double] {
         if let known = cache.withLock({ $0.derived.first { $0.name == tensor.name }?.values }) { return known }
         let values = try make()
         cache.withLock { cache in
             cache.derived.append((tensor.name, values))
-            if cache.derived.count > 4 { cache.derived.removeFirst() }
+            if cache.derived.count > 2 { cache.derived.removeFirst() }
         }
         return values
     }

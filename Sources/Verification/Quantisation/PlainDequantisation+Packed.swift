@@ -67,10 +67,15 @@ extension PlainDequantisation {
 
     func values(_ weight: ColumnPackedWeight, _ elements: Range<Int>) throws -> [Double] {
         let (inputs, outputs, bits) = (weight.inputs, weight.outputs, weight.bits)
-        let bytes = try components.bytes(weight.codes)
+        var piece = try components.columns(weight.codes, around: 0)
         let zeros = try components.bytes(weight.zero)
         let scales = try components.values(weight.scale)
         let order = try weight.groupIndex.map { try components.values($0) }
+        // Word `column` of a row of codes.
+        func code(_ row: Int, _ column: Int) throws -> Int {
+            if !piece.columns.contains(column) { piece = try components.columns(weight.codes, around: column) }
+            return word(piece.bytes, row * piece.columns.count + column - piece.columns.lowerBound)
+        }
         // The order in which AWQ fills a word.
         let filled = [0, 2, 4, 6, 1, 3, 5, 7]
         func word(_ bytes: [UInt8], _ index: Int) -> Int { PlainDequantisation.bits(bytes[(index * 4)..<(index * 4 + 4)], from: 0, count: 32) }
@@ -96,33 +101,36 @@ extension PlainDequantisation {
             }
             return value
         }
-        return elements.map { element in
+        return try elements.map { element in
             let (output, input) = (element / inputs, element % inputs)
             let group = order.map { Int($0[input]) } ?? input / weight.groupSize
-            var code = 0
+            var number = 0
             if weight.packing == .outputs {
                 let place = filled.firstIndex(of: output % 8) ?? 0
-                code = word(bytes, input * (outputs / 8) + output / 8) >> (4 * place) % 16
+                number = try code(input, output / 8) >> (4 * place) % 16
             } else {
                 for bit in 0..<bits {
                     let position = input * bits + bit
-                    code += (word(bytes, position / 32 * outputs + output) >> (position % 32) % 2) << bit
+                    number += (try code(position / 32, output) >> (position % 32) % 2) << bit
                 }
             }
-            return scales[group * outputs + output] * Double(code - zero(group, output))
+            return scales[group * outputs + output] * Double(number - zero(group, output))
         }
     }
 
     func values(_ weight: MXFP4Weight, _ elements: Range<Int>) throws -> [Double] {
         let (inputs, outputs) = (weight.shape[1], weight.shape[2])
-        let scales = try components.bytes(weight.scale)
-        let isKept = weight.codes.byteCount <= 1 << 26
-        let all = isKept ? try components.bytes(weight.codes) : []
+        let lines = outputs * (inputs / 32)
+        var (held, scales, codes) = (-1, [UInt8](), [UInt8]())
         return try elements.map { element in
             let (expert, input, output) = (element / (inputs * outputs), element / outputs % inputs, element % outputs)
-            let block = (expert * outputs + output) * (inputs / 32) + input / 32
-            let place = block * 16 + input % 32 / 2
-            let byte = isKept ? all[place] : try components.bytes(weight.codes, place..<(place + 1))[0]
+            if expert != held {
+                scales = try components.kept(weight.scale, (expert * lines)..<((expert + 1) * lines))
+                codes = try components.kept(weight.codes, (expert * lines * 16)..<((expert + 1) * lines * 16))
+                held = expert
+            }
+            let block = output * (inputs / 32) + input / 32
+            let byte = codes[block * 16 + input % 32 / 2]
             let code = input % 2 == 0 ? byte % 16 : byte / 16
             // E2M1: sign, two bits of exponent with bias 1, one of fraction.
             let (exponent, fraction) = (Int(code >> 1 & 3), Double(code & 1))

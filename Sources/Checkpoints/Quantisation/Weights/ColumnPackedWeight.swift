@@ -66,31 +66,33 @@ public struct ColumnPackedWeight: QuantisedWeight {
     private func read(rows: Range<Int>, _ components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>) throws {
         let order = try order(components)
         let table = try groupTable(rows, components)
-        let count = rows.count
+        let isStraight = 32 % bits == 0 && groupSize % (32 / bits) == 0
+            && (groupIndex == nil || order.indices.allSatisfy { order[$0] == $0 / groupSize })
+        // Transposed: the words of one column of codes lie behind each other, and a row of the plain weight is read in one go.
+        let columns: Range<Int>
+        let length: Int
         switch packing {
-        case .inputs:
-            // The strip of words of these outputs: one short run of each row of words.
-            let strip = try strip(rows, words: codes.shape[0], width: outputs, components)
-            strip.withUnsafeBufferPointer { strip in
-                table.scales.withUnsafeBufferPointer { scales in
-                    table.zeros.withUnsafeBufferPointer { zeros in
-                        order.withUnsafeBufferPointer { order in
-                            unpack(strip, scales, zeros, order, rows: count, into: result)
-                        }
-                    }
-                }
-            }
-        case .outputs:
-            let words = (rows.lowerBound / 8)..<((rows.upperBound - 1) / 8 + 1)
-            let strip = try strip(words, words: inputs, width: outputs / 8, components)
-            strip.withUnsafeBufferPointer { strip in
-                table.scales.withUnsafeBufferPointer { scales in
-                    table.zeros.withUnsafeBufferPointer { zeros in
-                        order.withUnsafeBufferPointer { order in
-                            for row in rows {
-                                unpack(
-                                    strip, scales, zeros, order, row: row, words: words, rows: rows,
-                                    into: UnsafeMutableBufferPointer(rebasing: result[((row - rows.lowerBound) * inputs)...]))
+        case .inputs: (columns, length) = (rows, codes.shape[0])
+        case .outputs: (columns, length) = ((rows.lowerBound / 8)..<((rows.upperBound - 1) / 8 + 1), inputs)
+        }
+        let strip = try strip(columns, words: length, components)
+        strip.withUnsafeBufferPointer { strip in
+            table.scales.withUnsafeBufferPointer { scales in
+                table.zeros.withUnsafeBufferPointer { zeros in
+                    order.withUnsafeBufferPointer { order in
+                        for row in rows {
+                            let line = row - rows.lowerBound
+                            let column = packing == .outputs ? row / 8 - columns.lowerBound : line
+                            let source = Line(
+                                words: UnsafeBufferPointer(rebasing: strip[(column * length)..<((column + 1) * length)]),
+                                scales: UnsafeBufferPointer(rebasing: scales[(line * groups)..<((line + 1) * groups)]),
+                                zeros: UnsafeBufferPointer(rebasing: zeros[(line * groups)..<((line + 1) * groups)]),
+                                order: order)
+                            let target = UnsafeMutableBufferPointer(rebasing: result[(line * inputs)..<((line + 1) * inputs)])
+                            switch packing {
+                            case .outputs: unpack(source, field: ColumnPackedWeight.awqField[row % 8], into: target)
+                            case .inputs where isStraight: unpackWords(source, into: target)
+                            case .inputs: unpackStream(source, into: target)
                             }
                         }
                     }
@@ -99,67 +101,62 @@ public struct ColumnPackedWeight: QuantisedWeight {
         }
     }
 
-    /// AWQ: `strip` has for each input the words of the outputs; one output's row of them, a run of one group at a time.
-    private func unpack(
-        _ strip: UnsafeBufferPointer<UInt32>, _ scales: UnsafeBufferPointer<Double>, _ zeros: UnsafeBufferPointer<Double>,
-        _ order: UnsafeBufferPointer<Int>, row: Int, words: Range<Int>, rows: Range<Int>, into result: UnsafeMutableBufferPointer<Double>
-    ) {
-        let shift = UInt32(4 * ColumnPackedWeight.awqField[row % 8])
-        let (width, word, line) = (words.count, row / 8 - words.lowerBound, row - rows.lowerBound)
-        var input = 0
-        while input < inputs {
-            let group = order[input]
-            let (scale, zero) = (scales[group * rows.count + line], zeros[group * rows.count + line])
-            while input < inputs, order[input] == group {
-                let code = strip[input * width + word] >> shift & 15
+    /// What one row of the plain weight is made of.
+    private struct Line {
+        /// The words of its column of codes.
+        let words: UnsafeBufferPointer<UInt32>
+        /// One of each group.
+        let scales: UnsafeBufferPointer<Double>
+        let zeros: UnsafeBufferPointer<Double>
+        /// The group of each input.
+        let order: UnsafeBufferPointer<Int>
+    }
+
+    /// AWQ: one field of each word.
+    private func unpack(_ line: Line, field: Int, into result: UnsafeMutableBufferPointer<Double>) {
+        let shift = UInt32(4 * field)
+        for group in 0..<groups {
+            let (scale, zero) = (line.scales[group], line.zeros[group])
+            for input in (group * groupSize)..<((group + 1) * groupSize) {
+                let code = line.words[input] &>> shift & 15
                 result[input] = scale * (Double(Int32(truncatingIfNeeded: code)) - zero)
-                input += 1
             }
         }
     }
 
-    /// GPTQ: `strip` has for each row of words one word of each output.
-    private func unpack(
-        _ strip: UnsafeBufferPointer<UInt32>, _ scales: UnsafeBufferPointer<Double>, _ zeros: UnsafeBufferPointer<Double>,
-        _ order: UnsafeBufferPointer<Int>, rows count: Int, into result: UnsafeMutableBufferPointer<Double>
-    ) {
+    /// GPTQ where no word has codes of two groups, nor a code bits of two words.
+    private func unpackWords(_ line: Line, into result: UnsafeMutableBufferPointer<Double>) {
         let mask = (UInt32(1) << UInt32(bits)) - 1
-        if 32 % bits == 0 {
-            let fields = 32 / bits
-            for word in 0..<(inputs / fields) {
-                let first = word * fields
-                let group = order[first]
-                let isOneGroup = (1..<fields).allSatisfy { order[first + $0] == group }
-                for line in 0..<count {
-                    var packed = strip[word * count + line]
-                    let start = line * inputs + first
-                    if isOneGroup {
-                        let (scale, zero) = (scales[group * count + line], zeros[group * count + line])
-                        for field in 0..<fields {
-                            result[start + field] = scale * (Double(Int32(truncatingIfNeeded: packed & mask)) - zero)
-                            packed >>= UInt32(bits)
-                        }
-                        continue
-                    }
-                    for field in 0..<fields {
-                        let g = order[first + field] * count + line
-                        result[start + field] = scales[g] * (Double(packed & mask) - zeros[g])
-                        packed >>= UInt32(bits)
-                    }
+        let fields = 32 / bits
+        var input = 0
+        while input < inputs {
+            let group = input / groupSize
+            let (scale, zero) = (line.scales[group], line.zeros[group])
+            let end = min(inputs, (group + 1) * groupSize)
+            while input < end {
+                var packed = line.words[input / fields]
+                for field in input..<(input + fields) {
+                    result[field] = scale * (Double(Int32(truncatingIfNeeded: packed & mask)) - zero)
+                    packed &>>= UInt32(bits)
                 }
+                input += fields
             }
-            return
         }
+    }
+
+    /// GPTQ with codes of any width in any order of groups.
+    private func unpackStream(_ line: Line, into result: UnsafeMutableBufferPointer<Double>) {
+        let mask = (UInt32(1) << UInt32(bits)) - 1
+        var (held, count, next) = (UInt64(0), 0, 0)
         for input in 0..<inputs {
-            let bit = input * bits
-            let (word, shift) = (bit / 32, UInt64(bit % 32))
-            for line in 0..<count {
-                let low = UInt64(strip[word * count + line])
-                let high = shift + UInt64(bits) > 32 ? UInt64(strip[(word + 1) * count + line]) : 0
-                let code = UInt32(truncatingIfNeeded: (high << 32 | low) >> shift) & mask
-                let g = order[input] * count + line
-                result[line * inputs + input] = scales[g] * (Double(code) - zeros[g])
+            if count < bits {
+                held |= UInt64(line.words[next]) &<< UInt64(count)
+                (count, next) = (count + 32, next + 1)
             }
+            let group = line.order[input]
+            result[input] = line.scales[group] * (Double(UInt32(truncatingIfNeeded: held) & mask) - line.zeros[group])
+            held &>>= UInt64(bits)
+            count -= bits
         }
     }
 
@@ -177,43 +174,49 @@ public struct ColumnPackedWeight: QuantisedWeight {
         }
     }
 
-    /// Words `columns` of every row of a (rows, width) tensor of 32-bit words, one row behind the other.
-    private func strip(_ columns: Range<Int>, words rows: Int, width: Int, _ components: ComponentReader) throws -> [UInt32] {
-        let count = columns.count
-        return try [UInt32](unsafeUninitializedCapacity: rows * count) { result, initialized in
-            func take(_ row: Int, _ bytes: UnsafeRawBufferPointer, from start: Int) {
-                for index in 0..<count {
-                    let word = bytes.loadUnaligned(fromByteOffset: start + index * 4, as: UInt32.self)
-                    result.initializeElement(at: row * count + index, to: UInt32(littleEndian: word))
+    /// Words `columns` of every row of the codes, transposed: one column behind the other.
+    private func strip(_ columns: Range<Int>, words rows: Int, _ components: ComponentReader) throws -> [UInt32] {
+        try [UInt32](unsafeUninitializedCapacity: rows * columns.count) { result, initialized in
+            var column = columns.lowerBound
+            while column < columns.upperBound {
+                let piece = try components.columns(codes, around: column)
+                let end = min(columns.upperBound, piece.columns.upperBound)
+                piece.bytes.withUnsafeBytes { bytes in
+                    // Sixteen columns at a time: of each row that is a line of the processor's cache, and few are written at once.
+                    while column < end {
+                        let tile = column..<min(end, column + 16)
+                        for row in 0..<rows {
+                            let start = row * piece.columns.count - piece.columns.lowerBound
+                            for column in tile {
+                                let word = bytes.loadUnaligned(fromByteOffset: (start + column) * 4, as: UInt32.self)
+                                result.initializeElement(
+                                    at: (column - columns.lowerBound) * rows + row, to: UInt32(littleEndian: word))
+                            }
+                        }
+                        column = tile.upperBound
+                    }
                 }
             }
-            if components.keeps(codes) {
-                try components.bytes(codes).withUnsafeBytes { bytes in
-                    for row in 0..<rows { take(row, bytes, from: (row * width + columns.lowerBound) * 4) }
-                }
-            } else {
-                for row in 0..<rows {
-                    let start = (row * width + columns.lowerBound) * 4
-                    try components.bytes(codes, start..<(start + count * 4)).withUnsafeBytes { take(row, $0, from: 0) }
-                }
-            }
-            initialized = rows * count
+            initialized = rows * columns.count
         }
     }
 
-    /// Scales and zeros of some outputs, (groups, outputs).
+    /// Scales and zeros of some outputs, (outputs, groups).
     private func groupTable(_ rows: Range<Int>, _ components: ComponentReader) throws -> (scales: [Double], zeros: [Double]) {
         let allScales = try components.bytes(scale)
         let allZeros = try components.bytes(zero)
         let size = scale.dtype.bits / 8
-        var scales: [Double] = []
-        var zeros: [Double] = []
+        var scales = [Double](repeating: 0, count: rows.count * groups)
+        var zeros = scales
         for group in 0..<groups {
             let start = (group * outputs + rows.lowerBound) * size
-            scales += try Conversion.widened(
+            let values = try Conversion.widened(
                 Array(allScales[start..<(start + rows.count * size)]), as: scale.dtype, count: rows.count)
             allZeros.withUnsafeBytes { words in
-                for row in rows { zeros.append(Double(zeroPoint(words, group: group, output: row))) }
+                for line in 0..<rows.count {
+                    scales[line * groups + group] = values[line]
+                    zeros[line * groups + group] = Double(zeroPoint(words, group: group, output: rows.lowerBound + line))
+                }
             }
         }
         return (scales, zeros)

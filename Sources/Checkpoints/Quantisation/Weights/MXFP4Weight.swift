@@ -45,28 +45,49 @@ public struct MXFP4Weight: QuantisedWeight {
         let (inputs, outputs) = (shape[1], shape[2])
         let blocks = inputs / 32
         let rows = (elements.lowerBound / outputs)..<((elements.upperBound - 1) / outputs + 1)
-        let span = (rows.lowerBound / 32)..<((rows.upperBound - 1) / 32 + 1)
-        let scales = try components.bytes(scale, (expert * outputs * blocks)..<((expert + 1) * outputs * blocks))
-        let powers = scales.map { $0 == 255 ? Double.nan : Double(sign: .plus, exponent: Int($0) - 127, significand: 1) }
-        let table = MXFP4Weight.values
-        let isKept = components.keeps(codes)
-        let all = isKept ? try components.bytes(codes) : []
-        for output in 0..<outputs {
-            let line = (expert * outputs + output) * blocks
-            let from = (line + span.lowerBound) * 16
-            let to = (line + span.upperBound) * 16
-            let bytes = isKept ? all[from..<to] : try components.bytes(codes, from..<to)[...]
-            bytes.withUnsafeBufferPointer { bytes in
-                for block in span {
-                    let power = powers[output * blocks + block]
-                    let place = (block - span.lowerBound) * 16
-                    for row in rows.clamped(to: (block * 32)..<(block * 32 + 32)) {
-                        let index = row * outputs + output - elements.lowerBound
-                        guard index >= 0, index < elements.count else { continue }
-                        let byte = bytes[place + (row & 31) / 2]
-                        result[index] = table[Int(row & 1 == 0 ? byte & 15 : byte >> 4)] * power
+        // One expert at a time: codes lie transposed, so every panel needs some of each line.
+        let lines = (expert * outputs * blocks)..<((expert + 1) * outputs * blocks)
+        let scales = try components.kept(scale, lines)
+        let codes = try components.kept(codes, (lines.lowerBound * 16)..<(lines.upperBound * 16))
+        scales.withUnsafeBufferPointer { scales in
+            codes.withUnsafeBufferPointer { codes in
+                for block in (rows.lowerBound / 32)..<((rows.upperBound - 1) / 32 + 1) {
+                    let wanted = rows.clamped(to: (block * 32)..<(block * 32 + 32))
+                    for first in stride(from: 0, to: outputs, by: 8) {
+                        let tile = first..<min(outputs, first + 8)
+                        MXFP4Weight.withTile(codes, scales, tile, stride: blocks, block: block, rows: wanted) { values in
+                            for row in wanted {
+                                let start = row * outputs - elements.lowerBound
+                                let inside = tile.clamped(to: max(0, -start)..<max(0, elements.count - start))
+                                for output in inside { result[start &+ output] = values[(row & 31) &* 8 &+ output &- first] }
+                            }
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    /// One block of up to eight outputs as (32, 8): what is copied from it is then a line of the processor's cache for each row.
+    @inline(__always)
+    private static func withTile(
+        _ codes: UnsafeBufferPointer<UInt8>, _ scales: UnsafeBufferPointer<UInt8>, _ outputs: Range<Int>, stride: Int, block: Int,
+        rows: Range<Int>, _ body: (UnsafeMutableBufferPointer<Double>) -> Void
+    ) {
+        values.withUnsafeBufferPointer { table in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: 256) { tile in
+                for output in outputs {
+                    let line = output * stride + block
+                    let scale = scales[line]
+                    // The exponent is a normal one of float64 for every code but NaN's.
+                    let power = scale == 255 ? Double.nan : Double(bitPattern: (UInt64(scale) &+ 896) &<< 52)
+                    for row in rows {
+                        let place = row & 31
+                        let code = codes[line &* 16 &+ place &>> 1] &>> UInt8(truncatingIfNeeded: (place & 1) &* 4) & 15
+                        tile[place &* 8 &+ output &- outputs.lowerBound] = table[Int(code)] * power
+                    }
+                }
+                body(tile)
             }
         }
     }
