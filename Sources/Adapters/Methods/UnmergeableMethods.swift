@@ -14,6 +14,8 @@ struct UnmergeableMethod: AdapterMethod {
     var baseSides: [String: BaseSide] = [:]
     var hasInnerAdapters = false
     var stillPoints: [[String: Double]] = []
+    /// The tensors of each module, and how many modules there are, as the config tells.
+    var forms: @Sendable (AdapterConfig) -> (tensors: [TensorForm], modules: Int?) = { _ in ([], nil) }
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
 
@@ -45,12 +47,33 @@ struct UnmergeableMethod: AdapterMethod {
         reason: "it adds gated attention over trained prompt tokens, which depends on each query",
         baseSides: ["adaption_prompt": .hidden, "adaption_gate": .free],
         // The gate multiplies what the prompt adds; keys and values of a prompt of zeros are zeros.
-        stillPoints: [["adaption_gate": 0], ["adaption_prompt": 0]])
+        stillPoints: [["adaption_gate": 0], ["adaption_prompt": 0]],
+        // `_BaseAdaptedAttention.__init__` in peft/tuners/adaption_prompt/layer.py; the last `adapter_layers` layers have one.
+        forms: { config in
+            let length = config["adapter_len"]?.intValue
+            return (
+                [.init(key: "adaption_prompt", shape: [1, length, nil]), .init(key: "adaption_gate", shape: [1])],
+                config["adapter_layers"]?.intValue
+            )
+        })
 
     /// X-LoRA (arXiv:2402.07148).
     static let xLoRA = UnmergeableMethod(
         peftTypes: ["XLORA"], reason: "a gate mixes LoRA experts for each token, so no single weight stands for it",
-        baseSides: ["internal_xlora_classifier": .free], hasInnerAdapters: true)
+        baseSides: ["internal_xlora_classifier": .free], hasInnerAdapters: true, forms: { (xLoRAForms($0), nil) })
+
+    /// The last layer of the classifier, of one output for each expert; PEFT's files do not have the layers before it all.
+    /// Source: `XLoraClassifier.__init__` in peft/tuners/xlora/classifier.py.
+    private static func xLoRAForms(_ config: AdapterConfig) -> [TensorForm] {
+        guard let depth = config["xlora_depth"]?.intValue, depth > 0, depth < 1000 else { return [] }
+        // Behind each layer stands a ReLU, and where there is one a dropout.
+        let step = (config["xlora_dropout_p"]?.doubleValue ?? 0.2) > 0 ? 3 : 2
+        let name = "internal_xlora_classifier.layers.\((depth - 1) * step)"
+        let isLayerwise = config["layerwise_scalings"]?.boolValue == true
+        let classes = isLayerwise ? nil : config["adapters"]?.objectValue?.members.count
+        let width = depth == 1 ? config["hidden_size"]?.intValue : config["xlora_size"]?.intValue
+        return [.init(key: "\(name).weight", shape: [classes, width]), .init(key: "\(name).bias", shape: [classes])]
+    }
 
     /// Lily (arXiv:2407.09946).
     static let lily = UnmergeableMethod(
@@ -58,7 +81,17 @@ struct UnmergeableMethod: AdapterMethod {
         reason: "a router mixes its shared factors by the input, so no single weight stands for it",
         // (r, in), (experts·r, out), (experts, r): `LilyLayer.update_layer` in peft/tuners/lily/layer.py.
         baseSides: ["lily_A": .inputColumns, "lily_B": .outputColumns, "lily_router": .free],
-        stillPoints: [["lily_B": 0], ["lily_A": 0]])
+        stillPoints: [["lily_B": 0], ["lily_A": 0]],
+        forms: { config in
+            let (rank, experts) = (config["r"]?.intValue, config["num_B"]?.intValue)
+            let rows = rank.flatMap { rank in experts.map { rank.multipliedReportingOverflow(by: $0).partialValue } }
+            return (
+                [
+                    .init(key: "lily_A.weight", shape: [rank, nil]), .init(key: "lily_B.weight", shape: [rows, nil]),
+                    .init(key: "lily_router.weight", shape: [experts, rank]),
+                ], nil
+            )
+        })
 
     /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
     static let shadow = UnmergeableMethod(
@@ -75,5 +108,15 @@ struct UnmergeableMethod: AdapterMethod {
             + "each device, chooses its own, and the sum is another for each choice",
         help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free],
         // Cayley's map of 0 is the identity; the vectors around it begin as ones.
-        stillPoints: [["psoft_R.weight": 0, "psoft_R.vector_a": 1, "psoft_R.vector_b": 1]])
+        stillPoints: [["psoft_R.weight": 0, "psoft_R.vector_a": 1, "psoft_R.vector_b": 1]],
+        // `OrthLayer.__init__` in peft/tuners/psoft/layer.py: the triangle above the diagonal, or the whole matrix.
+        forms: { config in
+            guard let rank = config["r"]?.intValue, rank > 0, rank < 1 << 20 else { return ([], nil) }
+            let isTriangle = config["psoft_orth"]?.boolValue ?? true
+            let vectors = ["a", "b"].filter { config[ExactString("psoft_mag_\($0)")]?.boolValue == true }
+            return (
+                [.init(key: "psoft_R.weight", shape: isTriangle ? [rank * (rank - 1) / 2] : [rank, rank])]
+                    + vectors.map { .init(key: "psoft_R.vector_\($0)", shape: [rank]) }, nil
+            )
+        })
 }

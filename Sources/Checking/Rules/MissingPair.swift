@@ -7,7 +7,7 @@ struct MissingPair: CheckRule {
     let id = "missing-pair"
     let family = RuleFamily.config
     let severity = Severity.error
-    let summary = "A module has one factor and lacks the other."
+    let summary = "A module has one factor and lacks the other, or lacks another tensor of its method."
     let protectsFrom = """
         PEFT warns of "missing adapter keys" and goes on with the factor as it was initialised: without lora_B the module does \
         nothing, without lora_A it does something random.
@@ -24,7 +24,25 @@ struct MissingPair: CheckRule {
                 "is missing, and its partner \(present.name.text) is there", file: subject.weights.file, tensor: missing,
                 help: "save the adapter again; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
         }
-        return pairs.isEmpty ? magnitudes(of: subject) + biases(of: subject) : pairs
+        return pairs.isEmpty ? magnitudes(of: subject) + biases(of: subject) + forms(of: subject) : pairs
+    }
+
+    /// Tensors that every module of the method has.
+    private func forms(of subject: CheckSubject) -> [Finding] {
+        guard !subject.typeIsContradicted, let defects = (try? subject.adapter())?.formDefects else { return [] }
+        let inspect = "what is there: peftfile inspect --tensors \(subject.path.shellQuoted)"
+        var result = defects.missing.map { entry in
+            finding(
+                "is missing, and \(entry.beside.text) of the same module is there", file: subject.weights.file, tensor: entry.tensor,
+                help: "save the adapter again; \(inspect)")
+        }
+        if let modules = defects.modules {
+            result.append(
+                finding(
+                    "the file has \(modules.found) module\(modules.found == 1 ? "" : "s"), and the config says \(modules.wanted)",
+                    file: subject.weights.file, help: "save the adapter again; \(inspect)"))
+        }
+        return result
     }
 
     /// With `lora_bias` every lora_B has a bias; an embedding's has none.

@@ -7,7 +7,7 @@ struct ShapeMismatch: CheckRule {
     let id = "shape-mismatch"
     let family = RuleFamily.base
     let severity = Severity.error
-    let summary = "A tensor does not fit the base's module, or is no matrix where one is needed."
+    let summary = "A tensor does not fit the base's module or the config, or is no matrix where one is needed."
     let protectsFrom = """
         An adapter of another size of the same model. PEFT raises "size mismatch"; flat factors come from shards of FSDP or \
         ZeRO that were saved without gathering.
@@ -18,7 +18,13 @@ struct ShapeMismatch: CheckRule {
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        let flat = subject.factors.pairs.compactMap { pair -> Finding? in
+        let shapes = ((try? subject.adapter())?.formDefects?.misshapen ?? []).map { entry in
+            finding(
+                "has shape \(entry.tensor.shape), and the config asks for \(entry.wanted)", file: subject.weights.file,
+                tensor: entry.tensor.name,
+                help: "copy the config that PEFT wrote with these tensors; all shapes: peftfile inspect --tensors \(subject.path.shellQuoted)")
+        }
+        let flat = shapes + subject.factors.pairs.compactMap { pair -> Finding? in
             guard case .flat(let info) = pair.defect else { return nil }
             return finding(
                 "has shape \(info.shape), and a factor is a matrix", file: subject.weights.file, tensor: info.name,

@@ -1,0 +1,65 @@
+public import ByteAccess
+public import Tensors
+
+/// A tensor that every module of a method has, and its shape as the config tells it.
+///
+/// Methods with a formula find such defects when they state it; this is for those that have none to state.
+struct TensorForm: Sendable {
+    /// What the key says after the module's path: `lily_A.weight`.
+    var key: String
+    /// The dimensions; nil where the config does not tell one.
+    var shape: [Int?]
+}
+
+/// What an adapter's tensors lack of the forms that its method and config prescribe.
+public struct FormDefects: Sendable {
+    /// Tensors that are not there: their names, and one of the same module that is.
+    public private(set) var missing: [(tensor: ExactString, beside: ExactString)] = []
+    /// Tensors of another shape, each with the one that is prescribed.
+    public private(set) var misshapen: [(tensor: TensorInfo, wanted: String)] = []
+    /// How many modules there are and how many the config says, where these differ.
+    public private(set) var modules: (found: Int, wanted: Int)?
+
+    /// - Parameter count: how many modules the config says there are.
+    init(_ adapter: Adapter, forms: [TensorForm], count: Int?) {
+        guard !forms.isEmpty else { return }
+        var order: [ExactString] = []
+        var tensors: [ExactString: [String: TensorInfo]] = [:]
+        for key in adapter.keys {
+            guard let component = key.component, let info = adapter.tensor(key.stored),
+                forms.contains(where: { $0.key.split(separator: ".").first.map(String.init) == component })
+            else { continue }
+            if tensors[key.module] == nil { order.append(key.module) }
+            tensors[key.module, default: [:]][key.leaf.isEmpty ? component : "\(component).\(key.leaf)"] = info
+        }
+        for module in order {
+            let own = tensors[module] ?? [:]
+            for form in forms {
+                guard let info = own[form.key] else {
+                    if let beside = own.values.map(\.name).min() { missing.append((FormDefects.name(form.key, like: beside, own), beside)) }
+                    continue
+                }
+                let isFit = info.shape.count == form.shape.count && zip(info.shape, form.shape).allSatisfy { $1 == nil || $0 == $1 }
+                if !isFit {
+                    misshapen.append((info, "[" + form.shape.map { $0.map(String.init) ?? "any" }.joined(separator: ", ") + "]"))
+                }
+            }
+        }
+        if let count, count != order.count { modules = (order.count, count) }
+    }
+
+    /// The name that the tensor of a key has, by that of another of its module.
+    private static func name(_ key: String, like other: ExactString, _ own: [String: TensorInfo]) -> ExactString {
+        guard let known = own.first(where: { $0.value.name == other })?.key, other.text.hasSuffix(known) else { return ExactString(key) }
+        return ExactString(String(other.text.dropLast(known.count)) + key)
+    }
+}
+
+extension Adapter {
+    /// What the tensors lack of the forms that method and config prescribe; nil where the method is not known.
+    public var formDefects: FormDefects? {
+        guard let config, let method = try? MethodRegistry.method(of: self) else { return nil }
+        let (forms, modules) = (method as? UnmergeableMethod)?.forms(config) ?? ([], nil)
+        return FormDefects(self, forms: forms, count: modules)
+    }
+}
