@@ -73,6 +73,9 @@ public struct Adapter: Sendable {
             || DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: nil)) != nil
     }
 
+    /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
+    public var stacksFactors: Bool { dialect?.stacksFactors ?? false }
+
     /// The tensor called `name`, as the method sees it.
     public func tensor(_ name: ExactString) -> TensorInfo? { views[name]?.info ?? checkpoint[name]?.info }
 

@@ -57,7 +57,7 @@ public enum BaseValues: Sendable, Hashable {
                     file: adapter.path, rule: "BaseAs",
                     help: hint.isNF4
                         ? "for the model that was trained: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT "
-                            + "--base-as nf4 (and --double-quant where training had it); to add the update to the base as it is: --base-as stored"
+                            + "--base-as nf4 (and merge with --double-quant where training had it); to add the update to the base as it is, merge with --base-as stored"
                         : "give the quantised base that it was trained on, or, to add the update to this one as it is: "
                             + "peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT --base-as stored")
             }

@@ -37,7 +37,7 @@ public struct Inspection: Sendable {
     public var statistics: [TensorStatistics?]?
 
     /// Inspects a file, a shard set, a checkpoint directory or an adapter directory.
-    public init(path: String) throws {
+    public init(path: String, options: BindingOptions = BindingOptions()) throws {
         self.path = path
         statistics = nil
         var warnings: [String] = []
@@ -75,7 +75,7 @@ public struct Inspection: Sendable {
         if adapter.dialect != nil {
             var reading: BoundAdapter?
             do {
-                reading = try BoundAdapter(adapter, base: nil, options: BindingOptions())
+                reading = try BoundAdapter(adapter, base: nil, options: options)
             } catch {
                 // What cannot be merged as it stands can still be looked at.
                 warnings.append((error as? PeftfileError)?.description ?? "\(error)")

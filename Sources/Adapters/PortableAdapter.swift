@@ -9,8 +9,12 @@ public import Tensors
 public struct PortableAdapter: Sendable {
     /// One module: two factors and a scale.
     public struct Module: Sendable {
-        /// The in-memory path.
+        /// The in-memory path, or where there is no base the name in the file.
         public var path: ExactString
+        /// What the file calls the part of a pipeline that the module is of; nil where it names none.
+        public var component: String?
+        /// The path below the component, as far as it is known: without a base kohya's names keep their underscores.
+        public var own: ExactString
         /// Whether it is an embedding, whose factors other keys name.
         public var isEmbedding: Bool
         /// A, (r, in) or (r, in, k…).
@@ -27,6 +31,8 @@ public struct PortableAdapter: Sendable {
         public var alpha: Double
         /// s, the whole factor of B·A.
         public var scale: Double
+        /// The dtype in which the file holds alpha, where that is a tensor.
+        public var alphaDType: DType?
 
         /// Whether the module is a convolution: A has a window.
         public var isConvolution: Bool { a.shape.count > 2 }
@@ -35,46 +41,70 @@ public struct PortableAdapter: Sendable {
     /// The `peft_type` of what is written in PEFT's dialect.
     public static var peftType: String { LoRA().peftTypes.first ?? "" }
 
+    /// How much of a module's name the dialect that is written needs.
+    public enum Names: Sendable {
+        /// The path in memory, in one model.
+        case inMemory
+        /// A component, and a path with dots.
+        case dotted
+        /// A component, and a path whose dots are underscores.
+        case underscored
+    }
+
     /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
     public let adapter: Adapter
     /// The modules, in file order.
     public let modules: [Module]
     /// What a reader should know about the result.
     public private(set) var notes: [String] = []
-    /// Tensors of components that the base is not.
+    /// What the reader should know before the result: what was left out.
+    public private(set) var warnings: [String] = []
+    /// The components that the file names.
+    public private(set) var components: [String] = []
+    /// Tensors of components that no base is.
     public private(set) var leftOut: [(tensor: ExactString, component: String)] = []
 
     /// - Parameters:
-    ///   - base: the base whose names the modules get; needed where the names of the file have lost their dots.
+    ///   - bases: the models whose names the modules get; needed where the file's names do not say what `names` asks for.
     ///   - heads: the heads of the base, where no base is given.
+    ///   - options: what the file leaves open, and which component is taken.
     /// - Throws: `.refused` where a tensor or a config key says more than two factors and a scale can.
     public init(
-        _ adapter: Adapter, base: Checkpoint?, heads: GGUFHeads? = nil, options: BindingOptions = BindingOptions()
+        _ adapter: Adapter, bases: [PipelineBase] = [], heads: GGUFHeads? = nil, options: BindingOptions = BindingOptions(),
+        names: Names = .inMemory
     ) throws {
-        let directory = try base.map { try BaseView(base: $0, adapters: []).directory }
-        let bound = try BoundAdapter(adapter, base: directory, heads: heads ?? base.flatMap { GGUFFacts($0).heads }, options: options)
+        let parts = try bases.map {
+            ComponentPlacement.Part(base: try BaseView(base: $0.checkpoint, adapters: []).directory, component: $0.component)
+        }
+        let heads = heads ?? bases.lazy.compactMap { GGUFFacts($0.checkpoint).heads }.first
+        let bound = try BoundAdapter(adapter, bases: parts, heads: heads, options: options)
         if let open = bound.unsettled { throw open }
-        if base == nil, bound.hasUnderscoredNames {
-            throw PeftfileError(
-                .refused, "its names have underscores for dots, and only the base can tell which is which",
-                file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
-        }
-        if base == nil, let component = bound.names.values.lazy.compactMap(\.component).first {
-            throw PeftfileError(
-                .refused, "its names begin with a component of a pipeline (\(component.printable)), and only the base tells what lies below it",
-                file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
-        }
-        self.adapter = bound.whole
+        try bound.requireNames(names, hasBase: !bases.isEmpty, path: adapter.path)
+        var whole = bound.whole
         leftOut = bound.leftOut
-        notes = bound.warnings
+        warnings = bound.warnings
+        components = bound.components
         var modules: [Module] = []
         for part in bound.parts {
-            modules += try PortableAdapter.modules(of: part, notes: &notes)
+            if part.dialect == nil, part.config == nil {
+                let factors = try BareFactors().portable(part, options)
+                whole.views.merge(factors.views) { first, _ in first }
+                modules += factors.modules
+                continue
+            }
+            let own = try PortableAdapter.modules(of: part, options, notes: &notes)
+            try SquareOrientation.require(of: part, own, bases: bases.map(\.checkpoint), options: options)
+            modules += own
         }
+        for index in modules.indices {
+            guard let name = bound.names[modules[index].path] else { continue }
+            (modules[index].own, modules[index].component) = (name.module, name.component)
+        }
+        self.adapter = whole
         self.modules = modules
     }
 
-    private static func modules(of part: Adapter, notes: inout [String]) throws -> [Module] {
+    private static func modules(of part: Adapter, _ options: BindingOptions, notes: inout [String]) throws -> [Module] {
         let method = try MethodRegistry.method(of: part)
         var part = part
         if let decomposition = method as? WeightDecomposition, decomposition.inner is LoCon {
@@ -95,10 +125,11 @@ public struct PortableAdapter: Sendable {
         } else if !(method is LoRA) {
             throw refusal(part, part.keys.first?.stored, "is of a method that is no pair of factors; LoRA and DoRA are converted")
         }
-        guard let file = part.config else {
+        guard let file = part.config else { return [] }
+        if part.dialect == nil, options.scale != nil || options.orientation != .outIn {
             throw PeftfileError(
-                .refused, "has no adapter_config.json, so the scale of the update is unknown", file: part.path,
-                rule: "ConfigMissing", help: "put the config beside the file")
+                .usage, "has an adapter_config.json, which decides; --scale and --orientation are for files without one",
+                file: part.path, rule: "ConfigDecides", help: "leave them out")
         }
         try file.requireKnownKeys(LoRA().configKeys)
         let config = try LoRAConfig(file, options: BindingOptions())
@@ -118,9 +149,9 @@ public struct PortableAdapter: Sendable {
             }
             used.formUnion([module.a, module.b].map(\.name) + [module.bias, module.magnitude].compactMap { $0?.name })
             return Module(
-                path: module.path, isEmbedding: module.isEmbedding, a: module.a, b: module.b, bias: module.bias,
+                path: module.path, own: module.path, isEmbedding: module.isEmbedding, a: module.a, b: module.b, bias: module.bias,
                 magnitude: module.magnitude, rank: rank, alpha: config.alpha(for: module.path.text),
-                scale: config.scale(for: module.path.text))
+                scale: config.scale(for: module.path.text), alphaDType: part.config?.moduleScales[module.path]?.alphaDType)
         }
         for key in part.keys where LoRA.isTrainingState(key) {
             notes.append("dropped \(key.stored.text.printable): it acts in training only")

@@ -7,14 +7,20 @@ public import Tensors
 public struct PortableProducts: Sendable {
     /// One module: its factors and a scale.
     public struct Module: Sendable {
-        /// The in-memory path.
+        /// The in-memory path, or where there is no base the name in the file.
         public var path: ExactString
+        /// What the file calls the part of a pipeline that the module is of; nil where it names none.
+        public var component: String?
+        /// The path below the component, as far as it is known: without a base kohya's names keep their underscores.
+        public var own: ExactString
         /// The factors by name, `hada_w1_a` or `lokr_w1`, sorted.
         public var factors: [(name: String, info: TensorInfo)]
         /// The rank of the factors; where LoKr's are whole, one with which PEFT leaves them whole.
         public var rank: Int
         /// What the product is multiplied by.
         public var scale: Double
+        /// The dtype in which the file holds alpha, where that is a tensor.
+        public var alphaDType: DType?
     }
 
     /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
@@ -25,27 +31,28 @@ public struct PortableProducts: Sendable {
     public let peftType: String
     /// Keys of PEFT's config that decide the factors' shapes.
     public let settings: JSONObject
-    /// What a reader should know about the result.
-    public let notes: [String]
-    /// Tensors of components that the base is not.
+    /// What the reader should know before the result: what was left out.
+    public let warnings: [String]
+    /// The components that the file names.
+    public let components: [String]
+    /// Tensors of components that no base is.
     public let leftOut: [(tensor: ExactString, component: String)]
 
     /// - Parameters:
-    ///   - base: the base whose names the modules get, and whose kernels tell convolutions.
+    ///   - bases: the models whose names the modules get, and whose kernels tell convolutions.
     ///   - toPEFT: whether PEFT is to hold it, or LyCORIS.
     /// - Returns: nil where the adapter is of another method.
     /// - Throws: `.refused` where the target cannot hold it.
-    public init?(_ adapter: Adapter, base: Checkpoint?, options: BindingOptions, toPEFT: Bool) throws {
-        let directory = try base.map { try BaseView(base: $0, adapters: []).directory }
-        let bound = try BoundAdapter(adapter, base: directory, heads: base.flatMap { GGUFFacts($0).heads }, options: options)
+    public init?(_ adapter: Adapter, bases: [PipelineBase], options: BindingOptions, toPEFT: Bool) throws {
+        let parts = try bases.map {
+            ComponentPlacement.Part(base: try BaseView(base: $0.checkpoint, adapters: []).directory, component: $0.component)
+        }
+        let bound = try BoundAdapter(
+            adapter, bases: parts, heads: bases.lazy.compactMap { GGUFFacts($0.checkpoint).heads }.first, options: options)
         guard bound.parts.count == 1, let part = bound.parts.first, let config = part.config,
             let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
         else { return nil }
-        if base == nil, bound.hasUnderscoredNames {
-            throw PeftfileError(
-                .refused, "its names have underscores for dots, and only the base can tell which is which",
-                file: adapter.path, rule: "BaseNeeded", help: "name the base: --base BASE")
-        }
+        try bound.requireNames(toPEFT ? .inMemory : .underscored, hasBase: !bases.isEmpty, path: adapter.path)
         if part.dialect == nil { try config.requireKnownKeys(method.configKeys) }
         let found = try MethodModule.collect(from: part, config: config, components: method.components)
         let known = Set(found.flatMap { $0.known.map(\.name) })
@@ -58,12 +65,14 @@ public struct PortableProducts: Sendable {
             if let key = ["hada_w1_b", "lokr_w1_b", "lokr_w2_b"].first(where: module.has) {
                 try module.requireRank(module.side(key, 0), of: key)
             }
+            let name = bound.names[module.path]
             modules.append(
                 Module(
-                    path: module.path, factors: try module.names.map { ($0, try module.tensor($0)) }, rank: scale.rank,
-                    scale: scale.value))
+                    path: module.path, component: name?.component, own: name?.module ?? module.path,
+                    factors: try module.names.map { ($0, try module.tensor($0)) }, rank: scale.rank, scale: scale.value,
+                    alphaDType: config.moduleScales[module.path]?.alphaDType))
         }
-        let form = PEFTFactorForm(base: base)
+        let form = PEFTFactorForm(base: bases.count == 1 ? bases[0].checkpoint : nil)
         let settings: JSONObject
         do {
             settings = toPEFT ? try form.settings(&modules, isKronecker: method is LoKr) : try form.lycoris(&modules)
@@ -74,7 +83,8 @@ public struct PortableProducts: Sendable {
         self.adapter = bound.whole
         self.modules = modules
         peftType = method.peftTypes.first ?? ""
-        notes = bound.warnings
+        warnings = bound.warnings
+        components = bound.components
         leftOut = bound.leftOut
     }
 

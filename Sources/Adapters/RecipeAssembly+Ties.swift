@@ -82,7 +82,7 @@ extension RecipeAssembly {
             throw PeftfileError(
                 .refused, moved.map { "is one module with \($0.name) in this model, and the update reaches only one of the two" }
                     ?? "is tied to the head, and in this model untying them also changes how the head's input is scaled",
-                file: base.path, tensor: stored, rule: "TiedEmbeddings", help: "use --tie keep, which moves both sides")
+                file: base.path, tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie keep, which moves both sides")
         }
         for recipe in sides where !shared.contains(recipe.name) {
             recipes[recipe.name] = recipe
@@ -94,7 +94,7 @@ extension RecipeAssembly {
             throw PeftfileError(
                 .refused, "is tied to \(sides.dropFirst().map(\.name.text).joined(separator: ", ")), which the update leaves "
                     + "different, and there is no config.json in which to untie them", file: base.path, tensor: stored,
-                rule: "TiedEmbeddings", help: "give the base as a directory with its config.json, or use --tie keep")
+                rule: "TiedEmbeddings", help: "give the base as a directory with its config.json, or merge with --tie keep")
         }
         configChanges += changes
         let partners = sides.dropFirst().map(\.name).filter { !shared.contains($0) }.map(\.text).joined(separator: ", ")
@@ -111,13 +111,13 @@ extension RecipeAssembly {
             else {
                 throw PeftfileError(
                     .refused, "is tied to \(side.name), and the adapter replaces only one of the two", file: base.path,
-                    tensor: stored, rule: "TiedEmbeddings", help: "use --tie break, which writes both")
+                    tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie break, which writes both")
             }
             let new = side.updates.filter { !merged.updates.contains($0) }
             guard merged.magnitudes.isEmpty || new.isEmpty else {
                 throw PeftfileError(
                     .refused, "is tied to \(side.name), and an adapter rescales one of the two (DoRA)", file: base.path,
-                    tensor: stored, rule: "TiedEmbeddings", help: "use --tie break, which writes both")
+                    tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie break, which writes both")
             }
             merged.updates += new
             merged.magnitudes += side.magnitudes.filter { !merged.magnitudes.contains($0) }
@@ -126,7 +126,7 @@ extension RecipeAssembly {
         for partner in partners { recipes[partner] = view[partner] == nil ? nil : named(merged, partner) }
         warnings.append(
             "\(stored.text) is tied to \(partners.map(\.text).joined(separator: ", ")): the update moves both, which the "
-                + "unmerged model does not do (--tie break writes them apart)")
+                + "unmerged model does not do (merge with --tie break to write them apart)")
     }
 
     private func named(_ recipe: TensorRecipe, _ name: ExactString) -> TensorRecipe {

@@ -1,5 +1,5 @@
 public import ByteAccess
-import Checkpoints
+public import Checkpoints
 import Tensors
 
 /// The update of one matrix as an adapter tells it without its base: `Σ scale · expression`.
@@ -94,10 +94,18 @@ extension Adapter {
     /// The updates that the adapter makes to any base, module by module; nil where its method changes no weights, or the file
     /// does not tell what they are.
     ///
+    /// - Parameters:
+    ///   - options: what the file leaves open.
+    ///   - heads: the heads of the base, where rows are turned by them.
     /// - Throws: `.refused` where method or config are not known or contradict the tensors.
-    public func standaloneUpdates() throws -> StandaloneUpdates? {
-        let bound = try BoundAdapter(self, base: nil, options: BindingOptions(baseRole: .residual))
+    public func standaloneUpdates(
+        _ options: BindingOptions = BindingOptions(), heads: GGUFHeads? = nil
+    ) throws -> StandaloneUpdates? {
+        var options = options
+        options.baseRole = .residual
+        let bound = try BoundAdapter(self, base: nil, heads: heads, options: options)
         if let open = bound.unsettled { throw open }
+        if dialect == nil, config == nil, options.scale != nil { return try bareUpdates(options) }
         var result = StandaloneUpdates(bound.whole)
         for part in bound.parts {
             guard let updates = try MethodRegistry.method(of: part).standaloneUpdates(of: part) else { return nil }
@@ -120,6 +128,23 @@ extension Adapter {
 }
 
 extension Adapter {
+    /// The products of a bare file of factors, with the scale that the caller gives.
+    private func bareUpdates(_ options: BindingOptions) throws -> StandaloneUpdates {
+        let (modules, views) = try BareFactors().portable(self, options)
+        var adapter = self
+        adapter.views = views
+        var result = StandaloneUpdates(adapter)
+        result.updates = modules.map { module in
+            let (a, b) = (Factor(adapter: 0, info: module.a), Factor(adapter: 0, info: module.b))
+            return StandaloneUpdate(
+                module: module.path, parameter: "weight", form: "", rank: module.rank, scale: module.scale, rows: b.rows,
+                columns: a.columns,
+                terms: [.init(expression: .product(.stored(b), .stored(a)), scale: module.scale)],
+                tensors: [module.a.name, module.b.name])
+        }
+        return result
+    }
+
     /// The tensors of the file that a dialect made scales and settings of, or a part of a pipeline: what is in no view is
     /// accounted for all the same.
     public var dialectTensors: [ExactString] { views.isEmpty ? [] : checkpoint.tensors.map(\.name) }

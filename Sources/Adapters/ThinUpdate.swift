@@ -87,10 +87,13 @@ extension ThinUpdate {
 extension Adapter {
     /// The updates that are products of thin factors, as far as the adapter alone tells.
     ///
+    /// - Parameter options: what the file leaves open.
     /// - Returns: the updates, and the adapter whose tensors their factors name.
     /// - Throws: `.refused` where method or config are not known or contradict the tensors.
-    public func thinUpdates() throws -> (updates: ThinUpdates, source: Adapter) {
-        let bound = try BoundAdapter(self, base: nil, options: BindingOptions())
+    public func thinUpdates(
+        _ options: BindingOptions = BindingOptions()
+    ) throws -> (updates: ThinUpdates, source: Adapter) {
+        let bound = try BoundAdapter(self, base: nil, options: options)
         var result = ThinUpdates()
         for part in bound.parts { result.append(try MethodRegistry.method(of: part).thinUpdates(of: part)) }
         return (result, bound.whole)

@@ -21,15 +21,16 @@ enum BindingState: Sendable {
         }
         do {
             let adapter = try subject.adapter()
+            let options = subject.bindingOptions
             guard let base = subject.options.base else {
                 // What the method makes of the config needs no base.
-                do { _ = try adapter.targets() } catch let error as PeftfileError {
+                do { _ = try adapter.targets(options) } catch let error as PeftfileError {
                     guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
                 }
                 self = .opened
                 return
             }
-            self = try BindingState.binding(adapter, base)
+            self = try BindingState.binding(adapter, base, options)
         } catch {
             self = .refused(PeftfileError(wrapping: error, file: subject.path))
         }
@@ -38,23 +39,27 @@ enum BindingState: Sendable {
     /// Binds the adapter; where it has no merged form, what is left of it that a base can contradict.
     ///
     /// - Throws: the refusal that says what is wrong.
-    private static func binding(_ adapter: Adapter, _ base: Checkpoint) throws -> BindingState {
+    private static func binding(_ adapter: Adapter, _ base: Checkpoint, _ options: BindingOptions) throws -> BindingState {
         do {
-            return .bound(try Binding(base: base, adapters: [adapter]))
+            return .bound(try Binding(base: base, adapters: [adapter], options: options))
         } catch let refusal as PeftfileError {
             switch refusal.rule {
             case "ActivatedLoRA", "ArrowRouter":
                 // Without the part that cannot be merged it is a LoRA like any other.
                 let rest = try adapter.ignoringConfigKeys(["alora_invocation_tokens", "arrow_config"])
-                _ = try Binding(base: base, adapters: [rest])
+                _ = try Binding(base: base, adapters: [rest], options: options)
                 return .unmergeable(refusal, BasePlacement())
             case "ResidualBase":
                 // Whichever of the two bases it is, names and shapes are the same.
-                _ = try Binding(base: base, adapters: [adapter], options: BindingOptions(baseRole: .residual))
+                var residual = options
+                residual.baseRole = .residual
+                _ = try Binding(base: base, adapters: [adapter], options: residual)
                 return .unmergeable(refusal, BasePlacement())
             case "TaskMissing":
                 // All tasks have the same tensors.
-                return .bound(try Binding(base: base, adapters: [adapter], options: BindingOptions(task: 0)))
+                var first = options
+                first.task = 0
+                return .bound(try Binding(base: base, adapters: [adapter], options: first))
             case "NotMergeable", "GroupedConvolution", "BiasMissing":
                 return .unmergeable(refusal, try BasePlacement(adapter, base: base))
             default: throw refusal

@@ -1,9 +1,12 @@
+public import Adapters
 public import Checkpoints
 
 /// What a check is told beside the adapter.
 public struct CheckOptions: Sendable {
     /// The base, opened once for all adapters of a call.
     public var base: Checkpoint?
+    /// What the adapters' files leave open, and the caller settles.
+    public var binding: BindingOptions
     /// The loaders that the adapter is meant for.
     public var targets: [ServingTarget]
     /// What is asked beyond the rules' own measure.
@@ -12,9 +15,10 @@ public struct CheckOptions: Sendable {
     public var jobs: Int
 
     public init(
-        base: Checkpoint? = nil, targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1
+        base: Checkpoint? = nil, binding: BindingOptions = BindingOptions(), targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1
     ) {
         self.base = base
+        self.binding = binding
         self.targets = targets
         self.policy = policy
         self.jobs = jobs

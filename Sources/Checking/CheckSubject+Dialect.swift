@@ -15,6 +15,7 @@ extension CheckSubject {
     var dialect: Dialect {
         if keys.contains(where: \.hadPrefix) { return .peft }
         if config.config?.peftType != nil { return .peft }
+        if (try? adapter())?.dialectName != nil { return .other }
         // diffusers takes PEFT's components under names of its own, without a config.
         guard !keys.contains(where: { key in PEFTNames.pipelines.contains { key.stored.text.hasPrefix($0) } }) else {
             return .other

@@ -66,6 +66,15 @@ public final class CheckSubject: Sendable {
         try openedAdapter.value { try Adapter(path: isFile ? path : weights.file ?? directory) }
     }
 
+    /// What the file leaves open, settled by the caller: where a config stands beside it, that decides of scale and orientation.
+    var bindingOptions: BindingOptions {
+        var options = self.options.binding
+        if let adapter = try? adapter(), adapter.config != nil, adapter.dialectName == nil {
+            (options.scale, options.orientation) = (nil, .outIn)
+        }
+        return options
+    }
+
     /// The pairs of factors, and what is wrong with single ones.
     var factors: FactorTable { builtFactors.certain { FactorTable(self) } }
 

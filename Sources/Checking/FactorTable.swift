@@ -69,7 +69,8 @@ struct FactorTable {
             if isFirst { pairs[position].a = info } else { pairs[position].b = info }
         }
         let ranks = ConfiguredRanks(subject)
-        for index in pairs.indices { pairs[index].defect = FactorTable.defect(of: pairs[index], ranks) }
+        let isStacked = (try? subject.adapter())?.stacksFactors ?? false
+        for index in pairs.indices { pairs[index].defect = FactorTable.defect(of: pairs[index], ranks, isStacked: isStacked) }
     }
 
     /// The stem of a factor's name and whether it is the first of its pair.
@@ -95,7 +96,7 @@ struct FactorTable {
         return ExactString(parts.joined(separator: "."))
     }
 
-    private static func defect(of pair: Pair, _ ranks: ConfiguredRanks) -> Defect? {
+    private static func defect(of pair: Pair, _ ranks: ConfiguredRanks, isStacked: Bool) -> Defect? {
         for info in pair.factors where info.elementCount == 0 { return .empty(info) }
         for info in pair.factors where !info.dtype.isMergeable { return .integer(info) }
         guard let a = pair.a, let b = pair.b else {
@@ -103,7 +104,7 @@ struct FactorTable {
         }
         guard pair.isLowRank else { return nil }
         for info in [a, b] where info.shape.count < 2 { return .flat(info) }
-        return rankDefect(a, b, pair, ranks)
+        return isStacked ? nil : rankDefect(a, b, pair, ranks)
     }
 
     /// Ranks, where the config does not give the factors other shapes (blocks, groups, experts).

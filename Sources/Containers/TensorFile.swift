@@ -34,6 +34,16 @@ public protocol TensorFile: Sendable {
     /// once. Whoever takes a contiguous tensor's bytes from `reader` calls it first.
     func validate(_ tensor: TensorInfo) throws
 
+    /// Whether `validate` has something to check of a tensor that was not checked yet.
+    func isUnchecked(_ tensor: TensorInfo) -> Bool
+
+    /// From here on `read` gives bytes out before it has checked them, and takes their checksums on the way, so that they are
+    /// read once. For who can throw away what came of them: `finishChecks` says whether they were right.
+    func deferChecks()
+
+    /// Checks all that `read` gave out since `deferChecks`, and throws what `validate` throws.
+    func finishChecks() throws
+
     /// The blocks that a tensor's elements are packed in; nil where they are numbers of its dtype. `read` gives the blocks'
     /// bytes, and only who knows their type can tell the elements.
     func blocks(of tensor: TensorInfo) -> TensorBlocks?
@@ -60,6 +70,12 @@ extension TensorFile {
     public var shared: [SharedTensors] { [] }
 
     public func validate(_ tensor: TensorInfo) throws {}
+
+    public func isUnchecked(_ tensor: TensorInfo) -> Bool { false }
+
+    public func deferChecks() {}
+
+    public func finishChecks() throws {}
 
     public func blocks(of tensor: TensorInfo) -> TensorBlocks? { nil }
 

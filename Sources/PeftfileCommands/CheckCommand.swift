@@ -40,6 +40,8 @@ struct CheckCommand: ParsableCommand {
     @Flag(help: "Print one line of JSON for each adapter.")
     var jsonLines = false
 
+    @OptionGroup var adapter: AdapterArguments
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -54,7 +56,7 @@ struct CheckCommand: ParsableCommand {
         let policy = try settings[0].map { try CheckPolicy(path: $0) }
         let known = try settings[1].map { try CheckBaseline(path: $0) }
         let options = CheckOptions(
-            base: try base.map { try Checkpoint.open($0) }, targets: try targets(), policy: policy,
+            base: try base.map { try Checkpoint.open($0) }, binding: try adapter.options(), targets: try targets(), policy: policy,
             jobs: try common.workerCount())
         let inputs = CheckInputs(adapters: paths, base: options.base, settings: settings.compactMap { $0 })
         for output in outputs { try output.requireNoInput(inputs, mayReplace: writeBaseline == output.file ? baseline : nil) }

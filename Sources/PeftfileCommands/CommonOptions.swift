@@ -53,26 +53,10 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("With --base-as nf4: the elements of a block; 64 by default.", valueName: "n"))
     var blockSize: Int?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
-    var scale: Double?
-
-    @Option(help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"))
-    var orientation: String = "out-in"
+    @OptionGroup var file: AdapterArguments
 
     @Option(help: ArgumentHelp("The task, for a method or prompt that has one result for each, from 0 on.", valueName: "n"))
     var task: Int?
-
-    @Option(help: ArgumentHelp("The component that BASE is, where a file has several that fit: lora_te1.", valueName: "name"))
-    var component: String?
-
-    @Option(help: ArgumentHelp("Which parts of a fused layer loralib's MergedLinear adapts: true,false,true.", valueName: "flags"))
-    var enableLora: String?
-
-    @Option(help: ArgumentHelp("How lora_B's columns run in stacked experts that Unsloth trained.", valueName: "rank-major|expert-major"))
-    var expertOrder: String?
-
-    @Option(help: ArgumentHelp("How BASE holds square matrices, where nothing in the files tells.", valueName: "out-in|in-out"))
-    var squareOrientation: String?
 
     @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
     var rounding: String = "exact"
@@ -87,11 +71,10 @@ struct BindingArguments: ParsableArguments {
     var firstGiven: String? {
         let given: [(Bool, String)] = [
             (weights != nil, "--weights"), (tie != "break", "--tie"), (baseAs != "original", "--base-as"),
-            (doubleQuant, "--double-quant"), (blockSize != nil, "--block-size"), (component != nil, "--component"), (enableLora != nil, "--enable-lora"),
-            (expertOrder != nil, "--expert-order"), (squareOrientation != nil, "--square-orientation"), (scale != nil, "--scale"), (task != nil, "--task"), (orientation != "out-in", "--orientation"), (rounding != "exact", "--rounding"),
-            (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
+            (doubleQuant, "--double-quant"), (blockSize != nil, "--block-size"), (task != nil, "--task"),
+            (rounding != "exact", "--rounding"), (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"),
         ]
-        return given.first { $0.0 }?.1
+        return given.first { $0.0 }?.1 ?? file.firstGiven
     }
 
     func options() throws -> BindingOptions {
@@ -99,33 +82,15 @@ struct BindingArguments: ParsableArguments {
             throw PeftfileError.noChoice("--tie", tie, of: ["break", "keep"], rule: "Tie")
         }
         let (baseRole, baseValues) = try baseMeaning()
-        guard let orientation = BindingOptions.Orientation(rawValue: orientation) else {
-            throw PeftfileError.noChoice("--orientation", orientation, of: ["out-in", "in-out"], rule: "Orientation")
-        }
         guard rounding == "exact" else {
             throw PeftfileError(
                 .unsupported, "--rounding \(rounding) is not built; results are rounded exactly, once", rule: "Rounding",
                 help: "leave --rounding out")
         }
-        if let scale, !scale.isFinite { throw PeftfileError.noValue("--scale", "\(scale)", needed: "a finite number", rule: "Scale") }
-        var options = BindingOptions(
-            tie: tie, baseRole: baseRole, orientation: orientation, scale: scale, weights: try weightList(),
-            task: task)
-        options.component = component
-        options.baseValues = baseValues
-        options.enableLoRA = try enabledParts()
-        options.squareOrientation = try squareOrientation.map { text in
-            guard let orientation = BindingOptions.Orientation(rawValue: text) else {
-                throw PeftfileError.noChoice("--square-orientation", text, of: ["out-in", "in-out"], rule: "Orientation")
-            }
-            return orientation
-        }
-        options.expertOrder = try expertOrder.map { text in
-            guard let order = BindingOptions.ExpertOrder(rawValue: text) else {
-                throw PeftfileError.noChoice("--expert-order", text, of: ["rank-major", "expert-major"], rule: "ExpertOrder")
-            }
-            return order
-        }
+        var options = try file.options()
+        (options.tie, options.baseRole, options.baseValues) = (tie, baseRole, baseValues)
+        options.weights = try weightList()
+        options.task = task
         return options
     }
 
@@ -164,16 +129,6 @@ struct BindingArguments: ParsableArguments {
         }
         return MergeSettings(
             dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize, writesCard: writesCard)
-    }
-
-    private func enabledParts() throws -> [Bool] {
-        try (enableLora ?? "").split(separator: ",").map { part in
-            guard let flag = Bool(part.lowercased()) else {
-                throw PeftfileError.noValue(
-                    "--enable-lora", enableLora ?? "", needed: "true and false with commas between: true,false,true", rule: "EnableLoRA")
-            }
-            return flag
-        }
     }
 
     private func weightList() throws -> [Double] {

@@ -1,23 +1,23 @@
 import Peftfile
 
-/// What `convert` is told of the base: its weights, or as much as its config.json says, or two facts by hand.
+/// What `convert` is told of the bases: their weights, or as much as one's config.json says, or two facts by hand.
 struct ConvertBase {
-    let checkpoint: Checkpoint?
+    private(set) var bases: [PipelineBase] = []
     private(set) var facts = GGUFFacts()
 
     /// - Parameter takesConfig: whether a config without weights is enough.
-    init(_ path: String?, takesConfig: Bool, architecture: String?, heads: String?) throws {
-        let located = try path.map { try InputPaths.located($0) }
-        var fromConfig: GGUFFacts?
-        do {
-            checkpoint = try located.map { try Checkpoint.open($0) }
-        } catch {
-            // llama.cpp's names and orders need the config alone, without the weights.
-            guard takesConfig, let located, let facts = try ConvertBase.configAlone(located) else { throw error }
-            fromConfig = facts
-            checkpoint = nil
+    init(_ paths: [String], takesConfig: Bool, architecture: String?, heads: String?) throws {
+        for path in paths {
+            let located = try InputPaths.located(path)
+            do {
+                bases += try ConvertBase.pipeline(located) ?? [PipelineBase(try Checkpoint.open(located))]
+            } catch {
+                // llama.cpp's names and orders need the config alone, without the weights.
+                guard takesConfig, let known = try ConvertBase.configAlone(located) else { throw error }
+                facts = known
+            }
         }
-        facts = fromConfig ?? checkpoint.map { GGUFFacts($0) } ?? facts
+        if let first = bases.first { facts = GGUFFacts(first.checkpoint) }
         if let architecture {
             guard let known = GGUFArchitecture.named(architecture) else {
                 throw PeftfileError.noChoice("--architecture", architecture, of: GGUFArchitecture.names, rule: "Architecture")
@@ -25,6 +25,18 @@ struct ConvertBase {
             facts.architecture = known
         }
         if let heads { facts.heads = try ConvertBase.heads(heads) }
+    }
+
+    /// The models in diffusers' directory of a pipeline, each in a folder of its component's name; nil for any other path.
+    private static func pipeline(_ path: String) throws -> [PipelineBase]? {
+        guard FileSystem.isRegularFile(FileSystem.join(path, "model_index.json")) else { return nil }
+        let folders = try FileSystem.list(path).filter { PipelineComponent.isDiffusers($0) && FileSystem.isDirectory(FileSystem.join(path, $0)) }
+        guard !folders.isEmpty else {
+            throw PeftfileError(
+                .notFound, "has a model_index.json and no folder of a model", file: path, rule: "PipelineEmpty",
+                help: "fetch the folders as well: unet or transformer, text_encoder")
+        }
+        return try folders.map { PipelineBase(try Checkpoint.open(FileSystem.join(path, $0)), component: $0) }
     }
 
     /// What a config says that is named, or that stands in a directory without weights.

@@ -32,11 +32,13 @@ struct ConvertCommand: ParsableCommand {
     @Option(name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"))
     var loader: String?
 
-    @Option(help: ArgumentHelp("The base, whose names tell underscores from dots.", valueName: "path"))
-    var base: String?
+    @Option(help: ArgumentHelp("The base, whose names tell underscores from dots; repeatable, or diffusers' directory of a pipeline.", valueName: "path"))
+    var base: [String] = []
 
-    @Option(help: ArgumentHelp("The component to write, or to take from a file of several: lora_te1.", valueName: "name"))
-    var component: String?
+    @Option(name: .customLong("as"), help: ArgumentHelp("The component that names get, where one is written: text_encoder_2.", valueName: "name"))
+    var componentName: String?
+
+    @OptionGroup var adapter: AdapterArguments
 
     @Option(help: ArgumentHelp("llama.cpp's name of the base's architecture, where no base is named.", valueName: "name"))
     var architecture: String?
@@ -70,9 +72,11 @@ struct ConvertCommand: ParsableCommand {
 
     /// Another container.
     private func writeSafetensors() throws {
-        if let option = [(loader, "--for"), (base, "--base"), (component, "--component"), (architecture, "--architecture"), (heads, "--heads")]
-            .first(where: { $0.0 != nil })?.1
-        {
+        let given = [
+            (loader, "--for"), (base.first, "--base"), (componentName, "--as"), (architecture, "--architecture"), (heads, "--heads"),
+            (roundScale ? "" : nil, "--round-scale"),
+        ]
+        if let option = given.first(where: { $0.0 != nil })?.1 ?? adapter.firstGiven {
             throw PeftfileError(
                 .usage, "\(option) without a dialect in --to", rule: "ConvertOption",
                 help: "name one: --to \(ConversionTarget.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -118,14 +122,17 @@ struct ConvertCommand: ParsableCommand {
         let model = try ConvertBase(
             base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
         let conversion = try AdapterConversion(
-            source, to: target, base: model.checkpoint, component: component,
-            gguf: .init(facts: model.facts, roundsScale: roundScale))
+            source, to: target,
+            options: ConversionOptions(
+                bases: model.bases, binding: try adapter.options(), componentName: componentName,
+                gguf: .init(facts: model.facts, roundsScale: roundScale)))
         if let loader { try conversion.requireServable(by: loader) }
         let files = try ConversionExecutor(conversion: conversion, target: output, replacing: force).run()
         let page = ConvertPage(conversion: conversion, source: source, target: output, files: files)
         if common.json {
             Console.output(page.json)
         } else {
+            common.warn(conversion.warnings)
             Console.output(page.text)
         }
     }

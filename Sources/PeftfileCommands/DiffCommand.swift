@@ -37,6 +37,14 @@ struct DiffCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: ArgumentHelp("Entries of a list at most, 0 for all; by default 20, and all with --json.", valueName: "n"))
     var limit: Int?
 
+    @Option(help: ArgumentHelp("The base of two adapters, whose config.json counts heads where rows are ordered by them.", valueName: "path"))
+    var base: String?
+
+    @Option(help: ArgumentHelp("The base's heads of queries and of keys, where no base is named.", valueName: "queries,keys"))
+    var heads: String?
+
+    @OptionGroup var adapter: AdapterArguments
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -51,13 +59,15 @@ struct DiffCommand: ParsableCommand {
         let jobs = try common.workerCount()
         let inputs = (
             try DifferenceInput(path: InputPaths.located(a)), try DifferenceInput(path: InputPaths.located(b)))
+        let facts = try ConvertBase([base].compactMap { $0 }, takesConfig: true, architecture: nil, heads: heads).facts
         let selection = TensorSelection(
             include: include.map(GlobPattern.init), exclude: exclude.map(GlobPattern.init))
         let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }
         let counter = common.progress("diff", total: selected.reduce(0) { $0 + $1.byteCount })
         defer { counter?.finish() }
         var report = try CheckpointComparison(
-            inputs.0, inputs.1, tolerance: tolerance, selection: selection, jobs: jobs, progress: counter.map { $0.add }
+            inputs.0, inputs.1, tolerance: tolerance, selection: selection, options: try adapter.options(), heads: facts.heads, jobs: jobs,
+            progress: counter.map { $0.add }
         ).run()
         counter?.finish()
         report.changed.sort(by: order.precedes)

@@ -33,6 +33,8 @@ struct InspectCommand: ParsableCommand {
     @Flag(name: [.short, .long], help: "Replace an existing report.")
     var force = false
 
+    @OptionGroup var adapter: AdapterArguments
+
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -85,7 +87,7 @@ struct InspectCommand: ParsableCommand {
     }
 
     private func item(_ path: String, base: Checkpoint?) throws -> Item {
-        var item = Item(inspection: try Inspection(path: path))
+        var item = Item(inspection: try Inspection(path: path, options: try self.adapter.options()))
         let jobs = try common.workerCount()
         if stats { item.inspection.statistics = try item.inspection.checkpoint.statistics(jobs: jobs) }
         guard let adapter = item.inspection.adapter else {
@@ -98,11 +100,11 @@ struct InspectCommand: ParsableCommand {
             return item
         }
         guard let base else {
-            if spectrum || report != nil { item.spectrum = try SpectrumReport(of: adapter, jobs: jobs) }
+            if spectrum || report != nil { item.spectrum = try SpectrumReport(of: adapter, options: try self.adapter.options(), jobs: jobs) }
             return item
         }
         // Shares of the weights as they are stored, whatever the adapter was trained on.
-        var options = BindingOptions()
+        var options = try self.adapter.options()
         options.baseValues = .stored
         let binding = try Binding(base: base, adapters: [adapter], options: options)
         if spectrum || report != nil { item.spectrum = try SpectrumReport(of: binding, jobs: jobs) }

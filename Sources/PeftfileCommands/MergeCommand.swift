@@ -53,6 +53,7 @@ struct MergeCommand: ParsableCommand {
 
     func run() throws {
         try InputPaths.requireOutsideCache(output)
+        try ConvertOutput.requireWritable(output)
         let roles = try Roles(paths: paths)
         if let report {
             guard !dryRun, report != output else {

@@ -36,6 +36,7 @@ struct StripCommand: ParsableCommand {
 
     func run() throws {
         try InputPaths.requireOutsideCache(output)
+        try ConvertOutput.requireWritable(output)
         let source = try PromptSource(path: InputPaths.located(adapter))
         switch try StripPlan.make(source, try arguments.options(writesStripped: force)) {
         case .alreadyStripped(let reason):

@@ -28,7 +28,8 @@ import Testing
     ]) func throughKohyaAndBackIsExact(_ name: String) throws {
         let merge = try MergeCase(name)
         let directory = try TemporaryDirectory()
-        _ = try convert(merge.adapter, to: .kohya, as: directory.path("kohya"))
+        // GPT-2's square projection is held as (in, out), which its base says and its adapter does not.
+        _ = try convert(merge.adapter, to: .kohya, base: name == "lora-gpt2" ? merge.base : nil, as: directory.path("kohya"))
         let there = try Adapter(path: directory.path("kohya"))
         #expect(["kohya", "lycoris"].contains(there.dialectName))
         _ = try convert(directory.path("kohya"), to: .peft, base: merge.base, as: directory.path("peft"))
@@ -104,8 +105,10 @@ import Testing
     private func expectSame(_ first: String, _ second: String) throws {
         let diff = try Tool.run(["diff", first, second, "--json"])
         #expect(diff.status == 0, "\(diff.output)\(diff.errors)")
-        let a = try PortableAdapter(Adapter(path: first), base: nil).modules
-        let b = try PortableAdapter(Adapter(path: second), base: nil).modules
+        var settled = BindingOptions()
+        settled.squareOrientation = .inOut
+        let a = try PortableAdapter(Adapter(path: first), options: settled).modules
+        let b = try PortableAdapter(Adapter(path: second), options: settled).modules
         #expect(Dictionary(uniqueKeysWithValues: a.map { ($0.path, $0.scale) })
             == Dictionary(uniqueKeysWithValues: b.map { ($0.path, $0.scale) }))
         #expect(!a.isEmpty)

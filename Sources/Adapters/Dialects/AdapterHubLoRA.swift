@@ -10,6 +10,7 @@ import Tensors
 /// formulas and are refused. Source: `LoRA.com`, `LoRALinear`, `LoRAMergedLinear` in adapters/methods/lora.py.
 struct AdapterHubLoRA: Dialect {
     let name = "adapterhub"
+    let stacksFactors = true
 
     func recognises(_ file: DialectFile) -> Bool {
         !file.tensors.isEmpty && file.tensors.allSatisfy { AdapterHubLoRA.parts($0.name) != nil }

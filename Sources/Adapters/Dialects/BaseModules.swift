@@ -47,13 +47,21 @@ struct BaseModules {
         return encoderFronts.indices.contains(number - 1) ? encoderFronts[number - 1] : [""]
     }
 
-    /// For each module name of a component the base's path, under the front that places most of them.
+    /// Where a module is.
+    struct Place {
+        /// The base's path.
+        let path: ExactString
+        /// The path below the component, spelt as the adapter spells it and with its dots.
+        let own: ExactString
+    }
+
+    /// For each module name of a component its place, under the front that places most of them.
     ///
     /// - Throws: `.refused` where two modules of the base have one name with underscores.
     func places(
         of names: [ExactString], component: String, naming: DialectModule.Naming
-    ) throws(PeftfileError) -> [ExactString: ExactString] {
-        var best: [ExactString: ExactString] = [:]
+    ) throws(PeftfileError) -> [ExactString: Place] {
+        var best: [ExactString: Place] = [:]
         for front in BaseModules.fronts(of: component) {
             let found = try places(of: Set(names), front: front, isEncoder: BaseModules.encoder(component) != nil, naming)
             if found.count > best.count { best = found }
@@ -64,8 +72,8 @@ struct BaseModules {
 
     private func places(
         of names: Set<ExactString>, front: String, isEncoder: Bool, _ naming: DialectModule.Naming
-    ) throws(PeftfileError) -> [ExactString: ExactString] {
-        var found: [ExactString: ExactString] = [:]
+    ) throws(PeftfileError) -> [ExactString: Place] {
+        var found: [ExactString: Place] = [:]
         for path in paths where path.hasPrefix(front) {
             let own = String(path.dropFirst(front.count))
             var spellings = [own]
@@ -74,9 +82,10 @@ struct BaseModules {
             for spelling in spellings + DenoiserNames.aliases(of: own) {
                 let name = ExactString(naming == .path ? spelling : String(spelling.map { $0 == "." ? "_" : $0 }))
                 guard names.contains(name) else { continue }
-                if let other = found.updateValue(ExactString(path), forKey: name), other.text != path {
+                let place = Place(path: ExactString(path), own: ExactString(spelling))
+                if let other = found.updateValue(place, forKey: name), other.path != place.path {
                     throw PeftfileError(
-                        .refused, "the module \"\(name)\" of the adapter is \"\(other)\" or \"\(path)\" of the base",
+                        .refused, "the module \"\(name)\" of the adapter is \"\(other.path)\" or \"\(path)\" of the base",
                         rule: "AmbiguousName", help: "convert the adapter to a dialect that keeps the dots of names")
                 }
             }

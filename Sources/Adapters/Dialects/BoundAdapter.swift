@@ -15,8 +15,10 @@ struct BoundAdapter {
     private(set) var warnings: [String] = []
     /// What only a base can settle, where there is none.
     private(set) var unsettled: PeftfileError?
-    /// What the modules of an adapter that is looked at alone are called in their component, by the names they have here.
+    /// What the modules are called in their component, by the names they have here.
     private(set) var names: [ExactString: (module: ExactString, component: String?, isUnderscored: Bool)] = [:]
+    /// The components that the file names, in its order, whether they are left out or not.
+    private(set) var components: [String] = []
     /// Whether modules stand under names that only a base can turn back.
     private(set) var hasUnderscoredNames = false
 
@@ -25,35 +27,67 @@ struct BoundAdapter {
     init(
         _ adapter: Adapter, base: BaseDirectory?, heads: GGUFHeads? = nil, options: BindingOptions
     ) throws {
+        try self.init(adapter, bases: base.map { [.init(base: $0)] } ?? [], heads: heads, options: options)
+    }
+
+    /// - Parameter bases: the models of a pipeline. The modules of one have its paths; those of several stand below their
+    ///   components, since text encoders have the same paths.
+    /// - Throws: `.refused` where the file is ambiguous, or a module of a component that a base is has no place.
+    init(
+        _ adapter: Adapter, bases: [ComponentPlacement.Part], heads: GGUFHeads? = nil, options: BindingOptions
+    ) throws {
         guard let dialect = adapter.dialect else {
             (whole, parts) = (adapter, [adapter])
             return
         }
         let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
         let reading = try dialect.read(
-            file, context: DialectContext(options: options, heads: heads, hasBase: base != nil))
+            file, context: DialectContext(options: options, heads: heads, hasBase: !bases.isEmpty))
         try BoundAdapter.requireEveryTensor(of: adapter, in: reading)
         consumed = reading.consumed
         warnings = reading.warnings
         unsettled = reading.unsettled
         var modules = reading.modules
         hasUnderscoredNames = modules.contains { $0.naming == .underscored }
-        if base == nil {
+        for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
+        if bases.isEmpty {
+            if let wanted = options.component { modules = try BoundAdapter.taking(wanted, of: modules, leftOut: &leftOut, adapter) }
             for module in modules {
                 names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
             }
-        }
-        if let base {
-            let components = try ComponentPlacement(reading.modules, base: base, options: options, path: adapter.path)
-            modules = components.placed
-            for module in components.leftOut {
-                for view in module.tensors.map(\.view) {
-                    leftOut += view.parts.map { ($0.stored.name, module.component ?? "") }
-                }
+        } else {
+            let placement = try ComponentPlacement(reading.modules, parts: bases, options: options, path: adapter.path)
+            modules = placement.placed
+            leftOut += BoundAdapter.tensors(of: placement.leftOut)
+            warnings += placement.warnings
+            let isOfSeveral = Set(modules.map(\.component)).count > 1 && bases.count > 1
+            for index in modules.indices {
+                let module = modules[index]
+                if isOfSeveral { modules[index].name = ExactString(module.fullName) }
+                names[modules[index].name] = (module.own ?? module.name, module.component, module.naming == .underscored)
             }
-            warnings += components.warnings
         }
-        (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: base != nil)
+        (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: !bases.isEmpty)
+    }
+
+    /// The modules of one component.
+    private static func taking(
+        _ wanted: String, of modules: [DialectModule], leftOut: inout [(tensor: ExactString, component: String)], _ adapter: Adapter
+    ) throws -> [DialectModule] {
+        let known = Set(modules.compactMap(\.component))
+        guard known.contains(wanted) else {
+            throw PeftfileError(
+                .usage, "--component \(wanted): the adapter has \(known.isEmpty ? "none" : known.sorted().joined(separator: ", "))",
+                file: adapter.path, rule: "Component")
+        }
+        leftOut += tensors(of: modules.filter { $0.component != wanted })
+        return modules.filter { $0.component == wanted }
+    }
+
+    private static func tensors(of modules: [DialectModule]) -> [(tensor: ExactString, component: String)] {
+        modules.flatMap { module in
+            module.tensors.flatMap { $0.view.parts.map { ($0.stored.name, module.component ?? "") } }
+        }
     }
 
     /// One part for each form, in the order in which the forms come in the file.
@@ -113,6 +147,33 @@ struct BoundAdapter {
     }
 }
 
+extension BoundAdapter {
+    /// Refuses names that do not say what a dialect that is to be written needs of them.
+    ///
+    /// - Throws: `.refused` where only a base tells, or where modules of several models cannot stand in one.
+    func requireNames(_ names: PortableAdapter.Names, hasBase: Bool, path: String) throws {
+        if !hasBase, hasUnderscoredNames, names != .underscored {
+            throw PeftfileError(
+                .refused, "its names have underscores for dots, and only the base can tell which is which",
+                file: path, rule: "BaseNeeded", help: "name the base: --base BASE")
+        }
+        guard names == .inMemory else { return }
+        let parts = Set(self.names.values.compactMap(\.component)).sorted()
+        guard let first = parts.first else { return }
+        if !hasBase {
+            throw PeftfileError(
+                .refused, "its names begin with a component of a pipeline (\(first.printable)), and only the base tells what lies below it",
+                file: path, rule: "BaseNeeded", help: "name the base: --base BASE")
+        }
+        // One file may hold a whole pipeline, under names that differ; several models share their names.
+        let stand = self.names.contains { name, value in value.component.map { name.text.hasPrefix($0 + ".") } ?? false }
+        guard stand, parts.count > 1 else { return }
+        throw PeftfileError(
+            .refused, "its components are \(parts.map(\.printable).joined(separator: ", ")), and what is to be written is of one model",
+            file: path, rule: "SeveralComponents", help: "take one of them: --component \(first.shellQuoted)")
+    }
+}
+
 extension DialectModule {
     /// The module with its component, as the file names it.
     var fullName: String {
@@ -126,9 +187,10 @@ extension DialectModule {
 extension Adapter {
     /// The modules that the adapter changes, as far as it tells alone, whatever its dialect.
     ///
+    /// - Parameter options: what the file leaves open.
     /// - Throws: `.refused` where method or config are not known or contradict the tensors.
-    public func targets() throws -> [AdapterTarget] {
-        try BoundAdapter(self, base: nil, options: BindingOptions()).parts.flatMap { part in
+    public func targets(_ options: BindingOptions = BindingOptions()) throws -> [AdapterTarget] {
+        try BoundAdapter(self, base: nil, options: options).parts.flatMap { part in
             try MethodRegistry.method(of: part).targets(of: part)
         }
     }

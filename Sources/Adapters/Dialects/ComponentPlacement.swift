@@ -1,24 +1,31 @@
 import ByteAccess
 import Tensors
 
-/// Which components of an adapter file the base is, and where their modules are in it.
+/// Which components of an adapter file the bases are, and where their modules are in them.
 ///
-/// A file of several components (`lora_unet`, `lora_te1`; `unet`, `text_encoder`) is merged into one of them at a time.
-/// A component is the base where all of its modules are there with weights that their updates fit; where none is, it is
-/// left out and listed. Anything between is refused, and so are two components that both fit.
+/// A file of several components (`lora_unet`, `lora_te1`; `unet`, `text_encoder`) is merged into one of them at a time;
+/// a conversion may have a base for each. A component is a base where all of its modules are there with weights that their
+/// updates fit; where none is, it is left out and listed. Anything between is refused, and so are two components that both
+/// fit one base, and two bases that both fit one component.
 struct ComponentPlacement {
-    /// Modules under the base's paths.
+    /// Modules under the bases' paths.
     private(set) var placed: [DialectModule] = []
     private(set) var leftOut: [DialectModule] = []
     private(set) var warnings: [String] = []
 
-    init(_ modules: [DialectModule], base: BaseDirectory, options: BindingOptions, path: String) throws {
+    /// A base, and which part of a pipeline it is where its place says so.
+    struct Part {
+        let base: BaseDirectory
+        var component: String?
+    }
+
+    init(_ modules: [DialectModule], parts: [Part], options: BindingOptions, path: String) throws {
         var order: [String] = []
         var byComponent: [String: [DialectModule]] = [:]
         for module in modules {
             // Modules without a component are resolved with all else that name resolution knows.
             guard let component = module.component else {
-                let isThere = module.elsewhere.isEmpty || base.shape(module.name.text + ".weight") != nil
+                let isThere = module.elsewhere.isEmpty || parts.contains { $0.base.shape(module.name.text + ".weight") != nil }
                 placed += isThere ? [module] : module.elsewhere
                 continue
             }
@@ -31,30 +38,29 @@ struct ComponentPlacement {
                 .usage, "--component \(wanted): the adapter has \(order.joined(separator: ", "))", file: path,
                 rule: "Component")
         }
-        let known = BaseModules(base)
-        var candidates: [Candidate] = []
-        for name in order where options.component == nil || options.component == name {
-            candidates.append(try Candidate(name, byComponent[name] ?? [], known))
+        var chosen: [Candidate] = []
+        for (index, part) in parts.enumerated() {
+            let known = BaseModules(part.base)
+            var candidates: [Candidate] = []
+            for name in order where options.component == nil || options.component == name {
+                if let own = part.component, PipelineComponent(own) != PipelineComponent(name) { continue }
+                candidates.append(try Candidate(name, byComponent[name] ?? [], known, part: index))
+            }
+            var own = ComponentPlacement.choice(among: candidates)
+            // A base that was named is for something; a folder of a pipeline need not be.
+            if own.isEmpty, part.component == nil, parts.count == 1, let first = candidates.first { own = [first] }
+            if own.isEmpty, part.component == nil, parts.count > 1 { try candidates.first?.requireAll(path: path) }
+            chosen += own
         }
-        // Of two text encoders under the same names of the base, the one whose shapes fit is meant.
-        let fitting = candidates.filter { !$0.places.isEmpty && $0.misfits == 0 }
-        var chosen = candidates.filter { candidate in
-            !candidate.places.isEmpty
-                && (candidate.misfits == 0 || !fitting.contains { candidate.sharesPlaces(with: $0) })
-        }
-        for (index, first) in chosen.enumerated() {
-            guard let second = chosen[(index + 1)...].first(where: { $0.sharesPlaces(with: first) }) else { continue }
-            throw PeftfileError(
-                .refused, "its components \(first.name) and \(second.name) both fit the base", file: path,
-                rule: "AmbiguousComponent", help: "say which one the base is: --component \(first.name)")
-        }
-        if chosen.isEmpty, let first = candidates.first { chosen = [first] }
+        chosen = ComponentPlacement.fitting(chosen)
+        try ComponentPlacement.requireOneToOne(chosen, path: path)
         for candidate in chosen {
             try candidate.requireAll(path: path)
             placed += candidate.modules.flatMap { module in
                 candidate.members(for: module).map { module in
                     var module = module
-                    module.name = candidate.places[module.name] ?? module.name
+                    guard let place = candidate.places[module.name] else { return module }
+                    (module.name, module.own) = (place.path, place.own)
                     module.naming = .path
                     return module
                 }
@@ -64,8 +70,39 @@ struct ComponentPlacement {
         for name in order where !names.contains(name) {
             let members = byComponent[name] ?? []
             leftOut += members
-            warnings.append(
-                "left out, because the base has no \(name): " + members.map(\.fullName).joined(separator: ", "))
+            let reason = options.component.map { "\($0) alone was asked for" } ?? "the base has no \(name)"
+            warnings.append("left out, because \(reason): " + members.map(\.fullName).joined(separator: ", "))
+        }
+    }
+
+    /// Of two text encoders under the same names of a base, the one whose shapes fit is meant.
+    private static func choice(among candidates: [Candidate]) -> [Candidate] {
+        let fitting = candidates.filter { !$0.places.isEmpty && $0.misfits == 0 }
+        return candidates.filter { candidate in
+            !candidate.places.isEmpty
+                && (candidate.misfits == 0 || !fitting.contains { candidate.sharesPlaces(with: $0) })
+        }
+    }
+
+    /// Of two bases with the names of one component, the one whose shapes fit is meant.
+    private static func fitting(_ chosen: [Candidate]) -> [Candidate] {
+        chosen.filter { candidate in
+            candidate.misfits == 0
+                || !chosen.contains { $0.name == candidate.name && $0.part != candidate.part && $0.misfits == 0 }
+        }
+    }
+
+    private static func requireOneToOne(_ chosen: [Candidate], path: String) throws {
+        for (index, first) in chosen.enumerated() {
+            guard let second = chosen[(index + 1)...].first(where: { $0.sharesPlaces(with: first) || $0.name == first.name }) else { continue }
+            if second.name == first.name {
+                throw PeftfileError(
+                    .refused, "its component \(first.name) fits two of the bases", file: path, rule: "AmbiguousComponent",
+                    help: "name one base for each component, or diffusers' directory of the whole pipeline")
+            }
+            throw PeftfileError(
+                .refused, "its components \(first.name) and \(second.name) both fit the base", file: path,
+                rule: "AmbiguousComponent", help: "say which one the base is: --component \(first.name)")
         }
     }
 
@@ -73,12 +110,15 @@ struct ComponentPlacement {
     private struct Candidate {
         let name: String
         let modules: [DialectModule]
-        let places: [ExactString: ExactString]
+        let places: [ExactString: BaseModules.Place]
+        /// The position of the base.
+        let part: Int
         /// Placed modules whose update does not have the weight's size.
         let misfits: Int
 
-        init(_ name: String, _ modules: [DialectModule], _ base: BaseModules) throws {
+        init(_ name: String, _ modules: [DialectModule], _ base: BaseModules, part: Int) throws {
             self.name = name
+            self.part = part
             self.modules = modules
             guard let naming = modules.first?.naming else {
                 (places, misfits) = ([:], 0)
@@ -88,7 +128,7 @@ struct ComponentPlacement {
                 of: modules.flatMap { [$0.name] + $0.elsewhere.map(\.name) }, component: name, naming: naming)
             var misfits = 0
             for module in modules {
-                guard let path = places[module.name], let shape = base.shape(of: path), let size = module.updateSize
+                guard let place = places[module.name], let shape = base.shape(of: place.path), let size = module.updateSize
                 else { continue }
                 let weight = shape.matrix
                 if weight != size, (weight.columns, weight.rows) != size { misfits += 1 }
@@ -97,7 +137,8 @@ struct ComponentPlacement {
         }
 
         func sharesPlaces(with other: Candidate) -> Bool {
-            name != other.name && !Set(places.values).isDisjoint(with: other.places.values)
+            name != other.name && part == other.part
+                && !Set(places.values.map(\.path)).isDisjoint(with: other.places.values.map(\.path))
         }
 
         /// The module, or what stands for it in a base that has no module of its name.

@@ -15,6 +15,9 @@ protocol Dialect: Sendable {
     /// Whether files of this dialect may have a config of PEFT beside them.
     var acceptsPEFTConfig: Bool { get }
 
+    /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
+    var stacksFactors: Bool { get }
+
     /// Whether the file is in this dialect.
     func recognises(_ file: DialectFile) -> Bool
 
@@ -26,6 +29,7 @@ protocol Dialect: Sendable {
 
 extension Dialect {
     var acceptsPEFTConfig: Bool { false }
+    var stacksFactors: Bool { false }
 }
 
 /// What is known beside the file when it is read.

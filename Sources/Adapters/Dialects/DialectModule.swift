@@ -1,4 +1,5 @@
 import ByteAccess
+public import Tensors
 
 /// One module of an adapter in a dialect: its tensors under the names of the method that computes it.
 struct DialectModule: Sendable {
@@ -8,6 +9,8 @@ struct DialectModule: Sendable {
     var naming: Naming
     /// The part of a pipeline that the name belongs to (`lora_te1`, `text_encoder`); nil where the file is of one model.
     var component: String?
+    /// The path below the component, with its dots, where a base told it; `name` is then the base's own path.
+    var own: ExactString?
     var form: DialectForm
     /// The tensors, by component and leaf of a canonical key.
     var tensors: [(component: String, leaf: String, view: TensorView)] = []
@@ -35,10 +38,13 @@ public struct ModuleScale: Sendable, Hashable {
     public var alpha: Double?
     /// The whole factor of the update.
     public var value: Double
+    /// The dtype of the tensor that holds alpha, where one does.
+    public var alphaDType: DType?
 
     /// alpha / rank.
-    public init(rank: Int, alpha: Double) {
+    public init(rank: Int, alpha: Double, dtype: DType? = nil) {
         self.rank = rank
+        alphaDType = dtype
         self.alpha = alpha
         value = alpha / Double(max(1, rank))
     }

@@ -167,7 +167,7 @@ struct Diffusers: Dialect {
             module.scale = try configs.scale(of: slot.module, component: slot.component, rank: rank, tensor: a.name)
             if let info = own["alpha"] {
                 reading.consumed.append((info.name, "its number is in the scale"))
-                module.scale = ModuleScale(rank: rank, alpha: try file.number(info))
+                module.scale = ModuleScale(rank: rank, alpha: try file.number(info), dtype: info.dtype)
             }
             let known: Set<String> = ["lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector", "alpha"]
             if let left = own.filter({ !known.contains($0.key) }).values.map(\.name).min() {

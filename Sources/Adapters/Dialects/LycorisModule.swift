@@ -218,7 +218,7 @@ struct LycorisModule {
     }
 
     private func setScale(of result: inout DialectModule, rank: Int, _ alpha: Double?, _ file: DialectFile) throws {
-        result.scale = ModuleScale(rank: rank, alpha: try checked(alpha, file) ?? Double(rank))
+        result.scale = ModuleScale(rank: rank, alpha: try checked(alpha, file) ?? Double(rank), dtype: tensors["alpha"]?.dtype)
     }
 
     /// No trainer writes 0, which its own loader would read as "not given": sd-scripts and LyCORIS take the rank then,

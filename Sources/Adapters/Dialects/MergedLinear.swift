@@ -10,6 +10,7 @@ import Tensors
 /// Source: `MergedLinear.merge_AB`, `zero_pad` in loralib/layers.py of microsoft/LoRA.
 struct MergedLinear: Dialect {
     let name = "loralib"
+    let stacksFactors = true
 
     func recognises(_ file: DialectFile) -> Bool {
         guard file.config == nil, !file.tensors.isEmpty else { return false }
@@ -20,11 +21,16 @@ struct MergedLinear: Dialect {
 
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         var reading = DialectReading()
-        for pair in MergedLinear.pairs(in: file.tensors, a: ".lora_A", b: ".lora_B") ?? [] {
-            guard let scale = context.options.scale else {
-                throw file.refusal(
-                    "loralib's file does not say its scale", nil, rule: "ScaleMissing", help: "give lora_alpha / r with --scale")
-            }
+        let pairs = MergedLinear.pairs(in: file.tensors, a: ".lora_A", b: ".lora_B") ?? []
+        guard let scale = context.options.scale else {
+            throw file.refusal(
+                "loralib's file does not say its scale"
+                    + (context.options.enableLoRA.isEmpty ? ", nor which parts of fused layers it adapts" : ""),
+                pairs.first { MergedLinear.parts(of: $0.a, $0.b) > 1 }?.a.name, rule: "ScaleMissing",
+                help: "give lora_alpha / r with --scale"
+                    + (context.options.enableLoRA.isEmpty ? ", and the parts with --enable-lora true,false,true" : ""))
+        }
+        for pair in pairs {
             reading.modules.append(
                 try MergedLinear.module(pair, enabled: context.options.enableLoRA, component: nil, file) {
                     ModuleScale(rank: $0, value: scale)

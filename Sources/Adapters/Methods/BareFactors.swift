@@ -24,21 +24,11 @@ struct BareFactors: AdapterMethod {
     func remarks(on adapter: Adapter) -> [String] { [] }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
-        guard let scale = context.options.scale else {
-            throw PeftfileError(
-                .refused, "has no adapter_config.json, so the scale of the update is unknown", file: adapter.path,
-                rule: "ConfigMissing", help: "give the whole factor with --scale (lora_alpha / r for a LoRA)")
-        }
+        guard let scale = context.options.scale else { throw scaleMissing(adapter) }
         let modules = try LoRAModule.collect(from: adapter)
         var requests: [ParameterRequest] = []
         for module in modules {
-            guard !module.isEmbedding, !module.isConvolution, module.bias == nil, module.magnitude == nil,
-                module.diagonal == nil
-            else {
-                throw PeftfileError(
-                    .refused, "module \"\(module.path)\" is more than two matrices, and there is no config to explain it",
-                    tensor: module.a.name, rule: "ConfigMissing", help: "put adapter_config.json beside the file")
-            }
+            try requirePlain(module)
             let (left, right) = try factors(of: module, context)
             requests.append(
                 ParameterRequest(
@@ -89,17 +79,56 @@ struct BareFactors: AdapterMethod {
         return result
     }
 
+    /// The pairs as PEFT's factors: those that lie as in textbooks are turned, (A·B)ᵀ = Bᵀ·Aᵀ.
+    func portable(
+        _ adapter: Adapter, _ options: BindingOptions
+    ) throws -> (modules: [PortableAdapter.Module], views: [ExactString: TensorView]) {
+        guard let scale = options.scale else { throw scaleMissing(adapter) }
+        var views: [ExactString: TensorView] = [:]
+        let modules = try LoRAModule.collect(from: adapter).map { module in
+            try requirePlain(module)
+            var (a, b) = (module.a, module.b)
+            if options.orientation == .inOut {
+                for info in [a, b] { views[info.name] = TensorView(info, axes: [1, 0]) }
+                a.shape.reverse()
+                b.shape.reverse()
+            }
+            guard a.shape[0] == b.shape[1] else { throw misfit(module, options, b.shape[1], a.shape[0]) }
+            return PortableAdapter.Module(
+                path: module.path, own: module.path, isEmbedding: false, a: a, b: b, rank: a.shape[0],
+                alpha: scale * Double(a.shape[0]), scale: scale)
+        }
+        return (modules, views)
+    }
+
+    private func scaleMissing(_ adapter: Adapter) -> PeftfileError {
+        PeftfileError(
+            .refused, "has no adapter_config.json, so the scale of the update is unknown", file: adapter.path,
+            rule: "ConfigMissing", help: "give the whole factor with --scale (lora_alpha / r for a LoRA)")
+    }
+
+    private func requirePlain(_ module: LoRAModule) throws {
+        guard !module.isEmbedding, !module.isConvolution, module.bias == nil, module.magnitude == nil, module.diagonal == nil
+        else {
+            throw PeftfileError(
+                .refused, "module \"\(module.path)\" is more than two matrices, and there is no config to explain it",
+                tensor: module.a.name, rule: "ConfigMissing", help: "put adapter_config.json beside the file")
+        }
+    }
+
+    private func misfit(_ module: LoRAModule, _ options: BindingOptions, _ left: Int, _ right: Int) -> PeftfileError {
+        PeftfileError(
+            .refused,
+            "with --orientation \(options.orientation.rawValue) the ranks are \(left) and "
+                + "\(right): shapes \(module.a.shape) and \(module.b.shape)", tensor: module.a.name,
+            rule: "RankMismatch", help: "give the other --orientation")
+    }
+
     private func factors(of module: LoRAModule, _ context: BindingContext) throws -> (left: Factor, right: Factor) {
         let a = Factor(adapter: context.adapterIndex, info: module.a)
         let b = Factor(adapter: context.adapterIndex, info: module.b)
         let (left, right) = context.options.orientation == .outIn ? (b, a) : (a, b)
-        guard left.columns == right.rows else {
-            throw PeftfileError(
-                .refused,
-                "with --orientation \(context.options.orientation.rawValue) the ranks are \(left.columns) and "
-                    + "\(right.rows): shapes \(module.a.shape) and \(module.b.shape)", tensor: module.a.name,
-                rule: "RankMismatch", help: "give the other --orientation")
-        }
+        guard left.columns == right.rows else { throw misfit(module, context.options, left.columns, right.rows) }
         return (left, right)
     }
 }

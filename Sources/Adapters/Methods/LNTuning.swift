@@ -38,7 +38,7 @@ struct LNTuning: AdapterMethod {
         }
         try saved.appendChanges(to: &result, places: places, context: context)
         if context.weight != 1 {
-            result.warnings.append("LN tuning stores parameters whole; --weights does not scale them")
+            result.warnings.append("LN tuning stores parameters whole; the weights of a merge do not scale them")
         }
         return result
     }

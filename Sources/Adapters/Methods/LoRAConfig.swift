@@ -198,6 +198,6 @@ struct LoRAConfig {
         throw PeftfileError(
             .refused, "init_lora_weights is \"\(text.printable)\": \(reason), and these factors are relative to what was left",
             file: config.path, rule: "ResidualBase",
-            help: "give the residual base that training started from, with --base-as residual")
+            help: "give the residual base that training started from, and merge with --base-as residual")
     }
 }

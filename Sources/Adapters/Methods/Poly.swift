@@ -88,7 +88,7 @@ struct Poly: ModuleMethod {
             throw PeftfileError(
                 .refused, "POLY cannot be merged without a task: a router mixes its skills for each task, so there is one "
                     + "weight for every task", file: module.config.path, rule: "TaskMissing",
-                help: "name one of the \(tasks) with --task, from 0 on")
+                help: "name one of the \(tasks), from 0 on: merge with --task 0")
         }
         guard (0..<tasks).contains(task) else {
             throw PeftfileError(

@@ -143,7 +143,7 @@ struct SavedParameters {
         }
         result.setAside += originals.map { ($0, "a copy of the base's own parameter") }
         if context.weight != 1, !(replacements.isEmpty && rows.isEmpty) {
-            result.warnings.append("parameters that the adapter stores whole are taken whole; --weights does not scale them")
+            result.warnings.append("parameters that the adapter stores whole are taken whole; the weights of a merge do not scale them")
         }
     }
 

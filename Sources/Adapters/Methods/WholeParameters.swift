@@ -28,7 +28,7 @@ struct WholeParameters: AdapterMethod {
                     target: AdapterTarget(module: key.module, parameter: key.leaf, method: "saved whole")))
         }
         if context.weight != 1 {
-            result.warnings.append("parameters that the adapter stores whole are taken whole; --weights does not scale them")
+            result.warnings.append("parameters that the adapter stores whole are taken whole; the weights of a merge do not scale them")
         }
         return result
     }

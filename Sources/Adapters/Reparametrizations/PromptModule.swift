@@ -77,7 +77,7 @@ public struct PromptModule: Sendable {
                 .refused, "makes \(width) numbers a token"
                     + (layers.map { ", which are no keys and values of \($0) layers" } ?? ", and nothing tells for how many layers"),
                 tensor: sourceName, rule: layers == nil ? "OptionMissing" : "PrefixWidth",
-                help: "give --num-layers or --token-dim, or the base model's directory with --base")
+                help: "strip with --num-layers or --token-dim, or strip with --base, the base model's directory")
         }
         let part = width / 2 / layers
         return try slots.names(layers: layers).enumerated().map { index, name in

@@ -99,6 +99,19 @@ public struct NPZFile: TensorFile {
         }
     }
 
+    public func isUnchecked(_ tensor: TensorInfo) -> Bool { (try? view(of: tensor))?.storage.isPending ?? false }
+
+    public func deferChecks() { for view in views { view.storage.deferCheck() } }
+
+    public func finishChecks() throws {
+        for (tensor, view) in zip(tensors, views) {
+            do { try view.storage.finishCheck() } catch var error as PeftfileError {
+                error.tensor = tensor.name
+                throw error
+            }
+        }
+    }
+
     public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         try check(tensor, at: offset, count: buffer.count)
         guard buffer.count > 0 else { return }

@@ -15,6 +15,13 @@ enum CRC32 {
             truncatingIfNeeded: crc32_z(
                 uLong(crc), bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), z_size_t(bytes.count)))
     }
+
+    /// The CRC of two runs of bytes, one behind the other.
+    ///
+    /// - Parameter count: how many bytes the second run has.
+    static func joined(_ first: UInt32, _ second: UInt32, count: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: crc32_combine(uLong(first), uLong(second), Int(count)))
+    }
 }
 
 /// A raw deflate stream of a zip entry at some position of its content. A copy of it can go on from there.

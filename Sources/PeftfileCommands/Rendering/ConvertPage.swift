@@ -22,7 +22,7 @@ struct ConvertPage {
     var json: JSONValue {
         .object([
             "schema": "peftfile.convert/1",
-            "warnings": [],
+            "warnings": .array(conversion.warnings.map { .string($0) }),
             "path": .string(source.path),
             "output": .string(target),
             "from": .string(source.dialectName ?? "peft"),

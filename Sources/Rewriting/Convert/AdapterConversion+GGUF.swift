@@ -66,6 +66,25 @@ extension AdapterConversion {
         }
     }
 
+    /// Whether F32 does not hold a scale of the adapter, or a product that it leaves to a factor.
+    ///
+    /// - Throws: `.refused` where llama.cpp has no form for it at all.
+    func ggufNeedsRounding() throws -> Bool {
+        let portable = try PortableAdapter(adapter, bases: options.bases, options: options.binding)
+        for module in portable.modules { try refuseForGGUF(module) }
+        do {
+            let scaling = try GGUFScaling(portable.modules, roundsScale: false, path: adapter.path)
+            let numbers = AdapterNumbers(adapters: [portable.adapter])
+            var copy = self
+            for module in portable.modules {
+                _ = try copy.dtype(for: [module.b], factors: [scaling.quotient(for: module)], numbers, GGUFOptions(), module)
+            }
+            return false
+        } catch let error as PeftfileError where error.rule == "ScaleNotExact" {
+            return true
+        }
+    }
+
     private func refuseForGGUF(_ module: Module) throws {
         if module.magnitude != nil { throw unable(module, "is DoRA, which llama.cpp does not have") }
         if module.bias != nil { throw unable(module, "has a trained lora_B.bias, which llama.cpp does not have") }

@@ -34,6 +34,8 @@ public struct AdapterConversion: Sendable {
     public let adapter: Adapter
     /// The dialect that is written.
     public let target: ConversionTarget
+    /// What was said beside it.
+    public let options: ConversionOptions
     /// Every tensor of the result.
     public internal(set) var outputs: [Output] = []
     /// `adapter_config.json`, where the dialect has one.
@@ -44,7 +46,9 @@ public struct AdapterConversion: Sendable {
     public internal(set) var ggufMetadata: [(key: ExactString, value: GGUFValue)] = []
     /// What was changed or folded, for the reader.
     public internal(set) var notes: [String] = []
-    /// Tensors of components that the base is not.
+    /// What the reader should know before the result: what was left out, and why.
+    public internal(set) var warnings: [String] = []
+    /// Tensors of components that no base is, or that were not asked for.
     public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
 
     /// The name of the weights' file.
@@ -63,48 +67,100 @@ public struct AdapterConversion: Sendable {
     /// - Parameters:
     ///   - base: the base, where names must be found in it.
     ///   - gguf: what names and rows of llama.cpp's files depend on; the base's own where a base is given.
-    ///   - component: the component that names get in kohya's and diffusers' files, and that is taken from such files.
     /// - Throws: `.refused` with the reason where the target cannot hold what the adapter does.
     public init(
-        _ adapter: Adapter, to target: ConversionTarget, base: Checkpoint? = nil, component: String? = nil,
-        gguf: GGUFOptions? = nil
+        _ adapter: Adapter, to target: ConversionTarget, base: Checkpoint? = nil, gguf: GGUFOptions? = nil
     ) throws {
+        try self.init(adapter, to: target, options: ConversionOptions(bases: base.map { [PipelineBase($0)] } ?? [], gguf: gguf))
+    }
+
+    /// Plans a conversion.
+    ///
+    /// - Throws: `.refused` with the reason where the target cannot hold what the adapter does.
+    public init(_ adapter: Adapter, to target: ConversionTarget, options: ConversionOptions) throws {
         self.target = target
-        let gguf = gguf ?? GGUFOptions(facts: base.map { GGUFFacts($0) } ?? GGUFFacts())
-        if target == .peft, adapter.dialectName == nil, adapter.config?.peftType != nil {
+        self.options = options
+        let gguf = options.gguf ?? GGUFOptions(facts: options.bases.first.map { GGUFFacts($0.checkpoint) } ?? GGUFFacts())
+        let isPEFT = adapter.dialectName == nil && adapter.config?.peftType != nil
+        if let component = options.binding.component, adapter.dialectName == nil {
+            throw PeftfileError(
+                .usage, "--component \(component): the adapter names no components", file: adapter.path, rule: "Component",
+                help: "to name what is written: --as \(component.shellQuoted)")
+        }
+        if options.componentName != nil, target != .kohya, target != .diffusers {
+            throw PeftfileError(
+                .usage, "--as with --to \(target.rawValue), whose names have no component", rule: "ComponentName", help: "leave it out")
+        }
+        if target == .peft, isPEFT {
             self.adapter = adapter
             try repair()
+            keepMetadata()
             return
         }
-        var options = BindingOptions()
-        // Of a file with components one is taken; a file without gets one.
-        if adapter.dialectName != nil { options.component = component }
         if target == .peft || target == .kohya,
-            let products = try PortableProducts(adapter, base: base, options: options, toPEFT: target == .peft)
+            let products = try PortableProducts(adapter, bases: options.bases, options: options.binding, toPEFT: target == .peft)
         {
             self.adapter = products.adapter
-            (notes, leftOut) = (products.notes, products.leftOut)
-            try target == .peft ? writePEFT(products) : writeLycoris(products, component: component ?? "lora_unet")
-            outputs.sort { $0.name < $1.name }
-            try requireDistinctNames()
+            (warnings, leftOut) = (products.warnings, products.leftOut)
+            if target == .peft {
+                try writePEFT(products)
+            } else {
+                try writeLycoris(products, names(products.modules.map { ($0.component, $0.own) }, products.components))
+            }
+            try finish()
             return
         }
-        let portable = try PortableAdapter(adapter, base: base, heads: gguf.facts.heads, options: options)
+        let portable = try PortableAdapter(
+            adapter, bases: options.bases, heads: gguf.facts.heads, options: options.binding,
+            names: target == .kohya ? .underscored : target == .diffusers ? .dotted : .inMemory)
         self.adapter = portable.adapter
         notes = portable.notes
-        leftOut = portable.leftOut
+        (warnings, leftOut) = (portable.warnings, portable.leftOut)
         guard !portable.modules.isEmpty else {
             throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
         }
+        let names = try names(portable.modules.map { ($0.component, $0.own) }, portable.components)
         switch target {
         case .peft: try writePEFT(portable.modules)
-        case .kohya: try writeKohya(portable.modules, component: component ?? "lora_unet")
-        case .diffusers: try writeDiffusers(portable.modules, component: component ?? "unet")
+        case .kohya: try writeKohya(portable.modules, names)
+        case .diffusers: try writeDiffusers(portable.modules, names)
         case .mlx: try writeMLX(portable.modules)
         case .gguf: try writeGGUF(portable.modules, options: gguf)
         }
+        try finish()
+    }
+
+    private func names(_ modules: [(component: String?, own: ExactString)], _ components: [String]) throws -> ComponentNames {
+        try ComponentNames(
+            target, given: options.componentName, modules: modules, components: components, bases: options.bases, path: adapter.path)
+    }
+
+    private mutating func finish() throws {
         outputs.sort { $0.name < $1.name }
         try requireDistinctNames()
+        keepMetadata()
+    }
+
+    /// Entries of the source's metadata that are not true of the file that is written: what a dialect says of itself, and
+    /// digests of the source.
+    private static let ownMetadata: Set<ExactString> = [
+        "format", "lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256",
+    ]
+
+    /// What trainers say of an adapter (`ss_*`, `modelspec.*`) goes with it, where both files have metadata.
+    private mutating func keepMetadata() {
+        guard target != .gguf else { return }
+        for shard in adapter.checkpoint.shards where shard.file.kind == .safetensors {
+            for entry in shard.file.metadata ?? [] where !Self.ownMetadata.contains(entry.key) {
+                if entry.key == "ss_network_module", target != .kohya { continue }
+                // The trainer's own name of its network says more than ours.
+                if let index = metadata.firstIndex(where: { $0.key == entry.key }) {
+                    if target == .kohya { metadata[index].value = entry.value }
+                } else {
+                    metadata.append((key: entry.key, value: entry.value))
+                }
+            }
+        }
     }
 
     /// PEFT's own adapter under the names that PEFT loads; its config stays.
@@ -164,27 +220,6 @@ public struct AdapterConversion: Sendable {
         return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
     }
 
-    /// PEFT's config for the modules: the commonest rank and alpha, and patterns for the rest.
-    private func peftConfig(_ modules: [Module]) throws -> JSONObject {
-        let hasDoRA = modules.contains { $0.magnitude != nil }
-        guard !hasDoRA || modules.allSatisfy({ $0.magnitude != nil }) else {
-            throw PeftfileError(
-                .refused, "some modules have a magnitude and others have none, and use_dora holds for all",
-                file: adapter.path, rule: "NotConvertible")
-        }
-        let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
-            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
-        return [
-            "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
-            "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
-            "inference_mode": true, "r": .number(JSONNumber(rank)), "lora_alpha": .number(AdapterConversion.number(alpha)),
-            "rank_pattern": .object(ranks), "alpha_pattern": .object(alphaPattern), "use_dora": .bool(hasDoRA),
-            "use_rslora": false, "bias": "none", "lora_bias": .bool(modules.contains { $0.bias != nil }),
-            "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": false, "init_lora_weights": true,
-            "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
-        ]
-    }
-
     /// The commonest rank and alpha, and what differs from them by the whole path.
     static func patterns(
         _ modules: [(path: ExactString, rank: Int, alpha: Double)]
@@ -199,93 +234,6 @@ public struct AdapterConversion: Sendable {
             if module.alpha != alpha { alphas[key] = .number(number(module.alpha)) }
         }
         return (rank, alpha, ranks, alphas)
-    }
-
-    private mutating func writePEFT(_ modules: [Module]) throws {
-        for module in modules { try addPEFT(module, prefix: "base_model.model.") }
-        config = try peftConfig(modules)
-    }
-
-    private mutating func addPEFT(_ module: Module, prefix: String) throws {
-        let path = prefix + module.path.text
-        add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
-        add("\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")", module.b)
-        if let bias = module.bias { add("\(path).lora_B.bias", bias) }
-        if let magnitude = module.magnitude {
-            // (out), of a convolution (1, out, 1…).
-            let count = magnitude.elementCount
-            let shape = module.isConvolution ? [1, count] + module.a.shape.dropFirst(2).map { _ in 1 } : [count]
-            add("\(path).lora_magnitude_vector", magnitude, shape: shape)
-        }
-    }
-
-    private mutating func writeKohya(_ modules: [Module], component: String) throws {
-        metadata = [(key: "ss_network_module", value: "networks.lora")]
-        for module in modules {
-            try refuse(module, in: "kohya's", embeddings: true, biases: true)
-            let path = component + "_" + String(module.path.text.map { $0 == "." ? "_" : $0 })
-            add("\(path).lora_down.weight", module.a)
-            add("\(path).lora_up.weight", module.b)
-            addAlpha(try AdapterConversion.alpha(for: module), path)
-            if let magnitude = module.magnitude {
-                let shape = [magnitude.elementCount] + module.a.shape.dropFirst().map { _ in 1 }
-                add("\(path).dora_scale", magnitude, shape: shape)
-            }
-        }
-        if modules.contains(where: { $0.magnitude != nil }) {
-            notes.append("LyCORIS adds 2^-23 to the norm of a weight decomposition, PEFT and MLX add nothing")
-        }
-    }
-
-    /// The `alpha` of a module, in F32 where that holds it.
-    mutating func addAlpha(_ alpha: Double, _ path: String) {
-        let isSmall = Double(Float(alpha)) == alpha
-        outputs.append(
-            Output(name: ExactString("\(path).alpha"), dtype: isSmall ? .f32 : .f64, shape: [], source: .number(alpha)))
-    }
-
-    private mutating func writeDiffusers(_ modules: [Module], component: String) throws {
-        for module in modules {
-            try refuse(module, in: "diffusers'", embeddings: true, biases: false)
-            try addPEFT(module, prefix: component + ".")
-        }
-        var packed = JSONObject()
-        for member in try peftConfig(modules).members { packed[ExactString("\(component).\(member.key)")] = member.value }
-        metadata.append((key: "lora_adapter_metadata", value: JSONValue.object(packed).serialized()))
-    }
-
-    private mutating func writeMLX(_ modules: [Module]) throws {
-        guard let first = modules.first else { return }
-        var keys: Set<String> = []
-        for module in modules {
-            try refuse(module, in: "MLX'", embeddings: false, biases: true)
-            guard !module.isConvolution else { throw unable(module, "is a convolution, for which mlx-lm has no LoRA") }
-            guard module.rank == first.rank, module.scale == first.scale, (module.magnitude == nil) == (first.magnitude == nil)
-            else {
-                throw unable(
-                    module, "has rank \(module.rank) and scale \(module.scale), \"\(first.path)\" \(first.rank) and "
-                        + "\(first.scale); MLX' config has one of each for all modules")
-            }
-            add("\(module.path).lora_a", module.a, transposed: true)
-            add("\(module.path).lora_b", module.b, transposed: true)
-            if let magnitude = module.magnitude { add("\(module.path).m", magnitude, shape: [magnitude.elementCount]) }
-            // Keys count from the layer where there is one.
-            let parts = module.path.text.split(separator: ".").map(String.init)
-            let layer = parts.indices.dropLast(2).first { parts[$0] == "layers" && Int(parts[$0 + 1]) != nil }
-            keys.insert(layer.map { parts[($0 + 2)...].joined(separator: ".") } ?? module.path.text)
-        }
-        config = [
-            "fine_tune_type": first.magnitude == nil ? "lora" : "dora", "num_layers": .number(JSONNumber(-1)),
-            "lora_parameters": [
-                "rank": .number(JSONNumber(first.rank)), "scale": .number(JSONNumber(first.scale)),
-                "dropout": .number(JSONNumber(0.0)), "keys": .array(keys.sorted().map { .string($0) }),
-            ],
-        ]
-    }
-
-    private func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {
-        if embeddings, module.isEmbedding { throw unable(module, "is an embedding, for which \(dialect) dialect has no LoRA") }
-        if biases, module.bias != nil { throw unable(module, "has a trained lora_B.bias, which \(dialect) dialect does not have") }
     }
 
     func unable(_ module: Module, _ message: String) -> PeftfileError {

@@ -39,16 +39,28 @@ extension AdapterConversion {
             if let pattern = config[key]?.objectValue, !pattern.isEmpty {
                 throw refuse(
                     "\(key) is not read, so modules would have the wrong scale",
-                    loader == .llamaCpp ? "convert it with --to gguf, which puts the scales into the factors" : "merge it instead")
+                    loader == .llamaCpp ? ggufHelp : "merge it instead")
             }
         }
         if loader == .llamaCpp, config["use_rslora"]?.boolValue == true {
             throw refuse(
                 "its converter drops use_rslora, so the scale would be wrong",
-                "convert it with --to gguf, which folds the root into alpha")
+                ggufHelp)
         }
         if let tensor = outputs.first(where: { $0.shape.count > 2 }) {
             throw refuse("\(tensor.name.text.printable) is of a convolution", "merge it instead")
+        }
+    }
+
+    /// The command that writes what llama.cpp reads itself, or that nothing does.
+    private var ggufHelp: String {
+        let command = "peftfile convert \(adapter.path.shellQuoted) --to gguf --base BASE -o adapter.gguf"
+        do {
+            return try ggufNeedsRounding()
+                ? "a scale is rounded to F32 by \(command) --round-scale; a merge rounds nothing of it"
+                : "the scales go into the factors with \(command)"
+        } catch {
+            return "merge it instead"
         }
     }
 }

@@ -45,8 +45,8 @@ public struct SpectrumReport: Sendable {
     /// The spectra of an adapter, as far as it tells them without its base.
     ///
     /// - Throws: `.library` without OpenBLAS; `.refused` where method or config are not known or contradict the tensors.
-    public init(of adapter: Adapter, jobs: Int) throws {
-        let (updates, source) = try adapter.thinUpdates()
+    public init(of adapter: Adapter, options: BindingOptions = BindingOptions(), jobs: Int) throws {
+        let (updates, source) = try adapter.thinUpdates(options)
         try self.init(updates, numbers: AdapterNumbers(adapters: [source], limit: 1 << 25), jobs: jobs)
     }
 

@@ -1,6 +1,6 @@
-import Adapters
+public import Adapters
 public import ByteAccess
-import Checkpoints
+public import Checkpoints
 import Tensors
 
 /// Compares two checkpoints or adapters tensor by tensor, whatever their shards.
@@ -13,20 +13,26 @@ public struct CheckpointComparison: Sendable {
     private let b: DifferenceInput
     private let tolerance: DifferenceTolerance
     private let selection: TensorSelection
+    private let options: BindingOptions
+    private let heads: GGUFHeads?
     private let jobs: Int
     private let progress: (@Sendable (UInt64) -> Void)?
 
     /// - Parameters:
+    ///   - options: what files of adapters leave open.
+    ///   - heads: the heads of the adapters' base, where rows are turned by them.
     ///   - jobs: worker threads; the report does not depend on their number.
     ///   - progress: called with the bytes of A that have just been compared, from any thread.
     public init(
         _ a: DifferenceInput, _ b: DifferenceInput, tolerance: DifferenceTolerance = DifferenceTolerance(),
-        selection: TensorSelection = TensorSelection(), jobs: Int = Machine.availableCores,
+        selection: TensorSelection = TensorSelection(), options: BindingOptions = BindingOptions(), heads: GGUFHeads? = nil,
+        jobs: Int = Machine.availableCores,
         progress: (@Sendable (UInt64) -> Void)? = nil
     ) {
         (self.a, self.b) = (a, b)
         self.tolerance = tolerance
         self.selection = selection
+        (self.options, self.heads) = (options, heads)
         self.jobs = jobs
         self.progress = progress
     }
@@ -45,7 +51,7 @@ public struct CheckpointComparison: Sendable {
         if let adapterA = a.adapter, let adapterB = b.adapter {
             let same = pairs.filter { $0.result == nil }.map { ($0.a.name, $0.b.name) }
             report.updates = try UpdateComparison(
-                adapterA, adapterB, selection: selection, report: report,
+                adapterA, adapterB, selection: selection, options: options, heads: heads, report: report,
                 sameBytes: Dictionary(same) { first, _ in first }, jobs: jobs)
         }
         return report

@@ -13,12 +13,14 @@ extension UpdateComparison {
     ///   - sameBytes: names in A of tensors whose bytes B has, with their names there.
     /// - Throws: what reading throws. A missing OpenBLAS and a method without low-rank updates are reasons, not errors.
     init(
-        _ a: Adapter, _ b: Adapter, selection: TensorSelection, report: CheckpointDifference,
+        _ a: Adapter, _ b: Adapter, selection: TensorSelection, options: BindingOptions, heads: GGUFHeads?, report: CheckpointDifference,
         sameBytes: [ExactString: ExactString], jobs: Int
     ) throws {
         methodsDiffer = a.config != nil && b.config != nil && a.config?.peftType != b.config?.peftType
         do {
-            guard let updatesA = try a.standaloneUpdates(), let updatesB = try b.standaloneUpdates() else {
+            guard let updatesA = try a.standaloneUpdates(options, heads: heads),
+                let updatesB = try b.standaloneUpdates(options, heads: heads)
+            else {
                 let names = Set([a, b].map { $0.config?.peftType ?? $0.dialectName ?? "a file without adapter_config.json" }).sorted()
                 reason = "what \(names.joined(separator: " and ")) does to weights is not told without a base; merge both into it and "
                     + "compare the results: peftfile diff merged-a merged-b"

@@ -45,17 +45,6 @@ struct UpdateMatching {
         guard isLoose else { return [update.name] }
         let name = String(update.name.map { $0 == "." ? "_" : $0 })
         guard let component = update.component else { return [name] }
-        return ["\(pipelinePart(component)):\(name)", name]
-    }
-
-    /// The parts of a pipeline by diffusers' names: kohya's `lora_unet`, `lora_te1`, `lora_te2`.
-    private static func pipelinePart(_ component: String) -> String {
-        switch component {
-        case "lora_unet": "unet"
-        case "lora_te", "lora_te1": "text_encoder"
-        case "lora_te2": "text_encoder_2"
-        case "lora_te3": "text_encoder_3"
-        default: component
-        }
+        return ["\(PipelineComponent(component)):\(name)", name]
     }
 }

@@ -1,0 +1,62 @@
+public import Checkpoints
+
+/// A part of a diffusion pipeline, in the words of kohya's files and of diffusers'.
+///
+/// | part | kohya | diffusers |
+/// |---|---|---|
+/// | the denoiser | `lora_unet`; `lora_transformer`, `lycoris`, `oft_unet` and the like | `unet`, `transformer`, `diffusion_model` |
+/// | the first text encoder | `lora_te` where it is the only one, else `lora_te1` | `text_encoder` |
+/// | the second, the third | `lora_te2`, `lora_te3` | `text_encoder_2`, `text_encoder_3` |
+///
+/// Source: `_convert_non_diffusers_lora_to_diffusers` and `_convert_kohya_flux_lora_to_diffusers` in
+/// src/diffusers/loaders/lora_conversion_utils.py, which take `lora_te` and `lora_te1` for `text_encoder` and FLUX.1's
+/// `lora_unet` for `transformer`; `LoRANetwork` in networks/lora.py, lora_flux.py and lora_sd3.py of sd-scripts.
+public enum PipelineComponent: Sendable, Hashable {
+    /// What takes the noise out: a UNet or a transformer.
+    case denoiser
+    /// A text encoder, by its number from 1.
+    case textEncoder(Int)
+    /// A part that kohya's files have no word for: `prior`, `controlnet`, `transformer_2`.
+    case other(String)
+
+    private static let denoisers: Set<String> = [
+        "unet", "transformer", "diffusion_model", "lora_unet", "lora_transformer", "lora_diffusers", "lycoris", "oft_unet",
+        "oft_diffusers",
+    ]
+
+    /// The part that a name of either vocabulary stands for.
+    public init(_ name: String) {
+        if let number = BaseModules.encoder(name) {
+            self = .textEncoder(number)
+        } else {
+            self = PipelineComponent.denoisers.contains(name) ? .denoiser : .other(name)
+        }
+    }
+}
+
+extension PipelineComponent {
+    /// Whether diffusers' files may begin a name with this.
+    public static func isDiffusers(_ name: String) -> Bool { Diffusers.components.contains(name) }
+
+    /// Whether kohya's files may begin a name with this.
+    public static func isKohya(_ name: String) -> Bool { Kohya.prefixes.contains(name + "_") }
+
+    /// A path of the UNet under the names of Stability AI's repository, under those of diffusers; itself where it is another.
+    public static func diffusersPath(_ path: String) -> String {
+        let isOriginal = ["input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out."].contains(where: path.hasPrefix)
+        return isOriginal ? DenoiserNames.aliases(of: path).first ?? path : path
+    }
+}
+
+/// A model whose names a conversion looks up, and which part of a pipeline it is, where its place says so.
+public struct PipelineBase: Sendable {
+    /// The model.
+    public var checkpoint: Checkpoint
+    /// Its folder in diffusers' pipeline, `text_encoder_2`; nil for a model of its own.
+    public var component: String?
+
+    public init(_ checkpoint: Checkpoint, component: String? = nil) {
+        self.checkpoint = checkpoint
+        self.component = component
+    }
+}

@@ -1,0 +1,120 @@
+import Adapters
+import ByteAccess
+import Tensors
+
+/// LoRA and DoRA in the names, layouts and configs of each library.
+extension AdapterConversion {
+    mutating func writePEFT(_ modules: [Module]) throws {
+        for module in modules { try addPEFT(module, prefix: "base_model.model.") }
+        config = try peftConfig(modules)
+    }
+
+    private mutating func addPEFT(_ module: Module, prefix: String) throws {
+        let path = prefix + module.path.text
+        add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
+        add("\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")", module.b)
+        if let bias = module.bias { add("\(path).lora_B.bias", bias) }
+        if let magnitude = module.magnitude {
+            // (out), of a convolution (1, out, 1…).
+            let count = magnitude.elementCount
+            let shape = module.isConvolution ? [1, count] + module.a.shape.dropFirst(2).map { _ in 1 } : [count]
+            add("\(path).lora_magnitude_vector", magnitude, shape: shape)
+        }
+    }
+
+    mutating func writeKohya(_ modules: [Module], _ names: ComponentNames) throws {
+        metadata = [(key: "ss_network_module", value: "networks.lora")]
+        for module in modules {
+            try refuse(module, in: "kohya's", embeddings: true, biases: true)
+            let path = try names.name(of: module.component) + "_" + String(module.own.text.map { $0 == "." ? "_" : $0 })
+            add("\(path).lora_down.weight", module.a)
+            add("\(path).lora_up.weight", module.b)
+            addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)
+            if let magnitude = module.magnitude {
+                let shape = [magnitude.elementCount] + module.a.shape.dropFirst().map { _ in 1 }
+                add("\(path).dora_scale", magnitude, shape: shape)
+            }
+        }
+        if modules.contains(where: { $0.magnitude != nil }) {
+            notes.append("LyCORIS adds 2^-23 to the norm of a weight decomposition, PEFT and MLX add nothing")
+        }
+    }
+
+    /// The `alpha` of a module, in the dtype that it has already or else in F32, where that holds it.
+    mutating func addAlpha(_ alpha: Double, _ path: String, _ own: DType?) {
+        func holds(_ dtype: DType) -> Bool {
+            guard dtype.isMergeable, let bytes = try? Conversion.narrowed([alpha], to: dtype) else { return false }
+            return (try? Conversion.widened(bytes, as: dtype, count: 1)) == [alpha]
+        }
+        let dtype = [own ?? .f32, .f32].first(where: holds) ?? .f64
+        outputs.append(Output(name: ExactString("\(path).alpha"), dtype: dtype, shape: [], source: .number(alpha)))
+    }
+
+    mutating func writeDiffusers(_ modules: [Module], _ names: ComponentNames) throws {
+        var packed = JSONObject()
+        for module in modules { try refuse(module, in: "diffusers'", embeddings: true, biases: false) }
+        let components = try modules.map { try names.name(of: $0.component) }
+        for component in Set(components).sorted() {
+            var own = zip(modules, components).filter { $0.1 == component }.map(\.0)
+            for index in own.indices { own[index].path = ExactString(try names.path(of: own[index].own, component: own[index].component)) }
+            for module in own { try addPEFT(module, prefix: component + ".") }
+            for member in try peftConfig(own).members { packed[ExactString("\(component).\(member.key)")] = member.value }
+        }
+        metadata.append((key: "lora_adapter_metadata", value: JSONValue.object(packed).serialized()))
+    }
+
+    mutating func writeMLX(_ modules: [Module]) throws {
+        guard let first = modules.first else { return }
+        var keys: Set<String> = []
+        for module in modules {
+            try refuse(module, in: "MLX'", embeddings: false, biases: true)
+            guard !module.isConvolution else { throw unable(module, "is a convolution, for which mlx-lm has no LoRA") }
+            guard module.rank == first.rank, module.scale == first.scale, (module.magnitude == nil) == (first.magnitude == nil)
+            else {
+                throw unable(
+                    module, "has rank \(module.rank) and scale \(module.scale), \"\(first.path)\" \(first.rank) and "
+                        + "\(first.scale); MLX' config has one of each for all modules")
+            }
+            add("\(module.path).lora_a", module.a, transposed: true)
+            add("\(module.path).lora_b", module.b, transposed: true)
+            if let magnitude = module.magnitude { add("\(module.path).m", magnitude, shape: [magnitude.elementCount]) }
+            // Keys count from the layer where there is one.
+            let parts = module.path.text.split(separator: ".").map(String.init)
+            let layer = parts.indices.dropLast(2).first { parts[$0] == "layers" && Int(parts[$0 + 1]) != nil }
+            keys.insert(layer.map { parts[($0 + 2)...].joined(separator: ".") } ?? module.path.text)
+        }
+        config = [
+            "fine_tune_type": first.magnitude == nil ? "lora" : "dora", "num_layers": .number(JSONNumber(-1)),
+            "lora_parameters": [
+                "rank": .number(JSONNumber(first.rank)), "scale": .number(JSONNumber(first.scale)),
+                "dropout": .number(JSONNumber(0.0)), "keys": .array(keys.sorted().map { .string($0) }),
+            ],
+        ]
+    }
+
+    /// PEFT's config for the modules: the commonest rank and alpha, and patterns for the rest.
+    private func peftConfig(_ modules: [Module]) throws -> JSONObject {
+        let hasDoRA = modules.contains { $0.magnitude != nil }
+        guard !hasDoRA || modules.allSatisfy({ $0.magnitude != nil }) else {
+            throw PeftfileError(
+                .refused, "some modules have a magnitude and others have none, and use_dora holds for all",
+                file: adapter.path, rule: "NotConvertible")
+        }
+        let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
+            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
+        return [
+            "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
+            "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
+            "inference_mode": true, "r": .number(JSONNumber(rank)), "lora_alpha": .number(AdapterConversion.number(alpha)),
+            "rank_pattern": .object(ranks), "alpha_pattern": .object(alphaPattern), "use_dora": .bool(hasDoRA),
+            "use_rslora": false, "bias": "none", "lora_bias": .bool(modules.contains { $0.bias != nil }),
+            "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": false, "init_lora_weights": true,
+            "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
+        ]
+    }
+
+    private func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {
+        if embeddings, module.isEmbedding { throw unable(module, "is an embedding, for which \(dialect) dialect has no LoRA") }
+        if biases, module.bias != nil { throw unable(module, "has a trained lora_B.bias, which \(dialect) dialect does not have") }
+    }
+}

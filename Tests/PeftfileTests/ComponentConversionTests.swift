@@ -1,0 +1,154 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// Adapters for several models of a pipeline, between kohya's and diffusers' names.
+@Suite struct ComponentConversionTests {
+    /// SDXL in small: a UNet under diffusers' names and two text encoders with the same names and other widths.
+    private static let models: [(component: String, module: String, width: Int, config: String)] = [
+        ("unet", "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", 8, #"{"_class_name": "UNet2DConditionModel"}"#),
+        ("text_encoder", "text_model.encoder.layers.0.self_attn.q_proj", 5, #"{"architectures": ["CLIPTextModel"]}"#),
+        ("text_encoder_2", "text_model.encoder.layers.0.self_attn.q_proj", 7, #"{"architectures": ["CLIPTextModelWithProjection"]}"#),
+    ]
+
+    private let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try FileSystem.makeDirectory(directory.path("pipe"))
+        try directory.write(#"{"_class_name": "StableDiffusionXLPipeline"}"#, to: "pipe/model_index.json")
+        for model in Self.models {
+            try FileSystem.makeDirectory(directory.path("pipe/\(model.component)"))
+            try directory.write(model.config, to: "pipe/\(model.component)/config.json")
+            try SmallTensor.write(
+                [SmallModel.tensor(ExactString("\(model.module).weight"), [model.width, model.width], seed: 3)],
+                to: directory.path("pipe/\(model.component)/model.safetensors"))
+        }
+    }
+
+    private func pair(_ module: String, _ width: Int, alpha: Double, _ dtype: DType = .f32) -> [SmallTensor] {
+        [
+            SmallModel.tensor(ExactString("\(module).lora_down.weight"), [2, width], seed: width),
+            SmallModel.tensor(ExactString("\(module).lora_up.weight"), [width, 2], seed: width + 1),
+            SmallTensor(name: ExactString("\(module).alpha"), shape: [], values: [alpha], dtype: dtype),
+        ]
+    }
+
+    /// What sd-scripts writes for SDXL: Stability AI's names of the UNet.
+    private var kohya: [SmallTensor] {
+        pair("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", 8, alpha: 1)
+            + pair("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 5, alpha: 3, .f16)
+            + pair("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 7, alpha: 4)
+    }
+
+    private func write(_ tensors: [SmallTensor]) throws -> String {
+        let path = directory.path("lora.safetensors")
+        try SmallTensor.write(tensors, metadata: [("ss_network_dim", "2"), ("sshs_model_hash", "00")], to: path)
+        return path
+    }
+
+    private func run(_ arguments: String...) throws -> Tool.Result { try Tool.run(["convert"] + arguments) }
+
+    /// The names that `_convert_non_diffusers_lora_to_diffusers` of diffusers begins with, and PEFT's below them.
+    private let diffusersNames: Set<String> = [
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", "text_encoder.text_model.encoder.layers.0.self_attn.q_proj",
+        "text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj",
+    ]
+
+    @Test(arguments: [false, true]) func everyComponentGetsItsNameInDiffusers(_ isPipeline: Bool) throws {
+        let (source, target) = (try write(kohya), directory.path("d.safetensors"))
+        let bases = isPipeline ? ["pipe"] : Self.models.map { "pipe/\($0.component)" }
+        let result = try Tool.run(
+            ["convert", source, "--to", "diffusers", "-o", target] + bases.flatMap { ["--base", directory.path($0)] })
+        #expect(result.status == 0, "\(result.errors)")
+        let file = try Checkpoint.open(target)
+        let expected = diffusersNames.flatMap { ["\($0).lora_A.weight", "\($0).lora_B.weight"] }
+        #expect(Set(file.tensors.map(\.name.text)) == Set(expected))
+        // The factors are those of each component, told by their widths, and each has its own alpha.
+        let scales = try Dictionary(uniqueKeysWithValues: Adapter(path: target).targets().map { ($0.module.text, $0.scale) })
+        #expect(scales == [
+            "unet.\(Self.models[0].module)": 0.5, "text_encoder.\(Self.models[1].module)": 1.5, "text_encoder_2.\(Self.models[2].module)": 2,
+        ])
+        for model in Self.models {
+            let a = try file.numbers(ExactString("\(model.component).\(model.module).lora_A.weight"))
+            #expect(a == SmallTensor.numbers(2 * model.width, seed: model.width))
+        }
+        let metadata = Dictionary(uniqueKeysWithValues: (file.shards[0].file.metadata ?? []).map { ($0.key, $0.value) })
+        #expect(metadata["ss_network_dim"] == "2" && metadata["sshs_model_hash"] == nil)
+
+        // And back: of two text encoders the first is lora_te1.
+        let back = directory.path("k.safetensors")
+        #expect(try run(target, "--to", "kohya", "-o", back).status == 0)
+        #expect(try Set(Checkpoint.open(back).tensors.map { $0.name.text.prefix(8) }) == ["lora_une", "lora_te1", "lora_te2"])
+    }
+
+    @Test func aKohyaFileStaysAsItIs() throws {
+        let (source, target) = (try write(kohya), directory.path("k.safetensors"))
+        #expect(try run(source, "--to", "kohya", "-o", target).status == 0)
+        let (before, after) = (try Checkpoint.open(source), try Checkpoint.open(target))
+        #expect(Set(before.tensors.map(\.name)) == Set(after.tensors.map(\.name)))
+        for tensor in before.tensors {
+            let own = try #require(after[tensor.name])
+            #expect(own.dtype == tensor.dtype && own.shape == tensor.shape)
+            #expect(try after.read(own) == before.read(tensor))
+        }
+    }
+
+    @Test func whatNoBaseIsForIsLeftOutAndListed() throws {
+        let source = try write(kohya)
+        let result = try run(
+            source, "--to", "diffusers", "--base", directory.path("pipe/unet"), "--base", directory.path("pipe/text_encoder"), "-o",
+            directory.path("d"), "--json")
+        #expect(result.status == 0)
+        let json = try JSONValue.parse(Array(result.output.utf8), file: "stdout")
+        let left = json["left_out"]?.arrayValue ?? json["predicate"]?["left_out"]?.arrayValue ?? []
+        #expect(Set(left.compactMap { $0["component"]?.stringValue }) == ["lora_te2"])
+        let plain = try run(
+            source, "--to", "diffusers", "--base", directory.path("pipe/unet"), "-o", directory.path("d2"))
+        #expect(plain.errors.contains("lora_te1_text_model_encoder_layers_0_self_attn_q_proj"))
+        #expect(plain.errors.contains("lora_te2_text_model_encoder_layers_0_self_attn_q_proj"))
+    }
+
+    @Test func oneTextEncoderIsKohyasLoraTe() throws {
+        let source = try write(pair("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 5, alpha: 2))
+        let (there, back) = (directory.path("d"), directory.path("k"))
+        #expect(try run(source, "--to", "diffusers", "--base", directory.path("pipe/text_encoder"), "-o", there).status == 0)
+        #expect(try Adapter(path: there).targets().map(\.module.text) == ["text_encoder.\(Self.models[1].module)"])
+        #expect(try run(there, "--to", "kohya", "-o", back).status == 0)
+        #expect(try Adapter(path: back).targets().map(\.module.text) == ["lora_te_text_model_encoder_layers_0_self_attn_q_proj"])
+    }
+
+    @Test func componentSelectsAndAsNames() throws {
+        let source = try write(kohya)
+        let (peft, named) = (directory.path("peft"), directory.path("named"))
+        let refused = try run(source, "--to", "peft", "--base", directory.path("pipe"), "-o", peft)
+        #expect(refused.status == 2 && refused.errors.contains("[SeveralComponents]") && refused.errors.contains("--component"))
+        #expect(try run(source, "--to", "peft", "--base", directory.path("pipe"), "--component", "lora_te2", "-o", peft).status == 0)
+        #expect(try Adapter(path: peft).targets().map(\.module.text) == [Self.models[2].module])
+        #expect(try run(peft, "--to", "diffusers", "--as", "lora_te2", "-o", named).status == 0)
+        #expect(try Adapter(path: named).targets().map(\.module.text) == ["text_encoder_2.\(Self.models[2].module)"])
+        #expect(try run(peft, "--to", "diffusers", "--component", "lora_te2", "-o", directory.path("x")).errors.contains("[Component]"))
+        #expect(try run(source, "--to", "kohya", "--as", "lora_te1", "-o", directory.path("x")).errors.contains("[ComponentName]"))
+        #expect(try run(source, "--to", "kohya", "--as", "lora", "-o", directory.path("x")).errors.contains("[ComponentName]"))
+    }
+
+    @Test func aTransformersDenoiserIsDiffusersTransformer() throws {
+        let path = "transformer_blocks.0.attn.to_q"
+        try FileSystem.makeDirectory(directory.path("flux"))
+        try SmallTensor.write(
+            [SmallModel.tensor(ExactString("\(path).weight"), [4, 4], seed: 1)], to: directory.path("flux/model.safetensors"))
+        let source = try write(pair("lora_unet_transformer_blocks_0_attn_to_q", 4, alpha: 2))
+        #expect(try run(source, "--to", "diffusers", "--base", directory.path("flux"), "-o", directory.path("d")).status == 0)
+        #expect(try Adapter(path: directory.path("d")).targets().map(\.module.text) == ["transformer.\(path)"])
+        #expect(try run(directory.path("d"), "--to", "kohya", "-o", directory.path("k")).status == 0)
+        #expect(try Adapter(path: directory.path("k")).targets().map(\.module.text) == ["lora_unet_transformer_blocks_0_attn_to_q"])
+    }
+
+    @Test func layersThatDiffusersCutsOtherwiseAreRefused() throws {
+        try SmallTensor.write(
+            [SmallModel.tensor("double_blocks.0.img_attn.qkv.weight", [12, 12], seed: 1)], to: directory.path("flux.safetensors"))
+        let source = try write(pair("lora_unet_double_blocks_0_img_attn_qkv", 12, alpha: 2))
+        let result = try run(source, "--to", "diffusers", "--base", directory.path("flux.safetensors"), "-o", directory.path("d"))
+        #expect(result.status == 2 && result.errors.contains("[NotConvertible]"))
+    }
+}
