@@ -31,6 +31,15 @@ final class AdapterScope: Sendable {
         targets.reduce((0, 0)) { (max($0.0, $1.rows), max($0.1, $1.columns)) }
     }
 
+    /// Of `count` for each module, as many as its size is of all: at least 1, rounded half to even, as PEFT's WaveFT does it.
+    ///
+    /// Source: `WaveFTModel._calculate_proportional_parameters` in peft/tuners/waveft/model.py.
+    func share(of size: Int, times count: Int) -> Int {
+        let all = targets.reduce(0.0) { $0 + Double($1.rows) * Double($1.columns) }
+        let share = Double(size) / all * Double(count) * Double(targets.count)
+        return max(1, Int(exactly: share.rounded(.toNearestOrEven)) ?? 1)
+    }
+
     /// What `make` gives, computed once for the adapter.
     func once<Value: Sendable>(_ name: String, _ make: () throws -> Value) rethrows -> Value {
         if let known = derived.withLock({ $0[name] }) as? Value { return known }

@@ -99,7 +99,7 @@ public struct Binding: Sendable {
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings
             } catch let error as PeftfileError {
-                throw error.inFile(adapter.path)
+                throw Advice.completed(error).inFile(adapter.path)
             }
         }
         let names = NameResolver(base: view.directory)
@@ -151,7 +151,14 @@ public struct Binding: Sendable {
         ) { required, optional in
             try Binding.resolve(required, optional: optional, resolver)
         }
-        return try method.updates(of: adapter, in: context)
+        var result = try method.updates(of: adapter, in: context)
+        if adapter.dialect == nil, let config = adapter.config {
+            let bound = result.changes.flatMap { change in
+                change.target.map { target in change.place.pieces.map { (module: target.module, tensor: $0.tensor) } } ?? []
+            }
+            result.warnings += NamedModules(config: config, base: view.directory, bound: bound)?.warnings(config) ?? []
+        }
+        return result
     }
 
     /// Resolves all requests of an adapter together; only the optional ones may stay without a place.

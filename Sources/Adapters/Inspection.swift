@@ -201,6 +201,7 @@ public struct Inspection: Sendable {
             "quantisation": checkpoint.quantisation?.json ?? .null,
             "tensors": .array(tensors),
             "targets": .array(targets.map(Inspection.json)),
+            "settings": .object(JSONObject((adapter?.config?.settings ?? []).map { (key: $0.key, value: $0.value) })),
             "unclaimed": .array(unclaimed.map { .string($0.text) }),
             "prompts": .array(prompts.map(\.json)),
             "bottlenecks": bottlenecks?.json(untrained: untrained) ?? .null,

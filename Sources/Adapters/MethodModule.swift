@@ -123,6 +123,9 @@ struct MethodModule {
         return .stored(Factor(adapter: adapterIndex, info: info))
     }
 
+    /// Whether any module of the adapter has a tensor of this component.
+    func isAtAnyModule(_ component: String) -> Bool { adapter.keys.contains { $0.component == component } }
+
     /// Whether the module has a tensor.
     func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
 
@@ -199,7 +202,7 @@ struct MethodModule {
     /// The refusal of a tensor that does not have the size that the formula needs.
     func misfit(_ info: TensorInfo, _ expected: String) -> PeftfileError {
         PeftfileError(
-            .refused, "has shape \(info.shape), and \(expected) is needed", tensor: info.name, rule: "ShapeMismatch",
+            .refused, "has shape \(info.shape), where the formula needs \(expected)", tensor: info.name, rule: "ShapeMismatch",
             help: "merge onto the base that the adapter was trained on")
     }
 
@@ -226,6 +229,31 @@ struct MethodModule {
         guard let number = try number(key, pattern: pattern), !(zeroIsNil && number == 0) else { return nil }
         guard let count = Int(exactly: number), count > 0 else { throw config.wrong(key, "a positive whole number") }
         return count
+    }
+
+    /// What the config says of a tensor's size must be what the tensor has: PEFT makes the tensor by the config, and would load
+    /// nothing into it.
+    ///
+    /// - Parameters:
+    ///   - stored: the size that the tensor has.
+    ///   - pattern: the key that gives single modules another value.
+    func require(
+        _ key: ExactString, is stored: Int, of name: String, pattern: ExactString? = nil, zeroIsNil: Bool = false
+    ) throws {
+        guard let configured = try count(key, pattern: pattern, zeroIsNil: zeroIsNil) else { return }
+        try require("\(key) \(configured)", stored == configured, "\(key) is \(stored)", of: name, pattern: pattern)
+    }
+
+    /// The same for what the keys together make of a tensor.
+    func require(
+        _ configured: String, _ agrees: Bool, _ stored: String, of name: String, pattern: ExactString? = nil
+    ) throws {
+        guard !agrees else { return }
+        let info = try tensor(name)
+        throw PeftfileError(
+            .refused, "has shape \(info.shape), by which \(stored), and the config says \(configured)", tensor: info.name,
+            rule: "ConfigMismatch",
+            help: "correct adapter_config.json\(pattern.map { ", there or in \($0)," } ?? ""), or save the adapter again")
     }
 
     /// The rank: what the config says of this module must be what the tensors have.

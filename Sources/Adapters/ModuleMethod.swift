@@ -189,6 +189,9 @@ extension ModuleMethod {
             }
             var weight = place.weight(hasBias: places[bias] != nil)
             weight.values = place.reader(bias: places[bias], updateRows: weight.rows, context)
+            if weight.isConvolution, let columns = try extent(of: module).columns, let tensor = place.pieces.first?.tensor,
+                let refusal = GroupedConvolution.refusal(of: tensor, weight.shape, rows: weight.rows, columns: columns)
+            { throw refusal }
             weight.dtype = place.pieces.first.flatMap { context.dtype($0.tensor) }
             let changes = try changes(of: module.inside(scope), weight: weight)
             let target = try target(module)

@@ -64,6 +64,18 @@ package struct RegularExpression: Sendable {
         program = steps
     }
 
+    /// Compiles a pattern that is to stand anywhere in a text: Python's `re.search(pattern, text)`.
+    ///
+    /// - Throws: `.malformed` with what is wrong in the pattern.
+    init(searching pattern: String) throws {
+        var parser = RegularExpressionParser(pattern)
+        let anything = RegularExpressionNode.repetition(.character(.any), 0, nil)
+        var steps: [Step] = []
+        try RegularExpression.compile(.sequence([anything, parser.parse(), anything]), into: &steps, pattern)
+        steps.append(.accept)
+        program = steps
+    }
+
     /// Whether the whole text matches.
     package func matchesWhole(_ text: String) -> Bool {
         let scalars = Array(text.unicodeScalars)

@@ -77,7 +77,7 @@ public enum BaseDecomposition: Sendable, Hashable {
             guard rank < smaller else {
                 throw PeftfileError(
                     .refused, "KaSA needs a rank below min(out, in) = \(smaller), and this one has \(rank)",
-                    rule: "KaSARank")
+                    rule: "KaSARank", help: "merge onto the base that the adapter was trained on")
             }
             return try triplets(of: weight, rows: rows, columns: columns, range: (smaller - rank)..<smaller)
         case .orthonormalFactors(let rank, let scale):
@@ -126,7 +126,8 @@ public enum BaseDecomposition: Sendable, Hashable {
     private func requireFinite(_ weight: [Double]) throws {
         guard weight.allSatisfy(\.isFinite) else {
             throw PeftfileError(
-                .refused, "the base matrix holds NaN or Inf and cannot be decomposed", rule: "DecompositionFinite")
+                .refused, "the base matrix holds NaN or Inf and cannot be decomposed", rule: "DecompositionFinite",
+                help: "give a base without NaN and Inf; peftfile inspect --stats names them")
         }
     }
 }

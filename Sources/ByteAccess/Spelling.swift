@@ -6,12 +6,14 @@ public enum Spelling {
     /// alignment); of several words the first of the smallest distance is taken.
     public static func nearest(to word: String, among words: [String]) -> String? {
         let limit = max(1, word.count / 3)
-        let close = words.map { (word: $0, distance: distance(Array(word.lowercased()), Array($0.lowercased()))) }
+        let close = words.map { (word: $0, distance: distance(word.lowercased(), $0.lowercased())) }
             .filter { $0.distance <= limit }
         return close.min { $0.distance < $1.distance }?.word
     }
 
-    private static func distance(_ a: [Character], _ b: [Character]) -> Int {
+    /// How many letters are missing, added, replaced or exchanged with their neighbour between two words.
+    public static func distance(_ one: String, _ other: String) -> Int {
+        let (a, b) = (Array(one), Array(other))
         var rows = [Array(0...b.count)]
         for i in 0..<a.count {
             var row = [i + 1]

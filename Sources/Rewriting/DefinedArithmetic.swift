@@ -110,9 +110,9 @@ struct DefinedArithmetic: MatrixArithmetic {
         }
     }
 
-    func solved(_ left: [Double], _ right: [Double], size: Int, columns: Int) -> [Double] {
+    func solved(_ left: [Double], _ right: [Double], size: Int, columns: Int) throws -> [Double] {
         var system = LinearSystem(left: left, right: right, size: size, columns: columns)
-        return system.solve()
+        return try system.solve()
     }
 
     func orthonormal(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {

@@ -1,3 +1,4 @@
+import ByteAccess
 import Tensors
 
 /// Gaussian elimination with partial pivoting, in the order that `MatrixExpression.solved` defines.
@@ -23,10 +24,23 @@ struct LinearSystem {
     }
 
     /// X with left·X = right.
-    mutating func solve() -> [Double] {
+    ///
+    /// - Throws: `.refused` where a pivot is zero, or rounding alone: of at most n·2⁻⁵³ of the largest element, which is the error of
+    ///   an elimination that is as stable as it can be. Then the equations have no solution, or many, and any digits would be noise.
+    mutating func solve() throws(PeftfileError) -> [Double] {
+        let largest = left.reduce(0) { max($0, $1.magnitude) }
+        let limit = largest.isFinite ? Double(size) * 0x1p-53 * largest : -1
         for first in stride(from: 0, to: size, by: LinearSystem.block) {
             let pivots = first..<min(size, first + LinearSystem.block)
-            for pivot in pivots { eliminate(pivot, upTo: pivots.upperBound) }
+            for pivot in pivots {
+                eliminate(pivot, upTo: pivots.upperBound)
+                guard left[pivot * size + pivot].magnitude > limit || limit < 0 else {
+                    throw PeftfileError(
+                        .refused, "a matrix of the adapter is singular (column \(pivot) of \(size)): its inverse, which the method "
+                            + "needs for this tensor, does not exist", rule: "SingularMatrix",
+                        help: "the adapter is broken; train or save it again")
+                }
+            }
             let factors = factors(of: pivots)
             LinearSystem.finish(&left, width: size, from: pivots.upperBound, pivots, factors, size: size)
             LinearSystem.finish(&right, width: columns, from: 0, pivots, factors, size: size)

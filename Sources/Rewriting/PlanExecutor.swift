@@ -253,19 +253,16 @@ public struct PlanExecutor: Sendable {
 
     /// Copies a piece inside the kernel, which shares blocks where the file system can; false where it must be computed.
     private func copy(_ tensor: RewritePlan.Tensor, _ range: Range<UInt64>, to writer: FileWriter) throws -> Bool {
-        guard tensor.recipe.isCopy, tensor.encoding == nil else { return false }
+        // What an adapter stores whole is looked at: its numbers may be none.
+        guard tensor.recipe.isCopy, !tensor.recipe.isFromAdapter, tensor.encoding == nil else { return false }
         if let copied = tensor.copied {
             let start = copied.info.begin + (range.lowerBound - tensor.info.begin)
             try writer.copy(
                 from: plan.binding.base.file(of: copied).reader, range: start..<(start + UInt64(range.count)), to: range.lowerBound)
             return true
         }
-        let checkpoint: Checkpoint
-        let name: ExactString
-        switch tensor.recipe.source {
-        case .base(let stored): (checkpoint, name) = (plan.binding.base, stored)
-        case .adapter(let index, let stored): (checkpoint, name) = (plan.binding.adapters[index].checkpoint, stored)
-        }
+        guard case .base(let name) = tensor.recipe.source else { return false }
+        let checkpoint = plan.binding.base
         guard let stored = checkpoint[name], stored.info.isContiguous else { return false }
         // Bytes with a checksum go through our hands, once.
         if checkpoint.file(of: stored).isUnchecked(stored.info) { return false }

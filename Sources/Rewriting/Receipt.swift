@@ -34,9 +34,14 @@ public struct Receipt: Sendable {
 
     mutating func add(file: RewritePlan.File, digest: String?, statistics: [UpdateStatistics]) {
         subjects.append(Receipt.subject(plan.isSingleFile ? "" : file.name, digest))
-        for (tensor, statistics) in zip(file.tensors, statistics)
-        where !tensor.recipe.isCopy && (!tensor.recipe.isDequantised || tensor.recipe.changesValues) {
+        for (tensor, statistics) in zip(file.tensors, statistics) {
+            if statistics.nonfinite > 0 {
+                warnings.append(
+                    "\(tensor.info.name.text.printable): \(statistics.nonfinite) results are NaN or infinite"
+                        + (tensor.recipe.isFromAdapter ? ", as the adapter stores them" : ""))
+            }
             total.add(statistics)
+            guard !tensor.recipe.isCopy, !tensor.recipe.isDequantised || tensor.recipe.changesValues else { continue }
             self.statistics[tensor.info.name] = statistics
             var entry: JSONObject = [
                 "name": .string(tensor.info.name.text),
@@ -50,10 +55,6 @@ public struct Receipt: Sendable {
             ]
             if let error = statistics.roundingError { entry["rounding_error"] = Receipt.figure(error) }
             tensors.append(.object(entry))
-            if statistics.nonfinite > 0 {
-                warnings.append(
-                    "\(tensor.info.name.text.printable): \(statistics.nonfinite) results are NaN or infinite")
-            }
             if !tensor.recipe.updates.isEmpty, statistics.updated == 0 {
                 warnings.append("\(tensor.info.name.text.printable): the update is zero everywhere")
             }

@@ -57,6 +57,29 @@ final class RecipeEvaluator: Sendable {
 
     /// Computes the rows `rows` of the output matrix.
     func panel(rows: Range<Int>) throws -> Panel {
+        var panel = try computed(rows: rows)
+        if encoding == nil, recipe.isFromAdapter || !recipe.rowReplacements.isEmpty {
+            panel.statistics.nonfinite = max(panel.statistics.nonfinite, try foreignNonfinite(in: panel.bytes, rows: rows))
+        }
+        return panel
+    }
+
+    /// NaN and infinities among the elements of a panel that an adapter stores whole.
+    private func foreignNonfinite(in bytes: [UInt8], rows: Range<Int>) throws -> Int {
+        guard recipe.dtype.isMergeable else { return 0 }
+        let stored = try Conversion.widened(bytes, as: recipe.dtype, count: rows.count * recipe.columns)
+        if recipe.isFromAdapter { return stored.count { !$0.isFinite } }
+        var places: Set<Int> = []
+        for replacement in recipe.rowReplacements {
+            for row in replacement.rows where rows.contains(row) {
+                let start = (row - rows.lowerBound) * recipe.columns
+                for column in replacement.columns where !stored[start + column].isFinite { places.insert(start + column) }
+            }
+        }
+        return places.count
+    }
+
+    private func computed(rows: Range<Int>) throws -> Panel {
         if encoding == nil, let panel = try dequantisedPanel(rows: rows) { return panel }
         let raw = try sourceBytes(rows: rows)
         if recipe.isCopy, encoding == nil { return Panel(bytes: raw) }

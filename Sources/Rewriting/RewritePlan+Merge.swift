@@ -72,6 +72,7 @@ extension RewritePlan {
             configChanges += dtypeChanges(base.config, to: dtype)
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
+        warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
         let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
         let shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
@@ -110,6 +111,7 @@ extension RewritePlan {
             throw PeftfileError(.usage, "--max-shard-size: a GGUF file is written whole", rule: "ShardSize")
         }
         try requireChange(binding, binding.outputs)
+        let warnings = warnings + PlanEffort.warnings(binding.outputs.map(\.recipe))
         let file = try GGUFOutput(binding, dtype: settings.dtype).file()
         var plan = RewritePlan(
             operation: "merge", binding: binding, files: [file], sidecars: [], isSingleFile: true,
@@ -130,7 +132,8 @@ extension RewritePlan {
         else {
             throw PeftfileError(
                 .refused, "the adapter changes no tensor of the base", file: binding.adapters.first?.path,
-                rule: "NothingToMerge")
+                rule: "NothingToMerge",
+                help: "its tensors are empty, so it was not trained or not gathered before saving (ZeRO-3, FSDP): save it again")
         }
     }
 

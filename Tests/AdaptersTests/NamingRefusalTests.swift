@@ -20,6 +20,24 @@ import Testing
         }
     }
 
+    /// Whatever is misspelt: the module's own name, its parent, its number, or all of it.
+    @Test(arguments: [
+        ("model.layers.0.self_attn.qq_proj", "model.layers.0.self_attn.q_proj.weight"),
+        ("model.layers.0.attention.q_proj", "model.layers.0.self_attn.q_proj.weight"),
+        ("model.layers.9.mlp.up_proj", "model.layers.3.mlp.up_proj.weight"),
+        ("transformer.h.1.mlp.upproj", "model.layers.1.mlp.up_proj.weight"), ("lmhead", "lm_head.weight"), ("zzz", "lm_head.weight"),
+    ]) func theNearestNamesAreGiven(_ module: String, _ nearest: String) {
+        let names = (0..<4).flatMap { layer in
+            ["self_attn.k_proj", "self_attn.q_proj", "mlp.down_proj", "mlp.up_proj"].map { "model.layers.\(layer).\($0).weight" }
+        }
+        let base = SyntheticBase("llama", names: names + ["lm_head.weight"])
+        let error = #expect(throws: PeftfileError.self) { try base.tensors(of: [module]) }
+        let message = error?.message ?? ""
+        let hint = message.split(separator: "nearest: ").last ?? ""
+        #expect(hint.hasPrefix(nearest), "\(message)")
+        #expect(hint.split(separator: ", ").count == 3, "\(message)")
+    }
+
     @Test func aSurveyListsThemInstead() throws {
         let base = SyntheticBase("bert", names: ["bert.encoder.layer.0.output.dense.weight"])
         let requests = [

@@ -91,7 +91,7 @@ import Testing
     static func keys(of value: Any) -> Set<String> {
         if let object = value as? [String: Any] {
             var result = Set(object.keys)
-            for (key, inner) in object where key != "metadata" && key != "value" { result.formUnion(keys(of: inner)) }
+            for (key, inner) in object where !["metadata", "value", "settings"].contains(key) { result.formUnion(keys(of: inner)) }
             return result
         }
         if let list = value as? [Any] { return list.reduce(into: []) { $0.formUnion(keys(of: $1)) } }

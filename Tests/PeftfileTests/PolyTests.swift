@@ -72,6 +72,33 @@ import Testing
         }
     }
 
+    /// `Fixtures/poly/forward.json`: the unmerged layer's answers, computed by numpy. The merged weight differs from the exact one by half a
+    /// unit of float32 for each element, which is 2⁻²⁴ of it; both sums round in float64.
+    @Test(arguments: [0, 1, 2]) func theMergedWeightAnswersAsTheUnmergedLayer(_ task: Int) throws {
+        let directory = try TemporaryDirectory()
+        let binding = try Binding(
+            base: .open(Fixtures.path("poly/base")), adapters: [Adapter(path: Fixtures.path("poly/adapter"))],
+            options: BindingOptions(task: task))
+        _ = try PlanExecutor(plan: .merge(binding), target: directory.path("out")).run()
+        let result = try Checkpoint.open(directory.path("out"))
+        #expect(try Verifier(binding: binding, result: result).run().isEquivalent)
+        let cases = try #require(JSONValue.parse(TestFile.bytes(Fixtures.path("poly/forward.json")), file: nil).arrayValue)
+        func vectors(_ value: JSONValue?) -> [[Double]] { (value?.arrayValue ?? []).map { ($0.arrayValue ?? []).compactMap(\.doubleValue) } }
+        var answers = 0
+        for item in cases where item["task"]?.intValue == task {
+            let weight = try result.numbers(ExactString(try #require(item["tensor"]?.stringValue)))
+            for (x, y) in zip(vectors(item["inputs"]), vectors(item["outputs"])) {
+                for (row, expected) in y.enumerated() {
+                    let terms = x.indices.map { weight[row * x.count + $0] * x[$0] }
+                    let size = terms.reduce(0) { $0 + $1.magnitude }
+                    #expect((terms.reduce(0, +) - expected).magnitude <= 0x1p-24 * size + 0x1p-45 * size)
+                    answers += 1
+                }
+            }
+        }
+        #expect(answers == 4 * (8 + 6))
+    }
+
     @Test(arguments: [0, 1]) func theFixtureOfTheLibraryMergesPerTask(_ task: Int) throws {
         let merge = try MergeCase("refuse-poly")
         let base = try Checkpoint.open(merge.base)

@@ -203,6 +203,22 @@ extension MatrixExpression {
         }
     }
 
+    /// How many multiplications the products and systems in it take, elements one by one left out.
+    public var multiplications: Double {
+        var result = operands.reduce(0.0) { $0 + $1.multiplications }
+        switch self {
+        case .product(let left, let right), .batched(let left, let right, _), .blockwise(let left, let right, _):
+            result += left.elements * Double(right.columns)
+        case .solved(let left, let right, _):
+            // n³/3 for the elimination and n² for each right side.
+            result += left.elements * (Double(left.columns) / 3 + Double(right.columns))
+        default: break
+        }
+        return result
+    }
+
+    private var elements: Double { Double(rows) * Double(columns) }
+
     /// The adapter tensors that the expression reads.
     public var factors: [Factor] {
         if case .stored(let factor) = self { return [factor] }

@@ -16,7 +16,7 @@ import Tensors
 /// clustering of the base, which ``SubspaceClusters`` repeats; it refuses where its decomposition is not the stored one or a row
 /// is too near the border of two clusters. What holds then is assumed in a warning, which the receipt keeps.
 ///
-/// Config: `r`, `num_subspaces`, `random_seed`; the ranks are told by the tensors. Order: B_i × A_i, then the product with N,
+/// Config: `r`, `num_subspaces`, `random_seed`, `subspace_rank`, `use_dynamic_rank`. Order: B_i × A_i, then the product with N,
 /// both in order of the inner index.
 /// Source: `AdamssLayer.update_layer`, `Linear.get_delta_weight`, `get_delta_bias` in peft/tuners/adamss/layer.py.
 struct AdaMSS: ModuleMethod {
@@ -54,20 +54,23 @@ struct AdaMSS: ModuleMethod {
         let rank = try module.side("adamss_newB", 0)
         let width = weight.columns + (weight.hasBias ? 1 : 0)
         let projection = try module.matrix("adamss_newB", [rank, width])
-        guard let configured = try module.count("r"), min(configured, weight.rows, width) == rank else {
-            throw module.misfit(try module.tensor("adamss_newB"), "the rank that the config gives")
-        }
-        guard try module.count("num_subspaces").map({ min($0, weight.rows) == sizes.count }) ?? false else {
+        // PEFT's defaults where the config has no such keys: 100, 5 and 1.
+        let configured = try module.count("r") ?? 100
+        try module.require(
+            "r \(configured)", min(configured, weight.rows, width) == rank, "r is \(rank)", of: "adamss_newB")
+        let clusters = try module.count("num_subspaces") ?? 5
+        guard min(clusters, weight.rows) == sizes.count else {
             throw module.refusal(
-                "has \(sizes.count) clusters, and the config says otherwise", rule: "ClusterMismatch",
+                "has \(sizes.count) clusters, and the config says num_subspaces \(clusters)", rule: "ClusterMismatch",
                 help: "correct num_subspaces in adapter_config.json")
         }
-        let clusters = SubspaceClusters(
+        try requireRanks(of: module, sizes)
+        let decomposition = SubspaceClusters(
             weight: try values(), rows: weight.rows, columns: width, rank: rank, count: sizes.count, seed: UInt64(try seed(module)),
             stored: try module.numbers("adamss_newB"))
         let members: [[Int]]
         do {
-            members = try clusters.members()
+            members = try decomposition.members()
         } catch let error as SubspaceClusters.Undecided {
             throw module.refusal(
                 error.reason, rule: "ClustersUndecided", help: "merge it with PEFT's merge_and_unload on the machine that trained it")
@@ -93,6 +96,19 @@ struct AdaMSS: ModuleMethod {
                 "AdaMSS: the rows of a cluster are those of torch's CPU generator, torch.svd_lowrank and scikit-learn's KMeans; "
                     + "the stored directions agree with them"
             ])
+    }
+
+    /// Each cluster's own rank is `subspace_rank`, or as many rows as it has; with `use_dynamic_rank` at most that.
+    private func requireRanks(of module: MethodModule, _ sizes: [Int]) throws {
+        let configured = try module.count("subspace_rank") ?? 1
+        let isDynamic = try module.config.flag("use_dynamic_rank")
+        for (index, rows) in sizes.enumerated() {
+            let own = try module.side("adamss_A.\(index)", 0)
+            let expected = min(rows, configured)
+            try module.require(
+                "subspace_rank \(configured)", own == expected || isDynamic && own > 0 && own <= expected,
+                "the rank of the cluster's \(rows) rows is \(own)", of: "adamss_A.\(index)")
+        }
     }
 
     /// The rows of each cluster, by its B.

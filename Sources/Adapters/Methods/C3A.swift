@@ -8,7 +8,7 @@ import Tensors
 /// `c3a_kernel` (out / b, in / b, b). PEFT builds the circulant blocks by Fourier transforms; they are the kernel's own
 /// numbers in another order, so here nothing is rounded but the division.
 ///
-/// Config: none; `block_size` and `block_size_pattern` are told by the tensor.
+/// Config: `block_size` and `block_size_pattern`, which the tensor tells and is held against.
 /// Source: `C3ALinear.get_delta_weight` in peft/tuners/c3a/layer.py, `get_circulant_fast` in utils.py.
 struct C3A: ModuleMethod {
     let name = "C3A"
@@ -29,6 +29,7 @@ struct C3A: ModuleMethod {
         guard size > 0, weight.rows % size == 0, weight.columns % size == 0 else {
             throw module.misfit(try module.tensor("c3a_kernel"), "blocks that tile \(weight.rows) × \(weight.columns)")
         }
+        try module.require("block_size", is: size, of: "c3a_kernel", pattern: "block_size_pattern")
         let (height, width) = (weight.rows / size, weight.columns / size)
         let kernels = try module.matrix("c3a_kernel", [height, width, size]).reshaped(columns: size)
         let circulants = kernels.columns(at: (0..<(size * size)).map { ($0 % size - $0 / size + size) % size })

@@ -55,6 +55,14 @@ struct FRoD: ModuleMethod {
         let size = weight.columns
         let projection = try module.matrix("frod_V.\(kind)", [size, size])
         let count = try module.side("frod_lambda_s_values", 0)
+        if let rate = try module.number("sparse_rate") {
+            // Python's int(), of float64, and no more than there are beside the diagonal.
+            let all = Double(size) * Double(size)
+            let expected = Int(exactly: min((all * rate).rounded(.towardZero), all - Double(size))) ?? -1
+            try module.require(
+                "sparse_rate \(JSONNumber(rate).text), which is \(expected) of \(size) × \(size)", expected == count,
+                "there are \(count) values", of: "frod_lambda_s_values")
+        }
         let indices = try module.indices("frod_s_indices.\(kind)", below: size)
         guard indices.count == 2 * count, try module.shape("frod_s_indices.\(kind)") == [2, count] else {
             throw module.misfit(try module.tensor("frod_s_indices.\(kind)"), "shape [2, \(count)]")

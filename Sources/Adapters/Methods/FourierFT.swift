@@ -68,10 +68,12 @@ struct SpectrumPlaces {
         guard info.shape.count == 1, !overflow, info.elementCount <= size else {
             throw module.misfit(info, "one dimension, and no more coefficients than the weight has elements")
         }
-        if let count = try module.count("n_frequency", pattern: "n_frequency_pattern"), count != info.elementCount,
-            try !module.config.flag("proportional_parameters")
-        {
-            throw module.misfit(info, "\(count) coefficients, as the config says,")
+        if try !module.config.flag("proportional_parameters") {
+            try module.require("n_frequency", is: info.elementCount, of: name, pattern: "n_frequency_pattern")
+        } else if let count = try module.count("n_frequency"), let own = module.scope?.share(of: size, times: count) {
+            try module.require(
+                "n_frequency \(count) and proportional_parameters, which is \(own) here", own == info.elementCount,
+                "there are \(info.elementCount) coefficients", of: name)
         }
         let seed = try ProjectionSeed(module.config, "random_loc_seed", standard: 777)
         let count = info.elementCount

@@ -18,7 +18,7 @@ import Tensors
 /// The keys are `glora_A` to `glora_E`, each with one of these. A layer without a bias has zeros for C, D and E, which
 /// have no part.
 ///
-/// Config: `r`; `config_A_B`, `config_C` and `config_D_E` are told by the tensors. Order: the products of the factors; W ⊙ A;
+/// Config: `r`; `config_A_B`, `config_C` and `config_D_E`, against which the tensors are held. Order: the products of the factors; W ⊙ A;
 /// the sum with B; for the bias b ⊙ D, its sum with E, W × C in order of the inputs, and their sum.
 /// Source: `GloraLayer.merge`, `GloraLoraPath.forward`, `GloraVectorPath.forward` in peft/tuners/glora/layer.py.
 struct GLoRA: ModuleMethod {
@@ -56,6 +56,7 @@ struct GLoRA: ModuleMethod {
             throw module.refusal("is no Linear layer, and GLoRA is defined for no other", rule: "ModuleKind")
         }
         let (rows, columns) = (weight.rows, weight.columns)
+        try requireForms(of: module, hasBias: weight.hasBias)
         let update = weight.base * (try matrix("glora_A", module, rows, columns)) + (try matrix("glora_B", module, rows, columns))
         var result = ModuleChanges(weight: .add(update))
         let rest = module.names.filter { $0.hasPrefix("glora_C") || $0.hasPrefix("glora_D") || $0.hasPrefix("glora_E") }
@@ -76,6 +77,30 @@ struct GLoRA: ModuleMethod {
         let bias = weight.bias * (try row("glora_D", module, rows)) + (try row("glora_E", module, rows))
         result.bias = .add(bias + (stored × (try matrix("glora_C", module, columns, 1))).transpose)
         return result
+    }
+
+    /// Which of the forms each part has is what the config says of it; without a bias the last three have none.
+    private func requireForms(of module: MethodModule, hasBias: Bool) throws {
+        let keys = ["A": "config_A_B", "B": "config_A_B", "C": "config_C", "D": "config_D_E", "E": "config_D_E"]
+        for (part, key) in keys.sorted(by: { $0.key < $1.key }) where hasBias || key == "config_A_B" {
+            guard let wanted = module.config[ExactString(key)]?.stringValue else { continue }
+            let name = "glora_\(part)"
+            let (tensor, form): (String, String)
+            if module.has("\(name).Xd") {
+                (tensor, form) = ("\(name).Xd", "lora")
+            } else if module.has("\(name).X") {
+                let isNumber = try module.shape("\(name).X") == [1] && part != "C"
+                // A vector of one output is as long as a number.
+                let isEither = isNumber && wanted == "vector" && key == "config_D_E"
+                (tensor, form) = ("\(name).X", isEither ? wanted : isNumber ? "constant" : "vector")
+            } else {
+                (tensor, form) = ("\(name).zeros", "none")
+            }
+            let known = ["lora": ["config_A_B", "config_C"], "vector": ["config_A_B", "config_C", "config_D_E"],
+                "constant": ["config_A_B", "config_D_E"]]
+            let expected = known[wanted]?.contains(key) == true ? wanted : "none"
+            try module.require("\(key) \(wanted.printable)", form == expected, "\(key) is \(form)", of: tensor)
+        }
     }
 
     /// A part as a matrix of this size; a column or a number that stands for it is repeated by the operation.

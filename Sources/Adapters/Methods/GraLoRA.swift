@@ -49,9 +49,10 @@ struct GraLoRA: ModuleMethod {
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let (count, rank) = (try module.side("gralora_A", 0), try module.side("gralora_A", 2))
         try module.requireRank(rank, of: "gralora_A", pattern: nil, scales: true)
-        guard count > 0, rank % count == 0, weight.rows % count == 0, weight.columns % count == 0,
-            try module.count("gralora_k") ?? 2 == count
-        else { throw module.misfit(try module.tensor("gralora_A"), "(k, in / k, r), k a divisor of r,") }
+        let blocks = try module.count("gralora_k") ?? 2
+        try module.require("gralora_k \(blocks)", blocks == count, "gralora_k is \(count)", of: "gralora_A")
+        guard count > 0, rank % count == 0, weight.rows % count == 0, weight.columns % count == 0
+        else { throw module.misfit(try module.tensor("gralora_A"), "(k, in / k, r), k a divisor of r") }
         let (width, height, part) = (weight.columns / count, weight.rows / count, rank / count)
         // Row block m needs, for each n, A[n][:, m·c…] turned: (c, in / k) below each other.
         let a = try module.matrix("gralora_A", [count, width, rank])
@@ -65,6 +66,8 @@ struct GraLoRA: ModuleMethod {
                     count: count)
             })
         if let hybrid = try module.count("hybrid_r", zeroIsNil: true) {
+            let name = "gralora_A_general.weight"
+            try module.require("hybrid_r", is: try module.side(name, 0), of: name)
             let left = try module.matrix("gralora_B_general.weight", [weight.rows, hybrid])
             update = update + left × (try module.matrix("gralora_A_general.weight", [hybrid, weight.columns]))
         }

@@ -1,3 +1,4 @@
+import ByteAccess
 /// LoHa, the Hadamard product of two low-rank products (FedPara, arXiv:2108.06098; LyCORIS, arXiv:2309.14859).
 ///
 ///     W' = W + s·((w1_a × w1_b) ⊙ (w2_a × w2_b))                   s = alpha / r
@@ -41,6 +42,11 @@ struct LoHa: ModuleMethod {
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("hada_w1_b", 0)
         try module.requireRank(rank, of: "hada_w1_b", scales: true)
+        if weight.window > 1, module.scale == nil, module.config["use_effective_conv2d"] != nil {
+            let flag = try module.config.flag("use_effective_conv2d")
+            try module.require(
+                "use_effective_conv2d \(flag)", flag == hasCore(module), "use_effective_conv2d is \(!flag)", of: "hada_w1_a")
+        }
         let first = try factor("1", of: module, rank: rank, weight)
         let second = try factor("2", of: module, rank: rank, weight)
         return ModuleChanges(weight: .add(first * second, scale: try LycorisScale(module).value))

@@ -55,6 +55,7 @@ struct LoKr: ModuleMethod {
         for name in ["lokr_w1_b", "lokr_w2_b"] where module.has(name) {
             try module.requireRank(module.side(name, 0), of: name, scales: true)
         }
+        if module.scale == nil { try requireForm(of: module, weight) }
         let (first, second) = try factors(of: module)
         let scale = try LycorisScale(module).value
         guard weight.shape.count == 3, module.scale == nil, module.has("lokr_w2"), let kernel = try module.shape("lokr_w2").last,
@@ -66,6 +67,56 @@ struct LoKr: ModuleMethod {
         let shape = [first.rows, second.rows, inputs, first.columns * kernel]
         return ModuleChanges(
             weight: .add(product.rearranged(shape, axes: [1, 0, 2, 3], columns: weight.columns), scale: scale))
+    }
+
+    /// The sides and forms of the factors are those that PEFT makes of the config.
+    ///
+    /// Source: `LoKrLayer.update_layer`, `factorization` in peft/tuners/lokr/layer.py.
+    private func requireForm(of module: MethodModule, _ weight: ModuleWeight) throws {
+        let factor = try module.number("decompose_factor") ?? -1
+        guard let divisor = Int(exactly: factor), divisor > 0 || divisor == -1 else {
+            throw module.config.wrong("decompose_factor", "a positive whole number, or -1")
+        }
+        let inputs = weight.columns / max(1, weight.window)
+        let (l, k) = LoKr.factorization(weight.rows, divisor), (m, n) = LoKr.factorization(inputs, divisor)
+        let w1 = module.has("lokr_w1") ? "lokr_w1" : "lokr_w1_a"
+        let first = try self.factor("lokr_w1", of: module)
+        try module.require(
+            "decompose_factor \(divisor), which makes w1 \(l) × \(m)", first.rows == l && first.columns == m,
+            "w1 is \(first.rows) × \(first.columns)", of: w1)
+        guard let rank = try module.count("r", pattern: "rank_pattern") else { return }
+        let both = try module.config.flag("decompose_both")
+        let isFirstWhole = !(both && 2 * rank < max(l, m)), isSecondWhole = 2 * rank >= max(k, n)
+        try module.require(
+            "r \(rank) and decompose_both \(both)", isFirstWhole == (w1 == "lokr_w1"),
+            "w1 is \(isFirstWhole ? "two factors" : "one")", of: w1, pattern: "rank_pattern")
+        let w2 = module.has("lokr_w2") ? "lokr_w2" : "lokr_w2_a"
+        try module.require(
+            "r \(rank)", isSecondWhole == (w2 == "lokr_w2"), "w2 is \(isSecondWhole ? "two factors" : "one")", of: w2,
+            pattern: "rank_pattern")
+        if weight.window > 1, !isSecondWhole, module.config["use_effective_conv2d"] != nil {
+            let flag = try module.config.flag("use_effective_conv2d")
+            try module.require(
+                "use_effective_conv2d \(flag)", flag == module.has("lokr_t2"), "use_effective_conv2d is \(!flag)", of: w2)
+        }
+    }
+
+    /// A number as a product of two, the smaller first: `factor` and the rest where that divides it, else the two that are nearest to
+    /// each other with the first at most `factor`.
+    static func factorization(_ number: Int, _ factor: Int) -> (Int, Int) {
+        if factor > 0, number % factor == 0 { return (factor, number / factor) }
+        let limit = factor == -1 ? number : factor
+        var (m, n) = (1, number)
+        var length = m + n
+        while m < n {
+            var next = m + 1
+            while number % next != 0 { next += 1 }
+            let other = number / next
+            if next + other > length || next > limit { break }
+            (m, n) = (next, other)
+            length = m + n
+        }
+        return m > n ? (n, m) : (m, n)
     }
 
     private func factors(of module: MethodModule) throws -> (MatrixExpression, MatrixExpression) {

@@ -110,7 +110,7 @@ struct LoRA: AdapterMethod {
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: SavedParameters.storesBiases(file))
         var result = MethodUpdates()
-        result.warnings = config.unusedEntries(modules: modules)
+        result.warnings = config.unusedPatterns(modules: modules)
         for key in adapter.keys {
             guard let component = key.component else { continue }
             if let state = LoRA.trainingState.first(where: { component == $0.prefix }) {

@@ -123,6 +123,10 @@ struct LoRAConfig {
     /// Entries of the config that name no module of the file, in words. The tensors decide what is merged, so these change
     /// nothing; they are signs of a lost tensor or a misspelt name.
     func unusedEntries(modules: [LoRAModule]) -> [String] {
+        unusedPatterns(modules: modules) + unmetTargets(modules: modules)
+    }
+
+    func unusedPatterns(modules: [LoRAModule]) -> [String] {
         var result: [String] = []
         let paths = modules.map { module in
             targetParameters.isEmpty ? [module.path.text] : [module.path.text] + targetParameters
@@ -133,8 +137,13 @@ struct LoRAConfig {
                 result.append("\(name) \"\(key.printable)\" matches no module of the adapter")
             }
         }
+        return result
+    }
+
+    private func unmetTargets(modules: [LoRAModule]) -> [String] {
         // Experts and routers of version 5 are trained as parameters under other names than the target list has.
-        guard targetParameters.isEmpty else { return result }
+        guard targetParameters.isEmpty else { return [] }
+        var result: [String] = []
         for target in targetModules.sorted()
         where !modules.contains(where: { $0.path.text == target || $0.path.text.hasSuffix("." + target) }) {
             result.append("target_modules names \"\(target.printable)\", and the adapter has no tensors for such a module")

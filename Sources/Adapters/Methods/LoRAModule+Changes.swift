@@ -162,13 +162,14 @@ extension LoRAModule {
             guard let diagonal, diagonal.elementCount == rank else {
                 throw PeftfileError(
                     .refused, "module \"\(path)\" has no lora_diag of \(rank) elements, and the config says kasa_config",
-                    tensor: a.name, rule: "DiagonalMissing")
+                    tensor: a.name, rule: "DiagonalMissing",
+                    help: "save the adapter again, or take kasa_config out of adapter_config.json if it was trained without")
             }
             term.left.diagonal = diagonal.name
         } else if let diagonal {
             throw PeftfileError(
                 .refused, "is KaSA's diagonal, and the config has no kasa_config", tensor: diagonal.name,
-                rule: "DiagonalUnexpected")
+                rule: "DiagonalUnexpected", help: "restore kasa_config in adapter_config.json")
         }
         return [term]
     }

@@ -74,8 +74,10 @@ struct MiSS: ModuleMethod {
         case .mini:
             let (rank, width) = (try module.side(name, 0), try module.side(name, 1))
             try module.requireRank(rank, of: name, pattern: nil)
-            guard width > 0, weight.rows % width == 0, try module.count("mini_r") ?? 1 == width else {
-                throw module.misfit(try module.tensor(name), "(r, mini_r), mini_r a divisor of \(weight.rows),")
+            let configured = try module.count("mini_r") ?? 1
+            try module.require("mini_r \(configured)", configured == width, "mini_r is \(width)", of: name)
+            guard width > 0, weight.rows % width == 0 else {
+                throw module.misfit(try module.tensor(name), "(r, mini_r), mini_r a divisor of \(weight.rows)")
             }
             let shards = try module.matrix(name).transpose.rows(at: (0..<weight.rows).map { $0 % width })
             return ModuleChanges(weight: .add(spread(shards, rank)))

@@ -71,21 +71,24 @@ struct OSF: ModuleMethod {
         return ModuleChanges(weight: .add((u * scales) × v), taken: .minorComponents(rank: trained))
     }
 
-    /// k as the config says it for a matrix whose smaller side is n; nil where a pattern may say otherwise.
+    /// k as the config says it for a matrix whose smaller side is n.
     ///
     /// Source: `_resolve_rank` in peft/tuners/osf/model.py.
     private func effectiveRank(_ module: MethodModule, smaller: Int) throws -> Int? {
-        guard try module.config.pattern("rank_pattern").isEmpty, case .number(let number)? = module.config["effective_rank"]
-        else {
-            guard try module.config["effective_rank"] == nil || !module.config.pattern("rank_pattern").isEmpty else {
-                throw module.config.wrong("effective_rank", "a whole number, or a fraction of at most 1")
-            }
-            return nil
+        let key: ExactString
+        let value: JSONValue?
+        if let own = try module.config["rank_pattern"]?.objectValue?.members.first(where: {
+            try RegularExpression(searching: $0.key.text).matchesWhole(module.path.text)
+        }) {
+            (key, value) = ("rank_pattern", own.value)
+        } else {
+            (key, value) = ("effective_rank", module.config["effective_rank"])
         }
-        let value = number.double
-        guard value > 0, value < 1e9 else {
-            throw module.config.wrong("effective_rank", "a positive whole number, or a fraction of at most 1")
-        }
-        return min(smaller, Int(number.int == nil && value <= 1 ? Double(smaller) * value : value))
+        // PEFT's default is half of n.
+        guard let value else { return module.config.json["effective_rank"] == nil ? nil : smaller / 2 }
+        guard case .number(let number) = value else { throw module.config.wrong(key, "a whole number, or a fraction of at most 1") }
+        let rank = number.double
+        guard rank > 0, rank < 1e9 else { throw module.config.wrong(key, "a positive whole number, or a fraction of at most 1") }
+        return min(smaller, Int(number.int == nil && rank <= 1 ? Double(smaller) * rank : rank))
     }
 }

@@ -60,6 +60,9 @@ struct Poly: ModuleMethod {
         let (splits, skills, rank) = (shape[0], shape[1], shape[3])
         try module.requireRank(rank, of: "poly_lora_A", pattern: nil)
         let tasks = try module.side("poly_router.module_logits", 0)
+        try module.require("n_splits", is: splits, of: "poly_lora_A")
+        try module.require("n_skills", is: skills, of: "poly_lora_A")
+        try module.require("n_tasks", is: tasks, of: "poly_router.module_logits")
         let task = try task(of: module, among: tasks)
         let inputs = weight.columns / splits
         let outputs = weight.rows / splits

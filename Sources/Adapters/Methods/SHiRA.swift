@@ -10,7 +10,7 @@ import Tensors
 /// | `shira_weight` | (n) |
 /// | `shira_indices` | (2, n), int32: rows, then columns of (out, in); float32 in files that were saved on Windows |
 ///
-/// Values at one place add up in order. Config: none; the mask is in the file.
+/// Values at one place add up in order. Config: `r`, which is n / (in + out); the mask is in the file.
 /// Source: `Linear.get_delta_weight` in peft/tuners/shira/layer.py (a sparse COO tensor; its scaling is 1).
 struct SHiRA: ModuleMethod {
     let name = "SHiRA"
@@ -28,6 +28,12 @@ struct SHiRA: ModuleMethod {
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("shira_weight").elementCount
         let values = try module.row("shira_weight", count: count)
+        if let rank = try module.count("r") {
+            try module.require(
+                "r \(rank), which is \(rank * (weight.rows + weight.columns)) for \(weight.rows) + \(weight.columns)",
+                rank.multipliedReportingOverflow(by: weight.rows + weight.columns) == (count, false),
+                "there are \(count) values", of: "shira_weight")
+        }
         let info = try module.tensor("shira_indices")
         guard info.shape == [2, count] else { throw module.misfit(info, "shape [2, \(count)]") }
         let places = try module.indices("shira_indices", below: max(weight.rows, weight.columns))

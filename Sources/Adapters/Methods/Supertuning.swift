@@ -58,11 +58,20 @@ struct Supertuning: ModuleMethod {
         guard positions.count == count else {
             throw module.misfit(try module.tensor("supertuning_indices"), "\(count) places")
         }
+        if let sparsity = try module.number("sparsity") {
+            // Python's int(): towards zero.
+            let size = weight.rows * weight.columns
+            let expected = Int(exactly: (Double(size) * (1 - sparsity)).rounded(.towardZero)) ?? -1
+            try module.require(
+                "sparsity \(JSONNumber(sparsity).text), which leaves \(expected) of \(size)", expected == count,
+                "there are \(count) values", of: "supertuning_values")
+        }
         var update = MatrixExpression.scattered(
             try module.row("supertuning_values", count: count), positions: IndexTable(positions), rows: weight.rows,
             columns: weight.columns)
         if let rank = try module.count("r") {
             guard let alpha = try module.number("lora_alpha") else { throw module.config.wrong("lora_alpha", "a number") }
+            try module.requireRank(try module.side(Self.right, 0), of: Self.right, pattern: nil, scales: true)
             let product = try module.matrix(Self.left, [weight.rows, rank])
                 × module.matrix(Self.right, [rank, weight.columns])
             update = update + alpha / Double(rank) * product

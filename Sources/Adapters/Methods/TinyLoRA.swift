@@ -17,7 +17,8 @@ import Tensors
 /// The g groups follow from `weight_tying` t: of n modules, in the order in which the model registers them,
 /// g = max(1, round(n·(1 − t))), halves to even, and module number l is of group min(l div (n div g), g − 1). P is
 /// `torch.normal(0, 1/√r)`, float32, seeded with `projection_seed` + l. So a saved P tells l; without it l is the position
-/// among the modules, in the order that ``ModuleOrder`` knows.
+/// among the modules, in the order that ``ModuleOrder`` knows. Where some modules have a P and others none, those that have none
+/// get theirs from the seed, as PEFT's load leaves what its constructor drew (`set_peft_model_state_dict`, strict=False).
 ///
 /// Order: R, i ascending; then B × R, then × A.
 /// Config: `r`, `u`, `weight_tying`, `projection_seed`, `save_projection`.
@@ -70,7 +71,8 @@ struct TinyLoRA: ModuleMethod {
                 .table(NumberTable(numbers.map { Double($0) }), rows: length, columns: size))
             warnings = [
                 seed.assumption(
-                    "tinylora_P of each module is", " on x86-64 with AVX2, for the modules in the order in which transformers "
+                    module.isAtAnyModule("tinylora_P")
+                        ? "tinylora_P of \(module.path), which other modules have, is" : "tinylora_P of each module is", " on x86-64 with AVX2, for the modules in the order in which transformers "
                         + "registers them")
             ]
         }
@@ -83,9 +85,9 @@ struct TinyLoRA: ModuleMethod {
     /// u, which all vectors have.
     private func length(_ module: MethodModule, _ size: Int) throws -> Int {
         let length = try module.has("tinylora_P") ? module.side("tinylora_P", 0) : module.side("tinylora_v.0", 0)
-        guard length > 0, try module.count("u") ?? length == length else {
-            throw module.misfit(try module.tensor(module.has("tinylora_P") ? "tinylora_P" : "tinylora_v.0"), "u elements")
-        }
+        let name = module.has("tinylora_P") ? "tinylora_P" : "tinylora_v.0"
+        try module.require("u", is: length, of: name)
+        guard length > 0 else { throw module.misfit(try module.tensor(name), "u elements") }
         _ = try module.elementCount(length, size)
         return length
     }

@@ -72,8 +72,8 @@ struct UniLoRA: ModuleMethod {
         let rank = try rank(module)
         let theta = try module.tensor("unilora_theta_d")
         let length = theta.elementCount
-        guard theta.shape.count == 1, length > 0, length <= 1 << 30, try module.count("theta_d_length") ?? length == length
-        else { throw module.misfit(theta, "the length that theta_d_length says") }
+        try module.require("theta_d_length", is: length, of: "unilora_theta_d")
+        guard theta.shape.count == 1, length > 0, length <= 1 << 30 else { throw module.misfit(theta, "one dimension") }
         let indices: (a: [Int], b: [Int])
         let scales: (a: MatrixExpression, b: MatrixExpression)
         var warnings: [String] = []

@@ -16,7 +16,7 @@ import Tensors
 /// than 2⁻²⁰.
 ///
 /// Order: e^(l_i − l_1) from the largest down, their sum, the quotients; Σ_i by fused multiply-add; then the product.
-/// Config: `r`, `topk`; `num_vectors`, `vector_length` are told by the bank.
+/// Config: `r`, `topk`; `num_vectors`, `vector_length`, against which the bank is held.
 /// Source: `Linear._get_low_rank_matrix`, `_get_lora_matrices` in peft/tuners/vblora/layer.py,
 /// `VBLoRAModel._remap_adapter_state_dict_for_load` in model.py.
 struct VBLoRA: ModuleMethod {
@@ -67,6 +67,8 @@ struct VBLoRA: ModuleMethod {
         }
         try module.requireRank(rank, of: groups("A", module), pattern: nil)
         let length = bank.shape[1]
+        try module.require("num_vectors", is: bank.shape[0], of: "vblora_vector_bank")
+        try module.require("vector_length", is: length, of: "vblora_vector_bank")
         let (height, width) = (weight.rows / length, weight.columns / length)
         let right = try vectors("A", [rank, width], module).reshaped(columns: weight.columns)
         let left = try vectors("B", [height, rank], module)
@@ -90,7 +92,7 @@ struct VBLoRA: ModuleMethod {
         let info = try module.tensor("vblora_logits_\(side)")
         guard info.shape == groups + [vectors] else { throw module.misfit(info, "shape \(groups + [vectors])") }
         let count = try module.count("topk") ?? 2
-        guard count <= vectors else { throw module.misfit(info, "at least \(count) vectors, as topk says,") }
+        guard count <= vectors else { throw module.misfit(info, "at least \(count) vectors, as many as topk says") }
         let logits = try module.numbers(info)
         var places: [Int] = []
         for start in stride(from: 0, to: logits.count, by: vectors) {
@@ -122,9 +124,7 @@ struct VBLoRA: ModuleMethod {
         guard count > 0, try module.shape(indexName) == groups + [count] else {
             throw module.misfit(try module.tensor(indexName), "shape \(groups + [count])")
         }
-        if let topk = try module.count("topk"), topk != count {
-            throw module.misfit(try module.tensor(indexName), "\(topk) places, as topk says,")
-        }
+        try module.require("topk", is: count, of: indexName)
         let places = try module.indices(indexName, below: vectors)
         for start in stride(from: 0, to: places.count, by: count) where Set(places[start..<(start + count)]).count < count {
             throw PeftfileError(

@@ -12,6 +12,17 @@ extension BaseDirectory {
             tieWordEmbeddings: config?["tie_word_embeddings"]?.boolValue,
             textTieWordEmbeddings: text?["tie_word_embeddings"]?.boolValue,
             architectures: config?["architectures"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+        layerCount = config.flatMap(BaseDirectory.layers)
+    }
+
+    /// The largest number of layers that a config or one of its sub-configs names.
+    private static func layers(_ config: JSONObject) -> Int? {
+        let keys: Set<String> = [
+            "num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers", "num_decoder_layers", "depth",
+        ]
+        return config.members.compactMap { member in
+            keys.contains(member.key.text) ? member.value.intValue : member.value.objectValue.flatMap(layers)
+        }.max()
     }
 
     /// The sub-config that describes the language model.

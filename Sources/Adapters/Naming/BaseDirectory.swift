@@ -20,6 +20,8 @@ public struct BaseDirectory: Sendable {
     public var textTieWordEmbeddings: Bool?
     /// `architectures` of config.json: the class the base was saved from.
     public var architectures: [String]
+    /// How many layers the longest stack of the model has, as config.json says; nil where it does not say.
+    public var layerCount: Int?
 
     /// A base as its tensors and the facts of its config that decide names.
     public init(

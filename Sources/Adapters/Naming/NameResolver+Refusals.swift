@@ -3,8 +3,9 @@ import ByteAccess
 extension NameResolver {
     /// Names what was not found: the first few modules, where each was looked for, and what comes nearest in the base.
     func missingError(_ missing: [MissingParameter], of total: Int) -> PeftfileError {
+        let names = NearestNames(storedNames)
         let shown = missing.prefix(3).map { item -> String in
-            let near = nearest(to: item.storedName.text)
+            let near = names.nearest(to: item.storedName.text)
             let hint = near.isEmpty ? "" : "; nearest: " + near.joined(separator: ", ")
             return "\(item.request.module) (no tensor \(item.storedName)\(hint))"
         }
@@ -32,22 +33,5 @@ extension NameResolver {
             help:
                 "give the base as the class that the adapter was trained on, or rename the adapter's keys to full names"
         )
-    }
-
-    /// Up to three tensors of the base whose names end like `name`, the longest common ends first.
-    func nearest(to name: String) -> [String] {
-        let wanted = Array(name.dottedComponents.reversed())
-        var best: [(length: Int, name: ExactString)] = []
-        guard wanted.count > 1 else { return [] }
-        let end = "\(wanted[1]).\(wanted[0])"
-        for candidate in storedNames where candidate.text.hasSuffix(end) {
-            let parts = candidate.text.dottedComponents.reversed()
-            let length = zip(wanted, parts).prefix { $0 == $1 }.count
-            if length < 2 || (best.count == 3 && length <= best[2].length) { continue }
-            let position = best.firstIndex { $0.length < length } ?? best.count
-            best.insert((length, candidate), at: position)
-            if best.count > 3 { best.removeLast() }
-        }
-        return best.map(\.name.text)
     }
 }

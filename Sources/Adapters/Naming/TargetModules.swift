@@ -11,14 +11,14 @@ import Tensors
 /// stacked experts, which are no modules there, are refused.
 struct TargetModules {
     private let config: AdapterConfig
-    private let targets: PathEnds
+    /// nil where every module is meant that is not taken out.
+    private let targets: PathEnds?
     private let excluded: PathEnds
     private let saved: [String]
     private let layers: Set<Int>?
     private let patterns: [String]
 
     init(_ config: AdapterConfig) throws {
-        self.config = config
         guard let value = config["target_modules"] else {
             throw PeftfileError(
                 .refused, "names no target_modules, and the file does not tell the modules either", file: config.path,
@@ -29,7 +29,15 @@ struct TargetModules {
                 .refused, "says \"all-linear\", and which layers are linear is in no file", file: config.path,
                 rule: "TargetModules", help: "write the names of the modules into target_modules")
         }
-        targets = try PathEnds(config, "target_modules")
+        try self.init(config, targets: PathEnds(config, "target_modules"))
+    }
+
+    /// Every module, but for what `exclude_modules`, `modules_to_save` and `layers_to_transform` take out.
+    init(anyOf config: AdapterConfig) throws { try self.init(config, targets: nil) }
+
+    private init(_ config: AdapterConfig, targets: PathEnds?) throws {
+        self.config = config
+        self.targets = targets
         excluded = try PathEnds(config, "exclude_modules")
         saved = try config.strings("modules_to_save")
         if let number = config["layers_to_transform"]?.intValue {
@@ -41,7 +49,7 @@ struct TargetModules {
             layers = nil
         }
         patterns = try config.strings("layers_pattern").filter { !$0.isEmpty }
-        if targets.isExpression, layers != nil {
+        if targets?.isExpression == true, layers != nil {
             throw config.wrong("layers_to_transform", "absent beside a target_modules that is a string")
         }
     }
@@ -72,8 +80,8 @@ struct TargetModules {
     func contains(_ path: String) -> Bool {
         let parts = path.dottedComponents.map { String($0) }
         if excluded.contains(path) || saved.contains(where: { isPart(path, of: $0) }) { return false }
-        guard targets.contains(path) else { return false }
-        guard let layers, !targets.isExpression, !targets.names.contains(path) else { return true }
+        guard targets?.contains(path) != false else { return false }
+        guard let layers, targets?.isExpression != true, targets?.names.contains(path) != true else { return true }
         guard let number = layerNumber(parts) else { return false }
         return layers.contains(number)
     }

@@ -39,6 +39,9 @@ struct InspectPage {
                     [$0.fileName.printable, Text.count($0.file.tensors.count), Text.count($0.file.reader.size)]
                 }, right: [1, 2])
         }
+        if let settings = inspection.adapter?.config?.settings, !settings.isEmpty {
+            line("settings", settings.map { AdapterConfig.text($0.key, $0.value) }.joined(separator: ", "))
+        }
         result += PromptSection(inspection: inspection).text
         if inspection.adapter != nil {
             line("unclaimed", inspection.unclaimed.isEmpty ? "none" : "\(inspection.unclaimed.count)")
