@@ -90,7 +90,7 @@ struct ConvertCommand: ParsableCommand {
             common.warn(plan.warnings)
             return Console.output(PlanPage(plan: plan, jobs: try common.workerCount(), freeBytes: free).text)
         }
-        let progress = common.quiet || common.json ? nil : Progress(label: "convert", total: plan.bytesWritten)
+        let progress = common.progress("convert", total: plan.bytesWritten)
         let executor = PlanExecutor(
             plan: plan, target: output,
             settings: .init(

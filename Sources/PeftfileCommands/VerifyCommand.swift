@@ -81,7 +81,7 @@ struct VerifyCommand: ParsableCommand {
     private func verifyConversion(_ record: ConvertRecord) throws {
         try record.requireInputs()
         let converted = try record.openResult()
-        let counter = common.quiet || common.json ? nil : Progress(label: "verify", total: converted.tensorBytes)
+        let counter = common.progress("verify", total: converted.tensorBytes)
         defer { counter?.finish() }
         let verifier = Verifier(
             binding: try Binding(base: record.openSource(), adapters: []), result: converted, leavingOut: record.dropped,

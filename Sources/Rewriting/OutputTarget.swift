@@ -68,12 +68,15 @@ struct OutputTarget {
     }
 
     /// Refuses a disk that has no room for `bytes`.
-    func checkRoom(for bytes: UInt64) throws {
+    ///
+    /// - Parameter input: the one file or directory that they are made of, where there is one: few bytes can say that they are many.
+    func checkRoom(for bytes: UInt64, madeOf input: String? = nil) throws {
         let parent = FileSystem.directory(of: path)
         let free = try FileSystem.availableBytes(at: parent)
         guard free >= bytes else {
             throw PeftfileError(
-                .noSpace, "needs \(bytes) bytes, and \(free) are free", file: parent, rule: "DiskSpace",
+                .noSpace, "needs \(bytes) bytes, and \(free) are free" + (input == nil ? "" : " in \(parent)"), file: input ?? parent,
+                rule: "DiskSpace",
                 help: "free \(bytes - free) bytes or choose another disk")
         }
     }

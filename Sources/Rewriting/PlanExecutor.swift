@@ -73,7 +73,9 @@ public struct PlanExecutor: Sendable {
         }
         try output.checkParent()
         try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
-        if !settings.resuming { try output.checkRoom(for: plan.bytesWritten) }
+        if !settings.resuming {
+            try output.checkRoom(for: plan.bytesWritten, madeOf: plan.binding.adapters.isEmpty ? plan.binding.base.path : nil)
+        }
         guard settings.hashing || !settings.resuming else {
             throw PeftfileError(
                 .usage, "--resume knows finished files by their hashes, which --no-hash leaves out", rule: "ResumeHash",

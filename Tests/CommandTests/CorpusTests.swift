@@ -54,7 +54,7 @@ import Testing
             if item.isPacked { bytes = try Gzip.unpacked(bytes) }
             let input = try inputs.write(bytes, to: item.file)
             for command in [["inspect", input], ["convert", input, "-o", outputs.path("out")]] {
-                let (result, usage) = try Tool.measure(command, in: here.path, deadline: 120)
+                let (result, usage) = try Tool.measure(command, in: here.path, deadline: 300)
                 let comment: Comment = "\(command[0]) \(item.file): \(result.status) \(result.errors)\(usage)"
                 let output = try outputs.names()
                 switch result.status {

@@ -29,7 +29,7 @@ public struct ConversionExecutor: Sendable {
         try output.checkParent()
         try output.refuseInputs([conversion.adapter.path], of: "convert")
         let layout = try Layout(conversion)
-        try output.checkRoom(for: layout.totalBytes)
+        try output.checkRoom(for: layout.totalBytes, madeOf: conversion.adapter.path)
         if isFile {
             try write(layout, to: target, replacing: replacing)
             return [FileSystem.fileName(of: target)]
