@@ -14,7 +14,7 @@ import Testing
         #expect(message.hasPrefix("6 of the adapter's 8 parameters have no tensor in the base (model_type llama): "))
         for part in [
             "model.layers.4.self_attn.q_proj (no tensor model.layers.4.self_attn.q_proj.weight; nearest: ",
-            "model.layers.0.self_attn.q_proj.weight", "model.layers.6.self_attn.q_proj", "and 3 more",
+            "nearest: model.layers.3.self_attn.q_proj.weight, model.layers.2.", "model.layers.6.self_attn.q_proj", "and 3 more",
         ] {
             #expect(message.contains(part), "\(message)")
         }

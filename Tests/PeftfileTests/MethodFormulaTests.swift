@@ -259,6 +259,6 @@ import Testing
     @Test func anotherSeedOrCountIsRefused() throws {
         #expect(try refusal(config: { $0.replacing("\"random_seed\": 0", with: "\"random_seed\": 1") }) == "ClustersUndecided")
         #expect(try refusal(config: { $0.replacing("\"num_subspaces\": 2", with: "\"num_subspaces\": 3") }) == "ClusterMismatch")
-        #expect(try refusal(config: { $0.replacing("\"r\": 4", with: "\"r\": 3") }) == "ShapeMismatch")
+        #expect(try refusal(config: { $0.replacing("\"r\": 4", with: "\"r\": 3") }) == "ConfigMismatch")
     }
 }

@@ -120,11 +120,11 @@ import Testing
         #expect(try refusal("vera", tensors: cut("lambda_d", [5])) == "RankMismatch")
         #expect(try refusal("pvera", tensors: cut("lambda_d", [7])) == "ShapeMismatch")
         #expect(try refusal("randlora", tensors: cut("gamma", [3, 11])) == "ShapeMismatch")
-        #expect(try refusal("fourierft", tensors: cut("spectrum", [49])) == "ShapeMismatch")
-        #expect(try refusal("fourierft", [("\"n_frequency\": 50", "\"n_frequency\": 49")]) == "ShapeMismatch")
-        #expect(try refusal("unilora", tensors: cut("theta_d", [63])) == "ShapeMismatch")
+        #expect(try refusal("fourierft", tensors: cut("spectrum", [49])) == "ConfigMismatch")
+        #expect(try refusal("fourierft", [("\"n_frequency\": 50", "\"n_frequency\": 49")]) == "ConfigMismatch")
+        #expect(try refusal("unilora", tensors: cut("theta_d", [63])) == "ConfigMismatch")
         #expect(try refusal("vblora", [("\"topk\": 2", "\"topk\": 13")]) == "ShapeMismatch")
-        #expect(try refusal("vblora-topk", [("\"topk\": 2", "\"topk\": 3")]) == "ShapeMismatch")
+        #expect(try refusal("vblora-topk", [("\"topk\": 2", "\"topk\": 3")]) == "ConfigMismatch")
         #expect(try refusal("tinylora", tensors: cut("tinylora_P", [64, 2, 1])) == "ShapeMismatch")
     }
 
