@@ -37,18 +37,26 @@ struct NearestNames {
             return value
         }
         var best: [(distance: Int, end: Int, index: Int)] = []
+        // Column j has the distances of the name's first j components from each beginning of what is wanted. Names that follow each
+        // other begin alike, and share those columns.
+        var columns = [(0...wanted.count).map { 120 * $0 }]
+        var before: [Int] = []
         for (index, parts) in parts.enumerated() {
-            var row = (0...parts.count).map { 120 * $0 }
-            for i in wanted.indices {
-                var next = [120 * (i + 1)]
-                for j in parts.indices { next.append(min(row[j] + cost(i, parts[j]), row[j + 1] + 120, next[j] + 120)) }
-                row = next
+            let shared = zip(before, parts).prefix { $0 == $1 }.count
+            columns.removeLast(columns.count - 1 - shared)
+            for word in parts[shared...] {
+                let last = columns[columns.count - 1]
+                var next = [last[0] + 120]
+                for i in wanted.indices { next.append(min(last[i] + cost(i, word), last[i + 1] + 120, next[i] + 120)) }
+                columns.append(next)
             }
+            before = parts
+            let distance = columns[parts.count][wanted.count]
+            if best.count == count, let worst = best.last, distance > worst.distance { continue }
             let end = zip(wanted.reversed(), parts.reversed()).prefix { $0 == words[$1] }.count
-            let found = (distance: row[parts.count], end: end, index: index)
-            let position = best.firstIndex { (found.distance, -found.end) < ($0.distance, -$0.end) } ?? best.count
+            let position = best.firstIndex { (distance, -end) < ($0.distance, -$0.end) } ?? best.count
             guard position < count else { continue }
-            best.insert(found, at: position)
+            best.insert((distance, end, index), at: position)
             if best.count > count { best.removeLast() }
         }
         return best.map { names[$0.index].text }
