@@ -63,6 +63,8 @@ public struct PortableAdapter: Sendable {
     public private(set) var components: [String] = []
     /// Tensors of components that no base is.
     public private(set) var leftOut: [(tensor: ExactString, component: String)] = []
+    /// Tensors without a part in the update, and why.
+    public private(set) var setAside: [(tensor: ExactString, reason: String)] = []
 
     /// - Parameters:
     ///   - bases: the models whose names the modules get; needed where the file's names do not say what `names` asks for.
@@ -92,7 +94,7 @@ public struct PortableAdapter: Sendable {
                 modules += factors.modules
                 continue
             }
-            let own = try PortableAdapter.modules(of: part, options, notes: &notes)
+            let own = try PortableAdapter.modules(of: part, options, notes: &notes, setAside: &setAside)
             try SquareOrientation.require(of: part, own, bases: bases.map(\.checkpoint), options: options)
             modules += own
         }
@@ -104,7 +106,10 @@ public struct PortableAdapter: Sendable {
         self.modules = modules
     }
 
-    private static func modules(of part: Adapter, _ options: BindingOptions, notes: inout [String]) throws -> [Module] {
+    private static func modules(
+        of part: Adapter, _ options: BindingOptions, notes: inout [String],
+        setAside: inout [(tensor: ExactString, reason: String)]
+    ) throws -> [Module] {
         let method = try MethodRegistry.method(of: part)
         var part = part
         if let decomposition = method as? WeightDecomposition, decomposition.inner is LoCon {
@@ -154,6 +159,7 @@ public struct PortableAdapter: Sendable {
                 scale: config.scale(for: module.path.text), alphaDType: part.config?.moduleScales[module.path]?.alphaDType)
         }
         for key in part.keys where LoRA.isTrainingState(key) {
+            setAside.append((key.stored, "it acts in training only"))
             notes.append("dropped \(key.stored.text.printable): it acts in training only")
             used.insert(key.stored)
         }

@@ -127,8 +127,10 @@ struct ConvertCommand: ParsableCommand {
                 bases: model.bases, binding: try adapter.options(), componentName: componentName,
                 gguf: .init(facts: model.facts, roundsScale: roundScale)))
         if let loader { try conversion.requireServable(by: loader) }
-        let files = try ConversionExecutor(conversion: conversion, target: output, replacing: force).run()
-        let page = ConvertPage(conversion: conversion, source: source, target: output, files: files)
+        let executor = ConversionExecutor(conversion: conversion, target: output, replacing: force, hashing: container.hash)
+        let files = try executor.run()
+        let page = ConvertPage(
+            conversion: conversion, source: source, target: output, files: files, receipt: executor.receiptPath)
         if common.json {
             Console.output(page.json)
         } else {

@@ -30,7 +30,7 @@ struct VerifyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("An adapter; repeat it for several, in the order of the merge.", valueName: "path"))
     var adapter: [String] = []
 
-    @Option(help: ArgumentHelp("The training state that the result was stripped from.", valueName: "path"))
+    @Option(help: ArgumentHelp("The training state that the result was stripped from, or the adapter that was converted.", valueName: "path"))
     var from: String?
 
     @OptionGroup var arguments: BindingArguments
@@ -49,6 +49,9 @@ struct VerifyCommand: ParsableCommand {
         }
         result = try InputPaths.located(result)
         let strip = try StripRecord(in: result)
+        if base == nil, adapter.isEmpty, arguments.firstGiven == nil, let record = try AdapterConvertRecord(besides: result) {
+            return try verifyDialect(record)
+        }
         if let from { return try verifyStrip(from: from, strip, byReceipt: false) }
         if base == nil, adapter.isEmpty, let strip, let source = strip.source {
             return try verifyStrip(from: source, strip, byReceipt: true)
@@ -91,6 +94,26 @@ struct VerifyCommand: ParsableCommand {
         report.changedFiles = try record.changedFiles()
         counter?.finish()
         try show(report)
+    }
+
+    /// An adapter in another dialect: what is written there, read as that dialect is read, is what the source holds.
+    private func verifyDialect(_ record: AdapterConvertRecord) throws {
+        let inputs = try record.openInputs(from: from.map { try InputPaths.located($0) })
+        let names: PortableAdapter.Names =
+            switch record.target {
+            case .kohya: .underscored
+            case .diffusers: .dotted
+            case .peft, .mlx, .gguf: .inMemory
+            }
+        let comparison = try ConversionComparison(
+            source: inputs.adapter, result: Adapter(path: result),
+            reading: .init(
+                bases: inputs.bases, heads: record.heads, binding: record.binding, names: names,
+                renamesComponent: record.componentName != nil, roundsScale: record.roundsScale))
+        let page = ConversionProofPage(
+            comparison: comparison, changedFiles: try record.changedFiles(), notes: record.notes, path: result)
+        if common.json { Console.output(page.json) } else { Console.output(page.text) }
+        if !page.isEquivalent { throw ExitStatus.findings }
     }
 
     private func show(_ report: EquivalenceReport) throws {

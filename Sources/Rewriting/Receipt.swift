@@ -175,7 +175,8 @@ public struct Receipt: Sendable {
         return .object(object)
     }
 
-    private static func adapter(_ adapter: Adapter) -> JSONValue {
+    /// An adapter, with what its config says it is.
+    static func adapter(_ adapter: Adapter) -> JSONValue {
         guard case .object(var object) = input(adapter.checkpoint) else { return .null }
         object["path"] = .string(adapter.path)
         object["dialect"] = .string(adapter.dialectName ?? "peft")

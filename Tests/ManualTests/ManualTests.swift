@@ -212,6 +212,10 @@ import Testing
         try FileManager.default.createDirectory(atPath: snapshot, withIntermediateDirectories: true)
         try FileManager.default.createSymbolicLink(atPath: snapshot + "/config.json", withDestinationPath: "../../blobs/none")
         keys.formUnion(try Self.document(["verify", "--json", snapshot]))
+        // An adapter in another dialect, held against one that it was not made from.
+        let kohya = directory.path("kohya")
+        _ = try Tool.run(["convert", "-q", "Fixtures/merge/lora-r1/adapter", "--to", "kohya", "-o", kohya])
+        keys.formUnion(try Self.document(["verify", "--json", kohya, "--from", "Fixtures/merge/lora-rslora/adapter"]))
         #expect(keys.count > 25)
         #expect(try ManualPage("peftfile-verify").jsonKeys == keys)
     }

@@ -73,6 +73,25 @@ import Testing
         #expect(gated.refusal()?.rule == "MethodUnsupported")
     }
 
+    /// `adapter_config.json` as adapters 1.x writes it, and a layer that is not fused: one LoRA, whatever `attn_matrices` says.
+    @Test func adapterHubsPlainLayersAreMerged() throws {
+        let base = SmallModel.tensor("encoder.layer.0.attention.self.query.weight", [5, 4], seed: 1)
+        let adapter = [
+            SmallModel.tensor("encoder.layer.0.attention.self.query.loras.mine.lora_A", [2, 4], seed: 2),
+            SmallModel.tensor("encoder.layer.0.attention.self.query.loras.mine.lora_B", [5, 2], seed: 3),
+        ]
+        let config = #"""
+            {"config": {"architecture": "lora", "alpha": 8, "attn_matrices": ["q", "v"], "composition_mode": "add", "dropout": 0.0,
+            "dtype": null, "init_weights": "lora", "intermediate_lora": false, "leave_out": [], "output_lora": false, "r": 2,
+            "selfattn_lora": true, "use_gating": false, "vera_b": null, "vera_d": null}, "config_id": "625403edad0bf919",
+            "hidden_size": 4, "model_class": "BertAdapterModel", "model_name": "bert", "model_type": "bert", "name": "mine",
+            "version": "adapters.1.0.0"}
+            """#
+        let model = try DialectModel(base: [base], adapter: adapter, config: config, baseConfig: #"{"model_type": "bert"}"#)
+        let update = Plain.product(adapter[1].values, adapter[0].values, 5, 2, 4)
+        #expect(try model.merged().numbers(base.name) == Plain.sum(base.values, update, scale: 4))
+    }
+
     @Test func unslothsExpertsNeedTheirOrder() throws {
         let model = try SmallModel()
         let base = SmallModel.tensor("model.layers.0.mlp.experts.down_proj", [2, 3, 5], seed: 1)

@@ -6,6 +6,7 @@ struct ConvertPage {
     let source: Adapter
     let target: String
     let files: [String]
+    let receipt: String
 
     var text: String {
         var result = "converted \(source.path.printable) to \(target.printable)\n"
@@ -16,6 +17,7 @@ struct ConvertPage {
         line("tensors", "\(Text.count(source.checkpoint.tensors.count)) -> \(Text.count(conversion.outputs.count))")
         line("files", files.joined(separator: ", "))
         for note in conversion.notes { line("note", note.printable) }
+        line("receipt", receipt.printable)
         return result
     }
 
@@ -28,6 +30,7 @@ struct ConvertPage {
             "from": .string(source.dialectName ?? "peft"),
             "to": .string(conversion.target.rawValue),
             "files": .array(files.map { .string($0) }),
+            "receipt": .string(receipt),
             "tensors": .array(conversion.outputs.map { .string($0.name.text) }),
             "notes": .array(conversion.notes.map { .string($0) }),
             "left_out": .array(

@@ -50,6 +50,8 @@ public struct AdapterConversion: Sendable {
     public internal(set) var warnings: [String] = []
     /// Tensors of components that no base is, or that were not asked for.
     public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
+    /// Tensors without a part in the result, and why.
+    public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
 
     /// The name of the weights' file.
     public var fileName: String {
@@ -115,7 +117,7 @@ public struct AdapterConversion: Sendable {
             names: target == .kohya ? .underscored : target == .diffusers ? .dotted : .inMemory)
         self.adapter = portable.adapter
         notes = portable.notes
-        (warnings, leftOut) = (portable.warnings, portable.leftOut)
+        (warnings, leftOut, setAside) = (portable.warnings, portable.leftOut, portable.setAside)
         guard !portable.modules.isEmpty else {
             throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
         }
@@ -169,13 +171,14 @@ public struct AdapterConversion: Sendable {
         for key in adapter.keys {
             guard let stored = adapter.checkpoint[key.stored] else { continue }
             guard let name = KeyRepair.name(of: key) else {
-                notes.append("dropped \(key.stored.text.printable): a copy of the base's own parameter")
+                setAside.append((key.stored, "a copy of the base's own parameter"))
                 continue
             }
             if name != key.stored { renamed.append((key.stored, name)) }
             outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: .copy(stored)))
         }
-        for copy in adapter.copies { notes.append("dropped \(copy.text.printable): the same values stand under another name") }
+        setAside += adapter.copies.map { ($0, "the same values stand under another name") }
+        notes += setAside.map { "dropped \($0.tensor.text.printable): \($0.reason)" }
         notes += renamed.map { "renamed \($0.from.text.printable) to \($0.to.text.printable)" }
         config = adapter.config?.json
         outputs.sort { $0.name < $1.name }

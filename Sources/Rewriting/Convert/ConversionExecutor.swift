@@ -12,14 +12,20 @@ public struct ConversionExecutor: Sendable {
     public let target: String
     /// Whether an existing target is replaced.
     public let replacing: Bool
+    /// Whether the SHA-256 of every output is taken while it is written.
+    public let hashing: Bool
 
-    public init(conversion: AdapterConversion, target: String, replacing: Bool = false) {
+    public init(conversion: AdapterConversion, target: String, replacing: Bool = false, hashing: Bool = true) {
         self.conversion = conversion
         self.target = target
         self.replacing = replacing
+        self.hashing = hashing
     }
 
-    /// Writes everything and publishes it in one step. No number is rounded: each keeps its dtype.
+    /// Where the receipt is written: in the directory, or beside the file.
+    public var receiptPath: String { isFile ? target + ".receipt.json" : FileSystem.join(target, Receipt.fileName) }
+
+    /// Writes everything and publishes it in one step, with a receipt. No number is rounded: each keeps its dtype.
     ///
     /// - Returns: the names of the files, in order.
     /// - Throws: any failure; the target is then as it was.
@@ -27,28 +33,62 @@ public struct ConversionExecutor: Sendable {
         let output = OutputTarget(path: target, replacing: replacing)
         if isFile { try checkFile(output) } else { try output.checkDirectory() }
         try output.checkParent()
-        try output.refuseInputs([conversion.adapter.path], of: "convert")
+        try output.refuseInputs([conversion.adapter.path], of: "conversion")
         let layout = try Layout(conversion)
         try output.checkRoom(for: layout.totalBytes, madeOf: conversion.adapter.path)
-        if isFile {
-            try write(layout, to: target, replacing: replacing)
-            return [FileSystem.fileName(of: target)]
-        }
+        return isFile ? try runFile(layout) : try runDirectory(layout)
+    }
+
+    private func runDirectory(_ layout: Layout) throws -> [String] {
+        var receipt = ConversionReceipt(conversion)
         let staged = try StagedDirectory(target: target, id: "convert")
         do {
-            try write(layout, to: staged.path(of: conversion.fileName))
+            let writer = try FileWriter(path: staged.path(of: conversion.fileName))
+            do {
+                receipt.add(subject: conversion.fileName, digest: try write(layout, to: writer))
+                try writer.commit(durable: true)
+            } catch {
+                writer.discard()
+                throw error
+            }
             var names = [conversion.fileName]
             if let config = conversion.config {
                 let bytes = Array((JSONValue.object(config).serialized(indent: 2) + "\n").utf8)
                 try FileWriter.write(bytes, to: staged.path(of: "adapter_config.json"))
                 names.append("adapter_config.json")
+                receipt.add(subject: "adapter_config.json", digest: hashing ? digest(bytes) : nil)
             }
+            try FileWriter.write(receipt.bytes(), to: staged.path(of: Receipt.fileName))
             try staged.publish(replacing: replacing, durable: true)
             return names
         } catch {
             staged.discard()
             throw error
         }
+    }
+
+    private func runFile(_ layout: Layout) throws -> [String] {
+        let name = FileSystem.fileName(of: target)
+        let writer = try FileWriter(path: target, replacing: replacing)
+        do {
+            var receipt = ConversionReceipt(conversion)
+            receipt.add(subject: name, digest: try write(layout, to: writer))
+            let bytes = try receipt.bytes()
+            // The receipt comes last: where it stands, the file it speaks of is whole.
+            if replacing, FileSystem.exists(receiptPath) { try FileSystem.remove(receiptPath) }
+            try writer.commit(durable: true)
+            try FileWriter.write(bytes, to: receiptPath, replacing: replacing)
+            return [name]
+        } catch {
+            writer.discard()
+            throw error
+        }
+    }
+
+    private func digest(_ bytes: [UInt8]) -> String {
+        var hash = SHA256()
+        hash.update(bytes)
+        return SHA256.hex(hash.finalize())
     }
 
     /// Whether the output is the one file.
@@ -64,6 +104,7 @@ public struct ConversionExecutor: Sendable {
                 file: target, rule: "ConvertOutput", help: "name a directory: -o \(String(target.dropLast(12)).shellQuoted)")
         }
         try output.checkFile()
+        try OutputTarget(path: receiptPath, replacing: replacing).checkFile()
     }
 
     /// Where everything goes in the one file.
@@ -87,21 +128,30 @@ public struct ConversionExecutor: Sendable {
         }
     }
 
-    private func write(_ layout: Layout, to path: String, replacing: Bool = false) throws {
-        let writer = try FileWriter(path: path, replacing: replacing)
-        do {
-            try writer.allocate(layout.totalBytes)
-            try writer.write(layout.headerBytes, at: 0)
-            let numbers = AdapterNumbers(adapters: [conversion.adapter])
-            for (tensor, info) in zip(conversion.outputs, layout.tensors) {
-                try Interruption.check()
-                try writer.write(bytes(of: tensor, numbers), at: info.begin)
-            }
-            try writer.commit(durable: true)
-        } catch {
-            writer.discard()
-            throw error
+    /// Writes the file from its first byte to its last.
+    ///
+    /// - Returns: its SHA-256 in hex, where one is taken.
+    private func write(_ layout: Layout, to writer: FileWriter) throws -> String? {
+        try writer.allocate(layout.totalBytes)
+        var hash = SHA256()
+        var end: UInt64 = 0
+        func put(_ bytes: [UInt8], at offset: UInt64) throws {
+            try writer.write(bytes, at: offset)
+            guard hashing else { return }
+            // What lies between two tensors is zero.
+            hash.update([UInt8](repeating: 0, count: Int(offset - end)))
+            hash.update(bytes)
+            end = offset + UInt64(bytes.count)
         }
+        try put(layout.headerBytes, at: 0)
+        let numbers = AdapterNumbers(adapters: [conversion.adapter])
+        for (tensor, info) in zip(conversion.outputs, layout.tensors) {
+            try Interruption.check()
+            try put(bytes(of: tensor, numbers), at: info.begin)
+        }
+        guard hashing else { return nil }
+        hash.update([UInt8](repeating: 0, count: Int(layout.totalBytes - end)))
+        return SHA256.hex(hash.finalize())
     }
 
     private func bytes(of tensor: AdapterConversion.Output, _ numbers: AdapterNumbers) throws -> [UInt8] {

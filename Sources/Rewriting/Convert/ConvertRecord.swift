@@ -22,6 +22,8 @@ public struct ConvertRecord: Sendable {
         let document = try JSONValue.parse(bytes, file: file, allowing: .strict)
         guard document["schema"]?.stringValue == "peftfile.convert/1" else { return nil }
         let predicate = document["predicate"]
+        // An adapter's is read by `AdapterConvertRecord`.
+        if let to = predicate?["options"]?["to"]?.stringValue, to != "safetensors" { return nil }
         guard let source = predicate?["base"]?["path"]?.stringValue, let options = predicate?["options"]?.objectValue,
             let dequantises = options["dequantise"]?.boolValue, let convertsAll = options["dtype_all"]?.boolValue
         else {

@@ -1,0 +1,197 @@
+public import Adapters
+import ByteAccess
+public import Checkpoints
+import Tensors
+
+/// Whether an adapter in another dialect makes the update that its source makes: both are read as their dialects are
+/// read, and compared module by module.
+///
+/// A conversion copies or turns factors and never rounds them. So every element of A, B, bias and magnitude, of LoHa's and
+/// LoKr's factors, and every scale s must be the same number. Only llama.cpp's files, which have one scale for all modules,
+/// may hold another s with the rest multiplied into B; there s·B must be the same to 2⁻⁵⁰ of itself, or to 2⁻²², two
+/// roundings to F32, where the conversion was allowed to round. A repaired adapter of PEFT has the source's tensors byte
+/// for byte, whatever its method.
+public struct ConversionComparison: Sendable {
+    /// A module or a tensor that is not as it should be.
+    public struct Fault: Sendable, Hashable {
+        /// The module, or the tensor.
+        public var name: String
+        /// What is wrong, in words.
+        public var reason: String
+    }
+
+    /// How the two are read.
+    public struct Reading: Sendable {
+        /// The models whose names the modules have.
+        public var bases: [PipelineBase]
+        /// The heads of the base, where nothing else counts them.
+        public var heads: GGUFHeads?
+        /// What the source's file leaves open.
+        public var binding: BindingOptions
+        /// How much of a module's name the result has.
+        public var names: PortableAdapter.Names
+        /// Whether the parts of a pipeline were given another name by the caller.
+        public var renamesComponent: Bool
+        /// Whether scales may be rounded to F32.
+        public var roundsScale: Bool
+
+        public init(
+            bases: [PipelineBase] = [], heads: GGUFHeads? = nil, binding: BindingOptions = BindingOptions(),
+            names: PortableAdapter.Names = .inMemory, renamesComponent: Bool = false, roundsScale: Bool = false
+        ) {
+            (self.bases, self.heads, self.binding, self.names) = (bases, heads, binding, names)
+            (self.renamesComponent, self.roundsScale) = (renamesComponent, roundsScale)
+        }
+    }
+
+    /// Modules that were compared; tensors, where the result is a repaired adapter.
+    public private(set) var compared = 0
+    /// What was compared.
+    public private(set) var isRepair = false
+    /// Numbers that were compared.
+    public private(set) var elements = 0
+    /// The largest difference of s·B, relative to itself; 0 where all factors are the same numbers.
+    public private(set) var worst = 0.0
+    /// What is wrong.
+    public private(set) var faults: [Fault] = []
+
+    /// Whether the two make the same update.
+    public var isEquivalent: Bool { faults.isEmpty && compared > 0 }
+
+    /// - Throws: what reading throws: `.refused` where the result is no adapter that its dialect holds.
+    public init(source: Adapter, result: Adapter, reading: Reading) throws {
+        if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
+            isRepair = true
+            try compareTensors(source, result)
+            return
+        }
+        // Names with underscores, and below a component, are told without the base that made them.
+        let own = reading.names == .inMemory ? reading.bases : []
+        var settled = BindingOptions()
+        settled.squareOrientation = reading.binding.squareOrientation
+        if reading.names != .dotted,
+            let first = try PortableProducts(
+                source, bases: reading.bases, options: reading.binding, toPEFT: reading.names == .inMemory),
+            let second = try PortableProducts(result, bases: own, options: settled, toPEFT: reading.names == .inMemory)
+        {
+            try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
+            return
+        }
+        let first = try PortableAdapter(
+            source, bases: reading.bases, heads: reading.heads, options: reading.binding, names: reading.names)
+        let second = try PortableAdapter(result, bases: own, heads: reading.heads, options: settled, names: reading.names)
+        try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
+    }
+
+    /// A module of either kind.
+    private struct Entry {
+        let path: ExactString
+        let component: String?
+        let own: ExactString
+        let scale: Double
+        /// What must be the same number by number.
+        let factors: [(name: String, info: TensorInfo)]
+        /// B, into which a scale may be multiplied.
+        let left: TensorInfo?
+
+        init(_ module: PortableAdapter.Module) {
+            (path, component, own, scale, left) = (module.path, module.component, module.own, module.scale, module.b)
+            factors = [("A", module.a)] + (module.bias.map { [("bias", $0)] } ?? []) + (module.magnitude.map { [("magnitude", $0)] } ?? [])
+        }
+
+        init(_ module: PortableProducts.Module) {
+            (path, component, own, scale, left) = (module.path, module.component, module.own, module.scale, nil)
+            factors = module.factors
+        }
+
+        func key(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> String {
+            guard names != .inMemory else { return path.text }
+            let below = names == .dotted ? PipelineComponent.diffusersPath(own.text) : own.text
+            let name = String(below.map { $0 == "." ? "_" : $0 })
+            guard usesComponent, let component else { return name }
+            return "\(PipelineComponent(component)):\(name)"
+        }
+    }
+
+    private mutating func compare(
+        _ a: [Entry], _ adapterA: Adapter, _ b: [Entry], _ adapterB: Adapter, _ reading: Reading
+    ) throws {
+        let usesComponent = !reading.renamesComponent && (a + b).allSatisfy { $0.component != nil }
+        let keys = (a.map { $0.key(reading.names, usesComponent) }, b.map { $0.key(reading.names, usesComponent) })
+        let others = Dictionary(zip(keys.1, b)) { first, _ in first }
+        let numbers = (AdapterNumbers(adapters: [adapterA]), AdapterNumbers(adapters: [adapterB]))
+        let isTwice = Set(keys.0).count != keys.0.count || Set(keys.1).count != keys.1.count
+        if isTwice { faults.append(Fault(name: adapterB.path, reason: "two modules have one name")) }
+        for (key, entry) in zip(keys.0, a) {
+            guard let other = others[key] else {
+                faults.append(Fault(name: entry.path.text, reason: "is not in the result"))
+                continue
+            }
+            compared += 1
+            try compare(entry, numbers.0, other, numbers.1, tolerance: reading.roundsScale ? 0x1p-22 : 0x1p-50)
+        }
+        let known = Set(keys.0)
+        for (key, entry) in zip(keys.1, b) where !known.contains(key) {
+            faults.append(Fault(name: entry.path.text, reason: "is in the result alone"))
+        }
+    }
+
+    private mutating func compare(
+        _ a: Entry, _ numbersA: AdapterNumbers, _ b: Entry, _ numbersB: AdapterNumbers, tolerance: Double
+    ) throws {
+        func fault(_ reason: String) { faults.append(Fault(name: a.path.text, reason: reason)) }
+        guard a.factors.map(\.name) == b.factors.map(\.name), (a.left == nil) == (b.left == nil) else {
+            return fault("has \(b.factors.map(\.name)), expected \(a.factors.map(\.name))")
+        }
+        for (first, second) in zip(a.factors, b.factors) {
+            let values = (
+                try numbersA.elements(of: first.info.name, adapter: 0), try numbersB.elements(of: second.info.name, adapter: 0))
+            elements += values.0.count
+            // A magnitude is one number for each output, whatever ones stand around it.
+            guard first.name == "magnitude" || first.info.shape == second.info.shape, values.0.count == values.1.count else {
+                return fault("\(first.name) has shape \(second.info.shape), expected \(first.info.shape)")
+            }
+            let wrong = zip(values.0, values.1).count { $0.bitPattern != $1.bitPattern }
+            if wrong > 0 { fault("\(wrong) of \(values.0.count) elements of \(first.name) differ") }
+        }
+        guard let left = a.left, let other = b.left else {
+            if a.scale != b.scale { fault("has scale \(b.scale), expected \(a.scale)") }
+            return
+        }
+        guard left.shape == other.shape else { return fault("B has shape \(other.shape), expected \(left.shape)") }
+        let values = (try numbersA.elements(of: left.name, adapter: 0), try numbersB.elements(of: other.name, adapter: 0))
+        elements += values.0.count
+        if a.scale == b.scale, zip(values.0, values.1).allSatisfy({ $0.bitPattern == $1.bitPattern }) { return }
+        var wrong = 0
+        for (x, y) in zip(values.0, values.1) {
+            let (expected, found) = (a.scale * x, b.scale * y)
+            if expected == found || expected.isNaN && found.isNaN { continue }
+            let error = abs(found - expected) / max(abs(expected), .leastNormalMagnitude)
+            worst = max(worst, error.isNaN ? .infinity : error)
+            if !(error <= tolerance) { wrong += 1 }
+        }
+        if wrong > 0 { fault("\(wrong) of \(values.0.count) elements of \(a.scale)·B differ") }
+    }
+
+    /// Both are PEFT's: the same tensors under names that mean the same, and the same config.
+    private mutating func compareTensors(_ a: Adapter, _ b: Adapter) throws {
+        var others = Dictionary(b.keys.map { ($0.canonical, $0.stored) }) { first, _ in first }
+        for key in a.keys where key.component != "original_module" {
+            guard let tensor = a.checkpoint[key.stored], let name = others.removeValue(forKey: key.canonical),
+                let other = b.checkpoint[name]
+            else {
+                faults.append(Fault(name: key.stored.text, reason: "is not in the result"))
+                continue
+            }
+            compared += 1
+            elements += tensor.info.elementCount
+            if tensor.dtype != other.dtype || tensor.shape != other.shape {
+                faults.append(Fault(name: name.text, reason: "has another dtype or shape than in the source"))
+            } else if try a.checkpoint.read(tensor) != b.checkpoint.read(other) {
+                faults.append(Fault(name: name.text, reason: "has other bytes than in the source"))
+            }
+        }
+        for name in others.values.sorted() { faults.append(Fault(name: name.text, reason: "is in the result alone")) }
+        if a.config?.json != b.config?.json { faults.append(Fault(name: "adapter_config.json", reason: "is not the source's")) }
+    }
+}
