@@ -57,11 +57,15 @@ struct ConvertCommand: ParsableCommand {
     func run() throws {
         try InputPaths.requireOutsideCache(output)
         try ConvertOutput.requireWritable(output)
-        guard let to = to ?? (output.hasSuffix(".gguf") ? "gguf" : nil), to != "safetensors" else { return try writeSafetensors() }
+        guard let to = to ?? (ConvertOutput.isGGUF(output) ? "gguf" : nil), to != "safetensors" else {
+            try ConvertOutput.requireMatch(output, gguf: false, option: "--to safetensors")
+            return try writeSafetensors()
+        }
         guard let target = ConversionTarget(rawValue: to) else {
             throw PeftfileError.noChoice(
                 "--to", to, of: ["safetensors"] + ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
         }
+        try ConvertOutput.requireMatch(output, gguf: target == .gguf, option: "--to \(to)")
         if let option = container.firstGiven {
             throw PeftfileError(
                 .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one file", rule: "ConvertOption",

@@ -38,22 +38,22 @@ public enum OutputForm: Sendable, Hashable {
     /// A GGUF file, from a GGUF base.
     case gguf
 
-    /// The form that an output's name asks for: with a GGUF base the name decides, other bases decide themselves.
+    /// The form that an output's name asks for; where it has no ending, the base decides.
     ///
     /// - Throws: `.usage` where a GGUF file is asked for and the base is none.
     public init(output: String, base: Checkpoint) throws {
         let name = FileSystem.fileName(of: output)
         guard base.shards.first?.file.kind == .gguf else {
-            guard !name.hasSuffix(".gguf") else {
+            guard !ConvertOutput.isGGUF(name) else {
                 throw PeftfileError(
                     .usage, "\(output): a merge writes a GGUF file from a GGUF base alone, and this one is "
                         + "\(base.shards.first?.file.kind.rawValue ?? "empty")", rule: "OutputForm",
                     help: "merge into a directory, then convert that with convert_hf_to_gguf.py of llama.cpp")
             }
-            self = .likeBase
+            self = ConvertOutput.isSingleFile(name) ? .safetensorsFile : .likeBase
             return
         }
-        self = name.hasSuffix(".gguf") ? .gguf : name.hasSuffix(".safetensors") ? .safetensorsFile : .directory
+        self = ConvertOutput.isGGUF(name) ? .gguf : ConvertOutput.isSingleFile(name) ? .safetensorsFile : .directory
     }
 }
 
@@ -86,6 +86,11 @@ extension RewritePlan {
             if files.count > 1 { sidecars.append(index(of: files, base: base)) }
             warnings.append(
                 "no config.json stands beside the GGUF file: transformers needs the one of the model's repository, and the tokenizer's files")
+        } else if base.directory != nil, settings.form == .safetensorsFile, base.shards.first?.file.kind != .gguf {
+            warnings.append(
+                "the output is one file: config.json and the tokenizer's files stay with the base"
+                    + (configChanges.isEmpty ? "" : ", and the config needs "
+                        + configChanges.map { "\($0.path.map(\.text).joined(separator: ".")) = \($0.value.serialized())" }.joined(separator: ", ")))
         } else if !configChanges.isEmpty {
             warnings.append(
                 "the base is a bare file: its config.json needs "
@@ -190,6 +195,9 @@ extension RewritePlan {
                 maxShardBytes: limit)
             let metadata = base.shards.first?.outputMetadata
             return planner.shards.map { ShardOutputs(name: $0.fileName, metadata: metadata, outputs: $0.tensors) }
+        }
+        if isSingleFile, let first = base.shards.first {
+            return [ShardOutputs(name: first.outputName, metadata: first.outputMetadata, outputs: Array(outputs.indices))]
         }
         var result = base.shards.map { ShardOutputs(name: $0.outputName, metadata: $0.outputMetadata, outputs: []) }
         for (index, output) in outputs.enumerated() { result[output.shard].outputs.append(index) }

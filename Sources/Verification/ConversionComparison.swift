@@ -62,7 +62,7 @@ public struct ConversionComparison: Sendable {
     public init(source: Adapter, result: Adapter, reading: Reading) throws {
         if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
             isRepair = true
-            try compareTensors(source, result)
+            try compareTensors(source, result, reading.binding)
             return
         }
         // Names with underscores, and below a component, are told without the base that made them.
@@ -174,7 +174,9 @@ public struct ConversionComparison: Sendable {
     }
 
     /// Both are PEFT's: the same tensors under names that mean the same, and the same config.
-    private mutating func compareTensors(_ a: Adapter, _ b: Adapter) throws {
+    private mutating func compareTensors(_ a: Adapter, _ b: Adapter, _ options: BindingOptions) throws {
+        let experts = try UnslothExperts(of: a)
+        let order = try experts.order(options)
         var others = Dictionary(b.keys.map { ($0.canonical, $0.stored) }) { first, _ in first }
         for key in a.keys where key.component != "original_module" {
             guard let tensor = a.checkpoint[key.stored], let name = others.removeValue(forKey: key.canonical),
@@ -187,11 +189,33 @@ public struct ConversionComparison: Sendable {
             elements += tensor.info.elementCount
             if tensor.dtype != other.dtype || tensor.shape != other.shape {
                 faults.append(Fault(name: name.text, reason: "has another dtype or shape than in the source"))
+            } else if order == .expertMajor, let stack = experts.stacks.first(where: { $0.tensor == key.stored }) {
+                let values = try (a.checkpoint.read(tensor), b.checkpoint.read(other))
+                if !isRankMajor(values.1, of: values.0, stack, size: tensor.dtype.bits / 8) {
+                    faults.append(Fault(name: name.text, reason: "is not the source's with its columns in PEFT's order"))
+                }
             } else if try a.checkpoint.read(tensor) != b.checkpoint.read(other) {
                 faults.append(Fault(name: name.text, reason: "has other bytes than in the source"))
             }
         }
         for name in others.values.sorted() { faults.append(Fault(name: name.text, reason: "is in the result alone")) }
-        if a.config?.json != b.config?.json { faults.append(Fault(name: "adapter_config.json", reason: "is not the source's")) }
+        var expected = a.config?.json
+        if order != nil, var mapping = expected?["auto_mapping"]?.objectValue {
+            mapping["unsloth_fixed"] = nil
+            expected?["auto_mapping"] = .object(mapping)
+        }
+        if expected != b.config?.json { faults.append(Fault(name: "adapter_config.json", reason: "is not the source's")) }
+    }
+
+    /// Whether column k·E + e of each row is the source's column e·r + k.
+    private func isRankMajor(_ bytes: [UInt8], of source: [UInt8], _ stack: UnslothExperts.Stack, size: Int) -> Bool {
+        let width = stack.experts * stack.rank
+        guard bytes.count == source.count, bytes.count % (width * size) == 0 else { return false }
+        for column in 0..<(bytes.count / size) {
+            let (k, e) = (column % width / stack.experts, column % width % stack.experts)
+            let from = column - column % width + e * stack.rank + k
+            for byte in 0..<size where bytes[column * size + byte] != source[from * size + byte] { return false }
+        }
+        return true
     }
 }

@@ -102,6 +102,10 @@ import Testing
             [a, b],
             config: #""target_parameters": ["mlp.experts.down_proj"], "peft_version": "0.19.1", "auto_mapping": {"unsloth_fixed": true}"#)
         #expect(model.refusal() == "ExpertOrder")
+        let undecided = #expect(throws: PeftfileError.self) {
+            _ = try AdapterConversion(Adapter(path: model.directory.path("adapter")), to: .peft)
+        }
+        #expect(undecided?.rule == "ExpertOrder")
         for order in BindingOptions.ExpertOrder.allCases {
             var options = BindingOptions()
             options.expertOrder = order
@@ -115,6 +119,18 @@ import Testing
                 update += Plain.product(own, Array(a.values[(expert * 10)..<(expert * 10 + 10)]), 3, 2, 5)
             }
             #expect(try result.numbers(base.name) == Plain.sum(base.values, update, scale: 3))
+            // Converted, the order is settled: PEFT's, without the mark.
+            let source = try Adapter(path: model.directory.path("adapter"))
+            let conversion = try AdapterConversion(source, to: .peft, options: ConversionOptions(binding: options))
+            let name = "settled-\(order.rawValue)"
+            _ = try ConversionExecutor(conversion: conversion, target: model.directory.path(name)).run()
+            let settled = try model.merged([name], as: "merged-\(name)")
+            #expect(try settled.numbers(base.name) == Plain.sum(base.values, update, scale: 3))
+            let written = try Adapter(path: model.directory.path(name))
+            #expect(try ConversionComparison(source: source, result: written, reading: .init(binding: options)).isEquivalent)
+            var other = options
+            other.expertOrder = order == .rankMajor ? .expertMajor : .rankMajor
+            #expect(try !ConversionComparison(source: source, result: written, reading: .init(binding: other)).isEquivalent)
         }
     }
 }

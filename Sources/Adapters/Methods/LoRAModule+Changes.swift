@@ -132,11 +132,7 @@ extension LoRAModule {
         if experts > 1 {
             try requireRank(of: b, columns: rank * experts)
             guard let order = config.expertOrder else {
-                throw PeftfileError(
-                    .refused,
-                    "holds \(experts) experts from Unsloth, which has written their columns in two orders of one shape",
-                    tensor: b.name, rule: "ExpertOrder",
-                    help: "say --expert-order expert-major for a file from before September 2026, else rank-major")
+                throw UnslothExperts.undecided(b.name, experts: experts)
             }
             return (0..<experts).map { expert in
                 // A's rows are expert-major, (E, r, in); B's columns rank-major, (out, r, E), or (out, E, r).

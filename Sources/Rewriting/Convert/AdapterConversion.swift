@@ -168,6 +168,9 @@ public struct AdapterConversion: Sendable {
     /// PEFT's own adapter under the names that PEFT loads; its config stays.
     private mutating func repair() throws {
         var renamed: [(from: ExactString, to: ExactString)] = []
+        let experts = try UnslothExperts(of: adapter)
+        let order = try experts.order(options.binding)
+        let stacks = Dictionary(experts.stacks.map { ($0.tensor, $0) }) { first, _ in first }
         for key in adapter.keys {
             guard let stored = adapter.checkpoint[key.stored] else { continue }
             guard let name = KeyRepair.name(of: key) else {
@@ -175,12 +178,25 @@ public struct AdapterConversion: Sendable {
                 continue
             }
             if name != key.stored { renamed.append((key.stored, name)) }
-            outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: .copy(stored)))
+            var source = Output.Source.copy(stored)
+            if order == .expertMajor, let stack = stacks[key.stored] {
+                source = .arranged([(stored.name, 1)], shape: [stored.shape[0], stack.experts, stack.rank], axes: [0, 2, 1])
+            }
+            outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: source))
         }
         setAside += adapter.copies.map { ($0, "the same values stand under another name") }
         notes += setAside.map { "dropped \($0.tensor.text.printable): \($0.reason)" }
         notes += renamed.map { "renamed \($0.from.text.printable) to \($0.to.text.printable)" }
         config = adapter.config?.json
+        if let order {
+            // Written in PEFT's order, the columns leave nothing open.
+            if var mapping = config?["auto_mapping"]?.objectValue {
+                mapping["unsloth_fixed"] = nil
+                config?["auto_mapping"] = .object(mapping)
+            }
+            notes.append(
+                "\(stacks.count) stacks of experts by Unsloth, read as \(order.rawValue), are written rank-major as PEFT reads them")
+        }
         outputs.sort { $0.name < $1.name }
         try requireDistinctNames()
     }

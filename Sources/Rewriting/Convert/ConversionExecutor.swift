@@ -93,7 +93,7 @@ public struct ConversionExecutor: Sendable {
 
     /// Whether the output is the one file.
     private var isFile: Bool {
-        conversion.target == .gguf ? target.hasSuffix(".gguf") : ConvertOutput.isSingleFile(target)
+        conversion.target == .gguf ? ConvertOutput.isGGUF(target) : ConvertOutput.isSingleFile(target)
     }
 
     /// A dialect whose scale stands in the file can be one file; one with a config beside it cannot.
