@@ -45,7 +45,7 @@ public struct Adapter: Sendable {
         } else {
             checkpoint = try Checkpoint.open(path)
             let parent = FileSystem.directory(of: path)
-            let configPath = Adapter.configPath(in: parent)
+            let configPath = Adapter.isStranger(path) ? nil : Adapter.configPath(in: parent)
             directory = configPath.map { _ in parent }
             config = try configPath.map { try AdapterConfig(path: $0) }
         }
@@ -71,6 +71,18 @@ public struct Adapter: Sendable {
         guard let checkpoint = try? Checkpoint.open(path) else { return false }
         return checkpoint.tensors.contains { AdapterKey($0.info.name).component != nil }
             || DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: nil)) != nil
+    }
+
+    /// Whether a file stands beside the weights of an adapter and is in another library's dialect: the config there is not its own.
+    public static func isStranger(_ path: String) -> Bool {
+        let parent = FileSystem.directory(of: path)
+        guard !weightNames.contains(FileSystem.fileName(of: path)),
+            weightNames.contains(where: { FileSystem.exists(FileSystem.join(parent, $0)) }),
+            // MLX' own config stands for all its files.
+            let config = configPath(in: parent).flatMap({ try? AdapterConfig(path: $0) }), config.peftType != nil,
+            let checkpoint = try? Checkpoint.open(path)
+        else { return false }
+        return DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: nil)) != nil
     }
 
     /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.

@@ -12,6 +12,8 @@ public enum BaseSide: Sendable, Hashable {
     case outputRows
     /// Its last dimension is the model's own width.
     case hidden
+    /// Its rows are the model's own width.
+    case hiddenRows
     /// No dimension depends on the base.
     case free
 }
@@ -129,6 +131,7 @@ public struct BasePlacement: Sendable {
         case .outputColumns: return compare(columns, size?.rows, "output features")
         case .outputRows: return compare(info.shape.first ?? 0, size?.rows, "output features")
         case .hidden: return compare(info.shape.last ?? 0, hidden, "hidden states")
+        case .hiddenRows: return compare(info.shape.first ?? 0, hidden, "hidden states")
         case .free, nil: return nil
         }
     }

@@ -2,7 +2,8 @@ public import ByteAccess
 
 /// The adapters that the arguments of a check stand for.
 ///
-/// A directory stands for itself, if it holds an adapter, and for all adapters below it; `adapter_config.json` stands for its
+/// A directory stands for itself, if it holds an adapter, and for all adapters below it, files of weights under names of their own
+/// among them (``WeightFiles``); `adapter_config.json` stands for its
 /// directory, as in the lists of changed files that commit hooks hand over. A path where nothing looks like an adapter is
 /// one subject all the same: the rules say what is missing. Links are followed, as the Hub's cache is made of them. No adapter is
 /// checked twice.
@@ -15,6 +16,8 @@ struct AdapterSearch {
 
     /// In the order of the arguments; of one argument, sorted by their paths.
     private(set) var found: [Found] = []
+    /// Files of weights that were passed by, as they hold no adapter.
+    private(set) var passedBy: [String] = []
 
     /// Deeper and wider than trees of adapters are; a tree that has more is refused, not cut.
     static let depthLimit = 64
@@ -58,9 +61,11 @@ struct AdapterSearch {
     }
 
     private mutating func add(_ path: String, origin: String?) throws {
-        let count = found.count
-        if FileSystem.isDirectory(path) { try search(path, depth: 0, origin: origin) }
+        let (count, passed) = (found.count, passedBy.count)
+        if FileSystem.isDirectory(path) { try search(path, depth: 0, isInside: false, origin: origin) }
         guard found.count == count, !seen.contains(identity(path)) else { return }
+        // The finding that there is no adapter says it all.
+        passedBy.removeSubrange(passed...)
         append(path, origin: origin)
     }
 
@@ -70,7 +75,7 @@ struct AdapterSearch {
 
     private func identity(_ path: String) -> String { (try? FileSystem.resolved(path)) ?? path }
 
-    private mutating func search(_ directory: String, depth: Int, origin: String?) throws {
+    private mutating func search(_ directory: String, depth: Int, isInside: Bool, origin: String?) throws {
         try Interruption.check()
         guard entered.insert(identity(directory)).inserted else { return }
         visited += 1
@@ -79,18 +84,37 @@ struct AdapterSearch {
                 .refused, "the tree has more than \(AdapterSearch.depthLimit) levels or \(AdapterSearch.countLimit) directories",
                 file: directory, rule: "TreeSize", help: "name the directories that hold adapters")
         }
-        if AdapterDirectory.isAdapter(directory) {
+        let isAdapter = AdapterDirectory.isAdapter(directory)
+        if isAdapter {
             append(directory, origin: origin)
             if AdapterDirectory.hasInnerAdapters(directory) { return }
         }
-        for name in try FileSystem.list(directory) where name != ".git" {
-            let path = FileSystem.join(directory, name)
-            switch FileSystem.kind(of: path, followingLinks: false) {
-            case .directory: try search(path, depth: depth + 1, origin: origin)
-            // A gate that passed by an adapter behind a link would let it through. Every directory is entered once.
-            case .symbolicLink where FileSystem.isDirectory(path): try search(path, depth: depth + 1, origin: origin)
-            default: break
-            }
+        let names = try FileSystem.list(directory)
+        // A gate that passed by an adapter behind a link would let it through. Every directory is entered once.
+        let directories = names.map { FileSystem.join(directory, $0) }.filter { FileSystem.isDirectory($0) }
+        let files = WeightFiles(in: directory, names: names, isInside: isAdapter || isInside)
+        addFiles(files, in: directory, isAlone: directories.isEmpty && files.others.isEmpty, origin: origin)
+        for path in directories where FileSystem.fileName(of: path) != ".git" {
+            try search(path, depth: depth + 1, isInside: isAdapter || isInside, origin: origin)
         }
+    }
+
+    /// Files of weights, each for itself; the only one of a directory as that directory, with what lies beside it.
+    private mutating func addFiles(_ files: WeightFiles, in directory: String, isAlone: Bool, origin: String?) {
+        passedBy += files.others
+        if isAlone, files.adapters.count == 1, !AdapterDirectory.isAdapter(directory),
+            AdapterDirectory.weights(in: directory).file == files.adapters[0]
+        {
+            return append(directory, origin: origin)
+        }
+        for file in files.adapters { append(file, origin: origin) }
+    }
+
+    /// What is said of the files that were passed by; nil where there are none.
+    var remark: String? {
+        guard !passedBy.isEmpty else { return nil }
+        let more = passedBy.count > 3 ? " and \(passedBy.count - 3) more" : ""
+        return "\(passedBy.count == 1 ? "1 file" : "\(passedBy.count) files") of weights without an adapter in a tree "
+            + "\(passedBy.count == 1 ? "was" : "were") not looked at: \(passedBy.prefix(3).joined(separator: ", "))\(more)"
     }
 }

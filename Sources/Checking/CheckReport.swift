@@ -35,11 +35,15 @@ public struct CheckedSubject: Sendable {
         public var reason: String
         /// Whether the question was asked and stayed open; false where it does not arise, as without `--base`.
         public var isInconclusive: Bool
+        /// Whether the question was asked and the weights or the config could not be read. A finding says why; the question
+        /// stays open where that finding does not count as an error.
+        public var isUnread: Bool
 
-        public init(rule: String, reason: String, isInconclusive: Bool) {
+        public init(rule: String, reason: String, isInconclusive: Bool, isUnread: Bool = false) {
             self.rule = rule
             self.reason = reason
             self.isInconclusive = isInconclusive
+            self.isUnread = isUnread
         }
     }
 
@@ -96,6 +100,13 @@ public struct CheckedSubject: Sendable {
         self.omissions = omissions
         self.findings = findings
         self.hidden = hidden
+    }
+
+    /// Leaves open what was not read, where no error stands that would fail the subject for it: a policy or a baseline that
+    /// takes the error away does not answer the questions of the rules that could not look.
+    mutating func openUnread() {
+        guard !findings.contains(where: { $0.severity == .error }) else { return }
+        for index in omissions.indices where omissions[index].isUnread { omissions[index].isInconclusive = true }
     }
 
     /// The verdict, where findings of `failOn` and above fail.

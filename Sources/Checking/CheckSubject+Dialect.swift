@@ -29,6 +29,16 @@ extension CheckSubject {
         return ContainerDefect(error, file: file) == .unread
     }
 
+    /// Whether there is no config that can be read, and there should be one.
+    var lacksConfig: Bool {
+        switch config {
+        case .read: false
+        case .unreadable: true
+        // Other tools' files carry what they need in themselves.
+        case .missing: weights.checkpoint != nil ? dialect == .peft : !isFile && !hasForeignWeights
+        }
+    }
+
     /// Whether the file has components of PEFT's methods and the config's method knows none of them.
     var typeIsContradicted: Bool {
         guard let name = config.config?.peftType, let method = MethodRegistry.method(named: name),

@@ -45,11 +45,14 @@ public final class CheckSubject: Sendable {
     /// The config, or why there is none.
     public var config: ConfigState {
         readConfig.certain {
-            guard FileSystem.exists(configPath) else { return .missing }
+            guard FileSystem.exists(configPath), !isStranger else { return .missing }
             do { return .read(try AdapterConfig(path: configPath)) }
             catch { return .unreadable(PeftfileError(wrapping: error, file: configPath)) }
         }
     }
+
+    /// Whether the file is one of another library beside a whole adapter, whose config says nothing of it.
+    private var isStranger: Bool { isFile && Adapter.isStranger(path) }
 
     /// The tensors, or why there are none.
     public var weights: WeightsState {

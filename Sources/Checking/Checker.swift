@@ -23,12 +23,13 @@ public struct Checker: Sendable {
             subject.origin = found.origin
             return subject
         }
+        let remarks = [search.remark].compactMap { $0 }
         guard let policy = options.policy else {
-            return CheckReport(subjects: subjects, failOn: failOn)
+            return CheckReport(subjects: subjects, failOn: failOn, warnings: remarks)
         }
         for index in subjects.indices { policy.judge(&subjects[index], paths: reportPaths, today: today) }
         let warnings = policy.expiryWarnings(subjects, paths: reportPaths, today: today)
-        return CheckReport(subjects: subjects, failOn: failOn, warnings: warnings)
+        return CheckReport(subjects: subjects, failOn: failOn, warnings: remarks + warnings)
     }
 
     /// Checks one adapter by the rules' own measure; severities and ignores of a policy are for the whole report.
@@ -56,31 +57,48 @@ public struct Checker: Sendable {
             result.partial = rules.filter { $0.looksAtSample }.map { .init(rule: $0.id, extent: sample.extent) }
         }
         sort(&result.findings)
+        result.openUnread()
         result.sha256 = subject.sha256()
         return result
     }
 
     /// What a rule lacks on this subject; nil where it can run.
     private static func omission(of rule: any CheckRule, _ subject: CheckSubject) -> CheckedSubject.Omission? {
-        for need in rule.needs {
-            let reason: String? =
-                switch need {
-                case .tensors: subject.weights.checkpoint == nil ? "the tensors cannot be read" : nil
-                case .config: subject.config.config == nil ? "there is no readable adapter_config.json" : nil
-                case .base: subject.options.base == nil ? "no --base was given" : nil
-                case .target: subject.options.targets.isEmpty ? "no --target was given" : nil
-                case .policy: subject.options.policy?.asksFor(rule.id) == true ? nil : "no policy asks for it"
-                }
-            if let reason { return .init(rule: rule.id, reason: reason, isInconclusive: false) }
+        let lacking = rule.needs.compactMap { need in reason(need, of: rule, subject).map { (need: need, reason: $0) } }
+        guard let first = lacking.first else { return nil }
+        let isUnread = lacking.allSatisfy { lack in
+            switch lack.need {
+            case .tensors: true
+            case .config: subject.lacksConfig
+            case .base, .target, .policy: false
+            }
         }
-        return nil
+        return .init(rule: rule.id, reason: first.reason, isInconclusive: false, isUnread: isUnread)
+    }
+
+    /// Why a need is not met; nil where it is.
+    private static func reason(_ need: RuleNeed, of rule: any CheckRule, _ subject: CheckSubject) -> String? {
+        switch need {
+        case .tensors: subject.weights.checkpoint == nil ? "the tensors cannot be read" : nil
+        case .config: subject.config.config == nil ? "there is no readable adapter_config.json" : nil
+        case .base: subject.options.base == nil ? "no --base was given" : nil
+        case .target: subject.options.targets.isEmpty ? "no --target was given" : nil
+        case .policy: subject.options.policy?.asksFor(rule.id) == true ? nil : "no policy asks for it"
+        }
     }
 
     /// Turns the refusal of opening or binding the adapter into a finding of the rule that owns it, unless another rule has
     /// found the cause. A refusal that no rule owns leaves the adapter unchecked.
     private func addRefusal(of subject: CheckSubject, to result: inout CheckedSubject) {
-        guard case .refused(let error) = subject.binding,
-            !result.findings.contains(where: { $0.severity == .error && $0.rule != "nonfinite" && $0.rule != "untrained" })
+        guard case .refused(let error) = subject.binding else { return }
+        if let owner = rules.first(where: { error.rule.map($0.refusals.contains) ?? false })?.id,
+            owner == "config-invalid" || owner == "peft-type-unknown" || owner == "peft-type-missing" && subject.dialect == .peft
+        {
+            // Without a method nothing was held against the config or the base.
+            result.omissions.append(
+                .init(rule: "target-not-in-base", reason: error.description, isInconclusive: false, isUnread: true))
+        }
+        guard !result.findings.contains(where: { $0.severity == .error && $0.rule != "nonfinite" && $0.rule != "untrained" })
         else { return }
         // A file of another library needs no peft_type.
         let isForeign = error.rule == "PeftTypeMissing" && subject.dialect == .other

@@ -12,7 +12,7 @@ import Testing
     static let names = [
         "lily", "psoft", "lora-conv-grouped", "refuse-adaption-prompt", "refuse-alora", "refuse-cartridge", "refuse-cpt",
         "refuse-lora-bias-nobias", "refuse-multitask", "refuse-p-tuning", "refuse-prefix-tuning", "refuse-prompt-tuning",
-        "refuse-xlora",
+        "refuse-xlora", "shadow",
     ]
 
     static func check(_ adapter: String, _ base: String) throws -> CheckedSubject {
@@ -36,14 +36,18 @@ import Testing
 
     /// What this version does not know the sizes of stays open.
     @Test func whatIsNotKnownStaysOpen() throws {
-        let subject = try Self.check(Fixtures.path("merge/shadow/adapter"), Fixtures.path("merge/shadow/base"))
-        #expect(subject.findings.filter { $0.severity == .error } == [])
+        let folder = try TemporaryDirectory()
+        try SmallAdapter.base(in: folder.path("base"))
+        try SmallAdapter.lora(in: folder.path("a"))
+        try SmallAdapter.write([.init("\(SmallAdapter.root).lily_gate.weight", [3, 5])], to: folder.path("a/adapter_model.safetensors"))
+        try TestFile.write(#"{"peft_type": "SHADOW", "r": 2}"#, to: folder.path("a/adapter_config.json"))
+        let subject = try Self.check(folder.path("a"), folder.path("base"))
         #expect(subject.omissions.contains { $0.rule == "shape-mismatch" && $0.isInconclusive })
         #expect(subject.verdict(failOn: .error) == .inconclusive)
     }
 
     /// An adapter of another size of the model: the base of the fixtures has 24 hidden states, this one 8.
-    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-lora-bias-nobias", "refuse-poly"])
+    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-lora-bias-nobias", "refuse-poly", "shadow"])
     func anotherSizeIsFound(_ name: String) throws {
         let folder = try TemporaryDirectory()
         let layers: [SmallAdapter.Values] = (0..<2).flatMap { layer in
@@ -56,7 +60,7 @@ import Testing
     }
 
     /// A base without the layers: names are looked for.
-    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-poly"]) func missingLayersAreFound(_ name: String) throws {
+    @Test(arguments: ["lily", "refuse-adaption-prompt", "refuse-alora", "refuse-poly", "shadow"]) func missingLayersAreFound(_ name: String) throws {
         let folder = try TemporaryDirectory()
         try FileManager.default.createDirectory(atPath: folder.path("base"), withIntermediateDirectories: true)
         try SmallAdapter.write([.init("model.layers.7.mlp.up_proj.weight", [8, 8])], to: folder.path("base/model.safetensors"))

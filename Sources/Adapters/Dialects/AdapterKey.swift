@@ -36,6 +36,7 @@ public struct AdapterKey: Sendable, Hashable {
         "vblora_", "unilora_", "tinylora_", "gralora_", "hira_", "delora_", "psoft_", "poly_", "lily_", "peanut_",
         "deft_", "glora_", "adamss_", "frod_", "osf_", "ln_tuning_", "beft_", "hra_", "miss_", "bone_", "road_",
         "shira_", "supertuning_", "c3a_", "fourierft_", "waveft_", "adaption_", "internal_xlora_",
+        "shadow_down", "shadow_up", "shadow_backbone",
     ]
 
     /// A key that a dialect took apart.

@@ -96,7 +96,13 @@ struct UnmergeableMethod: AdapterMethod {
     /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
     static let shadow = UnmergeableMethod(
         peftTypes: ["SHADOW"],
-        reason: "a second model runs beside the base, and what it adds to a layer's input depends on that input")
+        reason: "a second model runs beside the base, and what it adds to a layer's input depends on that input",
+        // d the width of the hidden states: (r, d), (d, r), and two layers d → u → d each: `ShadowLayer.update_layer` in
+        // peft/tuners/shadow/layer.py.
+        baseSides: [
+            "shadow_down": .hidden, "shadow_up": .hiddenRows, "shadow_update_transform": .free, "shadow_update_gate": .free,
+            "shadow_backbone": .free,
+        ])
 
     /// PSOFT: ΔW = U·S·(R − I)·Vᵀ over the r largest singular triplets of the base, of which the file holds R alone. Turning
     /// a pair of singular vectors round, u and v to −u and −v, leaves the base as it is and changes the sign of every

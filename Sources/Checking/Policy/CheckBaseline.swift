@@ -79,6 +79,7 @@ public struct CheckBaseline: Sendable {
                 }
             }
             report.subjects[index].findings = findings
+            report.subjects[index].openUnread()
         }
     }
 }

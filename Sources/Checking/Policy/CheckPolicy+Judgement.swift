@@ -21,13 +21,14 @@ extension CheckPolicy {
             let omission = subject.omissions[index]
             if levels[omission.rule] == .off {
                 subject.omissions[index] = .init(rule: omission.rule, reason: "the policy turns it off", isInconclusive: false)
-            } else if omission.isInconclusive,
+            } else if omission.isInconclusive || omission.isUnread,
                 let ignore = live(today).first(where: { $0.tensor == nil && $0.covers(omission.rule, nil, of: subject, paths) })
             {
                 subject.omissions[index] = .init(
                     rule: omission.rule, reason: "\(omission.reason); \(reason(ignore))", isInconclusive: false)
             }
         }
+        subject.openUnread()
     }
 
     /// What is said of ignores whose time is over: one line each, with the number of findings that count again.

@@ -19,13 +19,11 @@ struct AdapterNameInKey: CheckRule {
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        var named: [(key: AdapterKey, name: String)] = []
-        for key in subject.keys {
-            guard let component = key.component, AdapterNameInKey.plain.contains(component) else { continue }
-            let parts = key.stored.text.split(separator: ".", omittingEmptySubsequences: false)
-            guard let position = parts.lastIndex(where: { $0 == component }) else { continue }
-            let rest = parts[(position + 1)...]
-            if let name = rest.first, name != "weight", name != "bias" { named.append((key, String(name))) }
+        var named = plainNames(in: subject)
+        let names = Set(named.map(\.name)).union(["default"])
+        let seen = Set(named.map(\.key.stored))
+        for key in subject.keys where !seen.contains(key.stored) {
+            if let name = AdapterNameInKey.name(in: key, among: names) { named.append((key, name)) }
         }
         guard let first = named.first else { return [] }
         return [
@@ -34,5 +32,28 @@ struct AdapterNameInKey: CheckRule {
                 file: subject.weights.file, tensor: first.key.stored,
                 help: "write it with PEFT's names: peftfile convert \(subject.path.shellQuoted) -o converted --to peft")
         ]
+    }
+
+    /// The adapter's name behind any component, `modules_to_save` or a prompt's encoder: PEFT's `default`, or one that stands in
+    /// the factors. Others could be a submodule's. ShadowPEFT's own files keep it.
+    private static func name(in key: AdapterKey, among names: Set<String>) -> String? {
+        let parts = key.stored.text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        for (part, next) in zip(parts, parts.dropFirst()) where names.contains(next) {
+            guard !part.hasPrefix("shadow_") else { return nil }
+            if part == key.component || part == "modules_to_save" || part == "prompt_encoder" { return next }
+        }
+        return nil
+    }
+
+    private func plainNames(in subject: CheckSubject) -> [(key: AdapterKey, name: String)] {
+        var named: [(key: AdapterKey, name: String)] = []
+        for key in subject.keys {
+            guard let component = key.component, AdapterNameInKey.plain.contains(component) else { continue }
+            let parts = key.stored.text.split(separator: ".", omittingEmptySubsequences: false)
+            guard let position = parts.lastIndex(where: { $0 == component }) else { continue }
+            let rest = parts[(position + 1)...]
+            if let name = rest.first, name != "weight", name != "bias" { named.append((key, String(name))) }
+        }
+        return named
     }
 }

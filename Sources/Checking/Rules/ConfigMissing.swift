@@ -12,13 +12,7 @@ struct ConfigMissing: CheckRule {
         """
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard case .missing = subject.config else { return [] }
-        if subject.weights.checkpoint != nil {
-            // Other tools' files carry what they need in themselves.
-            guard subject.dialect == .peft else { return [] }
-        } else if subject.isFile || subject.hasForeignWeights {
-            return []
-        }
+        guard case .missing = subject.config, subject.lacksConfig else { return [] }
         return [
             finding(
                 "there is no adapter_config.json", file: subject.directory,

@@ -16,12 +16,16 @@ struct TrainingLeftovers: CheckRule {
         "trainer_state.json", "latest", "zero_to_fp32.py", "pytorch_model_fsdp.bin",
     ]
 
+    /// Whether a file of this name is one of a training run's.
+    static func isFile(_ name: String) -> Bool {
+        names.contains(name) || name.hasPrefix("rng_state") && name.hasSuffix(".pth") || name.hasPrefix("events.out.tfevents")
+    }
+
     func findings(in subject: CheckSubject) throws -> [Finding] {
         let found = try subject.entries().filter { entry in
             let name = entry.fileName
             if entry.kind == .directory { return name.hasPrefix("global_step") || name.hasPrefix("optimizer_") }
-            return TrainingLeftovers.names.contains(name) || name.hasPrefix("rng_state") && name.hasSuffix(".pth")
-                || name.hasPrefix("events.out.tfevents")
+            return TrainingLeftovers.isFile(name)
         }
         return found.map { entry in
             finding(
