@@ -126,6 +126,9 @@ struct MethodModule {
     /// Whether any module of the adapter has a tensor of this component.
     func isAtAnyModule(_ component: String) -> Bool { adapter.keys.contains { $0.component == component } }
 
+    /// How many tensors of this component the adapter has.
+    func count(ofComponent component: String) -> Int { adapter.keys.count { $0.component == component } }
+
     /// Whether the module has a tensor.
     func has(_ name: String) -> Bool { own[name] != nil || common[name] != nil }
 
@@ -253,7 +256,7 @@ struct MethodModule {
         throw PeftfileError(
             .refused, "has shape \(info.shape), by which \(stored), and the config says \(configured)", tensor: info.name,
             rule: "ConfigMismatch",
-            help: "correct adapter_config.json\(pattern.map { ", there or in \($0)," } ?? ""), or save the adapter again")
+            help: "correct adapter_config.json\(pattern.map { " or its \($0)" } ?? ""), or save the adapter again")
     }
 
     /// The rank: what the config says of this module must be what the tensors have.

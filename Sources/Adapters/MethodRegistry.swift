@@ -76,7 +76,7 @@ public enum MethodRegistry {
         guard let config = adapter.config else { return BareFactors() }
         guard let peftType = config.peftType else {
             throw PeftfileError(
-                .refused, "has no peft_type, so the method is unknown", file: config.path, rule: "PeftTypeMissing",
+                .refused, (config["peft_type"] == nil ? "has no peft_type" : "has a peft_type that is no text") + ", so the method is unknown", file: config.path, rule: "PeftTypeMissing",
                 help: "add the method's name, for example \"peft_type\": \"LORA\"")
         }
         guard let method = method(named: peftType) else {

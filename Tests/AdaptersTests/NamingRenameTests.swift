@@ -160,6 +160,17 @@ import Testing
                 == "decoder.decoder_layers.1.attention.attention.key.weight")
     }
 
+    /// transformers 5 saves the decoder's `decoder_layers.` as `decoder_encoder.layer.`.
+    @Test(arguments: [
+        ("attention.q_proj", "attention.attention.query"), ("attention.k_proj", "attention.attention.key"),
+        ("attention.v_proj", "attention.attention.value"), ("attention.o_proj", "attention.output.dense"),
+        ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
+    ]) func theDecoderOfViTMAEAsVersion5SavesIt(_ memory: String, _ file: String) throws {
+        let base = SyntheticBase("vit_mae", names: ["decoder.decoder_encoder.layer.1.\(file).weight"])
+        #expect(
+            try base.tensor(of: "decoder.decoder_layers.1.\(memory)") == "decoder.decoder_encoder.layer.1.\(file).weight")
+    }
+
     @Test(arguments: [
         "gemma2", "gemma3_text", "qwen3", "phi3", "glm4", "falcon", "stablelm", "olmo2", "phi", "starcoder2", "cohere2",
         "granite", "smollm3", "nemotron", "llama", "mistral",

@@ -37,6 +37,52 @@ import Testing
         }
     }
 
+    /// The advice names what is missing: the config, or nothing but the caller's word.
+    @Test(arguments: [(#"{}"#, true), (#"{"model_type": "llama"}"#, false)])
+    func whatASquareMatrixLacksIsNamed(_ config: String, _ isConfig: Bool) throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("q.weight", [4, 4], seed: 1)], config: config)
+        try model.adapter(
+            [T.tensor("q.lora_A.weight", [2, 4], seed: 2), T.tensor("q.lora_B.weight", [4, 2], seed: 3)],
+            config: #""fan_in_fan_out": true"#)
+        let error = #expect(throws: PeftfileError.self) { _ = try model.binding() }
+        #expect(error?.rule == "SquareOrientation" && error?.help?.contains("--square-orientation") == true)
+        #expect(error?.help?.contains("config.json") == isConfig)
+        #expect(error?.message.contains("llama") == !isConfig)
+    }
+
+    /// 3 experts' factors on a base of 4: no rank of the config would make them fit.
+    @Test func anotherNumberOfExpertsIsAnotherBase() throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("mlp.experts.down_proj", [4, 5, 3], seed: 1)], config: #"{"model_type": "qwen3_moe"}"#)
+        try model.adapter(
+            [T.tensor("mlp.experts.lora_A.weight", [6, 3], seed: 2), T.tensor("mlp.experts.lora_B.weight", [5, 6], seed: 3)],
+            config: #""target_parameters": ["experts.down_proj"]"#)
+        let error = #expect(throws: PeftfileError.self) { _ = try model.binding() }
+        #expect(error?.rule == "RankMismatch" && error?.help?.contains("base") == true && error?.help?.contains("correct r") == false)
+    }
+
+    /// A wrapper around nothing: the inner pair, or the outer one, is lost.
+    @Test func aWrapperTooDeepSaysHowManyThereAre() throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("q.weight", [4, 4], seed: 1)])
+        try model.adapter([
+            T.tensor("q.base_layer.lora_A.weight", [2, 4], seed: 2), T.tensor("q.base_layer.lora_B.weight", [4, 2], seed: 3),
+        ])
+        let error = #expect(throws: PeftfileError.self) { _ = try model.binding() }
+        #expect(error?.rule == "WrappedParameters" && error?.message.contains("1 of the 2 pairs") == true, "\(error?.message ?? "")")
+    }
+
+    @Test(arguments: [("5", "is no text"), ("null", "has no peft_type")])
+    func aPeftTypeThatIsNoTextIsNotAbsent(_ value: String, _ says: String) throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("q.weight", [4, 4], seed: 1)])
+        try model.adapter([T.tensor("q.lora_A.weight", [2, 4], seed: 2), T.tensor("q.lora_B.weight", [4, 2], seed: 3)])
+        try model.directory.write(#"{"peft_type": \#(value), "r": 2, "lora_alpha": 2}"#, to: "adapter/adapter_config.json")
+        let error = #expect(throws: PeftfileError.self) { _ = try model.binding() }
+        #expect(error?.rule == "PeftTypeMissing" && error?.message.contains(says) == true)
+    }
+
     @Test(arguments: ["pissa", "olora"]) func initialisationsLeaveEmbeddingsAlone(_ name: String) throws {
         let model = try SmallModel()
         try model.base([T.tensor("model.embed_tokens.weight", [6, 4], seed: 1), T.tensor("lm_head.weight", [6, 4], seed: 2)])

@@ -137,7 +137,10 @@ import Testing
         (#""arrow_config": {"top_k": 2}"#, "ArrowRouter"), (#""alora_invocation_tokens": [1, 2]"#, "ActivatedLoRA"),
         (#""brand_new_feature": "on""#, "UnknownConfigKey"), (#""brand_new_feature": null"#, nil),
         (#""rank_pattern": {"(": 3}"#, "PatternSyntax"), (#""use_dora": true"#, "MagnitudeMissing"),
-        (#""kasa_config": {"beta": 0.1}"#, "DiagonalMissing"), (#""bias": "some""#, "ConfigValue"),
+        (#""kasa_config": {"beta": 0.1}"#, "DiagonalMissing"),
+        (#""kasa_config": {"beta": 0.1}, "use_bdlora": {"nblocks": 2, "target_modules_bd_a": ["v"]}"#, "DiagonalMissing"),
+        (#""lora_bias": true"#, "LoRABiasMissing"), (#""lora_bias": false"#, nil),
+        (#""trainable_token_indices": [1, 2]"#, "TokenIndicesMissing"), (#""trainable_token_indices": []"#, nil), (#""bias": "some""#, "ConfigValue"),
         (#""r": 2"#, "DuplicateKey"),
     ] as [(String, String?)])
     func configKeysAreUsedOrNamed(_ config: String, _ rule: String?) throws {
@@ -146,6 +149,23 @@ import Testing
         try model.adapter(
             [T.tensor("q.lora_A.weight", [2, 4], seed: 2), T.tensor("q.lora_B.weight", [4, 2], seed: 3)], config: config)
         #expect(model.refusal() == rule)
+    }
+
+    @Test(arguments: [
+        (#""lora_bias": true"#, nil), (#""lora_bias": false"#, "LoRABiasUnexpected"), ("", "LoRABiasUnexpected"),
+    ] as [(String, String?)])
+    func aTrainedBiasIsAnnouncedByTheConfig(_ config: String, _ rule: String?) throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("q.weight", [4, 4], seed: 1), T.tensor("q.bias", [4], seed: 5)])
+        try model.adapter(
+            [
+                T.tensor("q.lora_A.weight", [2, 4], seed: 2), T.tensor("q.lora_B.weight", [4, 2], seed: 3),
+                T.tensor("q.lora_B.bias", [4], seed: 4),
+            ], config: config)
+        #expect(model.refusal() == rule)
+        guard rule == nil else { return }
+        let expected = Plain.sum(SmallTensor.numbers(4, seed: 5), SmallTensor.numbers(4, seed: 4), scale: scale)
+        #expect(try model.merged().numbers("q.bias") == expected)
     }
 
     @Test func severalAdaptersAddUpAndConflictsAreRefused() throws {

@@ -68,6 +68,23 @@ import Testing
         }
     }
 
+    /// BEFT changes biases alone.
+    @Test func ofBiases() throws {
+        let model = try SmallModel()
+        try model.base((0..<3).flatMap { layer in
+            ["q", "k"].flatMap { name in
+                [
+                    T.tensor(ExactString("model.layers.\(layer).\(name).weight"), [4, 4], seed: 3),
+                    T.tensor(ExactString("model.layers.\(layer).\(name).bias"), [4], seed: 4),
+                ]
+            } + [T.tensor(ExactString("model.layers.\(layer).norm.weight"), [4], seed: 4)]
+        })
+        try model.adapter(
+            [T.tensor("model.layers.1.q.beft_bias", [1, 4], seed: 5)], peftType: "BEFT", shared: #""target_modules": ["q"]"#)
+        let warnings = try model.binding().warnings.filter(Self.isOfIt)
+        #expect(warnings.count == 1 && warnings[0].contains("2 modules") && warnings[0].contains("model.layers.0.q, model.layers.2.q"))
+    }
+
     /// The norms of a model, trained whole.
     @Test func ofLayerNorms() throws {
         let model = try SmallModel()

@@ -82,6 +82,11 @@ import Testing
         #expect(try refusal("tinylora") { $0.removeAll { $0.name.text.hasSuffix("v.1") } } == "MissingTensor")
     }
 
+    /// With another seed the stored P are of no module, or of the next one: never of the module that has them.
+    @Test(arguments: ["41", "43", "7"]) func aSeedThatDidNotMakeTheStoredProjectionIsRefused(_ seed: String) throws {
+        #expect(try refusal("tinylora", [("\"projection_seed\": 42", "\"projection_seed\": \(seed)")]) == "ConfigMismatch")
+    }
+
     @Test func aSeedOfNullIsRefused() throws {
         for (name, key, seed) in [
             ("vera-noproj", "projection_prng_key", "0"), ("fourierft", "random_loc_seed", "777"),

@@ -98,6 +98,22 @@ struct LoRA: AdapterMethod {
         return remarks.count <= limit ? remarks : remarks.prefix(limit) + ["and \(remarks.count - limit) more of this kind"]
     }
 
+    /// With `lora_bias` every lora_B has a bias, without none: PEFT drops one that the config does not announce, and takes one
+    /// that is lost for zero. An embedding has none (`Embedding.update_layer` refuses `lora_bias`).
+    private static func requireBiases(of modules: [LoRAModule], asIn config: AdapterConfig) throws {
+        let isTrained = try config.flag("lora_bias")
+        for module in modules where (module.bias != nil) != (isTrained && !module.isEmbedding) {
+            if let bias = module.bias {
+                throw PeftfileError(
+                    .refused, "is a trained bias, and the config does not say lora_bias", tensor: bias.name,
+                    rule: "LoRABiasUnexpected", help: "set lora_bias in adapter_config.json if it was trained with it")
+            }
+            throw PeftfileError(
+                .refused, "module \"\(module.path)\" has no lora_B.bias, and the config says lora_bias", tensor: module.b.name,
+                rule: "LoRABiasMissing", help: "save the adapter again")
+        }
+    }
+
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         guard let file = adapter.config else {
             throw PeftfileError(
@@ -107,6 +123,7 @@ struct LoRA: AdapterMethod {
         try file.requireKnownKeys(configKeys)
         let config = try LoRAConfig(file, options: context.options)
         let modules = try LoRAModule.collect(from: adapter)
+        if adapter.dialect == nil { try LoRA.requireBiases(of: modules, asIn: file) }
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: SavedParameters.storesBiases(file))
         var result = MethodUpdates()

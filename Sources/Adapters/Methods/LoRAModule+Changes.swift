@@ -97,6 +97,11 @@ extension LoRAModule {
                 rule: "TransposedFactors", help: "transpose them: lora_A is (r, in) and lora_B (out, r)")
         }
         guard rank > 0, storedRank == rank * experts else {
+            if rank > 0, experts > 1, !storedRank.isMultiple(of: experts) {
+                throw PeftfileError(
+                    .refused, "has \(storedRank) rows, which do not divide among the \(experts) experts of the base", tensor: a.name,
+                    rule: "RankMismatch", help: "merge onto the base that the adapter was trained on")
+            }
             let says = hasConfiguredRank ? "the config says \(rank)" : "the config has no r, for which PEFT takes \(rank)"
             throw PeftfileError(
                 .refused,
@@ -125,6 +130,12 @@ extension LoRAModule {
         if isEmbedding {
             try requireRank(of: b, columns: rank)
             return [Term(left: aFactor.transposed, right: bFactor.transposed)]
+        }
+        if config.usesKaSA, diagonal?.elementCount != rank {
+            throw PeftfileError(
+                .refused, "module \"\(path)\" has no lora_diag of \(rank) elements, and the config says kasa_config",
+                tensor: a.name, rule: "DiagonalMissing",
+                help: "save the adapter again, or take kasa_config out of adapter_config.json if it was trained without")
         }
         if let blocks = config.blockDiagonal {
             return try blockTerms(blocks, rank: rank, a: aFactor, b: bFactor)
@@ -155,13 +166,7 @@ extension LoRAModule {
             term.scale = Double(aFactor.columns) / Double(group)
         }
         if config.usesKaSA {
-            guard let diagonal, diagonal.elementCount == rank else {
-                throw PeftfileError(
-                    .refused, "module \"\(path)\" has no lora_diag of \(rank) elements, and the config says kasa_config",
-                    tensor: a.name, rule: "DiagonalMissing",
-                    help: "save the adapter again, or take kasa_config out of adapter_config.json if it was trained without")
-            }
-            term.left.diagonal = diagonal.name
+            term.left.diagonal = diagonal?.name
         } else if let diagonal {
             throw PeftfileError(
                 .refused, "is KaSA's diagonal, and the config has no kasa_config", tensor: diagonal.name,

@@ -176,10 +176,15 @@ struct SavedParameters {
     }
 
     /// Every module that a map of token indices names has its rows in the file, or shares the indices of one that has:
-    /// PEFT stores rows of tied modules once.
+    /// PEFT stores rows of tied modules once. A list means the input embedding, whose rows any one tensor can be.
     private static func requireRows(for tokenIndices: JSONValue?, in adapter: Adapter) throws {
-        guard let map = tokenIndices?.objectValue else { return }
         let modules = adapter.keys.filter { $0.component == "trainable_tokens_delta" }.map(\.module.text)
+        if let list = tokenIndices?.arrayValue, !list.isEmpty, modules.isEmpty {
+            throw PeftfileError(
+                .refused, "the config names \(list.count) trained token\(list.count == 1 ? "" : "s"), and no tensor holds their rows",
+                file: adapter.config?.path, rule: "TokenIndicesMissing", help: "save the adapter again")
+        }
+        guard let map = tokenIndices?.objectValue else { return }
         let stored = map.members.filter { member in modules.contains { endsWith($0, member.key.text) } }
         for member in map.members where !stored.contains(where: { $0.key == member.key || $0.value == member.value }) {
             throw PeftfileError(

@@ -2,9 +2,9 @@ import ByteAccess
 import Tensors
 
 /// Supertuning: the weights that are largest when training begins get a trained change, and with a rank a low-rank
-/// product besides (Supra; arXiv:2607.09287).
+/// product besides (Supra; arXiv:2607.09287), which is dense.
 ///
-///     W'[p_i] = W[p_i] + value_i + (s·B × A)[p_i]                     s = lora_alpha / r
+///     W' = W + S + s·B × A                S[p_i] = value_i, else 0                 s = lora_alpha / r
 ///
 /// | keys | shape |
 /// |---|---|

@@ -17,7 +17,7 @@ import Tensors
 /// The g groups follow from `weight_tying` t: of n modules, in the order in which the model registers them,
 /// g = max(1, round(n·(1 − t))), halves to even, and module number l is of group min(l div (n div g), g − 1). P is
 /// `torch.normal(0, 1/√r)`, float32, seeded with `projection_seed` + l. So a saved P tells l; without it l is the position
-/// among the modules, in the order that ``ModuleOrder`` knows. Where some modules have a P and others none, those that have none
+/// among the modules, in the order that ``ModuleOrder`` knows. A P that the seed makes for no module is refused. Where some modules have a P and others none, those that have none
 /// get theirs from the seed, as PEFT's load leaves what its constructor drew (`set_peft_model_state_dict`, strict=False).
 ///
 /// Order: R, i ascending; then B × R, then × A.
@@ -114,7 +114,8 @@ struct TinyLoRA: ModuleMethod {
         _ module: MethodModule, _ scope: AdapterScope, _ seed: ProjectionSeed, rank: Int, length: Int
     ) throws -> Int {
         let modules = scope.targets.count
-        if try module.has("tinylora_P") && groups(modules, module) == 1 { return 0 }
+        // One vector for all: the seed tells nothing, unless it is to make what some modules lack.
+        if try module.has("tinylora_P") && groups(modules, module) == 1 && module.count(ofComponent: "tinylora_P") >= modules { return 0 }
         if module.has("tinylora_P") {
             let stored = try module.numbers(try module.tensor("tinylora_P"))
             // A few elements tell; other processors and types differ in their last digits.
@@ -125,6 +126,12 @@ struct TinyLoRA: ModuleMethod {
                 zip(starts[layer], stored).allSatisfy { abs(Double($0) - $1) <= 0x1p-6 * max(abs($1), 0x1p-6) }
             }
             if hits.count == 1, let hit = hits.first { return hit }
+            guard !hits.isEmpty else {
+                throw module.refusal(
+                    "has a tinylora_P that \(seed.text) does not make for any of the \(modules) modules, so which vector it takes "
+                        + "cannot be told", rule: "ConfigMismatch",
+                    help: "restore projection_seed in adapter_config.json as the training had it")
+            }
         }
         guard let position = try scope.positions()[module.path] else {
             throw module.refusal("has no place among the modules", rule: "MissingTensor")

@@ -17,6 +17,7 @@ struct MatrixOrientation {
     private static let conv1DModules: Set<String> = ["c_attn", "q_attn", "c_proj", "c_fc"]
 
     private let isConv1DArchitecture: Bool
+    private let modelTypes: [String]
     private let fanInFanOut: Bool
     private let squareIsTransposed: Bool?
     /// What the matrices that are not square say, by the last name of their module.
@@ -30,6 +31,7 @@ struct MatrixOrientation {
     ) {
         self.squareIsTransposed = squareIsTransposed
         isConv1DArchitecture = !Self.conv1DModelTypes.isDisjoint(with: modelTypes)
+        self.modelTypes = modelTypes
         self.fanInFanOut = fanInFanOut
         for (request, located) in found {
             guard let update = request.update, !request.isEmbedding, !request.isWrapped, located.stored.shape.count == 2,
@@ -61,8 +63,11 @@ struct MatrixOrientation {
             throw PeftfileError(
                 .refused,
                 "module \"\(request.module)\" is square, the adapter says fan_in_fan_out, and nothing tells whether the base "
-                    + "holds it as (in, out)", rule: "SquareOrientation",
-                help: "put the base's config.json beside its weights, or say how it holds them: --square-orientation in-out (or out-in)")
+                    + "holds it as (in, out)"
+                    + (modelTypes.first.map { ": model_type \($0.printable) is not known to, and no other matrix of the adapter decides" } ?? ""),
+                rule: "SquareOrientation",
+                help: (modelTypes.isEmpty ? "put the base's config.json, with its model_type, beside its weights, or " : "")
+                    + "say how it holds them: --square-orientation in-out (or out-in)")
         }
         return false
     }

@@ -28,6 +28,11 @@ public struct NamedModules: Sendable {
         let modules = Set(bound.map(\.module.text))
         let list = config["target_modules"]?.arrayValue == nil ? [] : (try? config.strings("target_modules")) ?? []
         unmet = Set(list).sorted().filter { target in !modules.contains { ConfigCoverage.meets($0, target) } }
+        // BEFT changes nothing but biases: their modules' weights stand for them.
+        let isOfBiases = bound.allSatisfy { $0.tensor.text.hasSuffix(".bias") }
+        let bound = !isOfBiases ? bound : bound.map { module, tensor in
+            (module: module, tensor: ExactString(tensor.text.dropLast("bias".count) + "weight"))
+        }
         let claimed = Set(bound.map(\.tensor))
         guard let prefix = Prefix(bound.filter { $0.tensor.text.hasSuffix(".weight") }) else {
             lost = []

@@ -77,6 +77,19 @@ enum RenameTable {
                 RenameRule("mlp.fc1", "intermediate.dense"),
                 RenameRule("mlp.fc2", "output.dense"),
             ]),
+        // Saving undoes ViTModel's `encoder.layer.` to `layers.` as text (`core_model_loading.py`), inside `decoder_layers.` too:
+        // files of transformers 5 say `decoder_encoder.layer`. Written backwards, since the forward direction of these names is
+        // that of the Hub's file.
+        RenameEntry(
+            "ViTMAEForPreTraining", ["vit_mae"],
+            [
+                RenameRule("decoder_encoder.layer.*.attention.attention.query", "decoder_layers.*.attention.q_proj"),
+                RenameRule("decoder_encoder.layer.*.attention.attention.key", "decoder_layers.*.attention.k_proj"),
+                RenameRule("decoder_encoder.layer.*.attention.attention.value", "decoder_layers.*.attention.v_proj"),
+                RenameRule("decoder_encoder.layer.*.attention.output.dense", "decoder_layers.*.attention.o_proj"),
+                RenameRule("decoder_encoder.layer.*.intermediate.dense", "decoder_layers.*.mlp.fc1"),
+                RenameRule("decoder_encoder.layer.*.output.dense", "decoder_layers.*.mlp.fc2"),
+            ]),
         RenameEntry(
             "Dinov2Model", ["dinov2", "dinov2_with_registers"],
             [

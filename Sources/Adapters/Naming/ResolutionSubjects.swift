@@ -80,8 +80,9 @@ struct ResolutionSubjects {
             }
             guard levels > 0, levels <= 16, (0..<levels).contains(level) else {
                 throw PeftfileError(
-                    .refused, "wrapper \(level) of \(levels) on \(request.module) cannot be", rule: "WrappedParameters",
-                help: "save the adapter again: PEFT nests one wrapper for each of target_parameters, from the innermost on")
+                    .refused, "a pair of factors for \(request.module) lies \(level) base_layer deep, and the file has "
+                        + "\(levels) of the \(level + 1) pairs that this takes", rule: "WrappedParameters",
+                    help: "save the adapter again: PEFT nests one wrapper for each of target_parameters, from the innermost on")
             }
             let index = wrapped[request.module] ?? subjects.count
             if index == subjects.count {

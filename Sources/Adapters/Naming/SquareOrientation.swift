@@ -26,6 +26,6 @@ enum SquareOrientation {
                 + "(in, out)", file: adapter.path, tensor: square.a.name, rule: "SquareOrientation",
             help: bases.isEmpty
                 ? "name the base, with its config.json: --base BASE; or say how it holds them: --square-orientation in-out (or out-in)"
-                : "put the base's config.json beside its weights, or say how it holds them: --square-orientation in-out (or out-in)")
+                : "give the base that the adapter was trained on, or say how it holds them: --square-orientation in-out (or out-in)")
     }
 }

@@ -1,4 +1,5 @@
 import Adapters
+import ByteAccess
 
 /// A config that does not name its method.
 struct PeftTypeMissing: CheckRule {
@@ -14,7 +15,7 @@ struct PeftTypeMissing: CheckRule {
         guard let config = subject.config.config, config.peftType == nil, subject.dialect == .peft else { return [] }
         return [
             finding(
-                "the config has no peft_type", file: config.path,
+                config["peft_type"] == nil ? "the config has no peft_type" : "the config's peft_type is no text", file: config.path,
                 help: "add the method's name to adapter_config.json"
                     + (likely(subject).map { ", by the tensors \"peft_type\": \"\($0)\"" } ?? ""))
         ]

@@ -13,7 +13,7 @@ struct UnexpectedKeys: CheckRule {
         """
     let needs: [RuleNeed] = [.tensors, .config]
     let refusals: Set<String> = [
-        "UnclaimedTensor", "MagnitudeUnexpected", "DiagonalUnexpected", "AmbiguousKey", "ProjectionMismatch", "TensorUnexpected",
+        "UnclaimedTensor", "MagnitudeUnexpected", "LoRABiasUnexpected", "DiagonalUnexpected", "AmbiguousKey", "ProjectionMismatch", "TensorUnexpected",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
