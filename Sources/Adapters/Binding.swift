@@ -152,12 +152,7 @@ public struct Binding: Sendable {
             try Binding.resolve(required, optional: optional, resolver)
         }
         var result = try method.updates(of: adapter, in: context)
-        if adapter.dialect == nil, let config = adapter.config {
-            let bound = result.changes.flatMap { change in
-                change.target.map { target in change.place.pieces.map { (module: target.module, tensor: $0.tensor) } } ?? []
-            }
-            result.warnings += NamedModules(config: config, base: view.directory, bound: bound)?.warnings(config) ?? []
-        }
+        if adapter.dialect == nil { result.warnings += LostModules.warnings(adapter, result.changes, base: base) }
         return result
     }
 

@@ -76,6 +76,37 @@ public struct LostModules: Sendable {
         modules = lost.sorted()
     }
 
+    /// What a merge says of modules that keep the base's values; nothing where names in memory are not those of the config, with
+    /// `layer_replication` and embeddings that are trained for their tie.
+    static func warnings(_ adapter: Adapter, _ changes: [ParameterUpdate], base: Checkpoint) -> [String] {
+        guard let config = adapter.config, config.peftType != nil, config["layer_replication"] == nil,
+            (try? config.flag("ensure_weight_tying")) == false
+        else { return [] }
+        var places: [String: Found] = [:]
+        for change in changes {
+            guard let target = change.target else { continue }
+            let found = Found(module: target.module.text, parameter: target.parameter, tensors: change.place.pieces.map(\.tensor))
+            places[found.name, default: Found(module: found.module, parameter: found.parameter, tensors: [])].tensors += found.tensors
+        }
+        let found = places.sorted { $0.key < $1.key }.map(\.value)
+        let stored = Set(changes.flatMap { $0.place.pieces.map(\.tensor) })
+        var rest = LostModules(config, found: found, stored: stored, base: base, storesBiases: false)?.modules ?? []
+        let unmet = found.isEmpty ? [] : ConfigCoverage(of: adapter)?.unmetTargets ?? []
+        var result = unmet.map { target in
+            let kept = rest.filter { ConfigCoverage.meets($0, target) }
+            rest.removeAll(where: kept.contains)
+            return "target_modules names \"\(target.printable)\", and the adapter has no tensors for such a module"
+                + (kept.isEmpty ? "" : ": \(kept.count) of the base keep\(kept.count == 1 ? "s" : "") the base's values")
+        }
+        if !rest.isEmpty {
+            let (isOne, shown) = (rest.count == 1, rest.prefix(3).map(\.printable).joined(separator: ", "))
+            result.append(
+                "the adapter has no tensors for \(rest.count) module\(isOne ? "" : "s") that its config names and the base "
+                    + "has, which keep\(isOne ? "s" : "") the base's values: " + shown + (rest.count > 3 ? ", …" : ""))
+        }
+        return result
+    }
+
     /// Layers that a model of this config makes; a checkpoint can hold more, such as heads that predict several tokens.
     private static func layerCount(_ config: JSONObject?) -> Int? {
         let objects = [config, config?["text_config"]?.objectValue].compactMap { $0 }
@@ -102,28 +133,25 @@ private struct LayerSurvey {
 /// What a config's `target_modules` means, "all-linear" with it.
 private struct TargetNames {
     private let modules: TargetModules?
-    private let excluded: TargetModules?
+    /// What is left of all modules, where the config does not name them one by one.
+    private let scope: TargetModules?
+    /// Whether modules count of which the adapter has none in any layer.
+    private let addsLinear: Bool
     private let parameters: [String]
 
     init?(_ config: AdapterConfig) {
         // `target_parameters` knows no layers_to_transform, and which layers then were meant is not told.
         parameters = config["layers_to_transform"] == nil ? (try? config.strings("target_parameters")) ?? [] : []
-        guard config["target_modules"] != nil || !parameters.isEmpty else { return nil }
-        if config["target_modules"] == nil {
-            (modules, excluded) = (nil, nil)
-            return
-        }
-        if config["target_modules"]?.stringValue?.lowercased() == "all-linear" {
-            modules = nil
-            // Every path, less what exclude_modules and modules_to_save take out.
-            var json = config.json
-            json["target_modules"] = .string("(.|\\n)*")
-            guard let rest = try? TargetModules(AdapterConfig(json: json, path: config.path)) else { return nil }
-            excluded = rest
+        let shorthand = config["target_modules"]?.stringValue?.lowercased() == "all-linear"
+        if config["target_modules"] == nil || shorthand {
+            // Every path, less what exclude_modules, modules_to_save and layers_to_transform take out; where the config names
+            // none, the library's own targets of the model are those of which the adapter has a module.
+            guard let rest = try? TargetModules(anyOf: config) else { return nil }
+            (modules, scope, addsLinear) = (nil, rest, shorthand)
             return
         }
         guard let named = try? TargetModules(config) else { return nil }
-        (modules, excluded) = (named, nil)
+        (modules, scope, addsLinear) = (named, nil, false)
     }
 
     /// Last names of modules that are `nn.Linear` or `Conv1D` in every model of transformers that has them: attention and
@@ -139,8 +167,8 @@ private struct TargetNames {
             return parameters.contains { ConfigCoverage.meets("\(module).\(parameter)", $0) }
         }
         if let modules { return modules.contains(module) }
-        guard excluded?.contains(module) == true else { return false }
-        return isKnown || TargetNames.linear.contains(module.split(separator: ".").last.map(String.init) ?? "")
+        guard scope?.contains(module) == true else { return false }
+        return isKnown || addsLinear && TargetNames.linear.contains(module.split(separator: ".").last.map(String.init) ?? "")
     }
 }
 

@@ -1,6 +1,5 @@
 import ByteAccess
 import Checking
-import Foundation
 import TestSupport
 import Testing
 

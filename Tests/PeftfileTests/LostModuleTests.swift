@@ -1,4 +1,3 @@
-import Foundation
 import Peftfile
 import TestSupport
 import Testing
@@ -57,13 +56,11 @@ import Testing
                 #expect(error.rule == "SavedModuleMissing" && expected.isEmpty)
                 continue
             }
-            let bound = binding.changes.map { (module: ExactString("model.layers.0.q"), tensor: $0.update.place.pieces[0].tensor) }
-            let config = try #require(adapter.config)
-            let shapes = binding.base.tensors.map { (name: $0.name, shape: $0.shape) }
-            var base = BaseDirectory(tensors: shapes)
-            base.layerCount = 2
-            let lost = NamedModules(config: config, base: base, bound: bound)?.lost.map { $0.text.dropFirst("model.".count) }
-            #expect(lost.map { $0.map { String($0) }.sorted() } == expected, "\(type) \(config)")
+            let found = binding.targets.map { LostModules.Found(module: $0.target.module.text, tensors: $0.tensors) }
+            let stored = Set(binding.changes.flatMap { $0.update.place.pieces.map(\.tensor) })
+            let lost = try LostModules(
+                #require(adapter.config), found: found, stored: stored, base: binding.base, storesBiases: false)?.modules
+            #expect(lost.map { $0.map { String($0.dropFirst("model.".count)) } } == expected, "\(type) \(config)")
             #expect(binding.warnings.contains(where: Self.isOfIt) == !expected.isEmpty, "\(type): \(binding.warnings)")
         }
     }

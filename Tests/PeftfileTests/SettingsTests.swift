@@ -1,4 +1,3 @@
-import Foundation
 import Peftfile
 import TestSupport
 import Testing

@@ -24,7 +24,10 @@ struct MissingPair: CheckRule {
                 "is missing, and its partner \(present.name.text) is there", file: subject.weights.file, tensor: missing,
                 help: "save the adapter again; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
         }
-        return pairs.isEmpty ? magnitudes(of: subject) + biases(of: subject) + forms(of: subject) : pairs
+        guard pairs.isEmpty else { return pairs }
+        return companions(of: subject, "lora_magnitude_vector", by: "use_dora") { $0.component == "lora_magnitude_vector" }
+            + companions(of: subject, "lora_B.bias", by: "lora_bias") { $0.component == "lora_B" && $0.leaf == "bias" }
+            + forms(of: subject)
     }
 
     /// Tensors that every module of the method has.
@@ -45,33 +48,19 @@ struct MissingPair: CheckRule {
         return result
     }
 
-    /// With `lora_bias` every lora_B has a bias; an embedding's has none.
-    private func biases(of subject: CheckSubject) -> [Finding] {
-        guard subject.methodReads("lora_bias"), subject.config.config?["lora_bias"]?.boolValue == true else { return [] }
-        let known = Set(subject.keys.filter { $0.component == "lora_B" && $0.leaf == "bias" }.map(\.module))
+    /// A tensor that the flag `key` of the config gives to every pair: DoRA's magnitude, the bias of lora_B. An embedding has none.
+    private func companions(
+        of subject: CheckSubject, _ tensor: String, by key: ExactString, _ isCompanion: (AdapterKey) -> Bool
+    ) -> [Finding] {
+        guard subject.methodReads(key.text), subject.config.config?[key]?.boolValue == true else { return [] }
+        let known = Set(subject.keys.filter(isCompanion).map(\.module))
         let alone = subject.factors.pairs.filter { $0.stem == "lora" && !known.contains($0.module) }
         guard let first = alone.first else { return [] }
         return [
             finding(
-                "is missing, in \(alone.count) of \(subject.factors.pairs.count) modules, and the config says lora_bias; this is the first",
-                file: subject.weights.file, tensor: ExactString("base_model.model.\(first.module).lora_B.bias"),
-                help: "save the adapter again, or correct lora_bias; what is there: peftfile inspect --tensors "
-                    + subject.path.shellQuoted)
-        ]
-    }
-
-    /// DoRA's magnitude belongs to the pair as well.
-    private func magnitudes(of subject: CheckSubject) -> [Finding] {
-        guard subject.methodReads("use_dora"), subject.config.config?["use_dora"]?.boolValue == true else { return [] }
-        let known = Set(subject.keys.filter { $0.component == "lora_magnitude_vector" }.map(\.module))
-        let alone = subject.factors.pairs.filter { $0.stem == "lora" && !known.contains($0.module) }
-        guard let first = alone.first else { return [] }
-        return [
-            finding(
-                "is missing, in \(alone.count) of \(subject.factors.pairs.count) modules, and the config says use_dora; this is the first",
-                file: subject.weights.file, tensor: ExactString("base_model.model.\(first.module).lora_magnitude_vector"),
-                help: "save the adapter again, or correct use_dora; what is there: peftfile inspect --tensors "
-                    + subject.path.shellQuoted)
+                "is missing, in \(alone.count) of \(subject.factors.pairs.count) modules, and the config says \(key); this is the first",
+                file: subject.weights.file, tensor: ExactString("base_model.model.\(first.module).\(tensor)"),
+                help: "save the adapter again, or correct \(key); what is there: peftfile inspect --tensors " + subject.path.shellQuoted)
         ]
     }
 }
