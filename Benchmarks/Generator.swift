@@ -41,8 +41,12 @@ struct Generator {
 
     func writeBase(_ kind: QuantisedKind) throws {
         try write(quantisedBase(kind)) { folder in
-            try Self.write(model.tensors(kind), to: FileSystem.join(folder, "model.safetensors"), seed: kind.rawValue)
-            try Self.write(model.config(kind.config), to: FileSystem.join(folder, "config.json"))
+            let file = FileSystem.join(folder, kind.fileName)
+            if let block = kind.block { return try GGUFFile(model, block).write(to: file) }
+            try Self.write(model.tensors(kind), to: file, seed: kind.rawValue)
+            let config = kind == .mxfp4
+                ? model.config(kind.config, architecture: "GptOssForCausalLM", type: "gpt_oss") : model.config(kind.config)
+            try Self.write(config, to: FileSystem.join(folder, "config.json"))
         }
     }
 
@@ -75,18 +79,22 @@ struct Generator {
 
     /// A safetensors file of these tensors, pieces of 2^20 elements computed in parallel.
     static func write(_ tensors: [Tensor], to path: String, seed: String) throws {
-        let header = Self.header(tensors)
+        try write(tensors, after: Self.header(tensors), to: path, seed: seed)
+    }
+
+    /// A file of a header and these tensors, each at a multiple of `alignment` from the header's end.
+    static func write(_ tensors: [Tensor], after header: [UInt8], alignment: Int = 1, to path: String, seed: String) throws {
         let writer = try FileWriter(path: path, replacing: true)
-        try writer.allocate(UInt64(header.count + tensors.reduce(0) { $0 + $1.bytes }))
-        try writer.write(header, at: 0)
         var pieces: [(tensor: Tensor, first: Int, offset: Int)] = []
         var offset = header.count
         for tensor in tensors {
             for first in stride(from: 0, to: tensor.count, by: 1 << 20) {
                 pieces.append((tensor, first, offset + first * tensor.width))
             }
-            offset += tensor.bytes
+            offset += (tensor.bytes + alignment - 1) / alignment * alignment
         }
+        try writer.allocate(UInt64(offset))
+        try writer.write(header, at: 0)
         let all = pieces
         try parallelForEach(count: all.count, jobs: Machine.availableCores) { index in
             let piece = all[index]
@@ -152,6 +160,9 @@ struct Normal {
             for index in (buffer.count - buffer.count % 8)..<buffer.count { buffer[index] = UInt8(truncatingIfNeeded: bits()) }
             guard tensor.dtype == "F8_E4M3" else { return }
             for index in buffer.indices where buffer[index] & 0x7F == 0x7F { buffer[index] = 0 }
+        case .blocks:
+            // No byte has all bits of an F16's exponent.
+            for index in buffer.indices { buffer[index] = UInt8(truncatingIfNeeded: bits()) & 0x3B }
         case .normal(let mean, let deviation): fill(buffer, of: tensor.dtype, mean: mean, deviation: deviation)
         }
     }

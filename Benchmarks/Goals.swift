@@ -37,7 +37,7 @@ struct Goals {
             + ratio("r=256 / (cp + sync), wall", .r256, "merge-c", "copy-sync")
             + ratio("DoRA r=16 / LoRA r=16, wall", .dora, "merge-d", "merge-a", goal: 1.5)
             + QuantisedKind.allCases.flatMap {
-                ratio("into \($0.rawValue) / into BF16, wall", .quantised, "merge-\($0.rawValue)", "merge-a", goal: 1.5)
+                ratio("into \($0.rawValue) / into BF16, wall", .quantised, "merge-\($0.rawValue)", "merge-\($0.adapter.rawValue)", goal: 1.5)
             }
             + ratio("--base-as nf4 / into BF16, wall", .quantised, "merge-as-nf4", "merge-a", goal: 1.5)
             + ratio("the same with --double-quant", .quantised, "merge-as-nf4-double", "merge-a", goal: 1.5)
@@ -50,7 +50,7 @@ struct Goals {
     private var others: [Measure] {
         var rows: [Measure] = []
         let merges = [("convert", nil), ("merge-a", AdapterKind.a), ("merge-hash", .a), ("merge-b", .b), ("merge-c", .c), ("merge-d", .d)]
-            + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", AdapterKind.a) }
+            + QuantisedKind.allCases.map { ("merge-\($0.rawValue)", $0.adapter) }
             + [("merge-as-nf4", .a), ("merge-as-nf4-double", .a)]
         for (id, kind) in merges {
             guard let run = list.runs.first(where: { $0.id == id }) else { continue }

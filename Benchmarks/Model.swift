@@ -70,9 +70,9 @@ struct Model {
     }
 
     /// What transformers wants to know of the base; `more` are further entries.
-    func config(_ more: String? = nil) -> String {
+    func config(_ more: String? = nil, architecture: String = "LlamaForCausalLM", type: String = "llama") -> String {
         """
-        {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "bfloat16", "torch_dtype": "bfloat16",
+        {"architectures": ["\(architecture)"], "model_type": "\(type)", "dtype": "bfloat16", "torch_dtype": "bfloat16",
          "hidden_size": \(Self.hidden), "intermediate_size": \(Self.feedForward), "num_hidden_layers": \(layers),
          "num_attention_heads": 32, "num_key_value_heads": 4, "vocab_size": \(Self.vocabulary),
          "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "tie_word_embeddings": false, "hidden_act": "silu"\(more.map { ",\n \($0)" } ?? "")}
@@ -138,6 +138,8 @@ struct Tensor {
         case normal(mean: Float, deviation: Float)
         /// Codes, each as likely as another; of F8_E4M3 those that are numbers.
         case codes
+        /// Blocks of GGUF: codes of every kind, and scales that are numbers.
+        case blocks
         /// These bytes, over and over.
         case bytes([UInt8])
     }

@@ -1,6 +1,18 @@
-/// A way to store the linear layers of the base as codes, four or eight bits an element.
+/// A way to store the linear layers of the base as codes, four or eight bits an element; of MXFP4 the experts of GPT-OSS.
 enum QuantisedKind: String, CaseIterable {
-    case nf4, nf4Nested = "nf4-double", int8, gptq, awq, fp8, packed, mlx
+    case nf4, nf4Nested = "nf4-double", int8, gptq, awq, fp8, packed, mlx, mxfp4, q4k = "q4_k", q6k = "q6_k"
+
+    /// The file that holds the base.
+    var fileName: String { block == nil ? "model.safetensors" : "model.gguf" }
+
+    /// A type of GGUF.
+    var block: GGUFFile.Block? { GGUFFile.blocks.first { $0.name == rawValue }?.block }
+
+    /// The adapter that is merged into it. GPT-OSS has no layers by the names of Llama's MLP.
+    var adapter: AdapterKind { self == .mxfp4 ? .b : .a }
+
+    /// Experts in a layer of GPT-OSS: together as large as the MLP that they stand for.
+    static let experts = 4
 
     /// The parts of a weight, in the order of its file. Codes are random, scales such that weights are about 0.02 wide.
     func parts(_ name: String, rows: Int, columns: Int) -> [Tensor] {
@@ -49,6 +61,20 @@ enum QuantisedKind: String, CaseIterable {
                 Tensor("\(name).weight_scale", "BF16", [rows, columns / 128], mean: 0.005, deviation: 0.0005),
                 Tensor("\(name).weight_shape", "I64", [2], .bytes([rows, columns].flatMap { word in (0..<8).map { UInt8(word >> ($0 * 8) & 255) } })),
             ]
+        case .mxfp4:
+            // `gate_proj` stands for both of the first projections, whose rows alternate.
+            let words = name.split(separator: ".")
+            let (block, projection) = (words.dropLast().joined(separator: "."), words.last ?? "")
+            if projection == "up_proj" { return [] }
+            guard block.hasSuffix(".mlp") else { return [Tensor(weight, "BF16", [rows, columns], deviation: 0.02)] }
+            let (fused, inner) = projection == "gate_proj" ? ("gate_up_proj", rows * 2 / Self.experts) : ("down_proj", rows)
+            let groups = (projection == "gate_proj" ? columns : columns / Self.experts) / 32
+            return [
+                Tensor("\(block).experts.\(fused)_blocks", "U8", [Self.experts, inner, groups, 16]),
+                Tensor("\(block).experts.\(fused)_scales", "U8", [Self.experts, inner, groups], .bytes([118, 119, 120, 121])),
+            ]
+        case .q4k, .q6k:
+            return block.map { [Tensor(weight, "U8", [$0.bytes(of: rows * columns)], .blocks)] } ?? []
         case .mlx:
             return [
                 Tensor(weight, "U32", [rows, columns / 8]),
@@ -59,7 +85,7 @@ enum QuantisedKind: String, CaseIterable {
     }
 
     /// `quantization_config`, as an entry of config.json.
-    var config: String {
+    var config: String? {
         switch self {
         case .nf4, .nf4Nested:
             """
@@ -76,6 +102,8 @@ enum QuantisedKind: String, CaseIterable {
              {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "symmetric": true, "strategy": "group",
              "group_size": 128}}}, "ignore": ["lm_head"]}
             """
+        case .mxfp4: #""quantization_config": {"quant_method": "mxfp4"}"#
+        case .q4k, .q6k: nil
         case .mlx: #""quantization": {"group_size": 64, "bits": 4}"#
         }
     }

@@ -74,9 +74,9 @@ struct RunList {
                 warm: [base, inputs.adapter(.a)], rounds: options.peerRounds)
         }
         func quantised(_ kind: QuantisedKind) -> Run {
-            let (from, adapter) = (inputs.quantisedBase(kind), inputs.adapter(.a))
+            let (from, adapter) = (inputs.quantisedBase(kind), inputs.adapter(kind.adapter))
             return Run(
-                id: "merge-\(kind.rawValue)", label: "merge a into \(kind.rawValue)", groups: [.quantised],
+                id: "merge-\(kind.rawValue)", label: "merge \(kind.adapter.rawValue) into \(kind.rawValue)", groups: [.quantised],
                 command: [options.tool, "merge", from, adapter, "-o", output("merge-\(kind.rawValue)"), "--no-hash", "--quiet"]
                     + (kind == .nf4 || kind == .nf4Nested ? ["--base-as", "stored"] : []),
                 output: output("merge-\(kind.rawValue)"), warm: [from, adapter])
@@ -96,7 +96,7 @@ struct RunList {
             read("read-warm", "cat of base and result, warm", warm: both),
             verify("verify-warm", "verify a, warm", warm: both),
             check(.a, of: "merge-a"),
-            merge("merge-b", .b, [.qv, .rounding], "--no-hash"),
+            merge("merge-b", .b, [.qv, .quantised, .rounding], "--no-hash"),
             check(.b, of: "merge-b"),
             copy(
                 "copy-hash", "cp, sync, openssl sha256", [.hash],

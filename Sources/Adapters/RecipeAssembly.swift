@@ -73,7 +73,7 @@ struct RecipeAssembly {
         var written: Set<ExactString> = []
         var added: [Binding.Output] = []
         for entry in view.entries {
-            let recipe = recipes[entry.name] ?? copy(of: entry, as: entry.name)
+            let recipe = recipes[entry.name] ?? untouched(entry)
             written.insert(entry.name)
             let output = Binding.Output(recipe: recipe, shard: entry.stored.shard, isAdded: entry.isAdded)
             if entry.isAdded { added.append(output) } else { result.append(output) }
@@ -86,6 +86,13 @@ struct RecipeAssembly {
             added.append(.init(recipe: addition.recipe, shard: max(0, base.shards.count - 1), isAdded: true))
         }
         return result + added.sorted { $0.recipe.name < $1.recipe.name }
+    }
+
+    /// A tensor that no adapter changes. Three dimensions are cut into rows of the last one: a stack of experts is not taken whole.
+    private func untouched(_ entry: BaseView.Entry) -> TensorRecipe {
+        var recipe = copy(of: entry, as: entry.name)
+        recipe.isExpertStack = recipe.shape.count == 3
+        return recipe
     }
 
     func copy(of entry: BaseView.Entry, as name: ExactString) -> TensorRecipe {

@@ -75,7 +75,12 @@ struct VerifyCommand: ParsableCommand {
             probes: probes, progress: counter.map { $0.add })
         defer { counter?.finish() }
         var report = try verifier.run()
-        if let record = inputs.record { report.changedFiles = try record.changedFiles() }
+        if let record = inputs.record {
+            report.changedFiles = try record.changedFiles()
+        } else if !report.isEquivalent, let record = try? MergeRecord(besides: result), record.differs(from: inputs.options, inputs.settings) {
+            report.warnings.append(
+                "its receipt names other options than those given here: `peftfile verify \(result.shellQuoted)` takes them from the receipt")
+        }
         counter?.finish()
         try show(report)
     }

@@ -70,6 +70,14 @@ public struct MergeRecord: Sendable {
             [base] + adapters, operation: "merge", help: "peftfile verify \(evidence.result.shellQuoted) --base BASE --adapter ADAPTER")
     }
 
+    /// Whether the merge was told other numbers or dtypes than these.
+    public func differs(from options: BindingOptions, _ settings: MergeSettings) -> Bool {
+        func weights(_ options: BindingOptions) -> [Double] { options.weights.allSatisfy { $0 == 1 } ? [] : options.weights }
+        return self.settings.dtype != settings.dtype || self.settings.convertsAllDTypes != settings.convertsAllDTypes
+            || self.options.scale != options.scale || weights(self.options) != weights(options)
+            || self.options.baseValues != options.baseValues || self.options.task != options.task
+    }
+
     /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
     public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

@@ -92,6 +92,21 @@ import Testing
         #expect(elsewhere.errors.contains("ReceiptInput"))
     }
 
+    /// Inputs that are named by hand are merged by the options that are given by hand: a difference from the receipt's is said.
+    @Test func verifyPointsAtTheOptionsOfTheReceipt() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("merged")
+        #expect(try Tool.run(["merge", base, adapter, "-o", target, "--dtype", "f32"]).status == 0)
+        let named = ["verify", target, "--base", base, "--adapter", adapter]
+        let other = try Tool.run(named)
+        #expect(other.status == 1)
+        #expect(other.errors.contains("its receipt names other options"))
+        let same = try Tool.run(named + ["--dtype", "f32"])
+        #expect(same.status == 0)
+        #expect(same.errors.isEmpty)
+        #expect(try Tool.run(["verify", target]).status == 0)
+    }
+
     @Test func forceReplacesCheckpointsOnly() throws {
         let directory = try TemporaryDirectory()
         let target = directory.path("precious")

@@ -9,9 +9,9 @@ public final class ComponentReader: Sendable {
     private let cache = Mutex(Cache())
 
     /// Bytes that are kept at most, of one piece, and of a tensor that is kept whole.
-    static let limit = 24 << 20
-    static let pieceLimit = 6 << 20
-    static let tensorLimit: UInt64 = 12 << 20
+    static let limit = 16 << 20
+    static let pieceLimit = 4 << 20
+    static let tensorLimit: UInt64 = 8 << 20
 
     private struct Key: Hashable {
         let tensor: Int

@@ -57,9 +57,13 @@ public struct MXFP4Weight: QuantisedWeight {
                         let tile = first..<min(outputs, first + 8)
                         MXFP4Weight.withTile(codes, scales, tile, stride: blocks, block: block, rows: wanted) { values in
                             for row in wanted {
-                                let start = row * outputs - elements.lowerBound
-                                let inside = tile.clamped(to: max(0, -start)..<max(0, elements.count - start))
-                                for output in inside { result[start &+ output] = values[(row & 31) &* 8 &+ output &- first] }
+                                let start = row &* outputs &+ first &- elements.lowerBound
+                                let line = UnsafeMutableBufferPointer(rebasing: values[((row & 31) &* 8)..<((row & 31) &* 8 &+ tile.count)])
+                                if start >= 0, start + tile.count <= elements.count {
+                                    for index in line.indices { result[start &+ index] = line[index] }
+                                } else {
+                                    for index in line.indices where result.indices.contains(start + index) { result[start + index] = line[index] }
+                                }
                             }
                         }
                     }
@@ -75,16 +79,22 @@ public struct MXFP4Weight: QuantisedWeight {
         rows: Range<Int>, _ body: (UnsafeMutableBufferPointer<Double>) -> Void
     ) {
         values.withUnsafeBufferPointer { table in
-            withUnsafeTemporaryAllocation(of: Double.self, capacity: 256) { tile in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: 256 + 16) { numbers in
+                // The last sixteen: the values by code, times the power of a block.
+                let (tile, scaled) = (
+                    UnsafeMutableBufferPointer(rebasing: numbers[..<256]), UnsafeMutableBufferPointer(rebasing: numbers[256...])
+                )
                 for output in outputs {
                     let line = output * stride + block
                     let scale = scales[line]
                     // The exponent is a normal one of float64 for every code but NaN's.
                     let power = scale == 255 ? Double.nan : Double(bitPattern: (UInt64(scale) &+ 896) &<< 52)
+                    for code in 0..<16 { scaled[code] = table[code] * power }
+                    let column = output &- outputs.lowerBound
                     for row in rows {
                         let place = row & 31
                         let code = codes[line &* 16 &+ place &>> 1] &>> UInt8(truncatingIfNeeded: (place & 1) &* 4) & 15
-                        tile[place &* 8 &+ output &- outputs.lowerBound] = table[Int(code)] * power
+                        tile[place &* 8 &+ column] = scaled[Int(code)]
                     }
                 }
                 body(tile)

@@ -66,20 +66,13 @@ public struct NF4RoundTripWeight: QuantisedWeight {
         let inverse = 1 / clamped
         withUnsafeTemporaryAllocation(of: Double.self, capacity: 16) { scaled in
             for code in 0..<16 { scaled.initializeElement(at: code, to: Double(NF4Tables.nf4[code]) * scale) }
-            var index = 0
-            // Eight at a time: the code is the number of thresholds below t.
-            while !isShort, result.count - index >= 8 {
-                var t = SIMD8<Float>()
-                for lane in 0..<8 { t[lane] = values[from + index + lane] }
-                t *= inverse
-                let codes = NF4Tables.codes(t)
-                for lane in 0..<8 { result[index + lane] = scaled[Int(codes[lane])] }
-                index += 8
-            }
-            while index < result.count {
-                let value = values[from + index]
-                result[index] = scaled[NF4Tables.code(isShort ? value / clamped : value * inverse)]
-                index += 1
+            NF4Tables.stretches.withUnsafeBufferPointer { stretches in
+                guard let stretches = stretches.baseAddress else { return }
+                if isShort {
+                    for index in result.indices { result[index] = scaled[NF4Tables.code(values[from &+ index] / clamped, stretches)] }
+                } else {
+                    for index in result.indices { result[index] = scaled[NF4Tables.code(values[from &+ index] * inverse, stretches)] }
+                }
             }
         }
     }
