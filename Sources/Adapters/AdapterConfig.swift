@@ -51,9 +51,9 @@ public struct AdapterConfig: Sendable {
         return value
     }
 
-    /// A flag; absent and null mean false.
-    public func flag(_ key: ExactString) throws -> Bool {
-        guard let value = self[key] else { return false }
+    /// A flag; absent and null mean `standard`.
+    public func flag(_ key: ExactString, standard: Bool = false) throws -> Bool {
+        guard let value = self[key] else { return standard }
         guard let flag = value.boolValue else { throw wrong(key, "true or false") }
         return flag
     }

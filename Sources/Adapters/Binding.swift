@@ -126,6 +126,11 @@ public struct Binding: Sendable {
 
     private func bind(_ adapter: Adapter, index: Int, view: BaseView) throws -> MethodUpdates {
         let method = try MethodRegistry.method(of: adapter)
+        if let shard = adapter.checkpoint.shards.first, adapter.checkpoint.tensors.isEmpty {
+            throw PeftfileError(
+                .refused, "\(shard.fileName.printable) holds no tensors", file: adapter.path, rule: "NothingToMerge",
+                help: "save the adapter after training it, gathered where ZeRO-3 or FSDP shard it, or fetch the file again")
+        }
         if adapter.config != nil, adapter.dialect == nil, options.scale != nil || options.orientation != .outIn {
             throw PeftfileError(
                 .usage, "has an adapter_config.json, which decides; --scale and --orientation are for files without one",
@@ -134,7 +139,7 @@ public struct Binding: Sendable {
         let resolver = NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
-            fanInFanOut: adapter.config?["fan_in_fan_out"]?.boolValue ?? false,
+            fanInFanOut: try adapter.config?.flag("fan_in_fan_out") ?? false,
             squareIsTransposed: options.squareOrientation.map { $0 == .inOut })
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
@@ -152,6 +157,7 @@ public struct Binding: Sendable {
             try Binding.resolve(required, optional: optional, resolver)
         }
         var result = try method.updates(of: adapter, in: context)
+        result.warnings += try LoadedModules.require(adapter)
         if adapter.dialect == nil { result.warnings += LostModules.warnings(adapter, result.changes, base: base) }
         return result
     }

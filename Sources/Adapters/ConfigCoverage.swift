@@ -12,9 +12,6 @@ public struct ConfigCoverage: Sendable {
     public let unusedPatterns: [(key: String, pattern: String)]
     /// Modules with tensors.
     public let modules: Set<ExactString>
-    /// Modules with trained tensors that target_modules does not name, sorted: PEFT makes no place for them.
-    public let unnamedModules: [ExactString]
-    private let named: TargetModules?
 
     /// - Returns: nil where the question does not arise: experts and other parameters are trained under names that the
     ///   model alone tells, and a string as `target_modules` is an expression or a shorthand.
@@ -37,22 +34,6 @@ public struct ConfigCoverage: Sendable {
             }
         }
         unusedPatterns = unused
-        // The shorthand "all-linear" means what only the model tells.
-        named = (try? config.flag("ensure_weight_tying")) == false ? try? TargetModules(config) : nil
-        let trained = Set(
-            adapter.keys.filter { $0.component.map { !$0.hasPrefix("trainable_tokens") } ?? false && !$0.module.text.isEmpty }
-                .map(\.module))
-        // An nn.MultiheadAttention is wrapped whole, and its out_proj with it.
-        unnamedModules = named.map { named in
-            trained.filter { !named.contains($0.text) && !named.contains(ConfigCoverage.parent($0.text)) }.sorted()
-        } ?? []
-    }
-
-    /// Whether target_modules, exclude_modules and layers_to_transform mean this module; nil where only the model tells.
-    public func isNamed(_ module: String) -> Bool? { named?.contains(module) }
-
-    private static func parent(_ module: String) -> String {
-        module.split(separator: ".", omittingEmptySubsequences: false).dropLast().joined(separator: ".")
     }
 
     /// Whether PEFT takes the module for the target.

@@ -99,6 +99,10 @@ public struct Inspection: Sendable {
             unclaimed.removeAll { method.claims($0, of: adapter) }
             targets = try method.targets(of: adapter)
             warnings += method.remarks(on: adapter)
+            if adapter.checkpoint.tensors.isEmpty {
+                warnings.append("\(path): the file of the adapter holds no tensors: save it after training, or fetch it again")
+            }
+            if let refusal = try LoadedModules(of: adapter).refusal(of: adapter) { warnings.append("\(path): \(refusal)") }
         } catch let error as PeftfileError {
             // An adapter that cannot be merged can still be looked at.
             warnings.append(error.description)

@@ -68,12 +68,37 @@ public struct LostModules: Sendable {
             switch path.parts.last {
             case "weight" where tensor.shape.count >= min(2, dimensions) && !coveredSlots.contains(path.slot):
                 if !known.contains(module), names.contains(module, parameter: "weight", isKnown: false) { lost.insert(module) }
-            case "bias" where storesBiases && trained != "none" && !stored.contains(tensor.name):
+            // GPT-2's old files have a mask of that name.
+            case "bias" where storesBiases && trained != "none" && tensor.shape.count == 1 && !stored.contains(tensor.name):
                 if trained == "all" || known.contains(module) { biases.append(tensor.name) }
             default: break
             }
         }
         modules = lost.sorted()
+    }
+
+    /// Refuses a merge in which trained biases are lost: PEFT would leave the base's own in their place.
+    ///
+    /// Only of methods that are known to store them; what others were told to train was not always saved.
+    package static func requireBiases(_ binding: Binding) throws {
+        for (index, adapter) in binding.adapters.enumerated() where adapter.dialect == nil {
+            guard let config = adapter.config, try SavedParameters.storesBiases(config), config["layer_replication"] == nil,
+                try MethodRegistry.method(of: adapter).configKeys.contains("lora_bias")
+                    || adapter.keys.contains(where: { $0.component == nil && $0.leaf == "bias" })
+            else { continue }
+            let found = binding.targets.filter { $0.adapter == index }.map {
+                Found(module: $0.target.module.text, parameter: $0.target.parameter, tensors: $0.tensors)
+            }
+            let stored = Set(binding.changes.filter { $0.adapter == index }.flatMap { $0.update.place.pieces.map(\.tensor) })
+            guard let lost = LostModules(config, found: found, stored: stored, base: binding.base, storesBiases: true)?.biases,
+                let first = lost.first
+            else { continue }
+            let trained = config["bias"]?.stringValue?.printable ?? ""
+            throw PeftfileError(
+                .refused, "the config says bias \"\(trained)\", the base has \"\(first)\"\(lost.count == 1 ? "" : " and \(lost.count - 1) more"), "
+                    + "and the adapter holds no trained value of \(lost.count == 1 ? "it" : "them")", file: config.path, tensor: first,
+                rule: "BiasesLost", help: "save the adapter again; if they were not trained, set bias to \"none\" in adapter_config.json")
+        }
     }
 
     /// What a merge says of modules that keep the base's values; nothing where names in memory are not those of the config, with

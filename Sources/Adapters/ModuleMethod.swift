@@ -118,7 +118,7 @@ extension ModuleMethod {
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
         if let component = key.component, components.contains(component) { return true }
-        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config.map(SavedParameters.storesBiases) ?? false)
+        return SavedParameters.claims(key, of: adapter, hasBiases: (try? adapter.config.map(SavedParameters.storesBiases)) ?? false)
     }
 
     func remarks(on adapter: Adapter) -> [String] {
@@ -167,7 +167,7 @@ extension ModuleMethod {
         let modules = try modules(of: adapter, in: context)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
-            hasBiases: SavedParameters.storesBiases(config))
+            hasBiases: try SavedParameters.storesBiases(config))
         let requests = try requests(for: modules, context)
         let biases = modules.map { ParameterRequest(module: $0.path, parameter: .bias) }
         let places = try context.resolve(requests + saved.required, biases + saved.optional)

@@ -72,6 +72,7 @@ extension RewritePlan {
             configChanges += dtypeChanges(base.config, to: dtype)
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
+        if let note = base.gguf?.roundingNote(dtype: settings.dtype, of: base) { warnings.append(note) }
         warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
         let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
@@ -132,6 +133,7 @@ extension RewritePlan {
 
     /// Refuses a merge that would be a copy.
     private static func requireChange(_ binding: Binding, _ outputs: [Binding.Output]) throws {
+        try LostModules.requireBiases(binding)
         guard outputs.contains(where: { $0.recipe.changesValues || !$0.recipe.isCopy && !$0.recipe.isDequantised || $0.isAdded })
             || binding.changesSource
         else {

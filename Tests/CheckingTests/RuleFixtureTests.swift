@@ -228,7 +228,8 @@ import Testing
             ? [.init("\(root)lm_head.lora_A.weight", [2, 8]), .init("\(root)lm_head.lora_B.weight", [16, 2])]
             : [.init("\(root)model.embed_tokens.weight", [rows, 8]), .init("\(root)lm_head.weight", [rows, 8])]
         try SmallAdapter.lora(
-            in: directory, config: tied ? "" : #", "modules_to_save": ["embed_tokens", "lm_head"]"#, more: more)
+            in: directory, config: tied ? "" : #", "modules_to_save": ["embed_tokens", "lm_head"]"#,
+            targets: #""q_proj""# + (tied ? #", "lm_head""# : ""), more: more)
         let base = directory + "-base"
         try SmallAdapter.base(
             in: base, config: #", "vocab_size": 16"#,

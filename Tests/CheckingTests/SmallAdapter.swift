@@ -34,7 +34,7 @@ enum SmallAdapter {
     /// A LoRA of one module, (out, in), and its config.
     static func lora(
         in directory: String, out: Int = 8, in width: Int = 8, rank: Int = 2, a: Double = 0.5, b: Double = 0.25,
-        config: String = "", more: [Values] = [], weights: String = "adapter_model.safetensors",
+        config: String = "", targets: String = #""q_proj""#, more: [Values] = [], weights: String = "adapter_model.safetensors",
         metadata: [(key: ExactString, value: String)]? = nil
     ) throws {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -42,7 +42,7 @@ enum SmallAdapter {
             [Values("\(root).lora_A.weight", [rank, width], a), Values("\(root).lora_B.weight", [out, rank], b)] + more,
             to: "\(directory)/\(weights)", metadata: metadata)
         try TestFile.write(
-            #"{"peft_type": "LORA", "r": \#(rank), "lora_alpha": \#(rank), "target_modules": ["q_proj"]\#(config)}"#,
+            #"{"peft_type": "LORA", "r": \#(rank), "lora_alpha": \#(rank), "target_modules": [\#(targets)]\#(config)}"#,
             to: "\(directory)/adapter_config.json")
     }
 

@@ -3,7 +3,7 @@ import Peftfile
 import TestSupport
 import Testing
 
-/// Every config key that decides a tensor's size is held against the tensor: fixtures of the library with one number of their
+/// A config key that decides a tensor's size is held against the tensor: fixtures of the library with one number of their
 /// config changed, which PEFT would make other tensors of.
 @Suite struct ConfigContradictionTests {
     /// The fixture, the key, a value that makes another shape, and the rule.
@@ -20,6 +20,8 @@ import Testing
         Change("shira", "r", "5"), Change("adamss", "subspace_rank", "2"), Change("adamss", "r", "5"),
         Change("adamss", "num_subspaces", "3", "ClusterMismatch"), Change("adalora", "init_r", "6", "RankMismatch"),
         Change("boft", "boft_block_size", "8", "BlockSize"), Change("oft-block", "oft_block_size", "8", "BlockSize"),
+        // 7 is nearest to 6 and 8 in a width of 24, and PEFT takes the smaller; 5 is taken for 4 (`adjust_oft_parameters`).
+        Change("oft-block", "oft_block_size", "7", "BlockSize"), Change("oft-block", "r", "6", "ConfigContradiction"),
         Change("deft", "r", "5", "RankMismatch"), Change("delora", "r", "5", "RankMismatch"),
         Change("fourierft", "n_frequency", "51"), Change("fourierft", "n_frequency_pattern", #"{"q_proj": 60}"#),
         Change("frod", "sparse_rate", "0.05"), Change("glora", "config_A_B", #""vector""#), Change("glora", "r", "5", "RankMismatch"),
@@ -66,7 +68,7 @@ import Testing
 
     /// The true value, written out under another form, is no contradiction.
     @Test(arguments: [
-        ("c3a", "block_size_pattern", #"{"q_proj": 4}"#), ("osf", "rank_pattern", #"{"nothing": 3}"#), ("osf", "effective_rank", "0.5"),
+        ("c3a", "block_size_pattern", #"{"q_proj": 4}"#), ("oft-block", "oft_block_size", "5"), ("osf", "rank_pattern", #"{"nothing": 3}"#), ("osf", "effective_rank", "0.5"),
         ("adamss", "use_dynamic_rank", "true"), ("fourierft", "n_frequency_pattern", #"{"k_proj": 60}"#),
     ]) func isNone(_ fixture: String, _ key: String, _ value: String) throws {
         let directory = try TemporaryDirectory()

@@ -33,6 +33,26 @@ import Testing
         #expect(try model.merged().numbers("conv.weight") == expected.map { Double($0) })
     }
 
+    /// 16 = 4 · 4: with r = 1 and `decompose_both` both factors are low-rank, by `LoKrLayer.update_layer`; another form or another
+    /// factorisation is of another config.
+    @Test(arguments: [
+        (#""decompose_both": true"#, nil), (#""decompose_both": true, "decompose_factor": 4"#, nil),
+        (#""decompose_both": false"#, "decompose_both"), ("", "decompose_both"),
+        (#""decompose_both": true, "decompose_factor": 2"#, "decompose_factor"),
+        (#""decompose_both": true, "decompose_factor": 8"#, "decompose_factor"),
+    ] as [(String, String?)]) func lokrsFormIsTheConfigs(_ config: String, _ key: String?) throws {
+        let model = try SmallModel()
+        try model.base([T.tensor("q.weight", [16, 16], seed: 1)])
+        try model.adapter(
+            [
+                T.tensor("q.lokr_w1_a", [4, 1], seed: 2), T.tensor("q.lokr_w1_b", [1, 4], seed: 3), T.tensor("q.lokr_w2_a", [4, 1], seed: 4),
+                T.tensor("q.lokr_w2_b", [1, 4], seed: 5),
+            ], config: config, peftType: "LOKR", shared: #""r": 1, "alpha": 2"#)
+        let error = refusal(model)
+        #expect(error?.rule == (key == nil ? nil : "ConfigMismatch"))
+        if let key { #expect(error?.message.contains(key) == true && error?.tensor != nil, "\(error?.description ?? "")") }
+    }
+
     /// A convolution in two groups that scales its input: output i takes the three inputs of its own group.
     @Test func ia3OfAGroupedConvolutionsInput() throws {
         let model = try SmallModel()

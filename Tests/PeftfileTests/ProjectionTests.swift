@@ -70,6 +70,27 @@ import Testing
         }
     }
 
+    /// The receipt on disk says what was made again, of which modules, from which seed, and by which rule of torch.
+    @Test func tinyLoRAsReceiptNamesTheNumbersThatWereMadeAgain() throws {
+        func warnings(_ left: [String]) throws -> [String] {
+            let (directory, binding) = try changed("tinylora") { list in
+                list.removeAll { tensor in left.contains { tensor.name.text.hasSuffix($0) } }
+            }
+            _ = try PlanExecutor(plan: .merge(binding()), target: directory.path("out")).run()
+            let bytes = try TestFile.bytes(directory.path("out/peftfile-receipt.json"))
+            let receipt = try #require(JSONValue.parse(bytes, file: nil).objectValue)
+            let list = receipt["predicate"]?["warnings"]?.arrayValue ?? receipt["warnings"]?.arrayValue ?? []
+            return list.compactMap(\.stringValue).filter { $0.contains("tinylora_P") }
+        }
+        #expect(try warnings([]) == [])
+        let all = try warnings(["tinylora_P"])
+        #expect(all.count == 1)
+        for part in ["tinylora_P of each module", "projection_seed 42", "assumed", "torch", "AVX2"] { #expect(all[0].contains(part), "\(all[0])") }
+        let one = try warnings(["layers.0.self_attn.q_proj.tinylora_P"])
+        #expect(one.count == 1 && one[0].contains("tinylora_P of model.layers.0.self_attn.q_proj"), "\(one)")
+        #expect(!one[0].contains("o_proj"))
+    }
+
     @Test func missingProjectionsAreRefused() throws {
         for (name, tensor) in [("vera", "vera_B"), ("pvera", "pvera_A")] {
             #expect(try refusal(name) { $0.removeAll { $0.name.text.hasSuffix(tensor) } } == "MissingTensor")

@@ -29,6 +29,12 @@ struct DeLoRA: ModuleMethod {
         (try module.side("delora_A", 0), nil, nil)
     }
 
+    /// λ as it was trained; the config has the one that training began with.
+    func details(of module: MethodModule) throws -> [TargetDetail] {
+        let values = try? module.numbers("delora_lambda")
+        return values?.count == 1 ? values.map { [.init("lambda", $0[0])] } ?? [] : []
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let rank = try module.side("delora_A", 0)
         try module.requireRank(rank, of: "delora_A", scales: true)

@@ -75,7 +75,7 @@ struct LoRA: AdapterMethod {
             if LoRA.trainingState.contains(where: { $0.prefix == component }) { return true }
             if LoRA.components.contains(component) { return true }
         }
-        return SavedParameters.claims(key, of: adapter, hasBiases: adapter.config.map(SavedParameters.storesBiases) ?? false)
+        return SavedParameters.claims(key, of: adapter, hasBiases: (try? adapter.config.map(SavedParameters.storesBiases)) ?? false)
     }
 
     func remarks(on adapter: Adapter) -> [String] {
@@ -125,7 +125,7 @@ struct LoRA: AdapterMethod {
         let modules = try LoRAModule.collect(from: adapter)
         if adapter.dialect == nil { try LoRA.requireBiases(of: modules, asIn: file) }
         let saved = try SavedParameters(
-            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: SavedParameters.storesBiases(file))
+            adapter: adapter, tokenIndices: file["trainable_token_indices"], hasBiases: try SavedParameters.storesBiases(file))
         var result = MethodUpdates()
         result.warnings = config.unusedPatterns(modules: modules)
         for key in adapter.keys {

@@ -85,9 +85,7 @@ struct LoRAConfig {
             try PatternMatch(keys: alphas.map(\.key)),
             Dictionary(alphas.map { ($0.key, $0.value) }) { first, _ in first }
         )
-        if let bias = config["bias"], !["none", "all", "lora_only"].contains(bias.stringValue ?? "") {
-            throw config.wrong("bias", "\"none\", \"all\" or \"lora_only\"")
-        }
+        _ = try SavedParameters.storesBiases(config)
         initialisation = try LoRAConfig.initialisation(config, options: options)
     }
 
@@ -202,7 +200,11 @@ struct LoRAConfig {
         case "lora_ga": reason = "LoRA-GA took a part out of the base that depends on gradients"
         case _ where name.hasPrefix("pissa_niter_"):
             reason = "PiSSA with a randomised SVD took a part out of the base that cannot be recomputed exactly"
-        default: reason = "this initialisation is unknown"
+        default:
+            throw PeftfileError(
+                .refused, "init_lora_weights is \"\(text.printable)\", which is not known to this version: whether it changed the base "
+                    + "is not told", file: config.path, rule: "ResidualBase",
+                help: "correct it; or give the base that training started from as it was then, with --base-as residual")
         }
         throw PeftfileError(
             .refused, "init_lora_weights is \"\(text.printable)\": \(reason), and these factors are relative to what was left",

@@ -105,16 +105,8 @@ struct LoRAModule {
         }
     }
 
-    /// Whether the module holds a parameter that `target_parameters` names: `experts.gate_up_proj` names a parameter of
-    /// every module whose path ends in `experts`, and a bare `gate_up_proj` one of any module, which in practice are the
-    /// `experts` too.
-    func isTargetParameter(_ names: [String]) -> Bool {
-        names.contains { name in
-            guard let dot = name.lastIndex(of: ".") else { return path.text.hasSuffix(".experts") }
-            let parent = String(name[..<dot])
-            return path.text == parent || path.text.hasSuffix("." + parent)
-        }
-    }
+    /// Whether the module holds a parameter that `target_parameters` names.
+    func isTargetParameter(_ names: [String]) -> Bool { LoadedModules.holdsParameter(path.text, names) }
 
     /// The parameter that a wrapper stands for, as far as the adapter alone tells: wrappers nest in the order in which the
     /// module registers its parameters, which for experts is gate_up_proj (or up_proj), then down_proj.

@@ -16,9 +16,11 @@ import Tensors
 /// ascending; then the products by blocks. The transposed parameter (GPT-2's Conv1D) is held whole.
 ///
 /// Config: `coft`, `eps`, `block_share`, `use_cayley_neumann`, `num_cayley_neumann_terms`; block size and count are
-/// told by the tensor, and held against `oft_block_size` and `r` where they divide the width.
+/// told by the tensor, and held against `oft_block_size` or `r`, of which PEFT takes one and moves it to the nearest divisor of the
+/// width.
 /// Source: `OFTRotationModule.get_weight`, `_cayley_batch`, `_project_batch`, `Linear.merge`, `Conv2d.merge`,
-/// `Embedding.merge` in peft/tuners/oft/layer.py. PEFT refuses older files (`oft_r`, `oft_s`), whose rotation differs.
+/// `Embedding.merge`, `OFTLayer.update_layer`, `adjust_oft_parameters` in peft/tuners/oft/layer.py,
+/// `OFTConfig.__post_init__`. PEFT refuses older files (`oft_r`, `oft_s`), whose rotation differs.
 struct OFT: ModuleMethod {
     let name = "OFT"
     let peftTypes = ["OFT"]
@@ -43,7 +45,7 @@ struct OFT: ModuleMethod {
 
     func details(of module: MethodModule) throws -> [TargetDetail] {
         let blocks = try Blocks(module)
-        let isSeries = module.config["use_cayley_neumann"]?.boolValue ?? true
+        let isSeries = try module.config.flag("use_cayley_neumann", standard: true)
         var result: [TargetDetail] = [
             .init("oft_block_size", blocks.size), .init("blocks", blocks.count),
             .init("rotation", isSeries ? "Neumann, \(try module.count("num_cayley_neumann_terms") ?? 5) terms" : "Cayley"),
@@ -72,7 +74,7 @@ struct OFT: ModuleMethod {
         let lower = scattered(above.map { $0 % size * size + $0 / size })
         let skew = module.isEmbedding ? upper - lower : lower - upper
         var rotation: MatrixExpression
-        if module.config["use_cayley_neumann"]?.boolValue ?? true {
+        if try module.config.flag("use_cayley_neumann", standard: true) {
             let terms = try module.count("num_cayley_neumann_terms") ?? 5
             rotation = OrthogonalBlocks.neumann(skew, size: size, count: count, terms: terms)
         } else {
@@ -116,15 +118,34 @@ struct OFT: ModuleMethod {
             }
         }
 
-        /// PEFT moves a block size, or a count, that does not divide the width to a neighbour that does.
+        /// The config gives the size of the blocks or their count; the other key is 0.
         func requireConfigured(_ columns: Int, _ module: MethodModule) throws {
-            let wanted = try module.count("oft_block_size", zeroIsNil: true)
-            let blocks = try module.count("r", zeroIsNil: true)
-            let expected = wanted.map { columns % $0 == 0 ? $0 : nil } ?? blocks.map { columns % $0 == 0 ? columns / $0 : nil }
-            guard let expected, let expected, expected != size else { return }
+            let wanted = try module.count("oft_block_size", zeroIsNil: true), blocks = try module.count("r", zeroIsNil: true)
+            if let wanted, let blocks {
+                throw PeftfileError(
+                    .refused, "r is \(blocks) and oft_block_size is \(wanted): PEFT takes one of the two and refuses both",
+                    file: module.config.path, rule: "ConfigContradiction",
+                    help: "set the one that was not given in the training to 0 in adapter_config.json")
+            }
+            guard let given = wanted ?? blocks else { return }
+            let used = Blocks.divisor(of: columns, nearest: given)
+            let expected = wanted == nil ? columns / used : used
+            guard expected != size else { return }
+            let key = wanted == nil ? "r" : "oft_block_size"
             throw PeftfileError(
-                .refused, "holds blocks of \(size), and the config says \(expected)", tensor: try module.tensor(tensor).name,
-                rule: "BlockSize", help: "correct oft_block_size or r in adapter_config.json")
+                .refused, "holds blocks of \(size), and the config says \(key) \(given)"
+                    + (used == given ? "" : ", which PEFT takes for \(used) in a width of \(columns)")
+                    + (expected == given ? "" : ": blocks of \(expected)"),
+                tensor: try module.tensor(tensor).name, rule: "BlockSize", help: "correct \(key) in adapter_config.json")
+        }
+
+        /// `adjust_oft_parameters`: the divisor of `width` that is nearest to `number`, of two as near the smaller.
+        static func divisor(of width: Int, nearest number: Int) -> Int {
+            guard number < width else { return width }
+            var (lower, upper) = (number, number)
+            while lower > 1, width % lower != 0 { lower -= 1 }
+            while width % upper != 0 { upper += 1 }
+            return number - lower <= upper - number ? lower : upper
         }
     }
 }

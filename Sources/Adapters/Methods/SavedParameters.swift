@@ -52,6 +52,7 @@ struct SavedParameters {
             guard let kind = SavedParameters.kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) else {
                 continue
             }
+            if !hasBiases, kind == .baseLayer { try SavedParameters.requireNoBias(key, in: adapter) }
             let isSaved = kind == .module
             replacements.append(
                 Replacement(
@@ -103,8 +104,26 @@ struct SavedParameters {
     }
 
     /// Whether the config says that biases were trained.
-    static func storesBiases(_ config: AdapterConfig) -> Bool {
-        (config["bias"]?.stringValue ?? "none") != "none"
+    ///
+    /// Source: `BaseTuner._mark_only_adapters_as_trainable` in peft/tuners/tuners_utils.py, which takes no other value.
+    static func storesBiases(_ config: AdapterConfig) throws -> Bool {
+        guard let value = config["bias"] else { return false }
+        guard let text = value.stringValue, text == "none" || text == "all" || text.hasSuffix("_only") else {
+            throw config.wrong("bias", "\"none\", \"all\", or a method's own, such as \"lora_only\"")
+        }
+        return text != "none"
+    }
+
+    /// A trained bias of which the config says that there is none: one of the two is of another adapter. A raw dump of the whole
+    /// model has the bias that the base has, and the weight beside it.
+    private static func requireNoBias(_ key: AdapterKey, in adapter: Adapter) throws {
+        guard key.component == nil, key.depth > 0, key.leaf == "bias", !isEmbedding(ExactString("\(key.module).weight")),
+            !adapter.keys.contains(where: { $0.module == key.module && $0.component == nil && $0.leaf == "weight" })
+        else { return }
+        throw PeftfileError(
+            .refused, "is a trained bias, and the config does not say that biases were trained", tensor: key.stored,
+            rule: "BiasUnexpected",
+            help: "set bias to \"all\" in adapter_config.json if they were; otherwise remove the tensor")
     }
 
     /// Whether a tensor is an input embedding's or an output head's, by its last names.

@@ -1,4 +1,13 @@
 import ByteAccess
+import Tensors
+
+/// What `inspect` shows of a module of a method without a merged form.
+struct UnmergeableFigures {
+    var rank: Int?
+    var alpha: Double?
+    var scale: Double?
+    var details: [TargetDetail] = []
+}
 
 /// Methods whose effect no weight of the base can hold, or not one that the files tell, each with the mathematical
 /// reason: they are recognised and refused by name.
@@ -17,7 +26,28 @@ struct UnmergeableMethod: AdapterMethod {
     /// The tensors of each module, and how many modules there are, as the config tells.
     var forms: @Sendable (AdapterConfig) -> (tensors: [TensorForm], modules: Int?) = { _ in ([], nil) }
 
-    func targets(of adapter: Adapter) throws -> [AdapterTarget] { [] }
+    /// What pages call the method.
+    var name = ""
+    /// What the tensors of a module, by what their keys say after its path, and the config tell of it.
+    var figures: @Sendable ([String: TensorInfo], AdapterConfig) -> UnmergeableFigures = { _, _ in .init() }
+
+    /// One row for each module with tensors, and for each part that is of no module.
+    func targets(of adapter: Adapter) throws -> [AdapterTarget] {
+        guard let config = adapter.config, !name.isEmpty else { return [] }
+        var order: [ExactString] = []
+        var tensors: [ExactString: [String: TensorInfo]] = [:]
+        for key in adapter.keys {
+            guard let component = key.component, baseSides[component] != nil, let info = adapter.tensor(key.stored) else { continue }
+            let module = key.module.text.isEmpty ? ExactString(component) : key.module
+            if tensors[module] == nil { order.append(module) }
+            tensors[module, default: [:]][key.leaf.isEmpty ? component : "\(component).\(key.leaf)"] = info
+        }
+        return order.map { module in
+            let figures = figures(tensors[module] ?? [:], config)
+            return AdapterTarget(
+                module: module, method: name, rank: figures.rank, alpha: figures.alpha, scale: figures.scale, details: figures.details)
+        } + SavedParameters.targets(of: adapter)
+    }
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
         key.isPrompt || key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: false)
@@ -55,12 +85,26 @@ struct UnmergeableMethod: AdapterMethod {
                 [.init(key: "adaption_prompt", shape: [1, length, nil]), .init(key: "adaption_gate", shape: [1])],
                 config["adapter_layers"]?.intValue
             )
+        },
+        name: "LLaMA-Adapter",
+        figures: { tensors, _ in
+            guard let shape = tensors["adaption_prompt"]?.shape, shape.count == 3 else { return .init() }
+            return .init(details: [.init("adapter_len", shape[1]), .init("width", shape[2])])
         })
 
     /// X-LoRA (arXiv:2402.07148).
     static let xLoRA = UnmergeableMethod(
         peftTypes: ["XLORA"], reason: "a gate mixes LoRA experts for each token, so no single weight stands for it",
-        baseSides: ["internal_xlora_classifier": .free], hasInnerAdapters: true, forms: { (xLoRAForms($0), nil) })
+        baseSides: ["internal_xlora_classifier": .free], hasInnerAdapters: true, forms: { (xLoRAForms($0), nil) },
+        name: "X-LoRA",
+        figures: { tensors, config in
+            var details = ["xlora_depth", "xlora_size", "top_k_lora"].compactMap { key in
+                config[ExactString(key)]?.intValue.map { TargetDetail(key, $0) }
+            }
+            if let experts = config["adapters"]?.objectValue?.members.count { details.insert(.init("experts", experts), at: 0) }
+            details.append(.init("layerwise_scalings", config["layerwise_scalings"]?.boolValue ?? false))
+            return .init(details: details)
+        })
 
     /// The last layer of the classifier, of one output for each expert; PEFT's files do not have the layers before it all.
     /// Source: `XLoraClassifier.__init__` in peft/tuners/xlora/classifier.py.
@@ -91,6 +135,14 @@ struct UnmergeableMethod: AdapterMethod {
                     .init(key: "lily_router.weight", shape: [experts, rank]),
                 ], nil
             )
+        },
+        name: "Lily",
+        figures: { tensors, config in
+            let experts = tensors["lily_router.weight"]?.shape.first.map { TargetDetail("num_B", $0) }
+            let stride = config["stride_A"]?.intValue.map { TargetDetail("stride_A", $0) }
+            return .init(
+                rank: tensors["lily_A.weight"]?.shape.first, scale: config["scaling"]?.doubleValue,
+                details: [experts, stride].compactMap { $0 })
         })
 
     /// ShadowPEFT: a small model runs beside the base and corrects each layer's input.
@@ -102,7 +154,16 @@ struct UnmergeableMethod: AdapterMethod {
         baseSides: [
             "shadow_down": .hidden, "shadow_up": .hiddenRows, "shadow_update_transform": .free, "shadow_update_gate": .free,
             "shadow_backbone": .free,
-        ])
+        ],
+        name: "ShadowPEFT",
+        figures: { tensors, config in
+            let down = tensors.first { $0.key.hasPrefix("shadow_down") }?.value.shape.first
+            guard let down else { return .init(details: [.init("tensors", tensors.count)]) }
+            let width = tensors.first { $0.key.hasPrefix("shadow_update_gate") && $0.key.hasSuffix(".0.weight") }?.value.shape.first
+            return .init(
+                rank: down, alpha: config["shadow_alpha"]?.doubleValue,
+                details: width.map { [.init("update_hidden_size", $0)] } ?? [])
+        })
 
     /// PSOFT: ΔW = U·S·(R − I)·Vᵀ over the r largest singular triplets of the base, of which the file holds R alone. Turning
     /// a pair of singular vectors round, u and v to −u and −v, leaves the base as it is and changes the sign of every
@@ -124,5 +185,15 @@ struct UnmergeableMethod: AdapterMethod {
                 [.init(key: "psoft_R.weight", shape: isTriangle ? [rank * (rank - 1) / 2] : [rank, rank])]
                     + vectors.map { .init(key: "psoft_R.vector_\($0)", shape: [rank]) }, nil
             )
+        },
+        name: "PSOFT",
+        // Δ is scaled by psoft_alpha / r: `PsoftLayer.update_layer`.
+        figures: { tensors, config in
+            let alpha = config["psoft_alpha"]?.doubleValue, rank = config["r"]?.intValue
+            let vectors = ["a", "b"].filter { tensors["psoft_R.vector_\($0)"] != nil }.joined(separator: " and ")
+            let form = tensors["psoft_R.weight"].map { TargetDetail("psoft_orth", $0.shape.count == 1) }
+            return .init(
+                rank: rank, alpha: alpha, scale: rank.flatMap { rank in rank > 0 ? alpha.map { $0 / Double(rank) } : nil },
+                details: [form].compactMap { $0 } + (vectors.isEmpty ? [] : [.init("magnitudes", vectors)]))
         })
 }

@@ -16,7 +16,8 @@ struct TargetModules {
     private let excluded: PathEnds
     private let saved: [String]
     private let layers: Set<Int>?
-    private let patterns: [String]
+    /// What ends in a name of `layers_pattern`.
+    private let patterns: [RegularExpression]
 
     init(_ config: AdapterConfig) throws {
         guard let value = config["target_modules"] else {
@@ -48,7 +49,9 @@ struct TargetModules {
         } else {
             layers = nil
         }
-        patterns = try config.strings("layers_pattern").filter { !$0.isEmpty }
+        patterns = layers == nil ? [] : try config.strings("layers_pattern").filter { !$0.isEmpty }.map {
+            try RegularExpression(wholePattern: "(?:.*\\.)?(?:\($0))")
+        }
         if targets?.isExpression == true, layers != nil {
             throw config.wrong("layers_to_transform", "absent beside a target_modules that is a string")
         }
@@ -77,13 +80,18 @@ struct TargetModules {
         return result.sorted { $0.text < $1.text }
     }
 
-    func contains(_ path: String) -> Bool {
-        let parts = path.dottedComponents.map { String($0) }
-        if excluded.contains(path) || saved.contains(where: { isPart(path, of: $0) }) { return false }
-        guard targets?.contains(path) != false else { return false }
-        guard let layers, targets?.isExpression != true, targets?.names.contains(path) != true else { return true }
-        guard let number = layerNumber(parts) else { return false }
-        return layers.contains(number)
+    func contains(_ path: String) -> Bool { exclusion(of: path) == nil }
+
+    /// The key by which the config makes no update for the module; nil where it makes one.
+    func exclusion(of path: String) -> ExactString? {
+        if excluded.contains(path) { return "exclude_modules" }
+        if saved.contains(where: { isPart(path, of: $0) }) { return "modules_to_save" }
+        guard targets?.contains(path) != false else { return "target_modules" }
+        guard let layers, targets?.isExpression != true, targets?.names.contains(path) != true else { return nil }
+        guard let number = layerNumber(path.dottedComponents.map { String($0) }) else {
+            return patterns.isEmpty ? "layers_to_transform" : "layers_pattern"
+        }
+        return layers.contains(number) ? nil : "layers_to_transform"
     }
 
     private func isPart(_ path: String, of module: String) -> Bool {
@@ -91,10 +99,18 @@ struct TargetModules {
         return path.indices.contains { path[$0...].starts(with: module) }
     }
 
+    /// The first number behind a list that is inside something else, or the first behind the first pattern that has one:
+    /// `re.match(r".*?\.[^.]*\.(\d+)\.", path)` and `re.match(rf"(?:^|.*?\.){pattern}\.(\d+)\.", path)` of PEFT 0.21.
     private func layerNumber(_ parts: [String]) -> Int? {
-        for (index, part) in parts.enumerated().dropFirst() where index + 1 < parts.count {
-            guard let number = Int(part) else { continue }
-            if patterns.isEmpty || patterns.contains(parts[index - 1]) { return number }
+        func first(from start: Int, after isList: (Int) -> Bool) -> Int? {
+            let places = parts.indices.dropFirst(start).dropLast()
+            return places.first { parts[$0].utf8.allSatisfy { (0x30...0x39).contains($0) } && Int(parts[$0]) != nil && isList($0) }
+                .flatMap { Int(parts[$0]) }
+        }
+        if patterns.isEmpty { return first(from: 2) { _ in true } }
+        for pattern in patterns {
+            let found = first(from: 1) { pattern.matchesWhole(parts[..<$0].joined(separator: ".")) }
+            if let found { return found }
         }
         return nil
     }

@@ -16,6 +16,7 @@ struct MissingModule: CheckRule {
         of the training is gone. A misspelt target trained nothing.
         """
     let needs: [RuleNeed] = [.tensors, .config]
+    let refusals: Set<String> = ["BiasesLost"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(), let config = adapter.config,

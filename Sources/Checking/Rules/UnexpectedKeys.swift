@@ -14,6 +14,7 @@ struct UnexpectedKeys: CheckRule {
     let needs: [RuleNeed] = [.tensors, .config]
     let refusals: Set<String> = [
         "UnclaimedTensor", "MagnitudeUnexpected", "LoRABiasUnexpected", "DiagonalUnexpected", "AmbiguousKey", "ProjectionMismatch", "TensorUnexpected",
+        "TensorNotLoaded", "BiasUnexpected",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
@@ -22,14 +23,8 @@ struct UnexpectedKeys: CheckRule {
             // A method that is only known by its name cannot say which tensors it has.
             !method.configKeys.isEmpty
         else { return [] }
-        let unnamed = ConfigCoverage(of: adapter)?.unnamedModules ?? []
-        if let first = unnamed.first, let key = adapter.keys.first(where: { $0.module == first && $0.component != nil }) {
-            return [
-                finding(
-                    "\(unnamed.count) modules with tensors are not named by target_modules, and PEFT drops them without a word; "
-                        + "this is of the first", file: subject.weights.file, tensor: key.stored,
-                    help: "correct target_modules; the modules: peftfile inspect \(subject.path.shellQuoted)")
-            ]
+        if let refusal = try? LoadedModules(of: adapter).refusal(of: adapter) {
+            return [finding(refusal.message, file: subject.weights.file, tensor: refusal.tensor, help: refusal.help ?? "correct the config")]
         }
         let magnitudes = config(subject, lacks: "use_dora") ? adapter.keys.filter { $0.component == "lora_magnitude_vector" } : []
         if let first = magnitudes.first {

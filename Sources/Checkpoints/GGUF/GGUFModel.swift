@@ -1,6 +1,6 @@
 public import ByteAccess
 import Containers
-import Tensors
+public import Tensors
 
 /// A GGUF file read as the model that it was converted from: the Hub's names, the Hub's order of rows, blocks dequantised.
 ///
@@ -98,6 +98,17 @@ public struct GGUFModel: Sendable {
         return .init(kind: order, heads: heads, storedRows: stored, groupSize: order == .fusedByHead ? rows : rows / own)
     }
 
+    /// What is rounded although the file has it as numbers: the F32 of norms and biases, where blocks are written in `dtype`, or by
+    /// default in the checkpoint's; nil where nothing is.
+    public func roundingNote(dtype: DType?, of checkpoint: Checkpoint) -> String? {
+        guard tensors.contains(where: { $0.type.dtype == nil }), let dtype = dtype ?? checkpoint.quantisation?.dtype, dtype.bits < 32
+        else { return nil }
+        let rounded = tensors.filter { $0.type.dtype == .f32 && !$0.names.isEmpty }.count
+        guard rounded > 0 else { return nil }
+        return "\(rounded) tensor\(rounded == 1 ? "" : "s") that the GGUF file has in F32 (norms, biases) \(rounded == 1 ? "is" : "are") "
+            + "written in \(dtype.rawValue) like its matrices: --dtype f32 keeps every bit"
+    }
+
     /// The checkpoint under the Hub's names.
     fileprivate func checkpoint(_ stored: Checkpoint) -> Checkpoint {
         let isQuantised = tensors.contains { $0.type.dtype == nil }
@@ -126,6 +137,14 @@ public struct GGUFModel: Sendable {
 }
 
 extension Checkpoint {
+    /// The architecture of a GGUF model that stands under llama.cpp's own names and not under the Hub's; nil for anything else.
+    public var unnamedArchitecture: String? {
+        guard isGGUF, gguf == nil, let file = shards.first?.file as? GGUFFile,
+            file.value("general.type")?.stringValue ?? "model" == "model"
+        else { return nil }
+        return file.value("general.architecture")?.stringValue
+    }
+
     /// A GGUF model as the Hub has it; anything else as it is. Never throws: what stands in the way is in `quantisation.problem`, and
     /// the tensors then keep their names.
     func asModel() -> Checkpoint {

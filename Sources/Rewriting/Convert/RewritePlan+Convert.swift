@@ -42,8 +42,11 @@ extension RewritePlan {
         // A GGUF file's blocks have no place in safetensors, and loaders of safetensors know the Hub's names and rows.
         if plain.shards.contains(where: { $0.file.kind == .gguf }) {
             let named = try Checkpoint.open(path)
-            if let problem = named.quantisation?.problem { throw problem }
-            return named
+            guard let problem = named.quantisation?.problem else { return named }
+            // Without a table of names its numbers are still its numbers.
+            guard problem.rule == GGUFModelRule.architecture.rawValue else { throw problem }
+            if let problem = plain.quantisation?.problem { throw problem }
+            return plain
         }
         if settings.dequantises {
             guard let quantisation = plain.quantisation else {
@@ -68,6 +71,12 @@ extension RewritePlan {
     public static func convert(_ source: Checkpoint, settings: ConvertSettings = ConvertSettings()) throws -> RewritePlan {
         let binding = try Binding(base: source, adapters: [])
         var warnings = binding.warnings
+        if let note = source.gguf?.roundingNote(dtype: settings.dtype, of: source) { warnings.append(note) }
+        if let architecture = source.unnamedArchitecture {
+            warnings.append(
+                "the names of the architecture \"\(architecture.printable)\" are not known: the tensors keep llama.cpp's names and order of "
+                    + "rows, which loaders of safetensors do not expect")
+        }
         let ties = SharedTensorChoice(source, keepsAll: settings.keepsShared)
         warnings += ties.notes
         var outputs = binding.outputs.filter { output in !ties.dropped.contains { $0.tensor == output.recipe.name } }

@@ -1,0 +1,69 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// GGUF models made into safetensors: what is rounded is said, and numbers need no table of names.
+@Suite struct GGUFConversionTests {
+    /// A model of one block of Q8_0 and a norm in F32, of values that no 16 bits hold.
+    private static func file(_ architecture: String) -> [UInt8] {
+        var builder = GGUFBuilder()
+        builder.add("general.architecture", architecture)
+        builder.tensors = [
+            .init("output_norm.weight", [32], GGUFBuilder.bytes(norm)),
+            // d = 2 as F16, then the codes 0 … 31.
+            .init("output.weight", [32, 1], type: 8, [0, 0x40] + (0..<32).map { UInt8($0) }),
+        ]
+        return builder.file()
+    }
+    private static let norm = (0..<32).map { 1 + Float($0) / 65536 }
+
+    private func convert(_ architecture: String, dtype: DType? = nil) throws -> (Checkpoint, warnings: [String], verdict: Int32) {
+        let directory = try TemporaryDirectory()
+        let source = try directory.write(Self.file(architecture), to: "model.gguf")
+        let settings = ConvertSettings(dtype: dtype, convertsAllDTypes: dtype != nil, isSingleFile: true)
+        let plan = try RewritePlan.convert(RewritePlan.openForConversion(source, settings), settings: settings)
+        _ = try PlanExecutor(plan: plan, target: directory.path("out.safetensors")).run()
+        let verdict = try Tool.run(["verify", directory.path("out.safetensors")])
+        return (try Checkpoint.open(directory.path("out.safetensors")), plan.warnings, verdict.status)
+    }
+
+    /// BF16 unless something else is said: a note names the norms that it rounds, and F32 has every bit of them.
+    @Test func roundedNormsAreSaid() throws {
+        for (dtype, isRounded) in [(nil, true), (.f16, true), (.f32, false), (.f64, false)] as [(DType?, Bool)] {
+            let (result, warnings, verdict) = try convert("llama", dtype: dtype)
+            let notes = warnings.filter { $0.contains("F32") }
+            #expect(notes.count == (isRounded ? 1 : 0), "\(warnings)")
+            if isRounded { #expect(notes[0].hasPrefix("1 tensor that") && notes[0].contains((dtype ?? .bf16).rawValue) && notes[0].contains("--dtype f32")) }
+            let values = try result.numbers("model.norm.weight")
+            #expect((values == Self.norm.map { Double($0) }) == !isRounded)
+            #expect(try result.numbers("lm_head.weight") == (0..<32).map { Double(2 * $0) })
+            #expect(verdict == 0)
+        }
+    }
+
+    /// Without a table of names the tensors keep llama.cpp's; the numbers are theirs, and F32 stays F32.
+    @Test(arguments: ["mamba", "of-the-future", "gpt2"]) func anUnknownArchitectureKeepsItsNames(_ architecture: String) throws {
+        let (result, warnings, verdict) = try convert(architecture)
+        #expect(result.tensors.map(\.name.text).sorted() == ["output.weight", "output_norm.weight"])
+        #expect(result["output_norm.weight"]?.dtype == .f32 && result["output.weight"]?.dtype == .bf16)
+        #expect(try result.numbers("output_norm.weight") == Self.norm.map { Double($0) })
+        #expect(try result.numbers("output.weight") == (0..<32).map { Double(2 * $0) })
+        #expect(warnings.contains { $0.contains("\"\(architecture)\"") && $0.contains("llama.cpp's names") }, "\(warnings)")
+        #expect(verdict == 0)
+    }
+
+    /// A merge needs the table.
+    @Test func aMergeOfAnUnknownArchitectureIsRefused() throws {
+        let model = try SmallModel()
+        let base = try model.directory.write(Self.file("mamba"), to: "base.gguf")
+        try model.adapter([
+            T.tensor("output.lora_A.weight", [2, 32], seed: 1), T.tensor("output.lora_B.weight", [1, 2], seed: 2),
+        ])
+        let error = #expect(throws: PeftfileError.self) {
+            _ = try Binding(base: .open(base), adapters: [Adapter(path: model.directory.path("adapter"))])
+        }
+        #expect(error?.rule == "GGUFArchitecture")
+    }
+
+    private typealias T = SmallModel
+}
