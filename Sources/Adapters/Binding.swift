@@ -68,6 +68,11 @@ public struct Binding: Sendable {
     ///
     /// - Throws: `.refused` where an adapter tensor or config key has no use, a target no place, or shapes disagree.
     public init(base: Checkpoint, adapters: [Adapter], options: BindingOptions = BindingOptions()) throws {
+        try self.init(base: base, adapters: adapters, options: options, isAdvising: true)
+    }
+
+    /// - Parameter isAdvising: whether a refusal of names looks for the command that repairs them.
+    init(base: Checkpoint, adapters: [Adapter], options: BindingOptions, isAdvising: Bool) throws {
         self.base = base
         self.options = options
         guard options.weights.isEmpty || options.weights.count == adapters.count else {
@@ -99,7 +104,8 @@ public struct Binding: Sendable {
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings
             } catch let error as PeftfileError {
-                throw Advice.completed(error).inFile(adapter.path)
+                let repair = isAdvising ? RepairedAdapter.advice(error, adapters[index], base: base, options: options) : nil
+                throw Advice.completed(repair ?? error).inFile(adapter.path)
             }
         }
         let names = NameResolver(base: view.directory)
@@ -140,7 +146,7 @@ public struct Binding: Sendable {
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
             fanInFanOut: try adapter.config?.flag("fan_in_fan_out") ?? false,
-            squareIsTransposed: options.squareOrientation.map { $0 == .inOut })
+            squareIsTransposed: try (options.squareOrientation ?? adapter.carriedOrientation()).map { $0 == .inOut })
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
             base: view.directory,

@@ -65,12 +65,15 @@ public struct PortableAdapter: Sendable {
     public private(set) var leftOut: [(tensor: ExactString, component: String)] = []
     /// Tensors without a part in the update, and why.
     public private(set) var setAside: [(tensor: ExactString, reason: String)] = []
+    /// How the base holds square matrices, where the file that is written has to say so.
+    public private(set) var squareOrientation: BindingOptions.Orientation?
 
     /// - Parameters:
     ///   - bases: the models whose names the modules get; needed where the file's names do not say what `names` asks for.
     ///   - heads: the heads of the base, where no base is given.
     ///   - options: what the file leaves open, and which component is taken.
-    /// - Throws: `.refused` where a tensor or a config key says more than two factors and a scale can.
+    /// - Throws: `.refused` where a tensor or a config key says more than two factors and a scale can; what the merge throws
+    ///   where the adapter is not one of the base.
     public init(
         _ adapter: Adapter, bases: [PipelineBase] = [], heads: GGUFHeads? = nil, options: BindingOptions = BindingOptions(),
         names: Names = .inMemory
@@ -79,35 +82,46 @@ public struct PortableAdapter: Sendable {
             ComponentPlacement.Part(base: try BaseView(base: $0.checkpoint, adapters: []).directory, component: $0.component)
         }
         let heads = heads ?? bases.lazy.compactMap { GGUFFacts($0.checkpoint).heads }.first
-        let bound = try BoundAdapter(adapter, bases: parts, heads: heads, options: options)
+        let repaired = try RepairedAdapter(adapter, bases: bases, options: options)
+        let bound = try BoundAdapter(
+            repaired.adapter, bases: parts, heads: heads, options: options, takesOthers: names == .dotted)
         if let open = bound.unsettled { throw open }
         try bound.requireNames(names, hasBase: !bases.isEmpty, path: adapter.path)
+        let baseNames = try BaseNames(repaired, bound, bases: bases, options: options)
         var whole = bound.whole
         leftOut = bound.leftOut
         warnings = bound.warnings
         components = bound.components
+        notes += repaired.notes
         var modules: [Module] = []
         for part in bound.parts {
+            let own: [Module]
             if part.dialect == nil, part.config == nil {
                 let factors = try BareFactors().portable(part, options)
                 whole.views.merge(factors.views) { first, _ in first }
-                modules += factors.modules
-                continue
+                own = factors.modules
+            } else {
+                own = try PortableAdapter.modules(of: part, options, baseNames, views: &whole.views, notes: &notes, setAside: &setAside)
             }
-            let own = try PortableAdapter.modules(of: part, options, notes: &notes, setAside: &setAside)
-            try SquareOrientation.require(of: part, own, bases: bases.map(\.checkpoint), options: options)
+            squareOrientation = try squareOrientation
+                ?? SquareOrientation.carried(by: part, own, baseNames, hasBase: !bases.isEmpty, options: options)
             modules += own
         }
         for index in modules.indices {
-            guard let name = bound.names[modules[index].path] else { continue }
-            (modules[index].own, modules[index].component) = (name.module, name.component)
+            let path = modules[index].path
+            if let name = bound.names[path], name.component != nil {
+                (modules[index].own, modules[index].component) = (name.module, name.component)
+            } else {
+                if names != .inMemory { modules[index].component = baseNames.component }
+                modules[index].own = try baseNames.own(path, names, adapter.path, tensor: modules[index].a.name) ?? bound.names[path]?.module ?? path
+            }
         }
         self.adapter = whole
         self.modules = modules
     }
 
     private static func modules(
-        of part: Adapter, _ options: BindingOptions, notes: inout [String],
+        of part: Adapter, _ options: BindingOptions, _ names: BaseNames, views: inout [ExactString: TensorView], notes: inout [String],
         setAside: inout [(tensor: ExactString, reason: String)]
     ) throws -> [Module] {
         let method = try MethodRegistry.method(of: part)
@@ -137,26 +151,41 @@ public struct PortableAdapter: Sendable {
                 file: part.path, rule: "ConfigDecides", help: "leave them out")
         }
         try file.requireKnownKeys(LoRA().configKeys)
-        let config = try LoRAConfig(file, options: BindingOptions())
+        var open = BindingOptions()
+        open.expertOrder = options.expertOrder
+        let config = try LoRAConfig(file, options: open)
         guard !config.usesKaSA, config.groupSize == nil, config.blockDiagonal == nil, config.initialisation == .none,
-            config.targetParameters.isEmpty, file["layer_replication"] == nil, file["trainable_token_indices"] == nil
+            file["layer_replication"] == nil, file["trainable_token_indices"] == nil
         else {
             throw refusal(part, nil, "is \(config.name) with features that only PEFT's own dialect holds")
         }
         let modules = try LoRAModule.collect(from: part)
+        let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
         var used: Set<ExactString> = []
-        let result = try modules.map { module in
+        let result = try modules.flatMap { module -> [Module] in
+            if module.depth > 0 || levels[module.path] != 1 || module.isTargetParameter(config.targetParameters) {
+                guard part.dialect == nil, let place = names.place(ofFactor: module.b.name) else {
+                    throw refusal(
+                        part, module.a.name, "is of a parameter that target_parameters wraps, and only the base tells how it holds it",
+                        help: "name the base: --base BASE; or merge it instead")
+                }
+                let stack = try StackedModules(module, at: place, config: config, path: part.path)
+                views.merge(stack.views) { first, _ in first }
+                used.formUnion([module.a.name, module.b.name])
+                return stack.modules
+            }
             let rank = config.rank(for: module.path.text)
             try module.checkRank(rank, experts: 1, hasConfiguredRank: config.hasConfiguredRank)
-            guard module.depth == 0 else { throw refusal(part, module.a.name, "belongs to nested wrappers, which PEFT alone has") }
             guard (module.magnitude != nil) == config.usesDoRA else {
                 throw refusal(part, module.magnitude?.name ?? module.a.name, "and use_dora contradict each other")
             }
             used.formUnion([module.a, module.b].map(\.name) + [module.bias, module.magnitude].compactMap { $0?.name })
-            return Module(
-                path: module.path, own: module.path, isEmbedding: module.isEmbedding, a: module.a, b: module.b, bias: module.bias,
-                magnitude: module.magnitude, rank: rank, alpha: config.alpha(for: module.path.text),
-                scale: config.scale(for: module.path.text), alphaDType: part.config?.moduleScales[module.path]?.alphaDType)
+            return [
+                Module(
+                    path: module.path, own: module.path, isEmbedding: module.isEmbedding, a: module.a, b: module.b, bias: module.bias,
+                    magnitude: module.magnitude, rank: rank, alpha: config.alpha(for: module.path.text),
+                    scale: config.scale(for: module.path.text), alphaDType: part.config?.moduleScales[module.path]?.alphaDType),
+            ]
         }
         for key in part.keys where LoRA.isTrainingState(key) {
             setAside.append((key.stored, "it acts in training only"))
@@ -172,9 +201,9 @@ public struct PortableAdapter: Sendable {
         return result
     }
 
-    private static func refusal(_ part: Adapter, _ tensor: ExactString?, _ message: String) -> PeftfileError {
-        PeftfileError(
-            .refused, message, file: part.path, tensor: tensor, rule: "NotConvertible",
-            help: "merge it instead, or keep the dialect that it is in")
+    private static func refusal(
+        _ part: Adapter, _ tensor: ExactString?, _ message: String, help: String = "merge it instead, or keep the dialect that it is in"
+    ) -> PeftfileError {
+        PeftfileError(.refused, message, file: part.path, tensor: tensor, rule: "NotConvertible", help: help)
     }
 }

@@ -1,5 +1,5 @@
 public import ByteAccess
-public import Checkpoints
+import Checkpoints
 public import Tensors
 
 /// A LoHa or LoKr as PEFT and LyCORIS both hold it: the same factors under the same names, beside a scale. What differs is
@@ -47,8 +47,12 @@ public struct PortableProducts: Sendable {
         let parts = try bases.map {
             ComponentPlacement.Part(base: try BaseView(base: $0.checkpoint, adapters: []).directory, component: $0.component)
         }
-        let bound = try BoundAdapter(
+        let plain = try BoundAdapter(
             adapter, bases: parts, heads: bases.lazy.compactMap { GGUFFacts($0.checkpoint).heads }.first, options: options)
+        guard plain.parts.count == 1, let first = plain.parts.first, try MethodRegistry.method(of: first).isProduct else { return nil }
+        let repaired = try RepairedAdapter(adapter, bases: bases, options: options)
+        let bound = adapter.dialect == nil ? try BoundAdapter(repaired.adapter, bases: [], options: options) : plain
+        let baseNames = try BaseNames(repaired, bound, bases: bases, options: options)
         guard bound.parts.count == 1, let part = bound.parts.first, let config = part.config,
             let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
         else { return nil }
@@ -65,10 +69,13 @@ public struct PortableProducts: Sendable {
             if let key = ["hada_w1_b", "lokr_w1_b", "lokr_w2_b"].first(where: module.has) {
                 try module.requireRank(module.side(key, 0), of: key)
             }
-            let name = bound.names[module.path]
+            let name = bound.names[module.path].flatMap { $0.component == nil ? nil : $0 }
+            let own = try name?.module
+                ?? baseNames.own(module.path, toPEFT ? .inMemory : .underscored, part.path, tensor: part.keys.first?.stored)
+                ?? bound.names[module.path]?.module ?? module.path
             modules.append(
                 Module(
-                    path: module.path, component: name?.component, own: name?.module ?? module.path,
+                    path: module.path, component: name?.component ?? (toPEFT ? nil : baseNames.component), own: own,
                     factors: try module.names.map { ($0, try module.tensor($0)) }, rank: scale.rank, scale: scale.value,
                     alphaDType: config.moduleScales[module.path]?.alphaDType))
         }
@@ -231,4 +238,9 @@ public struct PEFTFactorForm {
             .refused, "of module \"\(module.path)\" \(message)", tensor: info.name, rule: "NotConvertible",
             help: "merge it instead, or keep the dialect that it is in")
     }
+}
+
+extension AdapterMethod {
+    /// Whether PEFT and LyCORIS hold it in the same factors.
+    fileprivate var isProduct: Bool { self is LoHa || self is LoKr }
 }

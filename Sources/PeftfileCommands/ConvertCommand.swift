@@ -35,7 +35,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The base, whose names tell underscores from dots; repeatable, or diffusers' directory of a pipeline.", valueName: "path"))
     var base: [String] = []
 
-    @Option(name: .customLong("as"), help: ArgumentHelp("The component that names get, where one is written: text_encoder_2.", valueName: "name"))
+    @Option(name: .customLong("as"), help: ArgumentHelp("The component that names get: text_encoder_2; of several, text_encoder=lora_te1,unet=lora_unet.", valueName: "name"))
     var componentName: String?
 
     @OptionGroup var adapter: AdapterArguments
@@ -68,7 +68,7 @@ struct ConvertCommand: ParsableCommand {
         try ConvertOutput.requireMatch(output, gguf: target == .gguf, option: "--to \(to)")
         if let option = container.firstGiven {
             throw PeftfileError(
-                .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one file", rule: "ConvertOption",
+                .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one small file", rule: "ConvertOption",
                 help: "leave \(option) out, or convert the result again with --to safetensors \(option)")
         }
         try writeDialect(target)
@@ -125,11 +125,11 @@ struct ConvertCommand: ParsableCommand {
         let source = try Adapter(path: path)
         let model = try ConvertBase(
             base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
-        let conversion = try AdapterConversion(
-            source, to: target,
-            options: ConversionOptions(
-                bases: model.bases, binding: try adapter.options(), componentName: componentName,
-                gguf: .init(facts: model.facts, roundsScale: roundScale)))
+        let options = ConversionOptions(
+            bases: model.bases, binding: try adapter.options(), componentName: componentName,
+            gguf: .init(facts: model.facts, roundsScale: roundScale))
+        try options.requireUsed(by: source, to: target, architecture: architecture != nil, heads: heads != nil)
+        let conversion = try AdapterConversion(source, to: target, options: options)
         if let loader { try conversion.requireServable(by: loader) }
         let executor = ConversionExecutor(conversion: conversion, target: output, replacing: force, hashing: container.hash)
         let files = try executor.run()
@@ -181,6 +181,7 @@ struct ContainerArguments: ParsableArguments {
         let given: [(Bool, String)] = [
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"), (maxShardSize != nil, "--max-shard-size"),
             (dequantise, "--dequantise"), (keepShared, "--keep-shared"), (dryRun, "--dry-run"), (resume, "--resume"),
+            (!sync, "--no-sync"), (keepCache, "--keep-cache"),
         ]
         return given.first { $0.0 }?.1
     }

@@ -62,7 +62,7 @@ public struct ConversionComparison: Sendable {
     public init(source: Adapter, result: Adapter, reading: Reading) throws {
         if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
             isRepair = true
-            try compareTensors(source, result, reading.binding)
+            try compareTensors(source, result, reading)
             return
         }
         // Names with underscores, and below a component, are told without the base that made them.
@@ -77,8 +77,15 @@ public struct ConversionComparison: Sendable {
             try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
             return
         }
-        let first = try PortableAdapter(
-            source, bases: reading.bases, heads: reading.heads, options: reading.binding, names: reading.names)
+        let first: PortableAdapter
+        do {
+            first = try PortableAdapter(
+                source, bases: reading.bases, heads: reading.heads, options: reading.binding, names: reading.names)
+        } catch let refusal as PeftfileError where refusal.rule == "NotConvertible" && reading.names == .underscored {
+            guard let file = try LycorisFile(source, bases: reading.bases, options: reading.binding) else { throw refusal }
+            try compareCopies(of: file.tensors, source, result)
+            return
+        }
         let second = try PortableAdapter(result, bases: own, heads: reading.heads, options: settled, names: reading.names)
         try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
     }
@@ -105,7 +112,8 @@ public struct ConversionComparison: Sendable {
         }
 
         func key(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> String {
-            guard names != .inMemory else { return path.text }
+            // What has no component stands under the base's own path, where one is named.
+            guard names != .inMemory else { return component == nil ? own.text : path.text }
             let below = names == .dotted ? PipelineComponent.diffusersPath(own.text) : own.text
             let name = String(below.map { $0 == "." ? "_" : $0 })
             guard usesComponent, let component else { return name }
@@ -173,12 +181,32 @@ public struct ConversionComparison: Sendable {
         if wrong > 0 { fault("\(wrong) of \(values.0.count) elements of \(a.scale)·B differ") }
     }
 
+    /// The result is the source's own file, or a part of it: the same tensors, byte for byte.
+    private mutating func compareCopies(of names: [ExactString], _ a: Adapter, _ b: Adapter) throws {
+        var others = Set(b.checkpoint.tensors.map(\.name))
+        for name in names {
+            guard let tensor = a.checkpoint[name], let other = b.checkpoint[name], others.remove(name) != nil else {
+                faults.append(Fault(name: name.text, reason: "is not in the result"))
+                continue
+            }
+            compared += 1
+            elements += tensor.info.elementCount
+            if tensor.dtype != other.dtype || tensor.shape != other.shape {
+                faults.append(Fault(name: name.text, reason: "has another dtype or shape than in the source"))
+            } else if try a.checkpoint.read(tensor) != b.checkpoint.read(other) {
+                faults.append(Fault(name: name.text, reason: "has other bytes than in the source"))
+            }
+        }
+        for name in others.sorted() { faults.append(Fault(name: name.text, reason: "is in the result alone")) }
+    }
+
     /// Both are PEFT's: the same tensors under names that mean the same, and the same config.
-    private mutating func compareTensors(_ a: Adapter, _ b: Adapter, _ options: BindingOptions) throws {
+    private mutating func compareTensors(_ a: Adapter, _ b: Adapter, _ reading: Reading) throws {
         let experts = try UnslothExperts(of: a)
-        let order = try experts.order(options)
+        let order = try experts.order(reading.binding)
+        let repaired = try RepairedAdapter(a, bases: reading.bases, options: reading.binding, isRepair: true)
         var others = Dictionary(b.keys.map { ($0.canonical, $0.stored) }) { first, _ in first }
-        for key in a.keys where key.component != "original_module" {
+        for key in repaired.adapter.keys where key.component != "original_module" {
             guard let tensor = a.checkpoint[key.stored], let name = others.removeValue(forKey: key.canonical),
                 let other = b.checkpoint[name]
             else {

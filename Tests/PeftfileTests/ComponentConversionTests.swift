@@ -151,4 +151,65 @@ import Testing
         let result = try run(source, "--to", "diffusers", "--base", directory.path("flux.safetensors"), "-o", directory.path("d"))
         #expect(result.status == 2 && result.errors.contains("[NotConvertible]"))
     }
+
+    /// SDXL's first text encoder is lora_te1 whether the second has a LoRA or not: the UNet tells.
+    @Test func theFirstEncoderOfSDXLKeepsItsNumber() throws {
+        let deep = "lora_unet_input_blocks_7_1_transformer_blocks_3_attn1_to_q"
+        let source = try write(pair(deep, 8, alpha: 1) + pair("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 5, alpha: 3))
+        let unet = directory.path("unet.safetensors")
+        try SmallTensor.write(
+            [SmallModel.tensor("down_blocks.2.attentions.0.transformer_blocks.3.attn1.to_q.weight", [8, 8], seed: 1)], to: unet)
+        let (there, back) = (directory.path("d.safetensors"), directory.path("k.safetensors"))
+        #expect(try run(source, "--to", "diffusers", "--base", unet, "--base", directory.path("pipe/text_encoder"), "-o", there).status == 0)
+        #expect(try run(there, "--to", "kohya", "-o", back).status == 0)
+        #expect(try Set(Checkpoint.open(back).tensors.map { $0.name.text.prefix(9) }) == ["lora_unet", "lora_te1_"])
+    }
+
+    @Test func eachOfTwoComponentsIsNamed() throws {
+        let source = try write(
+            pair("lora_unet_down_blocks_0_attn_to_q", 8, alpha: 1) + pair("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 5, alpha: 3))
+        let out = directory.path("k.safetensors")
+        #expect(try run(source, "--to", "kohya", "--as", "lora_te=lora_te1,lora_unet=lora_unet", "-o", out).status == 0)
+        #expect(try Set(Checkpoint.open(out).tensors.map { $0.name.text.prefix(9) }) == ["lora_unet", "lora_te1_"])
+        #expect(try Tool.run(["verify", out]).status == 0)
+        for wrong in ["lora_te1", "lora_te=lora_unet,lora_unet=lora_unet", "lora_te2=lora_te1", "lora_te=nobody"] {
+            let refused = try run(source, "--to", "kohya", "--as", wrong, "-o", directory.path("x"))
+            #expect(refused.status == 2 && refused.errors.contains("[ComponentName]"), "\(refused.errors)")
+        }
+    }
+
+    @Test func aComponentIsTakenUnderEitherName() throws {
+        let source = try write(kohya)
+        let out = directory.path("k.safetensors")
+        #expect(try run(source, "--to", "kohya", "--component", "lora_te1,text_encoder_2", "-o", out).status == 0)
+        #expect(try Set(Checkpoint.open(out).tensors.map { $0.name.text.prefix(8) }) == ["lora_te1", "lora_te2"])
+    }
+
+    /// XLabs' layers under the names that `_convert_xlabs_flux_lora_to_diffusers` gives them: rows of `up` in three, `down` for each.
+    @Test func layersOfXLabsAreDiffusersThree() throws {
+        let path = directory.path("xlabs.safetensors")
+        try SmallTensor.write(
+            [
+                SmallModel.tensor("double_blocks.0.processor.qkv_lora1.down.weight", [2, 5], seed: 1),
+                SmallModel.tensor("double_blocks.0.processor.qkv_lora1.up.weight", [12, 2], seed: 2),
+                SmallModel.tensor("double_blocks.0.processor.proj_lora2.down.weight", [2, 5], seed: 3),
+                SmallModel.tensor("double_blocks.0.processor.proj_lora2.up.weight", [4, 2], seed: 4),
+                SmallModel.tensor("single_blocks.1.processor.qkv_lora.down.weight", [2, 5], seed: 5),
+                SmallModel.tensor("single_blocks.1.processor.qkv_lora.up.weight", [12, 2], seed: 6),
+            ], to: path)
+        let out = directory.path("d.safetensors")
+        let result = try run(path, "--to", "diffusers", "-o", out)
+        #expect(result.status == 0, "\(result.errors)")
+        let file = try Checkpoint.open(out)
+        let layers = ["to_q", "to_k", "to_v"]
+        let expected = layers.flatMap { ["transformer.transformer_blocks.0.attn.\($0)", "transformer.single_transformer_blocks.1.attn.\($0)"] }
+            + ["transformer.transformer_blocks.0.attn.to_add_out"]
+        #expect(Set(file.tensors.map(\.name.text)) == Set(expected.flatMap { ["\($0).lora_A.weight", "\($0).lora_B.weight"] }))
+        for (number, layer) in layers.enumerated() {
+            let path = "transformer.transformer_blocks.0.attn.\(layer)"
+            #expect(try file.numbers(ExactString("\(path).lora_A.weight")) == SmallTensor.numbers(10, seed: 1))
+            #expect(try file.numbers(ExactString("\(path).lora_B.weight")) == Array(SmallTensor.numbers(24, seed: 2)[(8 * number)..<(8 * number + 8)]))
+        }
+        #expect(try Adapter(path: out).targets().allSatisfy { $0.scale == 1 })
+    }
 }

@@ -14,7 +14,9 @@ struct SmallTensor {
         let layout = try SafetensorsLayout(
             metadata: metadata, tensors: tensors.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
         var bytes = layout.headerBytes
-        for tensor in tensors { bytes += try Conversion.narrowed(tensor.values, to: tensor.dtype) }
+        for tensor in tensors {
+            bytes += try tensor.dtype == .bool ? tensor.values.map { $0 == 0 ? 0 : 1 } : Conversion.narrowed(tensor.values, to: tensor.dtype)
+        }
         try TestFile.write(bytes, to: path)
     }
 

@@ -52,8 +52,11 @@ public struct AdapterKey: Sendable, Hashable {
 
     static let wrappers: Set<String> = ["module", "_orig_mod", "_fsdp_wrapped_module"]
 
-    public init(_ name: ExactString) {
-        stored = name
+    public init(_ name: ExactString) { self.init(name, stored: name) }
+
+    /// A name that stands for another in the file.
+    init(_ name: ExactString, stored: ExactString) {
+        self.stored = stored
         var parts = name.text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
             .map { String(Substring($0)) }
         while parts.count > 1, parts[0] == "module" || parts[0] == "_orig_mod" || parts[0] == "_fsdp_wrapped_module" {

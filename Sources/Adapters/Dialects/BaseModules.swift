@@ -30,6 +30,14 @@ struct BaseModules {
             let path = ExactString(String(name.text[..<dot]))
             if seen.insert(path).inserted { paths.append(path.text) }
         }
+        // A head that is stored as the embedding it is tied to is a module all the same; neither lies in a layer.
+        let names = NameResolver(base: base)
+        for name in base.names where name.text.hasSuffix(".weight") && !name.text.dottedComponents.contains(where: { $0.isDecimal }) {
+            for partner in names.tiedPartners(of: name) where partner.text.hasSuffix(".weight") {
+                let path = ExactString(String(partner.text.dropLast(".weight".count)))
+                if seen.insert(path).inserted { paths.append(path.text) }
+            }
+        }
         self.paths = paths
     }
 

@@ -19,6 +19,8 @@ struct BoundAdapter {
     private(set) var names: [ExactString: (module: ExactString, component: String?, isUnderscored: Bool)] = [:]
     /// The components that the file names, in its order, whether they are left out or not.
     private(set) var components: [String] = []
+    /// Which base each component that is not left out is, by its position.
+    private(set) var homes: [(component: String, part: Int)] = []
     /// Whether modules stand under names that only a base can turn back.
     private(set) var hasUnderscoredNames = false
 
@@ -30,11 +32,13 @@ struct BoundAdapter {
         try self.init(adapter, bases: base.map { [.init(base: $0)] } ?? [], heads: heads, options: options)
     }
 
-    /// - Parameter bases: the models of a pipeline. The modules of one have its paths; those of several stand below their
-    ///   components, since text encoders have the same paths.
+    /// - Parameters:
+    ///   - bases: the models of a pipeline. The modules of one have its paths; those of several stand below their
+    ///     components, since text encoders have the same paths.
+    ///   - takesOthers: whether modules that a library cuts into several, as diffusers does, are taken so where no base tells.
     /// - Throws: `.refused` where the file is ambiguous, or a module of a component that a base is has no place.
     init(
-        _ adapter: Adapter, bases: [ComponentPlacement.Part], heads: GGUFHeads? = nil, options: BindingOptions
+        _ adapter: Adapter, bases: [ComponentPlacement.Part], heads: GGUFHeads? = nil, options: BindingOptions, takesOthers: Bool = false
     ) throws {
         guard let dialect = adapter.dialect else {
             (whole, parts) = (adapter, [adapter])
@@ -51,6 +55,7 @@ struct BoundAdapter {
         hasUnderscoredNames = modules.contains { $0.naming == .underscored }
         for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
         if bases.isEmpty {
+            if takesOthers { modules = modules.flatMap { $0.elsewhere.isEmpty ? [$0] : $0.elsewhere } }
             if let wanted = options.component { modules = try BoundAdapter.taking(wanted, of: modules, leftOut: &leftOut, adapter) }
             for module in modules {
                 names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
@@ -58,6 +63,7 @@ struct BoundAdapter {
         } else {
             let placement = try ComponentPlacement(reading.modules, parts: bases, options: options, path: adapter.path)
             modules = placement.placed
+            homes = placement.homes
             leftOut += BoundAdapter.tensors(of: placement.leftOut)
             warnings += placement.warnings
             let isOfSeveral = Set(modules.map(\.component)).count > 1 && bases.count > 1
@@ -74,14 +80,9 @@ struct BoundAdapter {
     private static func taking(
         _ wanted: String, of modules: [DialectModule], leftOut: inout [(tensor: ExactString, component: String)], _ adapter: Adapter
     ) throws -> [DialectModule] {
-        let known = Set(modules.compactMap(\.component))
-        guard known.contains(wanted) else {
-            throw PeftfileError(
-                .usage, "--component \(wanted): the adapter has \(known.isEmpty ? "none" : known.sorted().joined(separator: ", "))",
-                file: adapter.path, rule: "Component")
-        }
-        leftOut += tensors(of: modules.filter { $0.component != wanted })
-        return modules.filter { $0.component == wanted }
+        let taken = try ComponentChoice(wanted, among: modules.compactMap(\.component), path: adapter.path)
+        leftOut += tensors(of: modules.filter { !taken.contains($0.component) })
+        return modules.filter { taken.contains($0.component) }
     }
 
     private static func tensors(of modules: [DialectModule]) -> [(tensor: ExactString, component: String)] {

@@ -12,6 +12,8 @@ struct ComponentPlacement {
     private(set) var placed: [DialectModule] = []
     private(set) var leftOut: [DialectModule] = []
     private(set) var warnings: [String] = []
+    /// Which base each component that was placed is, by its position.
+    private(set) var homes: [(component: String, part: Int)] = []
 
     /// A base, and which part of a pipeline it is where its place says so.
     struct Part {
@@ -25,24 +27,19 @@ struct ComponentPlacement {
         for module in modules {
             // Modules without a component are resolved with all else that name resolution knows.
             guard let component = module.component else {
-                let isThere = module.elsewhere.isEmpty || parts.contains { $0.base.shape(module.name.text + ".weight") != nil }
-                placed += isThere ? [module] : module.elsewhere
+                placed += ComponentPlacement.forms(of: module, parts)
                 continue
             }
             if byComponent[component] == nil { order.append(component) }
             byComponent[component, default: []].append(module)
         }
+        let taken = try options.component.map { try ComponentChoice($0, among: order, path: path) }
         guard !order.isEmpty else { return }
-        if let wanted = options.component, byComponent[wanted] == nil {
-            throw PeftfileError(
-                .usage, "--component \(wanted): the adapter has \(order.joined(separator: ", "))", file: path,
-                rule: "Component")
-        }
         var chosen: [Candidate] = []
         for (index, part) in parts.enumerated() {
             let known = BaseModules(part.base)
             var candidates: [Candidate] = []
-            for name in order where options.component == nil || options.component == name {
+            for name in order where taken?.contains(name) ?? true {
                 if let own = part.component, PipelineComponent(own) != PipelineComponent(name) { continue }
                 candidates.append(try Candidate(name, byComponent[name] ?? [], known, part: index))
             }
@@ -56,6 +53,7 @@ struct ComponentPlacement {
         try ComponentPlacement.requireOneToOne(chosen, path: path)
         for candidate in chosen {
             try candidate.requireAll(path: path)
+            homes.append((candidate.name, candidate.part))
             placed += candidate.modules.flatMap { module in
                 candidate.members(for: module).map { module in
                     var module = module
@@ -73,6 +71,12 @@ struct ComponentPlacement {
             let reason = options.component.map { "\($0) alone was asked for" } ?? "the base has no \(name)"
             warnings.append("left out, because \(reason): " + members.map(\.fullName).joined(separator: ", "))
         }
+    }
+
+    /// A module as the bases have it: itself, or what stands for it.
+    private static func forms(of module: DialectModule, _ parts: [Part]) -> [DialectModule] {
+        let isThere = module.elsewhere.isEmpty || parts.contains { $0.base.shape(module.name.text + ".weight") != nil }
+        return isThere ? [module] : module.elsewhere.flatMap { forms(of: $0, parts) }
     }
 
     /// Of two text encoders under the same names of a base, the one whose shapes fit is meant.

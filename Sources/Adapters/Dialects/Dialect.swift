@@ -18,6 +18,9 @@ protocol Dialect: Sendable {
     /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
     var stacksFactors: Bool { get }
 
+    /// What a file of the dialect leaves open.
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion>
+
     /// Whether the file is in this dialect.
     func recognises(_ file: DialectFile) -> Bool
 
@@ -30,6 +33,7 @@ protocol Dialect: Sendable {
 extension Dialect {
     var acceptsPEFTConfig: Bool { false }
     var stacksFactors: Bool { false }
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [] }
 }
 
 /// What is known beside the file when it is read.
@@ -83,7 +87,7 @@ struct DialectFile: Sendable {
         let bytes = try checkpoint.read(stored)
         let value: Double? =
             switch info.dtype {
-            case .i64, .i32, .i16, .i8, .u8: DialectFile.integer(bytes)
+            case .i64, .i32, .i16, .i8, .u8, .bool: DialectFile.integer(bytes)
             case _ where info.dtype.isMergeable: try Conversion.widened(bytes, as: info.dtype, count: 1).first
             default: nil
             }

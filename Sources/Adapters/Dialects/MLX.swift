@@ -21,6 +21,10 @@ struct MLX: Dialect {
 
     private static let leaves: Set<String> = ["lora_a", "lora_b", "m"]
 
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
+        file.config?["lora_parameters"]?.objectValue?["scale"] == nil ? [.scale] : []
+    }
+
     func recognises(_ file: DialectFile) -> Bool {
         if let type = file.config?["fine_tune_type"] { return type.stringValue != nil }
         guard let config = file.config, config["lora_parameters"] != nil else {
@@ -151,9 +155,20 @@ struct MLX: Dialect {
             one.add("lora_B", "weight", TensorView(
                 name: ExactString("\(b.name)[\(expert)]"), shape: [out, rank],
                 parts: [.init(b, rows: expert..<(expert + 1))]))
+            one.elsewhere = MLX.mixtral(one)
             module.elsewhere.append(one)
         }
         return module
+    }
+
+    /// An expert under the names of its matrices that Mixtral has on the Hub.
+    private static func mixtral(_ expert: DialectModule) -> [DialectModule] {
+        var parts = expert.name.text.dottedComponents.map(String.init)
+        let leaves = ["gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"]
+        guard parts.contains("block_sparse_moe"), let last = parts.popLast(), let leaf = leaves[last] else { return [] }
+        var other = expert
+        other.name = ExactString((parts + [leaf]).joined(separator: "."))
+        return [other]
     }
 
     /// Whole parameters of the trained layers.

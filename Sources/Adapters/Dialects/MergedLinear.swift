@@ -12,6 +12,8 @@ struct MergedLinear: Dialect {
     let name = "loralib"
     let stacksFactors = true
 
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [.scale, .enabledParts] }
+
     func recognises(_ file: DialectFile) -> Bool {
         guard file.config == nil, !file.tensors.isEmpty else { return false }
         let pairs = MergedLinear.pairs(in: file.tensors, a: ".lora_A", b: ".lora_B")

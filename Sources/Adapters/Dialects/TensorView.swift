@@ -16,6 +16,8 @@ public struct TensorView: Sendable, Hashable {
         public var axes: [Int]?
         /// The rows of the permuted matrix that are taken; nil takes all.
         public var rows: Range<Int>?
+        /// How many rows the permuted array is read as having; nil for its first dimension.
+        public var height: Int?
         /// The first row that the part covers.
         public var row: Int
         /// The first column that the part covers.
@@ -31,6 +33,12 @@ public struct TensorView: Sendable, Hashable {
 
         /// The permuted shape.
         var shape: Shape { axes.map { $0.map { stored.shape[$0] } } ?? stored.shape }
+
+        /// Rows and columns of the permuted array.
+        var matrix: (rows: Int, columns: Int) {
+            guard let height, height > 0 else { return shape.matrix }
+            return (height, stored.elementCount / height)
+        }
     }
 
     /// Name, dtype and shape for the method. The name is the stored one where one tensor is shown whole.
@@ -79,8 +87,7 @@ public struct TensorView: Sendable, Hashable {
         let (height, width) = info.shape.matrix
         var result = [Double](repeating: 0, count: height * width)
         for part in parts {
-            var partHeight = part.shape.matrix.rows
-            let partWidth = part.shape.matrix.columns
+            var (partHeight, partWidth) = part.matrix
             var rows = part.rows ?? 0..<partHeight
             guard rows.lowerBound >= 0, rows.upperBound <= partHeight else { throw misfit(part) }
             let values: [Double]
@@ -88,7 +95,14 @@ public struct TensorView: Sendable, Hashable {
                 values = try read(part.stored, rows)
                 (rows, partHeight) = (0..<rows.count, rows.count)
             } else {
-                values = TensorView.permuted(try read(part.stored, nil), part)
+                let all = TensorView.permuted(try read(part.stored, nil), part)
+                guard all.count == partHeight * partWidth else { throw misfit(part) }
+                if part.height != nil {
+                    values = Array(all[(rows.lowerBound * partWidth)..<(rows.upperBound * partWidth)])
+                    (rows, partHeight) = (0..<rows.count, rows.count)
+                } else {
+                    values = all
+                }
             }
             // One part alone may also be cut into rows of another length.
             if parts.count == 1, rows.count == partHeight, values.count == result.count { return values }

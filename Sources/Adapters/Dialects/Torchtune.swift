@@ -27,6 +27,8 @@ struct Torchtune: Dialect {
     ]
     private static let leaves = [".lora_a.weight": "a", ".lora_b.weight": "b", ".magnitude": "m", ".magnitude.weight": "m"]
 
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { file.config?.peftType == nil ? [.scale] : [] }
+
     func recognises(_ file: DialectFile) -> Bool {
         !file.tensors.isEmpty && file.tensors.allSatisfy { Torchtune.key($0.name) != nil }
     }

@@ -1,31 +1,68 @@
-import ByteAccess
+public import ByteAccess
 import Checkpoints
+import Containers
 import Tensors
 
-/// Square matrices of an adapter with `fan_in_fan_out`, written anew where no such flag can say how the base holds them.
+/// Square matrices of an adapter that is written anew in a dialect without a word on how the base holds them.
 ///
-/// B·A is the update of a matrix (out, in). Of one held as (in, out) it is turned, which a square shape does not show, and
-/// `fan_in_fan_out` is no witness (``MatrixOrientation``). A file in another dialect would settle in silence what a merge
-/// of this adapter refuses, so it is settled first: by the base, or by the caller.
-enum SquareOrientation {
-    /// - Throws: `.refused` where nothing tells.
-    static func require(
-        of adapter: Adapter, _ modules: [PortableAdapter.Module], bases: [Checkpoint], options: BindingOptions
-    ) throws {
-        guard adapter.dialect == nil, adapter.config?["fan_in_fan_out"]?.boolValue == true, options.squareOrientation == nil else { return }
-        guard let square = modules.first(where: { !$0.isEmbedding && !$0.isConvolution && $0.a.shape.last == $0.b.shape.first }) else { return }
-        for base in bases {
-            do {
-                _ = try Binding(base: base, adapters: [adapter])
-                return
-            } catch let error as PeftfileError where error.rule != "SquareOrientation" { continue }
+/// B·A is the update of a matrix (out, in). Of one held as (in, out) it is turned, which a square shape does not show
+/// (`MatrixOrientation`). `fan_in_fan_out` says that there may be such and no witness which, so the base settles it, or the
+/// caller. What settled it goes with the file, in its metadata under ``key``: a merge asks it where the base does not tell,
+/// and would take (out, in) without it.
+public enum SquareOrientation {
+    /// The entry of a file's metadata, `in-out` or `out-in`.
+    public static let key: ExactString = "peftfile.square_orientation"
+
+    /// What the file that is written must say; nil where nobody needs to be told.
+    ///
+    /// - Throws: `.refused` where nothing tells, or the base tells its reader otherwise than its writer.
+    static func carried(
+        by adapter: Adapter, _ modules: [PortableAdapter.Module], _ names: BaseNames, hasBase: Bool, options: BindingOptions
+    ) throws -> BindingOptions.Orientation? {
+        let matrices = modules.filter { !$0.isEmbedding && !$0.isConvolution }
+        let squares = matrices.filter { $0.a.shape.last == $0.b.shape.first }
+        guard let first = squares.first else { return nil }
+        let isBare = adapter.dialect == nil && adapter.config == nil
+        let said = try isBare ? options.orientation : options.squareOrientation ?? adapter.carriedOrientation()
+        guard hasBase else {
+            if said == nil, adapter.dialect == nil, adapter.config?["fan_in_fan_out"]?.boolValue == true {
+                throw refusal(adapter, first, "the adapter says fan_in_fan_out, and nothing tells whether the base holds it as (in, out)")
+            }
+            return said == .inOut ? .inOut : nil
         }
-        throw PeftfileError(
-            .refused,
-            "module \"\(square.path)\" is square, the adapter says fan_in_fan_out, and nothing tells whether the base holds it as "
-                + "(in, out)", file: adapter.path, tensor: square.a.name, rule: "SquareOrientation",
-            help: bases.isEmpty
-                ? "name the base, with its config.json: --base BASE; or say how it holds them: --square-orientation in-out (or out-in)"
-                : "give the base that the adapter was trained on, or say how it holds them: --square-orientation in-out (or out-in)")
+        func isTurned(_ module: PortableAdapter.Module) -> Bool {
+            isBare ? options.orientation == .inOut : names.place(of: module.path)?.updateTransposed ?? false
+        }
+        func mistaken(_ isHeldInOut: Bool?) -> PortableAdapter.Module? {
+            let told = names.orientations(of: matrices.map(\.path), isTurned: isHeldInOut)
+            return squares.first { told[$0.path] ?? isTurned($0) != isTurned($0) }
+        }
+        guard let module = mistaken(nil) else { return squares.allSatisfy(isTurned) ? .inOut : nil }
+        if mistaken(true) == nil { return .inOut }
+        throw refusal(
+            adapter, module, "is taken as (\(isTurned(module) ? "in, out" : "out, in")), and the base's config and other matrices say otherwise")
+    }
+
+    private static func refusal(_ adapter: Adapter, _ module: PortableAdapter.Module, _ message: String) -> PeftfileError {
+        PeftfileError(
+            .refused, "module \"\(module.path)\" is square, \(message)", file: adapter.path, tensor: module.a.name, rule: "SquareOrientation",
+            help: "name the base, with its config.json: --base BASE; or say how it holds them: --square-orientation in-out (or out-in)")
+    }
+}
+
+extension Adapter {
+    /// How the base holds square matrices, as the file of another dialect says; nil where it does not.
+    ///
+    /// - Throws: `.refused` where it says what nobody understands.
+    func carriedOrientation() throws -> BindingOptions.Orientation? {
+        guard let dialect else { return nil }
+        let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
+        guard let text = file.gguf?.value(SquareOrientation.key)?.stringValue ?? file.metadata(SquareOrientation.key) else { return nil }
+        guard let orientation = BindingOptions.Orientation(rawValue: text) else {
+            throw file.refusal(
+                "its metadata has \(SquareOrientation.key) \"\(text.printable)\", and \(dialect.name) files may say in-out or out-in", nil,
+                rule: "SquareOrientation", help: "convert the adapter again")
+        }
+        return orientation
     }
 }

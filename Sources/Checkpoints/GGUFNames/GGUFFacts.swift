@@ -9,21 +9,25 @@ public struct GGUFFacts: Sendable {
     public var heads: GGUFHeads?
     /// How many experts each layer has; nil where there are none, or nothing says.
     public var experts: Int?
+    /// The model's width; nil where nothing says it.
+    public var width: Int?
 
     /// Facts that the caller knows.
-    public init(architecture: GGUFArchitecture? = nil, heads: GGUFHeads? = nil, experts: Int? = nil) {
+    public init(architecture: GGUFArchitecture? = nil, heads: GGUFHeads? = nil, experts: Int? = nil, width: Int? = nil) {
         self.architecture = architecture
         self.heads = heads
         self.experts = experts
+        self.width = width
     }
 
     /// What config.json says.
     public init(_ config: JSONObject) {
         let model = GGUFHeads.languageModel(of: config)
         let keys: [ExactString] = ["num_local_experts", "num_experts", "n_routed_experts"]
+        let widths: [ExactString] = ["hidden_size", "n_embd", "d_model"]
         self.init(
             architecture: GGUFArchitecture.of(config), heads: GGUFHeads(config),
-            experts: keys.lazy.compactMap { model[$0]?.intValue }.first)
+            experts: keys.lazy.compactMap { model[$0]?.intValue }.first, width: widths.lazy.compactMap { model[$0]?.intValue }.first)
     }
 
     /// What a base says: its config.json, or its own metadata where it is a GGUF file.
@@ -36,6 +40,7 @@ public struct GGUFFacts: Sendable {
             heads = GGUFHeads(query: query, key: count("attention.head_count_kv") ?? query)
         }
         experts = experts ?? count("expert_count")
+        width = width ?? count("embedding_length")
     }
 
     /// What the config.json in a directory says, or one that is named itself; nil where there is none.

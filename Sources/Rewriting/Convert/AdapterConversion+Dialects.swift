@@ -63,35 +63,6 @@ extension AdapterConversion {
         metadata.append((key: "lora_adapter_metadata", value: JSONValue.object(packed).serialized()))
     }
 
-    mutating func writeMLX(_ modules: [Module]) throws {
-        guard let first = modules.first else { return }
-        var keys: Set<String> = []
-        for module in modules {
-            try refuse(module, in: "MLX'", embeddings: false, biases: true)
-            guard !module.isConvolution else { throw unable(module, "is a convolution, for which mlx-lm has no LoRA") }
-            guard module.rank == first.rank, module.scale == first.scale, (module.magnitude == nil) == (first.magnitude == nil)
-            else {
-                throw unable(
-                    module, "has rank \(module.rank) and scale \(module.scale), \"\(first.path)\" \(first.rank) and "
-                        + "\(first.scale); MLX' config has one of each for all modules")
-            }
-            add("\(module.path).lora_a", module.a, transposed: true)
-            add("\(module.path).lora_b", module.b, transposed: true)
-            if let magnitude = module.magnitude { add("\(module.path).m", magnitude, shape: [magnitude.elementCount]) }
-            // Keys count from the layer where there is one.
-            let parts = module.path.text.split(separator: ".").map(String.init)
-            let layer = parts.indices.dropLast(2).first { parts[$0] == "layers" && Int(parts[$0 + 1]) != nil }
-            keys.insert(layer.map { parts[($0 + 2)...].joined(separator: ".") } ?? module.path.text)
-        }
-        config = [
-            "fine_tune_type": first.magnitude == nil ? "lora" : "dora", "num_layers": .number(JSONNumber(-1)),
-            "lora_parameters": [
-                "rank": .number(JSONNumber(first.rank)), "scale": .number(JSONNumber(first.scale)),
-                "dropout": .number(JSONNumber(0.0)), "keys": .array(keys.sorted().map { .string($0) }),
-            ],
-        ]
-    }
-
     /// PEFT's config for the modules: the commonest rank and alpha, and patterns for the rest.
     private func peftConfig(_ modules: [Module]) throws -> JSONObject {
         let hasDoRA = modules.contains { $0.magnitude != nil }
@@ -108,12 +79,12 @@ extension AdapterConversion {
             "inference_mode": true, "r": .number(JSONNumber(rank)), "lora_alpha": .number(AdapterConversion.number(alpha)),
             "rank_pattern": .object(ranks), "alpha_pattern": .object(alphaPattern), "use_dora": .bool(hasDoRA),
             "use_rslora": false, "bias": "none", "lora_bias": .bool(modules.contains { $0.bias != nil }),
-            "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": false, "init_lora_weights": true,
+            "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": .bool(squareOrientation == .inOut), "init_lora_weights": true,
             "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
         ]
     }
 
-    private func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {
+    func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {
         if embeddings, module.isEmbedding { throw unable(module, "is an embedding, for which \(dialect) dialect has no LoRA") }
         if biases, module.bias != nil { throw unable(module, "has a trained lora_B.bias, which \(dialect) dialect does not have") }
     }

@@ -35,9 +35,11 @@ extension AdapterConversion {
         var placed: [(module: Module, place: GGUFPlace)] = []
         for module in modules {
             try refuseForGGUF(module)
-            guard let place = architecture.place(ofHub: module.path.text + ".weight") else {
+            // In memory or as the base has it: either may be the Hub's name.
+            guard let place = [module.path, module.own].lazy.compactMap({ architecture.place(ofHub: $0.text + ".weight") }).first else {
                 throw unable(module, "has no tensor of its own in llama.cpp's \(architecture.name)")
             }
+            if let width = options.facts.width { try requireWidth(width, of: module, place) }
             placed.append((module, place))
         }
         let scaling = try GGUFScaling(modules, roundsScale: options.roundsScale, path: adapter.path)
@@ -83,6 +85,22 @@ extension AdapterConversion {
         } catch let error as PeftfileError where error.rule == "ScaleNotExact" {
             return true
         }
+    }
+
+    /// What reads the model's hidden states, and what writes them, by the last component of GGUF's name.
+    private static let readers: Set<String> = ["attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_up", "ffn_gate", "ffn_up_exps", "ffn_gate_exps"]
+    private static let writers: Set<String> = ["attn_output", "ffn_down", "ffn_down_exps", "token_embd"]
+
+    /// A base of which the config alone is known says one size, the model's own width.
+    private func requireWidth(_ width: Int, of module: Module, _ place: GGUFPlace) throws {
+        let leaf = place.gguf.split(separator: ".").dropLast().last.map(String.init) ?? ""
+        let side = AdapterConversion.readers.contains(leaf) ? module.a.shape.last : AdapterConversion.writers.contains(leaf) ? module.b.shape.first : width
+        guard let side, side != width else { return }
+        let isReader = AdapterConversion.readers.contains(leaf)
+        let info = isReader ? module.a : module.b
+        throw PeftfileError(
+            .refused, "has shape \(info.shape), and the base's hidden states are \(width) wide", file: adapter.path, tensor: info.name,
+            rule: "ShapeMismatch", help: "give the base model that the adapter was trained on")
     }
 
     private func refuseForGGUF(_ module: Module) throws {
@@ -157,6 +175,21 @@ extension AdapterConversion {
         outputs.append(Output(name: ExactString(name), dtype: dtype, shape: shape, source: source))
     }
 
+    /// Whether a dtype holds each element of a tensor times a factor without an error.
+    private static func holds(_ dtype: DType, _ tensor: TensorInfo, times factor: Double, _ numbers: AdapterNumbers) throws -> Bool {
+        let values = try numbers.elements(of: tensor.name, adapter: 0)
+        let stored = try Conversion.widened(Conversion.narrowed(values.map { $0 * factor }, to: dtype), as: dtype, count: values.count)
+        // The product has no error where multiplying leaves no remainder.
+        return zip(values, stored).allSatisfy { value, product in
+            (-product).addingProduct(value, factor) == 0 || value.isNaN || (value.isInfinite && product == value * factor)
+        }
+    }
+
+    /// The tensor's own dtype, or F32, where it holds each element times a factor; nil where neither does.
+    static func exactDType(of tensor: TensorInfo, times factor: Double, _ numbers: AdapterNumbers) throws -> DType? {
+        try [tensor.dtype, .f32].first { try holds($0, tensor, times: factor, numbers) }
+    }
+
     /// The first dtype that holds all products: the tensors' own where they share one that llama.cpp computes with, else F32.
     private mutating func dtype(
         for tensors: [TensorInfo], factors: [Double], _ numbers: AdapterNumbers, _ options: GGUFOptions, _ module: Module
@@ -166,13 +199,7 @@ extension AdapterConversion {
         if isPlain, let dtype = own.first, factors.allSatisfy({ $0 == 1 }) { return dtype }
         for dtype in isPlain ? [own.first ?? .f32, .f32] : [.f32] {
             let holds = try zip(tensors, factors).allSatisfy { tensor, factor in
-                let values = try numbers.elements(of: tensor.name, adapter: 0)
-                let stored = try Conversion.widened(
-                    Conversion.narrowed(values.map { $0 * factor }, to: dtype), as: dtype, count: values.count)
-                // The product has no error where dividing it gives the element back and multiplying leaves no remainder.
-                return zip(values, stored).allSatisfy { value, product in
-                    (-product).addingProduct(value, factor) == 0 || value.isNaN || (value.isInfinite && product == value * factor)
-                }
+                try AdapterConversion.holds(dtype, tensor, times: factor, numbers)
             }
             if holds { return dtype }
         }

@@ -52,6 +52,8 @@ public struct AdapterConversion: Sendable {
     public internal(set) var leftOut: [(tensor: ExactString, component: String)] = []
     /// Tensors without a part in the result, and why.
     public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
+    /// How the base holds square matrices, where the file has to say so.
+    private(set) var squareOrientation: BindingOptions.Orientation?
 
     /// The name of the weights' file.
     public var fileName: String {
@@ -107,21 +109,35 @@ public struct AdapterConversion: Sendable {
             if target == .peft {
                 try writePEFT(products)
             } else {
-                try writeLycoris(products, names(products.modules.map { ($0.component, $0.own) }, products.components))
+                try writeLycoris(products, names(products.modules.map { ($0.component, $0.own, nil) }, products.components))
             }
             try finish()
             return
         }
-        let portable = try PortableAdapter(
-            adapter, bases: options.bases, heads: gguf.facts.heads, options: options.binding,
-            names: target == .kohya ? .underscored : target == .diffusers ? .dotted : .inMemory)
+        let portable: PortableAdapter
+        do {
+            portable = try PortableAdapter(
+                adapter, bases: options.bases, heads: gguf.facts.heads, options: options.binding,
+                names: target == .kohya ? .underscored : target == .diffusers ? .dotted : .inMemory)
+        } catch let refusal as PeftfileError where refusal.rule == "NotConvertible" && target == .kohya && options.componentName == nil {
+            guard let file = try LycorisFile(adapter, bases: options.bases, options: options.binding) else { throw refusal }
+            self.adapter = adapter
+            (warnings, leftOut) = (file.warnings, file.leftOut)
+            for name in file.tensors {
+                guard let stored = adapter.checkpoint[name] else { continue }
+                outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: .copy(stored)))
+            }
+            notes.append("each tensor is as it was: methods that other dialects have no form for stay in this one")
+            try finish()
+            return
+        }
         self.adapter = portable.adapter
-        notes = portable.notes
+        (notes, squareOrientation) = (portable.notes, portable.squareOrientation)
         (warnings, leftOut, setAside) = (portable.warnings, portable.leftOut, portable.setAside)
         guard !portable.modules.isEmpty else {
             throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
         }
-        let names = try names(portable.modules.map { ($0.component, $0.own) }, portable.components)
+        let names = try names(portable.modules.map { ($0.component, $0.own, $0.a.shape.count == 2 ? $0.a.shape[1] : nil) }, portable.components)
         switch target {
         case .peft: try writePEFT(portable.modules)
         case .kohya: try writeKohya(portable.modules, names)
@@ -132,21 +148,28 @@ public struct AdapterConversion: Sendable {
         try finish()
     }
 
-    private func names(_ modules: [(component: String?, own: ExactString)], _ components: [String]) throws -> ComponentNames {
+    private func names(
+        _ modules: [(component: String?, own: ExactString, width: Int?)], _ components: [String]
+    ) throws -> ComponentNames {
         try ComponentNames(
-            target, given: options.componentName, modules: modules, components: components, bases: options.bases, path: adapter.path)
+            target, given: options.componentName, modules: modules, components: components, bases: options.bases, adapter: adapter)
     }
 
     private mutating func finish() throws {
         outputs.sort { $0.name < $1.name }
         try requireDistinctNames()
         keepMetadata()
+        guard let squareOrientation, target != .peft else { return }
+        // PEFT's config has a word for it; no other dialect has.
+        let (key, text) = (SquareOrientation.key, squareOrientation.rawValue)
+        if target == .gguf { ggufMetadata.append((key, .string(text))) } else { metadata.append((key: key, value: text)) }
+        notes.append("square matrices are held as (in, out) by the base: the file's metadata says so, and a merge asks it")
     }
 
     /// Entries of the source's metadata that are not true of the file that is written: what a dialect says of itself, and
     /// digests of the source.
     private static let ownMetadata: Set<ExactString> = [
-        "format", "lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256",
+        "format", "lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", SquareOrientation.key,
     ]
 
     /// What trainers say of an adapter (`ss_*`, `modelspec.*`) goes with it, where both files have metadata.
@@ -165,15 +188,16 @@ public struct AdapterConversion: Sendable {
         }
     }
 
-    /// PEFT's own adapter under the names that PEFT loads; its config stays.
+    /// PEFT's own adapter under the names that PEFT loads, and the base has; its config stays.
     private mutating func repair() throws {
         var renamed: [(from: ExactString, to: ExactString)] = []
+        let repaired = try RepairedAdapter(adapter, bases: options.bases, options: options.binding, isRepair: true)
         let experts = try UnslothExperts(of: adapter)
         let order = try experts.order(options.binding)
         let stacks = Dictionary(experts.stacks.map { ($0.tensor, $0) }) { first, _ in first }
-        for key in adapter.keys {
+        for key in repaired.names {
             guard let stored = adapter.checkpoint[key.stored] else { continue }
-            guard let name = KeyRepair.name(of: key) else {
+            guard let name = key.name else {
                 setAside.append((key.stored, "a copy of the base's own parameter"))
                 continue
             }

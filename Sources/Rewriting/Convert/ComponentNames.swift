@@ -1,6 +1,7 @@
 import Adapters
 import ByteAccess
 import Checkpoints
+import Containers
 
 /// What the parts of a pipeline are called in the file that is written.
 ///
@@ -9,7 +10,7 @@ import Checkpoints
 /// modules lie below `text_model`.
 struct ComponentNames {
     private let target: ConversionTarget
-    private let given: String?
+    private let given: GivenNames
     private let isTransformer: Bool
     private let hasSeveralEncoders: Bool
     private let unnamed: PipelineComponent
@@ -20,12 +21,11 @@ struct ComponentNames {
     ///   - components: all components that the file names.
     /// - Throws: `.usage` where a given name is none of the target's, or would be that of several parts.
     init(
-        _ target: ConversionTarget, given: String?, modules: [(component: String?, own: ExactString)], components: [String],
-        bases: [PipelineBase], path: String
+        _ target: ConversionTarget, given: String?, modules: [(component: String?, own: ExactString, width: Int?)], components: [String],
+        bases: [PipelineBase], adapter: Adapter
     ) throws {
         self.target = target
-        self.given = given
-        self.path = path
+        path = adapter.path
         let known = components + bases.compactMap(\.component)
         isTransformer = known.contains { ["transformer", "lora_transformer"].contains($0) }
             || bases.contains { base in
@@ -35,21 +35,10 @@ struct ComponentNames {
             || modules.contains { module in
                 ["transformer_blocks.", "single_transformer_blocks."].contains(where: module.own.text.hasPrefix)
             }
-        hasSeveralEncoders = isTransformer
+        hasSeveralEncoders = isTransformer || LargeDiffusion.isOne(modules, bases, adapter)
             || known.contains { ![PipelineComponent.denoiser, .textEncoder(1)].contains(PipelineComponent($0)) && BaseParts.isEncoder($0) }
         unnamed = modules.allSatisfy { $0.own.text.hasPrefix("text_model.") } ? .textEncoder(1) : .denoiser
-        guard let given else { return }
-        guard PipelineComponent.isKohya(given) || PipelineComponent.isDiffusers(given) else {
-            throw PeftfileError(
-                .usage, "--as \(given): a component's name is needed", file: path, rule: "ComponentName",
-                help: "unet, transformer, text_encoder, text_encoder_2, or kohya's lora_unet, lora_te, lora_te1, lora_te2")
-        }
-        let parts = Set(modules.map(\.component))
-        if parts.count > 1 {
-            throw PeftfileError(
-                .usage, "--as \(given) is one name, and what is written is of \(parts.count) components", file: path, rule: "ComponentName",
-                help: "take one of them with --component, or leave --as out: each component keeps its own")
-        }
+        self.given = try GivenNames(given ?? "", parts: modules.map(\.component), path: path)
     }
 
     /// The name of a component of the file, or of what it does not name.
@@ -57,6 +46,7 @@ struct ComponentNames {
     /// - Throws: `.refused` where the target has no name for it.
     func name(of component: String?) throws -> String {
         let isOwn = target == .kohya ? PipelineComponent.isKohya : PipelineComponent.isDiffusers
+        let given = given.name(of: component)
         if let given, isOwn(given) { return given }
         if given == nil, let component, isOwn(component) { return component }
         let part = given.map { PipelineComponent($0) } ?? component.map { PipelineComponent($0) } ?? unnamed
@@ -85,6 +75,76 @@ struct ComponentNames {
                 rule: "NotConvertible", help: "merge it instead, or keep the dialect that it is in")
         }
         return PipelineComponent.diffusersPath(own.text)
+    }
+}
+
+/// What the caller calls the parts: one name for all that is written, or `PART=NAME` for each, with commas between.
+private struct GivenNames {
+    private var single: String?
+    private var named: [String: String] = [:]
+
+    init(_ text: String, parts: [String?], path: String) throws {
+        let known = parts.reduce(into: [String]()) { known, part in
+            if let part, !known.contains(part) { known.append(part) }
+        }
+        for entry in text.split(separator: ",").map(String.init) {
+            let sides = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            let name = sides[sides.count - 1]
+            guard PipelineComponent.isKohya(name) || PipelineComponent.isDiffusers(name) else {
+                throw PeftfileError(
+                    .usage, "--as \(entry): a component's name is needed", file: path, rule: "ComponentName",
+                    help: "unet, transformer, text_encoder, text_encoder_2, or kohya's lora_unet, lora_te, lora_te1, lora_te2")
+            }
+            guard sides.count == 2 else {
+                single = name
+                continue
+            }
+            let own = known.filter { $0 == sides[0] || !known.contains(sides[0]) && PipelineComponent($0) == PipelineComponent(sides[0]) }
+            guard own.count == 1 else {
+                throw PeftfileError(
+                    .usage, "--as \(entry): the adapter has \(known.isEmpty ? "no components" : known.joined(separator: ", "))", file: path,
+                    rule: "ComponentName")
+            }
+            named[own[0]] = name
+        }
+        let several = Set(parts).count
+        if let single, several > 1 || !named.isEmpty {
+            throw PeftfileError(
+                .usage, "--as \(single) is one name, and what is written is of \(several) components", file: path, rule: "ComponentName",
+                help: "name each, --as \(known.map { "\($0)=\(single)" }.first ?? "PART=NAME"), or take one with --component")
+        }
+        if Set(named.values).count < named.count {
+            throw PeftfileError(
+                .usage, "--as \(text): two components would have one name", file: path, rule: "ComponentName", help: "name them apart")
+        }
+    }
+
+    func name(of component: String?) -> String? { component.flatMap { named[$0] } ?? single }
+}
+
+/// Stable Diffusion XL, whose first text encoder is `lora_te1` even where the second has no LoRA.
+private enum LargeDiffusion {
+    /// Whether anything says so: a base, the trainer's metadata, or the UNet itself, which alone has several transformer
+    /// blocks in one attention and text 2048 wide.
+    ///
+    /// Source: unet/config.json of stabilityai/stable-diffusion-xl-base-1.0 (`transformer_layers_per_block`,
+    /// `cross_attention_dim`); `LoRANetwork.__init__` in networks/lora.py of sd-scripts, which counts encoders where it is given two.
+    static func isOne(
+        _ modules: [(component: String?, own: ExactString, width: Int?)], _ bases: [PipelineBase], _ adapter: Adapter
+    ) -> Bool {
+        if bases.contains(where: { $0.checkpoint.config?["addition_embed_type"]?.stringValue == "text_time" }) { return true }
+        let entries = adapter.checkpoint.shards.flatMap { $0.file.metadata ?? [] }
+        let said = entries.contains { entry in
+            entry.key == "modelspec.architecture" && entry.value.hasPrefix("stable-diffusion-xl")
+                || entry.key == "ss_base_model_version" && entry.value.hasPrefix("sdxl")
+        }
+        return said || modules.contains { module in
+            let parts = module.own.text.split { $0 == "." || $0 == "_" }
+            guard let first = parts.first, ["down", "up", "mid", "input", "output", "middle"].contains(first) else { return false }
+            let isDeep = zip(parts, parts.dropFirst(2)).contains { $0 == "transformer" && (Int($1) ?? 0) > 0 }
+            let readsText = parts.contains("attn2") && (parts.last == "k" || parts.last == "v")
+            return isDeep || readsText && module.width == 2048
+        }
     }
 }
 

@@ -1,0 +1,152 @@
+import Adapters
+import ByteAccess
+import Tensors
+
+/// mlx-lm's adapters: `Formats/mlx.md`.
+///
+/// The config has one rank and one scale for all modules. So one scale is chosen, that of most modules for which the rest is
+/// exact: where a module's own is another, `lora_b` is multiplied by the quotient of the two, each product in the tensor's
+/// dtype or in F32 without a rounding.
+///
+/// The matrices of experts, which transformers holds one by one, are one SwitchLinear there: `lora_a` (E, r, in) and
+/// `lora_b` (E, out, r) of `switch_mlp`. Source: `sanitize` in mlx_lm/models/mixtral.py and qwen3_moe.py, `LoRASwitchLinear`
+/// in tuner/lora.py.
+extension AdapterConversion {
+    mutating func writeMLX(_ modules: [Module]) throws {
+        guard let first = modules.first else { return }
+        for module in modules {
+            try refuse(module, in: "MLX'", embeddings: false, biases: true)
+            guard !module.isConvolution else { throw unable(module, "is a convolution, for which mlx-lm has no LoRA") }
+            guard module.rank == first.rank, (module.magnitude == nil) == (first.magnitude == nil) else {
+                throw unable(
+                    module, "has rank \(module.rank) and scale \(module.scale), \"\(first.path)\" \(first.rank) and "
+                        + "\(first.scale); MLX' config has one of each for all modules")
+            }
+        }
+        let scaling = try MLXScaling(modules, adapter)
+        if let module = scaling.inexact {
+            throw unable(
+                module, "has scale \(module.scale), \"\(first.path)\" \(first.scale); MLX' config has one for all modules, and no factor "
+                    + "holds the rest exactly")
+        }
+        var keys: Set<String> = []
+        var written: Set<String> = []
+        for module in modules {
+            guard let expert = ExpertPath(module.path.text) else {
+                add("\(module.path).lora_a", module.a, transposed: true)
+                addScaled("\(module.path).lora_b", [module], scaling, shape: module.b.shape, axes: [1, 0])
+                if let magnitude = module.magnitude { add("\(module.path).m", magnitude, shape: [magnitude.elementCount]) }
+                keys.insert(AdapterConversion.mlxKey(module.path.text))
+                continue
+            }
+            guard written.insert(expert.stack).inserted else { continue }
+            try addSwitch(expert.stack, modules.filter { ExpertPath($0.path.text)?.stack == expert.stack }, scaling)
+            keys.insert(AdapterConversion.mlxKey(expert.stack))
+        }
+        let folded = modules.filter { scaling.quotient(for: $0) != 1 }
+        if !folded.isEmpty {
+            notes.append(
+                "scale is \(scaling.scale) for all modules; the rest of the scale is in lora_b of " + folded.map(\.path.text).joined(separator: ", "))
+        }
+        config = [
+            "fine_tune_type": first.magnitude == nil ? "lora" : "dora", "num_layers": .number(JSONNumber(-1)),
+            "lora_parameters": [
+                "rank": .number(JSONNumber(first.rank)), "scale": .number(JSONNumber(scaling.scale)),
+                "dropout": .number(JSONNumber(0.0)), "keys": .array(keys.sorted().map { .string($0) }),
+            ],
+        ]
+    }
+
+    /// Keys count from the layer where there is one.
+    private static func mlxKey(_ path: String) -> String {
+        let parts = path.split(separator: ".").map(String.init)
+        let layer = parts.indices.dropLast(2).first { parts[$0] == "layers" && Int(parts[$0 + 1]) != nil }
+        return layer.map { parts[($0 + 2)...].joined(separator: ".") } ?? path
+    }
+
+    private mutating func addSwitch(_ path: String, _ members: [Module], _ scaling: MLXScaling) throws {
+        let experts = members.sorted { (ExpertPath($0.path.text)?.expert ?? 0) < (ExpertPath($1.path.text)?.expert ?? 0) }
+        let first = experts[0]
+        guard experts.enumerated().allSatisfy({ ExpertPath($1.path.text)?.expert == $0 }), experts.allSatisfy({ $0.magnitude == nil }) else {
+            throw unable(first, "is one of \(experts.count) experts with an update; MLX holds all experts of a layer in one tensor")
+        }
+        if let other = experts.first(where: { $0.a.shape != first.a.shape || $0.b.shape != first.b.shape || $0.a.dtype != first.a.dtype }) {
+            throw unable(other, "has another shape or dtype than the expert \"\(first.path)\", and they are one tensor")
+        }
+        let count = experts.count
+        outputs.append(
+            Output(
+                name: ExactString("\(path).lora_a"), dtype: first.a.dtype, shape: [count] + first.a.shape,
+                source: .arranged(experts.map { ($0.a.name, 1) }, shape: [count] + first.a.shape, axes: [0, 1, 2])))
+        addScaled("\(path).lora_b", experts, scaling, shape: [count] + first.b.shape, axes: [0, 1, 2])
+    }
+
+    /// B of one module, or of experts one behind the other, with what the scale leaves over.
+    private mutating func addScaled(_ name: String, _ modules: [Module], _ scaling: MLXScaling, shape: Shape, axes: [Int]) {
+        let dtypes = modules.map { scaling.dtypes[$0.path] ?? $0.b.dtype }
+        outputs.append(
+            Output(
+                name: ExactString(name), dtype: dtypes.first { $0 == .f32 } ?? dtypes.first ?? .f32, shape: axes.map { shape[$0] },
+                source: .arranged(modules.map { ($0.b.name, scaling.quotient(for: $0)) }, shape: shape, axes: axes)))
+    }
+}
+
+/// `….experts.N.gate_proj`, and the path of the stack that MLX has for all N.
+struct ExpertPath {
+    let stack: String
+    let expert: Int
+
+    /// Mixtral's names of an expert's matrices, and MLX'.
+    private static let leaves = ["w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"]
+
+    init?(_ path: String) {
+        let parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count > 2, parts[parts.count - 3] == "experts", let expert = Int(parts[parts.count - 2]), expert >= 0,
+            "\(expert)" == parts[parts.count - 2]
+        else { return nil }
+        self.expert = expert
+        let leaf = parts[parts.count - 1]
+        stack = (parts.dropLast(3) + ["switch_mlp", ExpertPath.leaves[leaf] ?? leaf]).joined(separator: ".")
+    }
+}
+
+/// The one scale of a file, and what it leaves over for each module.
+struct MLXScaling {
+    private(set) var scale = 1.0
+    private(set) var dtypes: [ExactString: DType] = [:]
+    private var quotients: [ExactString: Double] = [:]
+    /// A module whose scale no factor holds beside that of most.
+    private(set) var inexact: AdapterConversion.Module?
+
+    init(_ modules: [AdapterConversion.Module], _ adapter: Adapter) throws {
+        let counts = Dictionary(modules.map { ($0.scale, 1) }, uniquingKeysWith: +)
+        let candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key).filter { $0 != 0 }
+        scale = candidates.first ?? 1
+        let numbers = AdapterNumbers(adapters: [adapter])
+        for candidate in candidates {
+            let failed = try fold(modules, into: candidate, numbers)
+            inexact = inexact ?? failed
+            guard failed == nil else { continue }
+            (scale, inexact) = (candidate, nil)
+            return
+        }
+    }
+
+    /// - Returns: a module that does not take the scale exactly.
+    private mutating func fold(
+        _ modules: [AdapterConversion.Module], into scale: Double, _ numbers: AdapterNumbers
+    ) throws -> AdapterConversion.Module? {
+        (quotients, dtypes) = ([:], [:])
+        for module in modules where module.scale != scale {
+            let quotient = module.scale / scale
+            guard (-module.scale).addingProduct(quotient, scale) == 0,
+                let dtype = try AdapterConversion.exactDType(of: module.b, times: quotient, numbers)
+            else { return module }
+            (quotients[module.path], dtypes[module.path]) = (quotient, dtype)
+        }
+        return nil
+    }
+
+    /// What `lora_b` is multiplied by.
+    func quotient(for module: AdapterConversion.Module) -> Double { quotients[module.path] ?? 1 }
+}

@@ -1,0 +1,90 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// Options of `convert` that neither the adapter nor the target has a use for are refused, and not passed over.
+@Suite struct ConversionOptionTests {
+    @Test(arguments: [
+        ("kohya", "--heads", "8"), ("mlx", "--architecture", "llama"), ("diffusers", "--round-scale", ""), ("kohya", "--enable-lora", "true,false"),
+        ("kohya", "--expert-order", "rank-major"), ("kohya", "--square-orientation", "in-out"), ("mlx", "--no-sync", ""),
+        ("kohya", "--keep-cache", ""), ("peft", "--heads", "8"), ("mlx", "--as", "unet"), ("gguf", "--component", "unet"),
+    ]) func whatHasNoUseIsRefused(_ target: String, _ option: String, _ value: String) throws {
+        let directory = try TemporaryDirectory()
+        let out = directory.path(target == "gguf" ? "out.gguf" : "out")
+        let result = try Tool.run(
+            ["convert", MergeCase("lora-linear-bf16").adapter, "--to", target, "-o", out, option] + (value.isEmpty ? [] : [value]))
+        #expect(result.status == 2 && result.errors.contains(option), "\(result.errors)")
+        #expect(!FileSystem.exists(out))
+    }
+
+    @Test(arguments: [("kohya-lora", "--scale", "2"), ("kohya-lora", "--orientation", "in-out"), ("mlx-lora", "--scale", "2"), ("mlx-lora", "--component", "unet")])
+    func aFileThatSaysItIsNotContradicted(_ name: String, _ option: String, _ value: String) throws {
+        let directory = try TemporaryDirectory()
+        let result = try Tool.run([
+            "convert", Fixtures.path("dialects/\(name)/adapter"), "--base", Fixtures.path("dialects/\(name)/base"), "--to", "peft", option, value,
+            "-o", directory.path("out"),
+        ])
+        #expect(result.status == 2 && result.errors.contains(option), "\(result.errors)")
+    }
+
+    /// Scales that are powers of two apart leave no remainder in a factor.
+    @Test func aScaleOfItsOwnGoesIntoMLXFactor() throws {
+        let model = try SmallModel()
+        let names = model.directory
+        try model.base(
+            ["q_proj", "k_proj", "v_proj"].enumerated().map {
+                SmallModel.tensor(ExactString("model.layers.0.self_attn.\($1).weight"), [4, 4], seed: $0)
+            })
+        try model.adapter(
+            ["q_proj", "k_proj", "v_proj"].enumerated().flatMap { index, name in
+                [
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_A.weight"), [2, 4], seed: 10 + index),
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_B.weight"), [4, 2], seed: 20 + index),
+                ]
+            }, config: #""alpha_pattern": {"k_proj": 12}"#)
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "mlx", "-o", names.path("mlx")])
+        #expect(result.status == 0 && result.output.contains("the rest of the scale is in lora_b"), "\(result.errors)")
+        #expect(try Tool.run(["verify", names.path("mlx")]).status == 0)
+        for (out, path) in [("m0", "adapter"), ("m1", "mlx")] {
+            #expect(try Tool.run(["merge", names.path("base"), names.path(path), "-o", names.path(out)]).status == 0)
+        }
+        #expect(try Tool.run(["diff", names.path("m0"), names.path("m1")]).status == 0)
+        // A third of each element is no number of F32.
+        try model.adapter(
+            ["q_proj", "k_proj"].enumerated().flatMap { index, name in
+                [
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_A.weight"), [2, 4], seed: 10 + index),
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_B.weight"), [4, 2], seed: 20 + index),
+                ]
+            }, config: #""alpha_pattern": {"k_proj": 0.1, "q_proj": 0.7}"#, name: "other")
+        let refused = try Tool.run(["convert", names.path("other"), "--to", "mlx", "-o", names.path("x")])
+        #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]"), "\(refused.errors)")
+    }
+
+    /// What other dialects have no form for stays in kohya's file as it is; a flag may be a BOOL, as torch saves it.
+    @Test func methodsOfLyCORISStayInTheirFile() throws {
+        let model = try SmallModel()
+        let names = model.directory
+        try model.base([SmallModel.tensor("a.q.weight", [4, 3], seed: 1), SmallModel.tensor("a.k.weight", [4, 3], seed: 2)], config: "{}")
+        let tensors = [
+            SmallModel.tensor("lora_unet_a_q.weight", [4], seed: 3),
+            SmallTensor(name: "lora_unet_a_q.on_input", shape: [], values: [0], dtype: .bool),
+            SmallModel.tensor("lora_unet_a_k.diff", [4, 3], seed: 4),
+        ]
+        try SmallTensor.write(tensors, to: names.path("lycoris.safetensors"))
+        let out = names.path("out.safetensors")
+        let result = try Tool.run(["convert", names.path("lycoris.safetensors"), "--to", "kohya", "--base", names.path("base"), "-o", out])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try Tool.run(["verify", out]).status == 0)
+        for (target, path) in [("m0", "lycoris.safetensors"), ("m1", "out.safetensors")] {
+            let merge = try Tool.run(["merge", names.path("base"), names.path(path), "-o", names.path(target)])
+            #expect(merge.status == 0, "\(merge.errors)")
+        }
+        #expect(try Tool.run(["diff", names.path("m0"), names.path("m1")]).status == 0)
+        // W (4, 3) times 1 + w by row.
+        let (w, s) = (SmallTensor.numbers(12, seed: 1), SmallTensor.numbers(4, seed: 3))
+        #expect(try Checkpoint.open(names.path("m0")).numbers("a.q.weight") == (0..<12).map { w[$0] * (1 + s[$0 / 3]) })
+        let refused = try Tool.run(["convert", names.path("lycoris.safetensors"), "--to", "peft", "--base", names.path("base"), "-o", names.path("p")])
+        #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]"))
+    }
+}
