@@ -62,7 +62,7 @@ public struct ConversionComparison: Sendable {
     public init(source: Adapter, result: Adapter, reading: Reading) throws {
         if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
             isRepair = true
-            try compareTensors(source, result, reading.binding)
+            try compareTensors(source, result, reading)
             return
         }
         // Names with underscores, and below a component, are told without the base that made them.
@@ -174,12 +174,14 @@ public struct ConversionComparison: Sendable {
     }
 
     /// Both are PEFT's: the same tensors under names that mean the same, and the same config.
-    private mutating func compareTensors(_ a: Adapter, _ b: Adapter, _ options: BindingOptions) throws {
+    private mutating func compareTensors(_ a: Adapter, _ b: Adapter, _ reading: Reading) throws {
         let experts = try UnslothExperts(of: a)
-        let order = try experts.order(options)
+        let order = try experts.order(reading.binding)
+        let places = reading.bases.first.flatMap { MisplacedNames(a, base: $0.checkpoint) }?.places ?? [:]
         var others = Dictionary(b.keys.map { ($0.canonical, $0.stored) }) { first, _ in first }
         for key in a.keys where key.component != "original_module" {
-            guard let tensor = a.checkpoint[key.stored], let name = others.removeValue(forKey: key.canonical),
+            let moved = places[key.stored].flatMap { KeyRepair.name(of: key, at: $0) }.map { AdapterKey($0).canonical }
+            guard let tensor = a.checkpoint[key.stored], let name = others.removeValue(forKey: moved ?? key.canonical),
                 let other = b.checkpoint[name]
             else {
                 faults.append(Fault(name: key.stored.text, reason: "is not in the result"))

@@ -16,6 +16,14 @@ public import ByteAccess
 public enum KeyRepair {
     private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
 
+    /// The name under which PEFT loads a tensor whose module stands elsewhere in memory than its name says.
+    public static func name(of key: AdapterKey, at place: ExactString?) -> ExactString? {
+        guard let name = name(of: key), let place else { return name(of: key) }
+        let front = "base_model.model.\(key.module)"
+        guard name.text.utf8.starts(with: front.utf8) else { return name }
+        return ExactString("base_model.model.\(place)" + String(Substring(name.text.utf8.dropFirst(front.utf8.count))))
+    }
+
     /// The name under which PEFT loads a tensor; nil where it has no part in an adapter.
     public static func name(of key: AdapterKey) -> ExactString? {
         if key.isPrompt { return key.stored }

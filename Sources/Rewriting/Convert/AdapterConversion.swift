@@ -171,9 +171,10 @@ public struct AdapterConversion: Sendable {
         let experts = try UnslothExperts(of: adapter)
         let order = try experts.order(options.binding)
         let stacks = Dictionary(experts.stacks.map { ($0.tensor, $0) }) { first, _ in first }
+        let places = options.bases.first.flatMap { MisplacedNames(adapter, base: $0.checkpoint) }?.places ?? [:]
         for key in adapter.keys {
             guard let stored = adapter.checkpoint[key.stored] else { continue }
-            guard let name = KeyRepair.name(of: key) else {
+            guard let name = KeyRepair.name(of: key, at: places[key.stored]) else {
                 setAside.append((key.stored, "a copy of the base's own parameter"))
                 continue
             }
