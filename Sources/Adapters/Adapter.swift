@@ -9,7 +9,7 @@ public struct Adapter: Sendable {
     /// The directory that holds the config, where there is one.
     public let directory: String?
     /// The tensors as stored.
-    public let checkpoint: Checkpoint
+    public private(set) var checkpoint: Checkpoint
     /// `adapter_config.json`; nil for a bare file.
     public internal(set) var config: AdapterConfig?
     /// The stored tensors, in file order, each with its key taken apart.
@@ -87,6 +87,13 @@ public struct Adapter: Sendable {
 
     /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
     public var stacksFactors: Bool { dialect?.stacksFactors ?? false }
+
+    /// The adapter as if these tensors had their dimensions the other way round: for whoever asks what would fit.
+    public func turning(_ tensors: Set<ExactString>) -> Adapter {
+        var copy = self
+        copy.checkpoint = checkpoint.turning(tensors)
+        return copy
+    }
 
     /// The tensor called `name`, as the method sees it.
     public func tensor(_ name: ExactString) -> TensorInfo? { views[name]?.info ?? checkpoint[name]?.info }

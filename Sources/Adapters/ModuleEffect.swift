@@ -26,6 +26,8 @@ public struct ModuleEffect: Sendable {
     public var stillPoints: [[StillTensor]] = []
     /// Why the formula cannot be stated, where that is not for want of a base.
     public var obstacle: PeftfileError?
+    /// Why it cannot be stated on any base: the module's tensors and the config contradict each other.
+    public var contradiction: PeftfileError?
 
     /// A tensor, and the number that leaves the base as it is.
     public struct StillTensor: Sendable, Hashable {
@@ -58,7 +60,13 @@ extension Adapter {
         let bound = try BoundAdapter(self, base: nil, options: BindingOptions(baseRole: .residual))
         var result = AdapterEffects(adapter: bound.whole)
         for part in bound.parts {
-            result.modules += try MethodRegistry.method(of: part).effects(of: part)
+            result.modules += try MethodRegistry.method(of: part).effects(of: part).map { effect in
+                var effect = effect
+                if let tensor = effect.contradiction?.tensor {
+                    effect.contradiction?.tensor = bound.whole.storedTensors(of: tensor).first
+                }
+                return effect
+            }
             for key in part.keys where SavedParameters.standsForParameter(key, of: part) {
                 result.saved += bound.whole.storedTensors(of: key.stored)
             }
@@ -105,28 +113,24 @@ extension ModuleMethod {
             let module = takesTask ? module.answering(BindingOptions(task: 0)) : module
             let points = ModuleEffect.points(stillPoints, among: module.tensorsByKey)
             var effect = ModuleEffect(module: module.path, stillPoints: points)
-            do { effect.changes = try standInChanges(of: module) } catch let error as PeftfileError where error.code != .interrupted {
-                effect.obstacle = error
+            let standIns: StandIns
+            do { standIns = try StandIns(extent: extent(of: module), widest: widestExtent(of: module)) }
+            catch let error as PeftfileError where error.code != .interrupted {
+                (effect.obstacle, effect.contradiction) = (error, error)
+                return effect
+            }
+            do { effect.changes = try standInChanges(of: module, standIns) }
+            catch let error as PeftfileError where error.code != .interrupted {
+                (effect.obstacle, effect.contradiction) = (error, try contradiction(of: module, standIns, after: error))
             }
             return effect
         }
     }
 
     /// The formula on a stand-in; empty where a side is open that decides it, or the base's own elements do.
-    private func standInChanges(of module: MethodModule) throws -> [ModuleEffect.Change] {
-        let (extent, widest) = (try extent(of: module), try widestExtent(of: module))
-        guard !extent.isLayer, widest.rows != nil || widest.columns != nil else { return [] }
-        // A side that no tensor tells is one that no tensor depends on.
-        let (rows, columns) = (widest.rows ?? ModuleEffect.side, widest.columns ?? ModuleEffect.side)
-        func weight(hasBias: Bool) -> ModuleWeight {
-            // What a bias takes of the weight is only asked for being zero.
-            ModuleWeight(
-                rows: rows, columns: columns, shape: [rows, columns], hasBias: hasBias,
-                stored: .constant(.filled(1, rows: rows, columns: columns)))
-        }
-        // A part of the formula for a bias is a part of the update, wherever there is one.
-        let changes = try (try? changes(of: module, weight: weight(hasBias: true)))
-            ?? changes(of: module, weight: weight(hasBias: false))
+    private func standInChanges(of module: MethodModule, _ standIns: StandIns) throws -> [ModuleEffect.Change] {
+        let changes = try changes(of: module, on: standIns.first)
+        guard standIns.decide else { return [] }
         return [changes.weight, changes.bias].compactMap { change in
             switch change {
             case .add(let expression, let scale)?: .add(expression, scale: scale)
@@ -135,11 +139,72 @@ extension ModuleMethod {
             }
         }
     }
+
+    /// A part of the formula for a bias is a part of the update, wherever there is one.
+    private func changes(of module: MethodModule, on shape: Shape) throws -> ModuleChanges {
+        try (try? changes(of: module, weight: StandIns.weight(shape, hasBias: true)))
+            ?? changes(of: module, weight: StandIns.weight(shape, hasBias: false))
+    }
+
+    /// What every base would refuse: the refusal of the first stand-in, if all others are refused too, and those of other sizes for
+    /// the same reason.
+    private func contradiction(of module: MethodModule, _ standIns: StandIns, after first: PeftfileError) throws -> PeftfileError? {
+        func refusal(_ shape: Shape) throws -> PeftfileError? {
+            do { _ = try changes(of: module, on: shape) } catch let error as PeftfileError where error.code != .interrupted { return error }
+            return nil
+        }
+        for shape in standIns.others {
+            guard let other = try refusal(shape) else { return nil }
+            // A layer for which the method is not defined is no base of this adapter's.
+            if other.rule == "ModuleKind" { continue }
+            if standIns.isOpen, other.message != first.message { return nil }
+        }
+        // Of a side that nobody tells, a shape may be too small.
+        let doubtful = ["ModuleKind", "BaseNeeded"] + (standIns.isOpen ? ["ShapeMismatch", "IndexRange"] : [])
+        return doubtful.contains(first.rule ?? "") ? nil : first
+    }
+}
+
+/// Weights that stand for a base's: with the sides that an adapter tells, and any for those that it does not.
+private struct StandIns {
+    /// A matrix.
+    let first: Shape
+    /// Of other sizes, or kernels with other windows.
+    let others: [Shape]
+    /// Whether a side is not told, so that only what does not depend on it is known.
+    let isOpen: Bool
+    /// Whether the formula on a stand-in tells what it is on a base.
+    let decide: Bool
+
+    init(extent: UpdateExtent, widest: UpdateExtent) {
+        decide = !extent.isLayer && (widest.rows != nil || widest.columns != nil)
+        isOpen = widest.rows == nil || widest.columns == nil
+        // A side that no tensor tells is one that no tensor depends on.
+        let side = decide ? ModuleEffect.side : ModuleEffect.openSide
+        func shape(_ side: Int) -> Shape { [widest.rows ?? side, widest.columns ?? side] }
+        let matrix = shape(side)
+        first = matrix
+        others = isOpen
+            ? [shape(2 * side), shape(3 * side)]
+            : StandIns.windows.filter { $0 <= matrix[1] && matrix[1] % $0 == 0 }.map { [matrix[0], matrix[1] / $0, $0, 1] }
+    }
+
+    /// How many elements kernels' windows have.
+    private static let windows = Array(2...49) + [64, 81, 121, 196, 256]
+
+    static func weight(_ shape: Shape, hasBias: Bool) -> ModuleWeight {
+        let (rows, columns) = (shape[0], shape.dropFirst().reduce(1, *))
+        // What a bias takes of the weight is only asked for being zero.
+        return ModuleWeight(
+            rows: rows, columns: columns, shape: shape, hasBias: hasBias, stored: .constant(.filled(1, rows: rows, columns: columns)))
+    }
 }
 
 extension ModuleEffect {
     /// Rows or columns of a stand-in where the adapter tells none.
     static let side = 16
+    /// The same where it tells neither: enough for what the adapter counts of them.
+    static let openSide = 256
 }
 
 extension LoRA {

@@ -21,19 +21,30 @@ enum BindingState: Sendable {
         }
         do {
             let adapter = try subject.adapter()
-            let options = subject.bindingOptions
-            guard let base = subject.options.base else {
-                // What the method makes of the config needs no base.
-                do { _ = try adapter.targets(options) } catch let error as PeftfileError {
-                    guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
-                }
-                self = .opened
-                return
-            }
-            self = try BindingState.binding(adapter, base, options)
+            self = try BindingState(adapter, subject)
         } catch {
             self = .refused(PeftfileError(wrapping: error, file: subject.path))
         }
+    }
+
+    /// What comes of the adapter, which may be another than the subject's own.
+    ///
+    /// - Throws: the refusal that says what is wrong.
+    init(_ adapter: Adapter, _ subject: CheckSubject) throws {
+        if let base = subject.options.base {
+            self = try BindingState.binding(adapter, base, subject.bindingOptions)
+            return
+        }
+        // What the method makes of the config needs no base.
+        do { _ = try adapter.targets(subject.bindingOptions) } catch let error as PeftfileError {
+            guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
+        }
+        // Nor does what is refused on every base.
+        let effects = (try? adapter.effects())?.modules ?? []
+        if let error = effects.lazy.compactMap(\.contradiction).first(where: { error in
+            RuleRegistry.rules.contains { $0.refusals.contains(error.rule ?? "") } && !BindingState.withoutMergedForm.contains(error.rule ?? "")
+        }) { throw error.inFile(adapter.path) }
+        self = .opened
     }
 
     /// Binds the adapter; where it has no merged form, what is left of it that a base can contradict.

@@ -13,6 +13,7 @@ extension CheckSubject {
     }
 
     var dialect: Dialect {
+        if foreignDialect != nil { return .other }
         if keys.contains(where: \.hadPrefix) { return .peft }
         if config.config?.peftType != nil { return .peft }
         if (try? adapter())?.dialectName != nil { return .other }
@@ -22,6 +23,9 @@ extension CheckSubject {
         }
         return keys.contains { PEFTNames.components.contains($0.component ?? "") } ? .peft : .other
     }
+
+    /// The dialect of names that stand beside a config of PEFT's and are not PEFT's.
+    var foreignDialect: String? { config.config?.peftType == nil ? nil : (try? adapter())?.dialectName }
 
     /// Whether the weights are in a container of other tools that was named as such.
     var hasForeignWeights: Bool {

@@ -23,6 +23,7 @@ public final class CheckSubject: Sendable {
     private let readValues = Once<WeightsReading>()
     private let bound = Once<BindingState>()
     private let sampled = Once<MergeSample?>()
+    private let turned = Once<Transposition?>()
     let effectTable = Once<EffectTable?>()
     private let lookedForBottlenecks = Once<BottleneckReport?>()
 
@@ -80,6 +81,9 @@ public final class CheckSubject: Sendable {
 
     /// The pairs of factors, and what is wrong with single ones.
     var factors: FactorTable { builtFactors.certain { FactorTable(self) } }
+
+    /// The tensors that fit once they are turned; nil where there are none.
+    var transposition: Transposition? { turned.certain { Transposition(self) } }
 
     /// The numbers of all tensors and the file's hash, from one read.
     func values() throws -> WeightsReading {

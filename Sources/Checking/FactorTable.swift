@@ -36,6 +36,13 @@ struct FactorTable {
         var isLowRank: Bool { stem == "lora" || stem == "lora_embedding" }
         var isEmbedding: Bool { stem == "lora_embedding" }
         var factors: [TensorInfo] { [a, b].compactMap { $0 } }
+        /// Whether its ranks do not agree, with each other or with the config.
+        var disagrees: Bool {
+            switch defect {
+            case .rankOfPair, .rankOfConfig: true
+            default: false
+            }
+        }
     }
 
     private(set) var pairs: [Pair] = []
@@ -71,6 +78,12 @@ struct FactorTable {
         let ranks = ConfiguredRanks(subject)
         let isStacked = (try? subject.adapter())?.stacksFactors ?? false
         for index in pairs.indices { pairs[index].defect = FactorTable.defect(of: pairs[index], ranks, isStacked: isStacked) }
+        // Where the config names no rank, a trial tells a wrong one from a transposed factor.
+        guard pairs.contains(where: \.disagrees), let turned = subject.transposition.map({ Set($0.tensors) }) else { return }
+        for index in pairs.indices where pairs[index].disagrees {
+            let own = pairs[index].factors.filter(turned.contains)
+            if !own.isEmpty { pairs[index].defect = .transposed(own) }
+        }
     }
 
     /// The stem of a factor's name and whether it is the first of its pair.
@@ -102,9 +115,19 @@ struct FactorTable {
         guard let a = pair.a, let b = pair.b else {
             return pair.factors.first.map { .alone(missing: partner(of: $0, stem: pair.stem), present: $0) }
         }
+        if pair.stem == lowerCase, let rank = ranks.ofMLX, !isStacked { return mlxDefect(a, b, rank: rank) }
         guard pair.isLowRank else { return nil }
         for info in [a, b] where info.shape.count < 2 { return .flat(info) }
         return isStacked ? nil : rankDefect(a, b, pair, ranks)
+    }
+
+    /// (in, r) and (r, out), or (E, r, in) and (E, out, r) of a stack of experts.
+    private static func mlxDefect(_ a: TensorInfo, _ b: TensorInfo, rank: Int) -> Defect? {
+        guard a.shape.count == b.shape.count, (2...3).contains(a.shape.count) else { return nil }
+        let (first, second) = a.shape.count == 2 ? (a.shape[1], b.shape[0]) : (a.shape[1], b.shape[2])
+        guard first == second, first != rank else { return nil }
+        let isTurned = a.shape.count == 2 && a.shape[0] == rank && b.shape[1] == rank
+        return isTurned ? .transposed([a, b]) : .rankOfConfig(a, stored: first, configured: rank)
     }
 
     /// Ranks, where the config does not give the factors other shapes (blocks, groups, experts).
@@ -150,6 +173,7 @@ private struct ConfiguredRanks {
 
     init(_ subject: CheckSubject) {
         guard let config = subject.config.config, let adapter = try? subject.adapter() else { return }
+        ofMLX = config.peftType == nil ? config["lora_parameters"]?["rank"]?.intValue : nil
         reshapesFactors = config["use_bdlora"].map { $0.boolValue != false } ?? false
         let targets = (try? MethodRegistry.method(of: adapter).targets(of: adapter)) ?? []
         for target in targets {
@@ -164,6 +188,8 @@ private struct ConfiguredRanks {
     }
 
     private var fallback: Int?
+    /// `lora_parameters.rank` of mlx-lm's config, which its loader takes for all modules.
+    private(set) var ofMLX: Int?
 
     func rank(of pair: FactorTable.Pair) -> Int? { ranks[pair.module] ?? fallback }
     func isWrapped(_ pair: FactorTable.Pair) -> Bool { pair.depth > 0 || wrapped.contains(pair.module) }

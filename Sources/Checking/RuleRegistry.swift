@@ -35,6 +35,7 @@ public enum RuleRegistry {
         BottleneckCoverage(),
         PromptShape(),
         TargetNotInBase(),
+        PrefixMisplaced(),
         ShapeMismatch(),
         Transposed(),
         RankExceedsMatrix(),

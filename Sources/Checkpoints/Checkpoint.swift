@@ -18,7 +18,7 @@ public struct Checkpoint: Sendable {
     /// The index's file name.
     public let indexFileName: String?
     /// All tensors, by shard and in a shard in the order of its directory; in safetensors, by offset.
-    public let tensors: [StoredTensor]
+    public private(set) var tensors: [StoredTensor]
     /// `config.json` beside the files; nil where there is none.
     public let config: JSONObject?
     /// What was left out on opening, in words: the parts of training checkpoints that are not the model.
@@ -29,6 +29,9 @@ public struct Checkpoint: Sendable {
     public internal(set) var gguf: GGUFModel?
     private let names: NameIndex
 
+    /// The key under which a training checkpoint keeps its model; nil where the tensors are a model, or in several files.
+    public var modelKey: ExactString? { shards.count == 1 ? shards[0].file.modelPart?.key : nil }
+
     /// Whether all tensors are in one file.
     public var isSingleFile: Bool { shards.count == 1 }
 
@@ -37,6 +40,13 @@ public struct Checkpoint: Sendable {
 
     /// The position in `tensors` of the tensor called `name`.
     public func position(of name: ExactString) -> Int? { names.find(name) { tensors[$0].info.name } }
+
+    /// The same as if these tensors had their dimensions the other way round; the bytes stay as they are.
+    public func turning(_ names: Set<ExactString>) -> Checkpoint {
+        var copy = self
+        for index in copy.tensors.indices where names.contains(copy.tensors[index].name) { copy.tensors[index].info.shape.reverse() }
+        return copy
+    }
 
     /// Elements of all tensors.
     public var parameterCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.info.elementCount) } }

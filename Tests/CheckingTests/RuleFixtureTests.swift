@@ -92,6 +92,16 @@ import Testing
         "no-merged-form": { directory, isBad in
             try withBase(directory, adapter: isBad ? #", "alora_invocation_tokens": [1, 2]"# : "")
         },
+        "prefix-misplaced": { directory, isBad in
+            let subject = try withBase(directory)
+            if isBad {
+                let root = SmallAdapter.root.replacing("model.layers", with: "model.model.layers")
+                try SmallAdapter.write(
+                    [.init("\(root).lora_A.weight", [2, 8]), .init("\(root).lora_B.weight", [8, 2], 0.25)],
+                    to: "\(directory)/adapter_model.safetensors")
+            }
+            return subject
+        },
         "rank-exceeds-matrix": { directory, isBad in
             try SmallAdapter.lora(in: directory, rank: isBad ? 16 : 8)
             return Subject(path: directory)

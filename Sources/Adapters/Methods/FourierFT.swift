@@ -64,13 +64,15 @@ struct SpectrumPlaces {
     init(_ name: String, of module: MethodModule, _ weight: ModuleWeight) throws {
         try module.requireLayer(weight)
         let info = try module.tensor(name)
+        let isProportional = try module.config.flag("proportional_parameters")
+        if !isProportional {
+            try module.require("n_frequency", is: info.elementCount, of: name, pattern: "n_frequency_pattern")
+        }
         let (size, overflow) = weight.rows.multipliedReportingOverflow(by: weight.columns)
         guard info.shape.count == 1, !overflow, info.elementCount <= size else {
             throw module.misfit(info, "one dimension, and no more coefficients than the weight has elements")
         }
-        if try !module.config.flag("proportional_parameters") {
-            try module.require("n_frequency", is: info.elementCount, of: name, pattern: "n_frequency_pattern")
-        } else if let count = try module.count("n_frequency"), let own = module.scope?.share(of: size, times: count) {
+        if isProportional, let count = try module.count("n_frequency"), let own = module.scope?.share(of: size, times: count) {
             try module.require(
                 "n_frequency \(count) and proportional_parameters, which is \(own) here", own == info.elementCount,
                 "there are \(info.elementCount) coefficients", of: name)

@@ -68,11 +68,12 @@ struct SharedProjection {
             (first, second, warnings) = (try module.matrix(of: one), try module.matrix(of: other), [])
             return
         }
-        guard one == nil, other == nil, module.config["save_projection"]?.boolValue == false, let scope = module.scope else {
+        guard one == nil, other == nil, module.config["save_projection"]?.boolValue == false else {
             // The lookup of the one that is not there names it.
             _ = (try module.tensor(names.0), try module.tensor(names.1))
             throw module.refusal("has no projection", rule: "MissingTensor")
         }
+        guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
         let seed = try ProjectionSeed(module.config, seedKey, standard: 0)
         let (a, b, note) = try scope.once(names.0) {
             var generator = MersenneTwister(seed: seed.value)

@@ -51,13 +51,13 @@ struct TinyLoRA: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
-        guard let scope = module.scope else { throw module.refusal("has no base", rule: "MissingTensor") }
         let rank = try module.side("tinylora_A", 0)
         if let wanted = try module.count("r"), rank != min(wanted, weight.rows, weight.columns) {
             try module.requireRank(rank, of: "tinylora_A", pattern: nil)
         }
         let size = try module.elementCount(rank, rank)
         let length = try length(module, size)
+        guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
         let seed = try ProjectionSeed(module.config, "projection_seed", standard: 42)
         let layer = try layer(module, scope, seed, rank: rank, length: length)
         let vector = try module.row("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)

@@ -113,7 +113,7 @@ private struct DealtIndices: Sendable {
     private let starts: [ExactString: Int]
 
     init(of module: MethodModule, rank: Int, length: Int) throws {
-        guard let scope = module.scope else { throw module.refusal("has no base", rule: "MissingTensor") }
+        guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
         let config = module.config
         self = try scope.once("indices") { try DealtIndices(scope, config, module, rank: rank, length: length) }
     }

@@ -34,6 +34,19 @@ enum BasePrefixes {
     ]
     private static let towers = ["vision_model", "text_model"]
 
+    /// Prefixes that a class may have or leave out whatever its name: version 5 has no level for a tower of its own, and an
+    /// omni model's `thinker` is a class with a head, alone and inside.
+    static let optional: Set<String> = ["vision_model", "text_model", "thinker", "timm_model"]
+
+    /// The prefix that every class with a head of this model type has in memory, although files often lack it: the table's, where
+    /// that is one and no name of a tower.
+    static func required(by modelTypes: [String]) -> String? {
+        guard let type = modelTypes.first, let known = byModelType[type], known.count == 1,
+            ["transformer", "backbone", "roberta", "deberta"].contains(known[0])
+        else { return nil }
+        return known[0]
+    }
+
     /// The prefixes to try for these model types: the table's, else the commonest (`model`) and the type itself
     /// (`bert.`, `vit.`, `swin.`). Without any model type, every prefix of the table.
     static func prefixes(for modelTypes: [String]) -> [String] {

@@ -57,7 +57,7 @@ public struct NameResolver: Sendable {
         let candidates = samples.indices.filter { samples[$0].missing.count == fewest }
         let fewestTies = candidates.map { samples[$0].tiedCount }.min()
         let closest = candidates.filter { samples[$0].tiedCount == fewestTies }
-        guard let first = closest.first else { return NameResolution(places: [:], missing: []) }
+        guard let first = closest.first else { return NameResolution(places: [:], missing: [], form: .identity) }
         for other in closest.dropFirst() where !forms[first].isIdentity {
             if let (request, one, other) = samples[first].difference(from: samples[other]) {
                 throw ambiguityError(request, one, other)
@@ -119,6 +119,7 @@ public struct NameResolver: Sendable {
 
     /// For messages.
     var modelType: String? { locator.base.modelType }
+    var modelTypes: [String] { locator.modelTypes }
     var storedNames: [ExactString] { locator.base.names }
 
     /// Adds orientation and multiplicity to what was found.
@@ -145,7 +146,7 @@ public struct NameResolver: Sendable {
                 request: request,
                 storedName: ExactString(form.apply(request.tensorNames[0].tensor)))
         }
-        return NameResolution(places: places, missing: missing)
+        return NameResolution(places: places, missing: missing, form: form)
     }
 
     /// 2 for the `out_proj` of an nn.MultiheadAttention that PEFT wrapped as such: its forward pass merges the weight
@@ -167,6 +168,8 @@ public struct NameResolution: Sendable {
     public var places: [ParameterRequest: ParameterPlace]
     /// In the order of the requests.
     public var missing: [MissingParameter]
+    /// How the fronts of names were written to find them.
+    let form: PrefixForm
 }
 
 /// A request without a place in the base.

@@ -5,12 +5,26 @@
 /// holds for all modules of an adapter, so that a name which occurs in several towers cannot slip from one into
 /// another.
 struct PrefixForm: Sendable {
+    /// What the form does to the levels of a name.
+    enum Kind: Sendable, Equatable {
+        /// Nothing, or it adds and drops a tower's own name inside.
+        case kept
+        /// It drops the prefix, which the name has and the base has not.
+        case dropping(String)
+        /// It adds the prefix, which the base has and the name has not.
+        case adding(String)
+        /// It writes one multimodal style as another.
+        case restyling
+    }
+
+    let kind: Kind
     /// Rewrites of the front, of which the first that fits a name is applied.
     private let rewrites: [FrontRewrite]
     private let tower: TowerForm
 
-    init(_ rewrites: [FrontRewrite] = [], tower: TowerForm = .kept) {
+    init(_ rewrites: [FrontRewrite] = [], kind: Kind = .kept, tower: TowerForm = .kept) {
         self.rewrites = rewrites
+        self.kind = kind
         self.tower = tower
     }
 
@@ -122,16 +136,18 @@ enum PrefixForms {
     /// multimodal style in terms of each other; all of them with the towers' inner name kept, inserted and removed.
     /// Forms that do not concern a model find no names in it, so they need no condition on the model type.
     static func candidates(basePrefixes: [String]) -> [PrefixForm] {
-        var rewrites: [[FrontRewrite]] = [[]]
+        var forms: [(rewrites: [FrontRewrite], kind: PrefixForm.Kind)] = [([], .kept)]
         for prefix in basePrefixes {
-            rewrites.append([FrontRewrite(prefix + ".", "")])
-            rewrites.append([FrontRewrite("", prefix + ".")])
+            forms.append(([FrontRewrite(prefix + ".", "")], .dropping(prefix)))
+            forms.append(([FrontRewrite("", prefix + ".")], .adding(prefix)))
         }
         for from in MultimodalStyle.all {
             for to in MultimodalStyle.all where from.text != to.text {
-                rewrites.append(from.rewrites(to: to))
+                forms.append((from.rewrites(to: to), .restyling))
             }
         }
-        return rewrites.flatMap { list in TowerForm.allCases.map { PrefixForm(list, tower: $0) } }
+        return forms.flatMap { form in
+            TowerForm.allCases.map { PrefixForm(form.rewrites, kind: form.kind, tower: $0) }
+        }
     }
 }

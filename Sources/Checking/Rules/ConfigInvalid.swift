@@ -9,7 +9,7 @@ struct ConfigInvalid: CheckRule {
     let summary = "adapter_config.json is no JSON object, or a value in it is of the wrong kind, or no regular expression where one is meant."
     let protectsFrom = "Half-written and hand-edited configs: loaders fail with an exception of their JSON library, or take a default."
     let refusals: Set<String> = [
-        "ConfigValue", "DuplicateKey", "ModulePattern", "LayerReplication", "BlockDiagonal", "TokenIndices", "PatternSyntax", "ConfigContradiction", "FeedforwardMismatch", "WaveletFamily", "TopK", "DepthMismatch", "KaSARank",
+        "ConfigValue", "DuplicateKey", "ModulePattern", "LayerReplication", "BlockDiagonal", "TokenIndices", "PatternSyntax", "ConfigContradiction", "FeedforwardMismatch", "WaveletFamily", "TopK", "DepthMismatch", "KaSARank", "SeedMissing",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

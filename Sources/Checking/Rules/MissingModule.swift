@@ -61,20 +61,35 @@ struct MissingModule: CheckRule {
         guard let names = try? config.strings("target_parameters"), !names.isEmpty else { return [] }
         var wrappers: [ExactString: Set<Int>] = [:]
         for key in adapter.keys where key.component != nil { wrappers[key.module, default: []].insert(key.depth) }
+        func owner(_ name: String) -> String { name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name }
+        let unmet = names.filter { name in
+            name.contains(".") && !wrappers.keys.contains { ConfigCoverage.meets($0.text, owner(name)) }
+        }.map { name in
+            let isInBase = MissingModule.base(subject.options.base, has: owner(name))
+            return finding(
+                "target_parameters names \"\(name.printable)\", and no tensor is of \"\(owner(name).printable)\""
+                    + (isInBase ? ", which the base has" : ""), severity: isInBase ? .error : .warning, file: subject.weights.file,
+                help: "save the adapter again, or correct target_parameters; what is there: peftfile inspect \(subject.path.shellQuoted)")
+        }
         let lacking = wrappers.compactMap { module, depths -> (module: String, wanted: Int, found: Int)? in
-            let wanted = names.count { name in
-                name.lastIndex(of: ".").map { ConfigCoverage.meets(module.text, String(name[..<$0])) } ?? false
-            }
+            let wanted = names.count { ConfigCoverage.meets(module.text, owner($0)) }
             return depths.count < wanted ? (module.text, wanted, depths.count) : nil
         }.sorted { $0.module < $1.module }
-        guard let first = lacking.first else { return [] }
-        return [
+        guard let first = lacking.first else { return unmet }
+        return unmet + [
             finding(
                 "target_parameters names \(first.wanted) parameters of \"\(first.module.printable)\", and the file has tensors for "
                     + "\(first.found)\(lacking.count > 1 ? "; so it is with \(lacking.count - 1) more" : "")",
                 severity: subject.options.base == nil ? .warning : .error, file: subject.weights.file,
                 help: "save the adapter again; what is there: peftfile inspect \(subject.path.shellQuoted)")
         ]
+    }
+
+    /// Whether the base has tensors in a module of this name; experts lie in one of theirs, whatever it is called on disk.
+    private static func base(_ base: Checkpoint?, has module: String) -> Bool {
+        let last = module.split(separator: ".").last.map(String.init) ?? module
+        let parts = [".\(module).", last == "experts" ? ".experts." : ".\(module)."]
+        return base?.tensors.contains { tensor in parts.contains { ".\(tensor.name.text)".contains($0) } } ?? false
     }
 
     /// What the base has and the adapter lacks; nil without a base that the adapter could be held against.

@@ -14,7 +14,7 @@ struct MissingPair: CheckRule {
         """
     let needs: [RuleNeed] = [.tensors]
     let refusals: Set<String> = [
-        "MissingPair", "MagnitudeMissing", "LoRABiasMissing", "DiagonalMissing", "TokenIndicesMissing", "MissingTensor", "TensorMissing", "PromptTensorMissing", "BottleneckIncomplete", "IncompleteExpert",
+        "MissingPair", "MagnitudeMissing", "LoRABiasMissing", "DiagonalMissing", "TokenIndicesMissing", "MissingTensor", "TensorMissing", "PromptTensorMissing", "BottleneckIncomplete", "IncompleteExpert", "WrappedParameters",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

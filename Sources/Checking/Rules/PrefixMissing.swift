@@ -18,6 +18,17 @@ struct PrefixMissing: CheckRule {
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard subject.config.config?.peftType != nil else { return [] }
+        if let dialect = subject.foreignDialect {
+            // Beside a file of their own name other tools write PEFT's config for whoever converts it.
+            guard let file = subject.weights.file, FileSystem.fileName(of: file).hasPrefix("adapter_model.safetensors") else { return [] }
+            return [
+                finding(
+                    "the names are those of \(dialect), and PEFT, which the config is of, loads none of them", file: file,
+                    tensor: subject.keys.first?.stored,
+                    help: "write it with PEFT's names; they need the base that it was trained on: "
+                        + "peftfile convert \(subject.path.shellQuoted) -o converted --to peft --base BASE")
+            ]
+        }
         let wrapped = subject.keys.filter { key in
             key.hadPrefix && (!key.stored.text.hasPrefix("base_model.") || PrefixMissing.wrappers.contains { key.stored.text.contains($0) })
         }

@@ -30,16 +30,19 @@ struct RankMismatch: CheckRule {
             default: break
             }
         }
-        let hasRank = subject.config.config?["r"] != nil
+        let config = subject.config.config
+        let isMLX = config?.peftType == nil && config?["lora_parameters"] != nil
+        let hasRank = isMLX || config?["r"] != nil
         for (ranks, infos) in configured.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
             let isAll = infos.count == subject.factors.pairs.count
             let says = hasRank ? "the config says \(ranks[1])" : "the config has no r, for which PEFT takes \(ranks[1])"
             let who = infos.count == 1 ? "has rank \(ranks[0])" : "\(infos.count) modules have rank \(ranks[0])"
             result.append(
                 finding(
-                    "\(isAll ? "the tensors have rank \(ranks[0])" : who), and \(says): the scale would be wrong",
+                    "\(isAll ? "the tensors have rank \(ranks[0])" : who), and \(says): "
+                        + (isMLX ? "config and tensors are of two adapters" : "the scale would be wrong"),
                     file: isAll ? subject.configPath : subject.weights.file, tensor: isAll ? nil : infos.first?.name,
-                    help: "correct r or rank_pattern in adapter_config.json; the ranks: peftfile inspect --tensors \(subject.path.shellQuoted)"))
+                    help: "correct \(isMLX ? "lora_parameters.rank" : "r or rank_pattern") in adapter_config.json; the ranks: peftfile inspect --tensors \(subject.path.shellQuoted)"))
         }
         return result
     }

@@ -14,7 +14,7 @@ struct ShapeMismatch: CheckRule {
         """
     let needs: [RuleNeed] = [.tensors]
     let refusals: Set<String> = [
-        "ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange", "BlockSize", "ConfigMismatch", "ExpertShapes", "UnequalExperts", "GroupSize", "IndexRange", "ScalarShape", "GateLayout", "ProjectionSize",
+        "ShapeMismatch", "FactorShape", "ParameterShape", "SavedShape", "TokenIndexRange", "BlockSize", "ConfigMismatch", "ExpertShapes", "UnequalExperts", "GroupSize", "IndexRange", "ScalarShape", "GateLayout", "ProjectionSize", "VariantLayout", "ClusterMismatch",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

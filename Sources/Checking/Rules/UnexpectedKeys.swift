@@ -14,11 +14,11 @@ struct UnexpectedKeys: CheckRule {
     let needs: [RuleNeed] = [.tensors, .config]
     let refusals: Set<String> = [
         "UnclaimedTensor", "MagnitudeUnexpected", "LoRABiasUnexpected", "DiagonalUnexpected", "AmbiguousKey", "ProjectionMismatch", "TensorUnexpected",
-        "TensorNotLoaded", "BiasUnexpected",
+        "TensorNotLoaded", "BiasUnexpected", "TwoForms",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard subject.config.config?.peftType != nil, !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(),
+        guard subject.config.config?.peftType != nil, subject.foreignDialect == nil, !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(),
             let method = try? MethodRegistry.method(of: adapter),
             // A method that is only known by its name cannot say which tensors it has.
             !method.configKeys.isEmpty
@@ -35,13 +35,35 @@ struct UnexpectedKeys: CheckRule {
                     help: "set use_dora to true in adapter_config.json; what is there: peftfile inspect \(subject.path.shellQuoted)")
             ]
         }
-        return adapter.keys.filter { !method.claims($0, of: adapter) }.map { key in
+        let left = adapter.keys.filter { !method.claims($0, of: adapter) }
+        let plain = left.filter { $0.component == nil }
+        let inspect = "what is there: peftfile inspect --tensors \(subject.path.shellQuoted)"
+        var result: [Finding] = []
+        var single = left
+        if plain.count > UnexpectedKeys.limit, let first = plain.first {
+            single = left.filter { $0.component != nil }
+            result.append(
+                finding(
+                    "\(plain.count) of \(adapter.keys.count) tensors are parameters of the model itself, the first is this: a whole model was "
+                        + "saved with the adapter, and PEFT drops it without a word", file: subject.weights.file, tensor: first.stored,
+                    help: "save the adapter alone, with save_pretrained of the PeftModel; \(inspect)"))
+        }
+        result += single.prefix(UnexpectedKeys.limit).map { key in
             finding(
                 "has no part in this method, and PEFT drops it without a word", file: subject.weights.file,
-                tensor: key.stored, help: "remove the tensor, or correct peft_type in adapter_config.json; what is there: "
-                    + "peftfile inspect --tensors \(subject.path.shellQuoted)")
+                tensor: key.stored, help: "remove the tensor, or correct peft_type in adapter_config.json; \(inspect)")
         }
+        if single.count > UnexpectedKeys.limit {
+            result.append(
+                finding(
+                    "\(single.count - UnexpectedKeys.limit) more tensors have no part in this method", file: subject.weights.file,
+                    help: "correct peft_type in adapter_config.json; \(inspect)"))
+        }
+        return result
     }
+
+    /// How many tensors are named one by one.
+    private static let limit = 10
 
     private func config(_ subject: CheckSubject, lacks flag: ExactString) -> Bool {
         subject.methodReads(flag.text) && subject.config.config?[flag]?.boolValue != true

@@ -11,7 +11,8 @@ struct ZeroedWeight: CheckRule {
     let summary = "The adapter makes a weight of the base zero everywhere: by a magnitude or scale of zeros, or a saved tensor of zeros."
     let protectsFrom = """
         Tensors that were never gathered or filled: a head or a magnitude of zeros silences the module, and every answer with it. \
-        A vector of zeros is only a warning: a norm that adds one to its weight begins so, and was not trained.
+        A vector of zeros is only a warning: a norm that adds one to its weight begins so, and was not trained. Where every tensor is \
+        zero, none was trained or all were lost.
         """
     let needs: [RuleNeed] = [.tensors]
 
@@ -24,11 +25,13 @@ struct ZeroedWeight: CheckRule {
                 tensor: module.tensor, help: help)
         }
         let whole = try subject.storedWhole()
+        // One vector may begin as zeros; an adapter of nothing but zeros was lost.
+        let isLost = try table.modules.isEmpty && whole.count > 1 && whole.allSatisfy { try subject.isAll($0.tensor, 0) && $0.isBase != true }
         return try silenced + whole.compactMap { saved in
             guard !saved.tensor.text.hasSuffix("bias"), try subject.isAll(saved.tensor, 0), saved.isBase != true else { return nil }
             let isMatrix = (checkpoint[saved.tensor]?.shape.count ?? 0) > 1
             return finding(
-                "takes the place of the base's and is zero everywhere", severity: isMatrix ? .error : .warning,
+                "takes the place of the base's and is zero everywhere", severity: isMatrix || isLost ? .error : .warning,
                 file: subject.weights.file, tensor: saved.tensor, help: help)
         }
     }

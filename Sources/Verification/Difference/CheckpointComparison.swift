@@ -78,9 +78,9 @@ public struct CheckpointComparison: Sendable {
         let inB = b.checkpoint.tensors.filter { selection.contains($0.name) }
         var matches: [(a: StoredTensor, b: StoredTensor)] = []
         for tensor in inA {
-            if let other = b.checkpoint[tensor.name] { matches.append((tensor, other)) } else { report.removed.append(tensor) }
+            if let other = b.tensor(tensor.name, of: a) { matches.append((tensor, other)) } else { report.removed.append(tensor) }
         }
-        report.added = inB.filter { a.checkpoint[$0.name] == nil }
+        report.added = inB.filter { a.tensor($0.name, of: b) == nil }
         if a.adapter != nil, b.adapter != nil { matches += matchSpellings(&report) }
         // In the order of A's files, which is how they are read fastest.
         matches.sort { ($0.a.shard, $0.a.info.begin, $0.a.name) < ($1.a.shard, $1.a.info.begin, $1.a.name) }

@@ -1,8 +1,8 @@
 public import Adapters
-import ByteAccess
+public import ByteAccess
 public import Checkpoints
 
-/// One side of a comparison: a safetensors file, a shard set, a checkpoint directory or an adapter.
+/// One side of a comparison: a file of tensors of any container, a shard set, a checkpoint directory or an adapter.
 public struct DifferenceInput: Sendable {
     /// The path as it was given.
     public let path: String
@@ -10,13 +10,32 @@ public struct DifferenceInput: Sendable {
     public let checkpoint: Checkpoint
     /// The adapter, where it is one.
     public let adapter: Adapter?
+    /// What stands before the model's names in a training checkpoint, `state_dict.`; nil where there is nothing beside a model.
+    let modelPrefix: String?
 
-    /// Opens a path. What is an adapter is told as `inspect` tells it.
+    /// Opens a path. What is an adapter is told as `inspect` tells it, and a training checkpoint is taken with all its tensors, under
+    /// their full names.
     ///
     /// - Throws: what opening throws: the file cannot be read, or breaks a rule of its format.
     public init(path: String) throws {
         self.path = path
         adapter = Inspection.looksLikeAdapter(path) ? try Adapter(path: path) : nil
-        checkpoint = try adapter?.checkpoint ?? Checkpoint.open(path)
+        let model = try adapter?.checkpoint ?? Checkpoint.open(path)
+        let key = adapter == nil ? try Checkpoint.openStored(path, entire: true).modelKey : nil
+        checkpoint = key == nil ? model : try Checkpoint.open(path, entire: true)
+        modelPrefix = key.map { $0.text + "." }
+    }
+
+    /// The tensor that is called `name` in the other side: under that name, or where one of the two holds a model beside other
+    /// things and the other a model alone, under the model's.
+    func tensor(_ name: ExactString, of other: DifferenceInput) -> StoredTensor? {
+        if let tensor = checkpoint[name] { return tensor }
+        switch (modelPrefix, other.modelPrefix) {
+        case (let prefix?, nil): return checkpoint[ExactString(prefix + name.text)]
+        case (nil, let prefix?):
+            guard name.text.utf8.starts(with: prefix.utf8) else { return nil }
+            return checkpoint[ExactString(String(name.text.dropFirst(prefix.count)))]
+        default: return nil
+        }
     }
 }

@@ -1,0 +1,94 @@
+import Adapters
+import ByteAccess
+import Checkpoints
+import Tensors
+
+/// Tensors that are stored as their transposes, in any dialect and method: as they are the adapter is refused for its shapes, and
+/// with these turned it fits its base and its config.
+///
+/// Only a trial with the base tells: which of a module's tensors is (r, in) and which (in, r) is a matter of the dialect, and the binding knows
+/// it. Square tensors and those whose transposes fit as well are not told apart.
+struct Transposition {
+    let tensors: [TensorInfo]
+
+    /// The refusals that a transposed tensor can lead to.
+    private static let shapeRules: Set<String> = [
+        "ShapeMismatch", "FactorShape", "RankMismatch", "ParameterShape", "SavedShape", "ConfigMismatch", "BlockSize", "GroupSize",
+        "ExpertShapes", "UnequalExperts", "VariantLayout",
+    ]
+    /// How many tensors are looked for one by one.
+    private static let limit = 32
+
+    /// - Returns: nil where the adapter is in order, or its shapes are wrong in another way.
+    init?(_ subject: CheckSubject) {
+        guard subject.options.base != nil, case .refused(let refusal) = subject.binding, Transposition.isOfShape(refusal),
+            let adapter = try? subject.adapter()
+        else { return nil }
+        let trial = Trial(adapter: adapter, subject: subject)
+        guard let turned = Transposition.together(trial) ?? Transposition.oneByOne(trial, refusal) else { return nil }
+        tensors = trial.candidates.filter { turned.contains($0.name) }
+    }
+
+    private static func isOfShape(_ error: PeftfileError) -> Bool { shapeRules.contains(error.rule ?? "") }
+
+    /// All of them, or all of one kind.
+    private static func together(_ trial: Trial) -> Set<ExactString>? {
+        let all = Set(trial.candidates.map(\.name))
+        let kinds = Dictionary(grouping: trial.candidates) { Trial.kind($0.name) }.sorted { $0.key < $1.key }.map { Set($0.value.map(\.name)) }
+        guard all.count > 1, kinds.count < limit else { return nil }
+        return ([all] + (kinds.count > 1 ? kinds.filter { $0.count > 1 } : [])).first { trial.refusal(turning: $0) == nil }
+    }
+
+    /// Those of the module that is refused, then of the next one.
+    private static func oneByOne(_ trial: Trial, _ first: PeftfileError) -> Set<ExactString>? {
+        var (turned, refusal): (Set<ExactString>, PeftfileError) = ([], first)
+        while turned.count < limit, isOfShape(refusal), let tensor = refusal.tensor {
+            let module = Trial.module(tensor)
+            let mates = trial.candidates.map(\.name).filter { Trial.module($0) == module && !turned.contains($0) }
+            guard !mates.isEmpty, mates.count < limit else { return nil }
+            // The one that is named is the likeliest.
+            let options = (mates.filter { $0 == tensor } + mates.filter { $0 != tensor }).map { Set([$0]) } + [Set(mates)]
+            var next: PeftfileError?
+            guard let option = options.first(where: { option in
+                next = trial.refusal(turning: turned.union(option))
+                return next.map { $0.tensor.map(Trial.module) != module } ?? true
+            }) else { return nil }
+            turned.formUnion(option)
+            guard let next else { return turned }
+            refusal = next
+        }
+        return nil
+    }
+}
+
+/// Binds an adapter with some of its tensors turned.
+private struct Trial {
+    let adapter: Adapter
+    let subject: CheckSubject
+    /// Matrices that are not square.
+    let candidates: [TensorInfo]
+
+    init(adapter: Adapter, subject: CheckSubject) {
+        (self.adapter, self.subject) = (adapter, subject)
+        candidates = adapter.checkpoint.tensors.map(\.info).filter { $0.shape.count == 2 && $0.shape[0] != $0.shape[1] }
+    }
+
+    /// Why it is refused; nil where it fits.
+    func refusal(turning tensors: Set<ExactString>) -> PeftfileError? {
+        do { _ = try BindingState(adapter.turning(tensors), subject) } catch {
+            return PeftfileError(wrapping: error, file: subject.path)
+        }
+        return nil
+    }
+
+    /// The module's part of a name, and the tensor's: `x.q_proj` and `lora_A.weight`, `x.lora` and `down.weight`.
+    private static func parts(_ name: ExactString) -> (module: Substring, kind: Substring) {
+        let text = name.text[...]
+        let end = [".weight", ".bias"].first(where: text.hasSuffix).map { text.dropLast($0.count) } ?? text
+        guard let dot = end.lastIndex(of: ".") else { return ("", text) }
+        return (text[..<dot], text[text.index(after: dot)...])
+    }
+
+    static func module(_ name: ExactString) -> String { String(parts(name).module) }
+    static func kind(_ name: ExactString) -> String { String(parts(name).kind) }
+}
