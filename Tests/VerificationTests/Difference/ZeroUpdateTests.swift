@@ -61,8 +61,9 @@ import Testing
                 #expect(module.cos == nil, "\(module)")
                 #expect(module.columnOverlap == nil && module.rowOverlap == nil || !isLoHa, "\(module)")
             }
-            let text = report.json(limit: 0).serialized()
-            #expect(!text.contains("nan") && !text.contains("inf,") && text.contains("\"equivalent\":\(module.isEquivalent)"), "\(text)")
+            // The strict reader takes no NaN.
+            let json = try JSONValue.parse(Array(report.json(limit: 0).serialized().utf8), file: "diff")
+            #expect(json["updates"]?["equivalent"]?.boolValue == module.isEquivalent)
         }
     }
 
