@@ -28,11 +28,6 @@ public struct MisplacedNames: Sendable {
     /// The class that the adapter was trained on, for messages.
     public let className: String
 
-    /// Where each of the tensors' modules is in memory.
-    public var places: [ExactString: ExactString] {
-        Dictionary(entries.map { ($0.tensor, $0.place) }) { first, _ in first }
-    }
-
     /// - Returns: nil where the names are not PEFT's, or the base does not tell their places.
     public init?(_ adapter: Adapter, base: Checkpoint) {
         guard adapter.dialect == nil, let config = adapter.config, config.peftType != nil,
