@@ -94,6 +94,8 @@ public struct RepairedAdapter: Sendable {
             let repaired = renamed(candidate, paths)
             // Two fronts may say the same, one with more of what is common.
             if found.contains(where: { $0.adapter.keys == repaired.adapter.keys }) { continue }
+            // A pattern of the config that held a name by its old front would give the module another scale.
+            guard RepairedAdapter.scales(of: repaired.adapter) == RepairedAdapter.scales(of: adapter) else { continue }
             if let repaired = try? held(repaired) { found.append(repaired) }
         }
         guard found.count == 1, let only = found.first else {
@@ -101,6 +103,11 @@ public struct RepairedAdapter: Sendable {
             throw refusal ?? PeftfileError(.refused, "has no place in the base", rule: "MissingTarget")
         }
         return only
+    }
+
+    /// Rank, alpha and scale of each module, in file order; nil where the adapter alone does not tell.
+    private static func scales(of adapter: Adapter) -> [[Double?]]? {
+        try? adapter.targets().map { [$0.rank.map(Double.init), $0.alpha, $0.scale] }
     }
 
     private func renamed(_ repair: PrefixRepair, _ paths: Set<String>) -> RepairedAdapter {

@@ -85,6 +85,20 @@ import Testing
         #expect(try Adapter(path: names.path("k")).targets().map(\.module.text).sorted() == ["lora_unet_lm_head", "lora_unet_model_layers_0_self_attn_q_proj"])
     }
 
+    /// A pattern that names a module in full gives it its alpha under the old name alone, and no repair takes that away.
+    @Test(arguments: [(#""alpha_pattern": {"q_proj": 12}"#, true), (#""alpha_pattern": {"transformer.layers.0.self_attn.q_proj": 12}"#, false)])
+    func aRepairChangesNoScale(_ config: String, _ isRepaired: Bool) throws {
+        try model.adapter(
+            [
+                SmallModel.tensor("transformer.layers.0.self_attn.q_proj.lora_A.weight", [2, 4], seed: 4),
+                SmallModel.tensor("transformer.layers.0.self_attn.q_proj.lora_B.weight", [6, 2], seed: 5),
+            ], config: config)
+        let names = model.directory
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "--base", names.path("base"), "-o", names.path("out")])
+        #expect((result.status == 0) == isRepaired, "\(result.errors)")
+        if isRepaired { #expect(try Adapter(path: names.path("out")).targets().map(\.scale) == [6]) }
+    }
+
     /// A layer that the base does not have is none of its others.
     @Test func theNumberOfALayerIsNoFront() throws {
         try model.adapter([
