@@ -3,7 +3,7 @@ public import Checkpoints
 import Containers
 public import Tensors
 
-/// What a path holds, told from headers and config alone: no tensor bytes are read.
+/// What a path holds, told from headers, config and single numbers that are stored as tensors: alphas, a trained λ.
 public struct Inspection: Sendable {
     /// What was found at the path.
     public enum Kind: String, Sendable {

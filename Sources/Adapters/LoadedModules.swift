@@ -33,6 +33,9 @@ package struct LoadedModules: Sendable {
             (dropped, unread) = ([], error)
             return
         }
+        if isShorthand, config["layers_to_transform"] != nil {
+            throw config.wrong("layers_to_transform", "absent beside a target_modules that is a string")
+        }
         let parameters = try config.strings("target_parameters")
         let tiesEmbeddings = try config.flag("ensure_weight_tying")
         // Rows of a LoRA's embedding have a key of their own, which names their module.
@@ -75,19 +78,21 @@ package struct LoadedModules: Sendable {
     package func refusal(of adapter: Adapter) -> PeftfileError? {
         guard let first = dropped.first else { return nil }
         let module = "module \"\(first.module)\""
-        let hasParameters = adapter.config?["target_parameters"]?.arrayValue?.isEmpty == false
+        // Experts have parameters and no modules of their own in version 5.
+        let isParameter = adapter.config?["target_parameters"]?.arrayValue?.isEmpty == false || first.module.text.hasSuffix(".experts")
+        let key = first.key == "target_modules" && isParameter ? "target_modules or target_parameters" : first.key.text
         let reason =
             switch first.key {
             case "exclude_modules": "exclude_modules takes \(module) out"
             case "modules_to_save": "modules_to_save has \(module), which then has no update"
             case "layers_to_transform": "layers_to_transform leaves the layer of \(module) out"
             case "layers_pattern": "layers_pattern finds no layer in the name of \(module)"
-            default: hasParameters ? "neither target_modules nor target_parameters has \(module)" : "target_modules does not have \(module)"
+            default: isParameter ? "neither target_modules nor target_parameters has \(module)" : "target_modules does not have \(module)"
             }
         let others = dropped.count == 1 ? "" : ", and those of \(dropped.count - 1) more module\(dropped.count == 2 ? "" : "s")"
         return PeftfileError(
             .refused, "\(reason): PEFT would drop its tensors\(others)", tensor: first.tensor, rule: "TensorNotLoaded",
-            help: "correct \(first.key) in adapter_config.json, or remove the tensors that were not meant")
+            help: "correct \(key) in adapter_config.json, or remove the tensors that were not meant")
     }
 
     /// Whether the module may own a parameter that `target_parameters` names: `experts.gate_up_proj` names one of every module

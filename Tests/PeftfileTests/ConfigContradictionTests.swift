@@ -21,7 +21,11 @@ import Testing
         Change("adamss", "num_subspaces", "3", "ClusterMismatch"), Change("adalora", "init_r", "6", "RankMismatch"),
         Change("boft", "boft_block_size", "8", "BlockSize"), Change("oft-block", "oft_block_size", "8", "BlockSize"),
         // 7 is nearest to 6 and 8 in a width of 24, and PEFT takes the smaller; 5 is taken for 4 (`adjust_oft_parameters`).
-        Change("oft-block", "oft_block_size", "7", "BlockSize"), Change("oft-block", "r", "6", "ConfigContradiction"),
+        Change("oft-block", "oft_block_size", "7", "BlockSize"), Change("oft-block", "r", "6", "ConfigContradiction"), Change("oft-block", "oft_block_size", "0", "ConfigValue"),
+        Change("lora-kasa", "kasa_config", #"{"beta": 1, "theta": 2}"#, "UnknownConfigKey"),
+        Change("lora-moe-target-params", "target_parameters", #"["mlp.experts.gate_up_proj"]"#, "TensorNotLoaded"),
+        Change("lora-moe-target-params", "target_parameters", #"["mlp.experts.up", "mlp.experts.down"]"#, "TensorNotLoaded"),
+        Change("lora-linear-f32", "target_modules", #"["q_proj"]"#, "TensorNotLoaded"),
         Change("deft", "r", "5", "RankMismatch"), Change("delora", "r", "5", "RankMismatch"),
         Change("fourierft", "n_frequency", "51"), Change("fourierft", "n_frequency_pattern", #"{"q_proj": 60}"#),
         Change("frod", "sparse_rate", "0.05"), Change("glora", "config_A_B", #""vector""#), Change("glora", "r", "5", "RankMismatch"),

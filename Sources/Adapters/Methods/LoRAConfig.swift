@@ -70,6 +70,9 @@ struct LoRAConfig {
         usesRankStabilisedScale = try config.flag("use_rslora")
         usesDoRA = try config.flag("use_dora")
         usesKaSA = config["kasa_config"] != nil
+        if let object = config["kasa_config"]?.objectValue {
+            try AdapterConfig(json: object, path: config.path).requireKnownKeys(["beta", "gamma"])
+        }
         groupSize = try config.flag("use_qalora") ? try config.count("qalora_group_size") ?? 16 : nil
         targetParameters = try config.strings("target_parameters")
         blockDiagonal = try LoRAConfig.blockDiagonal(config)

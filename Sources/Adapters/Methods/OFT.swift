@@ -127,7 +127,10 @@ struct OFT: ModuleMethod {
                     file: module.config.path, rule: "ConfigContradiction",
                     help: "set the one that was not given in the training to 0 in adapter_config.json")
             }
-            guard let given = wanted ?? blocks else { return }
+            guard let given = wanted ?? blocks else {
+                guard module.config["oft_block_size"] != nil, module.config["r"] != nil else { return }
+                throw module.config.wrong("oft_block_size", "the size of the blocks where r is 0")
+            }
             let used = Blocks.divisor(of: columns, nearest: given)
             let expected = wanted == nil ? columns / used : used
             guard expected != size else { return }

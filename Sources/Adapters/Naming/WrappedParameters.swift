@@ -29,8 +29,9 @@ struct WrappedParameters {
             let key = "\(module.text).\(candidate.name)"
             return targetParameters.contains { key == $0 || key.hasSuffix("." + $0) }
         }
-        let pool = targeted.count >= levels ? targeted : candidates
-        guard pool.count >= levels else { throw tooMany(levels) }
+        guard candidates.count >= levels else { throw tooMany(levels) }
+        guard targetParameters.isEmpty || targeted.count >= levels else { throw unnamed(levels, targeted.map(\.name)) }
+        let pool = targetParameters.isEmpty ? candidates : targeted
         var fitting: [[Candidate]] = []
         for choice in Self.subsets(of: pool, count: levels) {
             let outermostFirst = Array(choice.reversed())
@@ -65,6 +66,15 @@ struct WrappedParameters {
             "the adapter wraps \(levels) parameters of \(module), and the base has \(candidates.count) that can be "
                 + "adapted there (\(list))",
             rule: "WrappedParameters", help: "check that adapter and base belong together")
+    }
+
+    /// PEFT wraps what `target_parameters` names and drops the tensors of further wrappers.
+    private func unnamed(_ levels: Int, _ named: [String]) -> PeftfileError {
+        PeftfileError(
+            .refused,
+            "the adapter wraps \(levels) parameter\(levels == 1 ? "" : "s") of \(module), and target_parameters names "
+                + "\(named.isEmpty ? "none" : named.joined(separator: ", ")) of what the base has there (\(list)): PEFT would drop the rest",
+            rule: "TensorNotLoaded", help: "correct target_parameters in adapter_config.json")
     }
 
     private func undecided(_ count: Int) -> PeftfileError {
