@@ -8,7 +8,7 @@ import Tensors
 /// PEFT looks its keys up in the module tree as they stand: what is not there is an unexpected key, of which it warns
 /// (`set_peft_model_state_dict` in peft/utils/save_and_load.py, `load_state_dict(…, strict=False)`). The tree of a class with a head
 /// has the bare model under its `base_model_prefix` (`model.layers`), that of the bare model has not (`layers`), and only multimodal
-/// models have a level for their language model, which has had several names (``MultimodalStyle``): those are not told apart here.
+/// models have a level for their language model, which has had several names (`MultimodalStyle`): those are not told apart here.
 public struct MisplacedNames: Sendable {
     /// A tensor of such a name.
     public struct Entry: Sendable {
