@@ -75,6 +75,13 @@ public struct LostModules: Sendable {
             }
         }
         modules = lost.sorted()
+        // Outside of the layers a base can have what the class that was trained has not, unless it is a file of that class.
+        guard storesBiases, trained == "all", let name = config["auto_mapping"]?["base_model_class"]?.stringValue,
+            base.config?["architectures"]?.arrayValue?.contains(where: { $0.stringValue == name }) == true
+        else { return }
+        for tensor in base.tensors where tensor.shape.count == 1 && tensor.name.text.hasSuffix(".bias") {
+            if LayerPath(tensor.name.text) == nil, !stored.contains(tensor.name) { biases.append(tensor.name) }
+        }
     }
 
     /// Refuses a merge in which trained biases are lost: PEFT would leave the base's own in their place.

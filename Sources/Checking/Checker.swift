@@ -49,6 +49,13 @@ public struct Checker: Sendable {
                 result.findings += open.findings
                 result.omissions.append(.init(rule: rule.id, reason: open.reason, isInconclusive: true))
             } catch let error as PeftfileError where error.code != .interrupted {
+                // What the evaluation refuses is a finding of the rule that owns the refusal.
+                if let owner = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }), owner.severity == .error,
+                    !result.findings.contains(where: { $0.rule == owner.id })
+                {
+                    result.findings.append(
+                        owner.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help))
+                }
                 result.omissions.append(.init(rule: rule.id, reason: error.description, isInconclusive: true))
             }
         }

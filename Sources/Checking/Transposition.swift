@@ -42,16 +42,21 @@ struct Transposition {
     /// Those of the module that is refused, then of the next one.
     private static func oneByOne(_ trial: Trial, _ first: PeftfileError) -> Set<ExactString>? {
         var (turned, refusal): (Set<ExactString>, PeftfileError) = ([], first)
-        while turned.count < limit, isOfShape(refusal), let tensor = refusal.tensor {
+        while turned.count < limit, isOfShape(refusal) {
+            // A refusal that names a tensor of the base may be of any module.
+            let tensor = refusal.tensor ?? ExactString("")
             let module = Trial.module(tensor)
-            let mates = trial.candidates.map(\.name).filter { Trial.module($0) == module && !turned.contains($0) }
+            let left = trial.candidates.map(\.name).filter { !turned.contains($0) }
+            let own = left.filter { Trial.module($0) == module }
+            let mates = own.isEmpty ? left : own
             guard !mates.isEmpty, mates.count < limit else { return nil }
             // The one that is named is the likeliest.
             let options = (mates.filter { $0 == tensor } + mates.filter { $0 != tensor }).map { Set([$0]) } + [Set(mates)]
             var next: PeftfileError?
             guard let option = options.first(where: { option in
                 next = trial.refusal(turning: turned.union(option))
-                return next.map { $0.tensor.map(Trial.module) != module } ?? true
+                guard let other = next else { return true }
+                return !own.isEmpty && other.tensor.map { Trial.module($0) != module } ?? false
             }) else { return nil }
             turned.formUnion(option)
             guard let next else { return turned }

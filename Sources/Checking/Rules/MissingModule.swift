@@ -61,9 +61,13 @@ struct MissingModule: CheckRule {
         guard let names = try? config.strings("target_parameters"), !names.isEmpty else { return [] }
         var wrappers: [ExactString: Set<Int>] = [:]
         for key in adapter.keys where key.component != nil { wrappers[key.module, default: []].insert(key.depth) }
-        func owner(_ name: String) -> String { name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name }
+        // Parameters that a bare name means are those of stacked experts.
+        let stacked: Set<String> = ["gate_up_proj", "up_proj", "down_proj"]
+        func owner(_ name: String) -> String {
+            name.lastIndex(of: ".").map { String(name[..<$0]) } ?? (stacked.contains(name) ? "experts" : name)
+        }
         let unmet = names.filter { name in
-            name.contains(".") && !wrappers.keys.contains { ConfigCoverage.meets($0.text, owner(name)) }
+            (name.contains(".") || stacked.contains(name)) && !wrappers.keys.contains { ConfigCoverage.meets($0.text, owner(name)) }
         }.map { name in
             let isInBase = MissingModule.base(subject.options.base, has: owner(name))
             return finding(

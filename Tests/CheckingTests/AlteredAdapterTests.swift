@@ -1,0 +1,60 @@
+import Checking
+import Checkpoints
+import Foundation
+import TestSupport
+import Testing
+
+/// Genuine adapters with one thing changed: what is found, and by which rule.
+@Suite struct AlteredAdapterTests {
+    private func errors(
+        _ fixture: String, hasBase: Bool = true, weights: String = "adapter_model.safetensors",
+        _ change: (inout AlteredAdapter) throws -> Void
+    ) throws -> [Finding] {
+        let folder = try TemporaryDirectory()
+        var adapter = try AlteredAdapter(Fixtures.path("\(fixture)/adapter"), in: folder.path("adapter"), weights: weights)
+        try change(&adapter)
+        try adapter.write()
+        let base = hasBase ? try Checkpoint.open(Fixtures.path("\(fixture)/base")) : nil
+        return try Checker(options: CheckOptions(base: base, jobs: 2)).check(adapter.path).findings.filter { $0.severity == .error }
+    }
+
+    /// Keys that decide a tensor's size are held against it without a base as well.
+    @Test(arguments: [
+        ("merge/adalora", "init_r"), ("merge/hira", "r"), ("merge/loha-linear", "r"), ("merge/lokr-both", "r"), ("merge/vera", "r"),
+        ("merge/fourierft", "n_frequency"), ("merge/c3a", "block_size"), ("merge/vblora", "num_vectors"), ("merge/gralora", "r"),
+    ])
+    func aSizeOfTheConfigIsHeldAgainstTheTensors(_ fixture: String, _ key: String) throws {
+        for hasBase in [false, true] {
+            let found = try errors(fixture, hasBase: hasBase) { adapter in
+                let value = try #require(adapter.config[key] as? Int)
+                adapter.config[key] = 2 * value
+            }
+            #expect(found.contains { ["rank-mismatch", "shape-mismatch", "config-invalid"].contains($0.rule) }, "\(fixture) \(hasBase)")
+        }
+    }
+
+    @Test(arguments: ["merge/loha-linear", "merge/hira", "merge/delora", "merge/lora-linear-f32"])
+    func transposedTensorsAreCalledSo(_ fixture: String) throws {
+        let found = try errors(fixture) { adapter in
+            for index in adapter.tensors.indices { adapter.tensors[index] = adapter.tensors[index].transposed }
+        }
+        #expect(Set(found.map(\.rule)) == ["transposed"], "\(found)")
+    }
+
+    @Test func anAdapterOfZerosIsLost() throws {
+        let found = try errors("merge/ln-tuning") { adapter in
+            for index in adapter.tensors.indices { adapter.tensors[index] = adapter.tensors[index].zeroed }
+        }
+        #expect(Set(found.map(\.rule)) == ["zeroed-weight"])
+    }
+
+    @Test(arguments: ["merge/lora-mixtral-target-params", "merge/arch-qwen3_moe"]) func aLostStackOfExpertsIsMissed(_ fixture: String) throws {
+        let found = try errors(fixture) { adapter in adapter.tensors.removeAll { $0.name.contains("experts") } }
+        #expect(found.contains { $0.rule == "missing-module" || $0.rule == "not-an-adapter" }, "\(found)")
+    }
+
+    @Test(arguments: ["bert.embeddings.LayerNorm.bias", "classifier.bias"]) func oneLostBiasIsMissed(_ name: String) throws {
+        let found = try errors("merge/lora-bias-all") { adapter in adapter.tensors.removeAll { $0.name.hasSuffix(name) } }
+        #expect(!found.isEmpty)
+    }
+}
