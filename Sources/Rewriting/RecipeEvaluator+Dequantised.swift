@@ -13,29 +13,36 @@ extension RecipeEvaluator {
         guard update != nil || !recipe.changesValues else { return nil }
         let (checkpoint, tensor) = try source()
         let size = recipe.columns * (recipe.dtype.bits / 8)
-        var statistics = UpdateStatistics()
         let step = dequantisedRows(of: tensor, in: checkpoint)
-        var values = [Double](repeating: 0, count: min(step, rows.count) * recipe.columns)
+        var statistics = UpdateStatistics()
         let bytes = try [UInt8](unsafeUninitializedCapacity: rows.count * size) { result, initialized in
-            for start in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
-                let part = start..<min(rows.upperBound, start + step)
-                let place = ((start - rows.lowerBound) * size)..<((part.upperBound - rows.lowerBound) * size)
-                let target = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(result)[place])
-                try values.withUnsafeMutableBufferPointer { buffer in
-                    let values = UnsafeMutableBufferPointer(rebasing: buffer[..<(part.count * recipe.columns)])
+            try withUnsafeTemporaryAllocation(of: Double.self, capacity: min(step, rows.count) * recipe.columns) { numbers in
+                for start in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
+                    let part = start..<min(rows.upperBound, start + step)
+                    let values = UnsafeMutableBufferPointer(rebasing: numbers[..<(part.count * recipe.columns)])
                     try checkpoint.read(tensor, at: UInt64(start * recipe.columns * 8), into: UnsafeMutableRawBufferPointer(values))
-                    guard let update else { return try Conversion.narrow(UnsafeBufferPointer(values), to: recipe.dtype, into: target) }
-                    let figures = update.left.withRows(part) { left in
-                        update.kernel.mergePanel(
-                            values: UnsafeBufferPointer(values), dtype: recipe.dtype, left: left, rows: part.count,
-                            scale: update.scale, into: target)
-                    }
-                    statistics.add(UpdateStatistics(figures))
+                    let place = ((start - rows.lowerBound) * size)..<((part.upperBound - rows.lowerBound) * size)
+                    let target = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(result)[place])
+                    try statistics.add(round(UnsafeBufferPointer(values), rows: part, update, into: target))
                 }
             }
             initialized = rows.count * size
         }
         return Panel(bytes: bytes, statistics: statistics)
+    }
+
+    /// Rows of a dequantised weight, updated where there is an update, and rounded.
+    private func round(
+        _ values: UnsafeBufferPointer<Double>, rows: Range<Int>, _ update: FusedUpdate?, into target: UnsafeMutableRawBufferPointer
+    ) throws -> UpdateStatistics {
+        guard let update else {
+            try Conversion.narrow(values, to: recipe.dtype, into: target)
+            return UpdateStatistics()
+        }
+        return update.left.withRows(rows) { left in
+            UpdateStatistics(update.kernel.mergePanel(
+                values: values, dtype: recipe.dtype, left: left, rows: rows.count, scale: update.scale, into: target))
+        }
     }
 
     /// Rows that are dequantised and rounded together: so few that their float64 numbers stay in a core's own cache, and whole bands
