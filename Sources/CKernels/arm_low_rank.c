@@ -71,6 +71,7 @@ const ck_functions ck_neon = {
     .narrow_f32 = ck_narrow_f32_generic,
     .add_low_rank = ck_add_low_rank_generic,
     .low_rank = &ck_low_rank_neon,
+    .codes = &ck_codes_generic,
     .sha256_blocks = ck_sha256_blocks_generic,
 };
 

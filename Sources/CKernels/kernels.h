@@ -29,6 +29,16 @@ typedef int16_t __attribute__((aligned(1), may_alias)) ck_i16;
 typedef int32_t __attribute__((aligned(1), may_alias)) ck_i32;
 typedef int64_t __attribute__((aligned(1), may_alias)) ck_i64;
 
+/// The loops from codes to numbers of one path.
+typedef struct ck_code_functions {
+    void (*affine)(
+        const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales, const double *offsets,
+        double *result);
+    void (*nearest)(
+        const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
+        double *result);
+} ck_code_functions;
+
 /// The functions of one path.
 typedef struct ck_functions {
     void (*widen_f16)(const void *source, size_t count, double *result);
@@ -41,14 +51,17 @@ typedef struct ck_functions {
         const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale,
         double *result, size_t row_stride);
     const struct ck_low_rank_functions *low_rank;
+    const ck_code_functions *codes;
     void (*sha256_blocks)(uint32_t state[8], const uint8_t *blocks, size_t count);
 } ck_functions;
 
 /// The functions of `path`, which the caller knows to be available.
 const ck_functions *ck_functions_of(ck_path path);
 
+extern const ck_code_functions ck_codes_generic;
 extern const ck_functions ck_generic;
 #if defined(__x86_64__)
+extern const ck_code_functions ck_codes_avx2;
 extern const ck_functions ck_avx2;
 extern const ck_functions ck_avx2_sha;
 extern const ck_functions ck_avx512;
@@ -67,6 +80,9 @@ void ck_narrow_f32_generic(const double *source, size_t count, void *result);
 void ck_add_low_rank_generic(
     const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale, double *result,
     size_t row_stride);
+void ck_nearest_generic(
+    const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
+    double *result);
 void ck_sha256_blocks_generic(uint32_t state[8], const uint8_t *blocks, size_t count);
 /// The 64 round constants, for the forms of SHA-256 in other files.
 extern const uint32_t ck_sha256_constants[64];

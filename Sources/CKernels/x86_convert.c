@@ -123,6 +123,7 @@ const ck_functions ck_avx2 = {
     CONVERSIONS,
     .add_low_rank = ck_add_low_rank_avx2,
     .low_rank = &ck_low_rank_avx2,
+    .codes = &ck_codes_avx2,
     .sha256_blocks = ck_sha256_blocks_generic,
 };
 
@@ -130,6 +131,7 @@ const ck_functions ck_avx2_sha = {
     CONVERSIONS,
     .add_low_rank = ck_add_low_rank_avx2,
     .low_rank = &ck_low_rank_avx2,
+    .codes = &ck_codes_avx2,
     .sha256_blocks = ck_sha256_blocks_sha,
 };
 
@@ -137,6 +139,7 @@ const ck_functions ck_avx512 = {
     CONVERSIONS,
     .add_low_rank = ck_add_low_rank_avx2,
     .low_rank = &ck_low_rank_avx512,
+    .codes = &ck_codes_avx2,
     .sha256_blocks = ck_sha256_blocks_sha,
 };
 

@@ -70,6 +70,12 @@ public struct Checkpoint: Sendable {
         return quantisation.weights[weight].plainDType ?? quantisation.dtype
     }
 
+    /// Rows of a tensor's matrix that cost as much to read as one of them (`QuantisedWeight.rowsReadTogether`).
+    public func rowsReadTogether(_ tensor: StoredTensor) -> Int {
+        guard let weight = tensor.quantised, let quantisation else { return 1 }
+        return quantisation.weights[weight].rowsReadTogether
+    }
+
     /// Puts a checkpoint together from files that are open.
     ///
     /// Throws `DuplicateTensor` where two shards hold a tensor of one name, and `MissingTensor` or `UnlistedTensor`

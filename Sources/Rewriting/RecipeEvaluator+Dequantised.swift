@@ -11,26 +11,37 @@ extension RecipeEvaluator {
         guard recipe.isDequantised else { return nil }
         let update = try fusedUpdate()
         guard update != nil || !recipe.changesValues else { return nil }
-        let count = rows.count * recipe.columns
         let (checkpoint, tensor) = try source()
-        let values = try [Double](unsafeUninitializedCapacity: count) { buffer, initialized in
-            let all = UnsafeMutableBufferPointer(rebasing: buffer[..<count])
-            try checkpoint.read(tensor, at: UInt64(rows.lowerBound * recipe.columns * 8), into: UnsafeMutableRawBufferPointer(all))
-            initialized = count
-        }
-        guard let update else { return Panel(bytes: try Conversion.narrowed(values, to: recipe.dtype)) }
-        var figures = PanelStatistics()
-        let size = count * (recipe.dtype.bits / 8)
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { result, initialized in
-            let result = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(result)[..<size])
-            figures = update.left.withRows(rows) { left in
-                values.withUnsafeBufferPointer { values in
-                    update.kernel.mergePanel(
-                        values: values, dtype: recipe.dtype, left: left, rows: rows.count, scale: update.scale, into: result)
+        let size = recipe.columns * (recipe.dtype.bits / 8)
+        var statistics = UpdateStatistics()
+        let step = dequantisedRows(of: tensor, in: checkpoint)
+        var values = [Double](repeating: 0, count: min(step, rows.count) * recipe.columns)
+        let bytes = try [UInt8](unsafeUninitializedCapacity: rows.count * size) { result, initialized in
+            for start in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
+                let part = start..<min(rows.upperBound, start + step)
+                let place = ((start - rows.lowerBound) * size)..<((part.upperBound - rows.lowerBound) * size)
+                let target = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(result)[place])
+                try values.withUnsafeMutableBufferPointer { buffer in
+                    let values = UnsafeMutableBufferPointer(rebasing: buffer[..<(part.count * recipe.columns)])
+                    try checkpoint.read(tensor, at: UInt64(start * recipe.columns * 8), into: UnsafeMutableRawBufferPointer(values))
+                    guard let update else { return try Conversion.narrow(UnsafeBufferPointer(values), to: recipe.dtype, into: target) }
+                    let figures = update.left.withRows(part) { left in
+                        update.kernel.mergePanel(
+                            values: UnsafeBufferPointer(values), dtype: recipe.dtype, left: left, rows: part.count,
+                            scale: update.scale, into: target)
+                    }
+                    statistics.add(UpdateStatistics(figures))
                 }
             }
-            initialized = size
+            initialized = rows.count * size
         }
-        return Panel(bytes: bytes, statistics: UpdateStatistics(figures))
+        return Panel(bytes: bytes, statistics: statistics)
+    }
+
+    /// Rows that are dequantised and rounded together: so few that their float64 numbers stay in a core's own cache, and whole bands
+    /// of the kernel or what the weight reads at once.
+    private func dequantisedRows(of tensor: StoredTensor, in checkpoint: Checkpoint) -> Int {
+        let unit = max(checkpoint.rowsReadTogether(tensor), 6)
+        return max(1, (1 << 16) / max(1, recipe.columns) / unit) * unit
     }
 }

@@ -76,7 +76,8 @@ extension RewritePlan {
         warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
         let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
-        let shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
+        var shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
+        if base.quantisation != nil { for index in shards.indices { shards[index].arrange(outputs) } }
         let files = try shards.map { try File($0, of: outputs) }
         var sidecars: [Sidecar] = []
         if !isSingleFile, let directory = sidecarDirectory(base) {
@@ -181,6 +182,14 @@ extension RewritePlan {
         var name: String
         var metadata: [(key: ExactString, value: String)]?
         var outputs: [Int]
+
+        /// The order of a file that safetensors itself writes: dtypes from the last to the first, and names. Codes lie where their
+        /// dtypes put them, so that a file of codes has no order to keep; this way a base gives one file however it was stored.
+        /// Source: `prepare` in safetensors/src/tensor.rs.
+        mutating func arrange(_ all: [Binding.Output]) {
+            func rank(_ index: Int) -> Int { DType.allCases.firstIndex(of: all[index].recipe.dtype) ?? 0 }
+            outputs.sort { (rank($1), all[$0].recipe.name) < (rank($0), all[$1].recipe.name) }
+        }
     }
 
     private static func shardNames(

@@ -143,6 +143,11 @@ import Testing
             results.append(try Dictionary(uniqueKeysWithValues: result.tensors.map { ($0.name, try result.read($0)) }))
         }
         #expect(results[0] == results[1])
+        let files = try ["base", "base-nf4"].map { try FileReader(path: directory.path("\($0)/model.safetensors")).allBytes(limit: 1 << 30) }
+        #expect(files[0] == files[1])
+        // The order is that of the 16-bit base, which the safetensors library wrote.
+        let written = try Checkpoint.open(Fixtures.path("quantised/\(name)/base")).tensors.map(\.name)
+        #expect(try Checkpoint.open(directory.path("base-nf4")).tensors.map(\.name) == written)
         // And neither is the merge onto the 16-bit values.
         let plain = try Case(name)
         let stored = try Checkpoint.open(Fixtures.path("quantised/\(name)/base"))

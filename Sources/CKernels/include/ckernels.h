@@ -67,6 +67,37 @@ uint64_t ck_ulp_distance(ck_format format, double left, double right);
 uint64_t ck_ulp_compare(
     ck_format format, const double *left, const double *right, size_t count, size_t *differing);
 
+// MARK: Codes of quantised weights
+
+/// Codes of 8 bits to numbers, in groups of `group` elements, the last of which may be short:
+///
+///     result[i] = (codes[i] - zeros[g]) * scales[g] + offsets[g],  g = i / group
+///
+/// with one rounding in each operation. Without `zeros` they are 0, without `offsets` nothing is added.
+void ck_affine(
+    ck_path path, const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales,
+    const double *offsets, double *result);
+
+/// The entry of an ascending table of sixteen whose stretch a number lies in, scaled:
+///
+///     t = values[i] * factor;  result[i] = table[the number of thresholds below t] * scale
+///
+/// the first product in float, the second in double. NaN is above no threshold.
+void ck_nearest(
+    ck_path path, const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
+    double *result);
+
+/// Fields of 1 to 8 bits of a little-endian bit stream, one a byte. No byte after the last field's is read.
+void ck_unpack(const uint8_t *bytes, unsigned bits, size_t count, uint8_t *codes);
+
+/// The first `columns` words of `rows` rows that are `stride` words apart, transposed: result[column * rows + row].
+void ck_turn_words(const void *source, size_t stride, size_t rows, size_t columns, uint32_t *result);
+
+/// The largest of the codes of F16 or BF16 without their signs: that of the largest magnitude, or of a NaN; 0 for none.
+uint16_t ck_largest_16(const void *source, size_t count);
+/// The same of F32.
+uint32_t ck_largest_32(const void *source, size_t count);
+
 // MARK: Matrices, row-major
 
 /// The rank-r update in the order that defines a merge. For each i < rows, j < columns:

@@ -7,6 +7,8 @@ public final class ComponentReader: Sendable {
     /// The checkpoint as it is stored.
     private let checkpoint: Checkpoint
     private let cache = Mutex(Cache())
+    /// Held while numbers are derived, so that workers at the same tensor do not all read it.
+    private let deriving = Mutex(())
 
     /// Bytes that are kept at most, of one piece, and of a tensor that is kept whole.
     static let limit = 16 << 20
@@ -85,13 +87,17 @@ public final class ComponentReader: Sendable {
 
     /// Numbers made of a whole tensor, kept for the panels that follow; of the last two tensors alone.
     func derived(_ tensor: StoredTensor, _ make: () throws -> [Double]) rethrows -> [Double] {
-        if let known = cache.withLock({ $0.derived.first { $0.name == tensor.name }?.values }) { return known }
-        let values = try make()
-        cache.withLock { cache in
-            cache.derived.append((tensor.name, values))
-            if cache.derived.count > 2 { cache.derived.removeFirst() }
+        func known() -> [Double]? { cache.withLock { $0.derived.first { $0.name == tensor.name }?.values } }
+        if let known = known() { return known }
+        return try deriving.withLock { _ in
+            if let known = known() { return known }
+            let values = try make()
+            cache.withLock { cache in
+                cache.derived.append((tensor.name, values))
+                if cache.derived.count > 2 { cache.derived.removeFirst() }
+            }
+            return values
         }
-        return values
     }
 
     /// Whether `bytes` keeps the tensor.
@@ -111,11 +117,33 @@ public final class ComponentReader: Sendable {
     }
 
     /// Some elements of a tensor, widened; for dtypes of whole bytes.
-    func values(_ tensor: StoredTensor, _ range: Range<Int>) throws -> [Double] {
-        let size = tensor.dtype.bits / 8
-        let bytes = keeps(tensor)
-            ? Array(try self.bytes(tensor)[(range.lowerBound * size)..<(range.upperBound * size)])
-            : try self.bytes(tensor, (range.lowerBound * size)..<(range.upperBound * size))
-        return try Conversion.widened(bytes, as: tensor.dtype, count: range.count)
+    func values(_ tensor: StoredTensor, _ range: Range<Int>) throws -> [Double] { try parts(tensor).values(range) }
+
+    /// A tensor of which many parts are wanted: all its bytes where it is kept, else each part is read.
+    func parts(_ tensor: StoredTensor) throws -> Parts {
+        Parts(tensor: tensor, components: self, whole: keeps(tensor) ? try bytes(tensor) : nil)
+    }
+
+    /// Parts of one tensor.
+    struct Parts {
+        let tensor: StoredTensor
+        let components: ComponentReader
+        let whole: [UInt8]?
+
+        /// Some bytes.
+        func bytes(_ range: Range<Int>) throws -> ArraySlice<UInt8> {
+            try whole?[range] ?? components.bytes(tensor, range)[...]
+        }
+
+        /// Some elements, widened.
+        func values(_ range: Range<Int>) throws -> [Double] {
+            let size = tensor.dtype.bits / 8
+            let bytes = try bytes((range.lowerBound * size)..<(range.upperBound * size))
+            return try [Double](unsafeUninitializedCapacity: range.count) { values, count in
+                let target = UnsafeMutableBufferPointer(rebasing: values[..<range.count])
+                try bytes.withUnsafeBytes { try Conversion.widen($0, as: tensor.dtype, into: target) }
+                count = range.count
+            }
+        }
     }
 }

@@ -17,6 +17,9 @@ public protocol QuantisedWeight: Sendable {
     /// Every tensor that the weight is made of, the codes among them.
     var components: [StoredTensor] { get }
 
+    /// Rows of the plain matrix that lie in the same bytes, so that one costs as much to read as all; 1 where rows are apart.
+    var rowsReadTogether: Int { get }
+
     /// Fills `result` with the elements `elements` of the plain tensor, in row-major order.
     ///
     /// Each is the exact value of the scheme's formula, or where that is no float64 number, the formula evaluated in float64 in the
@@ -34,6 +37,7 @@ public protocol QuantisedWeight: Sendable {
 
 extension QuantisedWeight {
     public var plainDType: DType? { nil }
+    public var rowsReadTogether: Int { 1 }
     public func inspect(_ components: ComponentReader) throws -> String? { nil }
 }
 

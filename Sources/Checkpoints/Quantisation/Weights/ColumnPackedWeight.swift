@@ -35,6 +35,8 @@ public struct ColumnPackedWeight: QuantisedWeight {
     }
 
     public var components: [StoredTensor] { [codes, scale, zero] + [groupIndex].compactMap { $0 } }
+    /// So many that whole lines of the processor's cache are transposed.
+    public var rowsReadTogether: Int { 48 }
     /// Rows of the plain weight.
     public var outputs: Int { shape.matrix.rows }
     /// Columns of the plain weight.
@@ -66,8 +68,6 @@ public struct ColumnPackedWeight: QuantisedWeight {
     private func read(rows: Range<Int>, _ components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>) throws {
         let order = try order(components)
         let table = try groupTable(rows, components)
-        let isStraight = 32 % bits == 0 && groupSize % (32 / bits) == 0
-            && (groupIndex == nil || order.indices.allSatisfy { order[$0] == $0 / groupSize })
         // Transposed: the words of one column of codes lie behind each other, and a row of the plain weight is read in one go.
         let columns: Range<Int>
         let length: Int
@@ -76,102 +76,63 @@ public struct ColumnPackedWeight: QuantisedWeight {
         case .outputs: (columns, length) = ((rows.lowerBound / 8)..<((rows.upperBound - 1) / 8 + 1), inputs)
         }
         let strip = try strip(columns, words: length, components)
-        strip.withUnsafeBufferPointer { strip in
-            table.scales.withUnsafeBufferPointer { scales in
-                table.zeros.withUnsafeBufferPointer { zeros in
-                    order.withUnsafeBufferPointer { order in
-                        for row in rows {
-                            let line = row - rows.lowerBound
-                            let column = packing == .outputs ? row / 8 - columns.lowerBound : line
-                            let source = Line(
-                                words: UnsafeBufferPointer(rebasing: strip[(column * length)..<((column + 1) * length)]),
-                                scales: UnsafeBufferPointer(rebasing: scales[(line * groups)..<((line + 1) * groups)]),
-                                zeros: UnsafeBufferPointer(rebasing: zeros[(line * groups)..<((line + 1) * groups)]),
-                                order: order)
-                            let target = UnsafeMutableBufferPointer(rebasing: result[(line * inputs)..<((line + 1) * inputs)])
-                            switch packing {
-                            case .outputs: unpack(source, field: ColumnPackedWeight.awqField[row % 8], into: target)
-                            case .inputs where isStraight: unpackWords(source, into: target)
-                            case .inputs: unpackStream(source, into: target)
-                            }
-                        }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: inputs) { codes in
+            for row in rows {
+                let line = row - rows.lowerBound
+                let column = packing == .outputs ? row / 8 - columns.lowerBound : line
+                strip[(column * length)..<((column + 1) * length)].withUnsafeBufferPointer { unpack($0, row, into: codes) }
+                let target = UnsafeMutableBufferPointer(rebasing: result[(line * inputs)..<((line + 1) * inputs)])
+                let groups = (line * groups)..<((line + 1) * groups)
+                compute(UnsafeBufferPointer(codes), order, table.scales[groups], table.zeros[groups], into: target)
+            }
+        }
+    }
+
+    /// The codes of one row of the plain weight from the words of its column.
+    private func unpack(_ words: UnsafeBufferPointer<UInt32>, _ row: Int, into codes: UnsafeMutableBufferPointer<UInt8>) {
+        switch packing {
+        case .inputs: CodeKernels.unpack(UnsafeRawBufferPointer(words), bits: bits, into: codes)
+        case .outputs:
+            let shift = UInt32(4 * ColumnPackedWeight.awqField[row % 8])
+            for input in 0..<inputs { codes[input] = UInt8(truncatingIfNeeded: words[input] &>> shift & 15) }
+        }
+    }
+
+    /// One row: scales and zeros of its groups.
+    private func compute(
+        _ codes: UnsafeBufferPointer<UInt8>, _ order: [Int]?, _ scales: ArraySlice<Double>, _ zeros: ArraySlice<Double>,
+        into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        scales.withUnsafeBufferPointer { scales in
+            zeros.withUnsafeBufferPointer { zeros in
+                guard let order else {
+                    return CodeKernels.affine(codes, group: groupSize, zeros: zeros, scales: scales, into: result)
+                }
+                order.withUnsafeBufferPointer { order in
+                    for input in 0..<inputs {
+                        let group = order[input]
+                        result[input] = scales[group] * (Double(Int32(codes[input])) - zeros[group])
                     }
                 }
             }
         }
     }
 
-    /// What one row of the plain weight is made of.
-    private struct Line {
-        /// The words of its column of codes.
-        let words: UnsafeBufferPointer<UInt32>
-        /// One of each group.
-        let scales: UnsafeBufferPointer<Double>
-        let zeros: UnsafeBufferPointer<Double>
-        /// The group of each input.
-        let order: UnsafeBufferPointer<Int>
-    }
-
-    /// AWQ: one field of each word.
-    private func unpack(_ line: Line, field: Int, into result: UnsafeMutableBufferPointer<Double>) {
-        let shift = UInt32(4 * field)
-        for group in 0..<groups {
-            let (scale, zero) = (line.scales[group], line.zeros[group])
-            for input in (group * groupSize)..<((group + 1) * groupSize) {
-                let code = line.words[input] &>> shift & 15
-                result[input] = scale * (Double(Int32(truncatingIfNeeded: code)) - zero)
-            }
-        }
-    }
-
-    /// GPTQ where no word has codes of two groups, nor a code bits of two words.
-    private func unpackWords(_ line: Line, into result: UnsafeMutableBufferPointer<Double>) {
-        let mask = (UInt32(1) << UInt32(bits)) - 1
-        let fields = 32 / bits
-        var input = 0
-        while input < inputs {
-            let group = input / groupSize
-            let (scale, zero) = (line.scales[group], line.zeros[group])
-            let end = min(inputs, (group + 1) * groupSize)
-            while input < end {
-                var packed = line.words[input / fields]
-                for field in input..<(input + fields) {
-                    result[field] = scale * (Double(Int32(truncatingIfNeeded: packed & mask)) - zero)
-                    packed &>>= UInt32(bits)
-                }
-                input += fields
-            }
-        }
-    }
-
-    /// GPTQ with codes of any width in any order of groups.
-    private func unpackStream(_ line: Line, into result: UnsafeMutableBufferPointer<Double>) {
-        let mask = (UInt32(1) << UInt32(bits)) - 1
-        var (held, count, next) = (UInt64(0), 0, 0)
-        for input in 0..<inputs {
-            if count < bits {
-                held |= UInt64(line.words[next]) &<< UInt64(count)
-                (count, next) = (count + 32, next + 1)
-            }
-            let group = line.order[input]
-            result[input] = line.scales[group] * (Double(UInt32(truncatingIfNeeded: held) & mask) - line.zeros[group])
-            held &>>= UInt64(bits)
-            count -= bits
-        }
-    }
-
-    /// The group of each input, checked.
-    private func order(_ components: ComponentReader) throws -> [Int] {
-        guard let groupIndex else { return (0..<inputs).map { $0 / groupSize } }
+    /// The group of each input, checked; nil where they follow each other.
+    private func order(_ components: ComponentReader) throws -> [Int]? {
+        guard let groupIndex else { return nil }
         let order = try components.values(groupIndex)
-        return try order.enumerated().map { input, group in
+        var isStraight = true
+        let result = try order.enumerated().map { input, group in
             guard group >= 0, group < Double(groups) else {
                 throw PeftfileError(
                     .refused, "input \(input) has group \(Text.whole(group)), and there are \(groups)", tensor: groupIndex.name,
                     rule: QuantisationRule.groupIndex.rawValue)
             }
+            isStraight = isStraight && Int(group) == input / groupSize
             return Int(group)
         }
+        return isStraight ? nil : result
     }
 
     /// Words `columns` of every row of the codes, transposed: one column behind the other.
@@ -182,20 +143,12 @@ public struct ColumnPackedWeight: QuantisedWeight {
                 let piece = try components.columns(codes, around: column)
                 let end = min(columns.upperBound, piece.columns.upperBound)
                 piece.bytes.withUnsafeBytes { bytes in
-                    // Sixteen columns at a time: of each row that is a line of the processor's cache, and few are written at once.
-                    while column < end {
-                        let tile = column..<min(end, column + 16)
-                        for row in 0..<rows {
-                            let start = row * piece.columns.count - piece.columns.lowerBound
-                            for column in tile {
-                                let word = bytes.loadUnaligned(fromByteOffset: (start + column) * 4, as: UInt32.self)
-                                result.initializeElement(
-                                    at: (column - columns.lowerBound) * rows + row, to: UInt32(littleEndian: word))
-                            }
-                        }
-                        column = tile.upperBound
-                    }
+                    CodeKernels.turnWords(
+                        UnsafeRawBufferPointer(rebasing: bytes[((column - piece.columns.lowerBound) * 4)...]), stride: piece.columns.count,
+                        rows: rows, columns: end - column,
+                        into: UnsafeMutableBufferPointer(rebasing: result[((column - columns.lowerBound) * rows)..<((end - columns.lowerBound) * rows)]))
                 }
+                column = end
             }
             initialized = rows * columns.count
         }
@@ -203,31 +156,31 @@ public struct ColumnPackedWeight: QuantisedWeight {
 
     /// Scales and zeros of some outputs, (outputs, groups).
     private func groupTable(_ rows: Range<Int>, _ components: ComponentReader) throws -> (scales: [Double], zeros: [Double]) {
-        let allScales = try components.bytes(scale)
-        let allZeros = try components.bytes(zero)
-        let size = scale.dtype.bits / 8
         var scales = [Double](repeating: 0, count: rows.count * groups)
         var zeros = scales
+        // The words that have the zero points of these outputs, in each group.
+        let width = zero.shape[1]
+        let fields = packing == .outputs ? (rows.lowerBound / 8 * 8)..<((rows.upperBound + 7) / 8 * 8) : rows
+        let words = (fields.lowerBound * bits / 32)..<min(width, (fields.upperBound * bits + 31) / 32)
+        let scaleParts = try components.parts(scale), zeroParts = try components.parts(zero)
         for group in 0..<groups {
-            let start = (group * outputs + rows.lowerBound) * size
-            let values = try Conversion.widened(
-                Array(allScales[start..<(start + rows.count * size)]), as: scale.dtype, count: rows.count)
-            allZeros.withUnsafeBytes { words in
+            let values = try scaleParts.values((group * outputs + rows.lowerBound)..<(group * outputs + rows.upperBound))
+            let packed = try zeroParts.bytes(((group * width + words.lowerBound) * 4)..<((group * width + words.upperBound) * 4))
+            packed.withUnsafeBytes { packed in
                 for line in 0..<rows.count {
                     scales[line * groups + group] = values[line]
-                    zeros[line * groups + group] = Double(zeroPoint(words, group: group, output: rows.lowerBound + line))
+                    zeros[line * groups + group] = Double(zeroPoint(packed, from: words.lowerBound, output: rows.lowerBound + line))
                 }
             }
         }
         return (scales, zeros)
     }
 
-    /// The zero point of one group and output.
-    private func zeroPoint(_ words: UnsafeRawBufferPointer, group: Int, output: Int) -> UInt32 {
+    /// The zero point of one output, from the words of its group from word number `first` on.
+    private func zeroPoint(_ words: UnsafeRawBufferPointer, from first: Int, output: Int) -> UInt32 {
         let mask = (UInt32(1) << UInt32(bits)) - 1
-        let width = zero.shape[1]
         func word(_ index: Int) -> UInt32 {
-            UInt32(littleEndian: words.loadUnaligned(fromByteOffset: (group * width + index) * 4, as: UInt32.self))
+            UInt32(littleEndian: words.loadUnaligned(fromByteOffset: (index - first) * 4, as: UInt32.self))
         }
         switch packing {
         case .outputs: return word(output / 8) >> UInt32(4 * ColumnPackedWeight.awqField[output % 8]) & 15

@@ -1,4 +1,5 @@
 import Containers
+import Tensors
 
 /// The blocks of ggml, from bytes to numbers.
 ///
@@ -76,20 +77,37 @@ enum GGUFBlock {
     /// Q4_K and Q5_K: 32 bytes of codes are two parts, the low halves the first.
     private static func superblock(_ bytes: Bytes, codes: Bytes, fifths: Bytes?, _ values: Values) {
         let (d, minimum) = (half(bytes), half(bytes + 2))
-        for part in 0..<8 {
-            let (scale, least) = scaleAndMinimum(bytes + 4, part)
-            let (factor, offset) = (d * Double(scale), minimum * Double(least))
-            let source = codes + part / 2 * 32
-            let shift = UInt8(part % 2 * 4)
-            let target = values + part * 32
-            if let fifths {
+        groups(of: 32, values) { fields, factors, offsets in
+            for part in 0..<8 {
+                let (scale, least) = scaleAndMinimum(bytes + 4, part)
+                (factors[part], offsets[part]) = (d * Double(scale), -(minimum * Double(least)))
+                let source = codes + part / 2 * 32
+                let target = fields + part * 32
+                let shift = UInt8(part % 2 * 4)
+                for index in 0..<32 { target[index] = source[index] &>> shift & 15 }
+                guard let fifths else { continue }
                 let bit = UInt8(part)
-                for index in 0..<32 {
-                    let code = source[index] &>> shift & 15 | (fifths[index] &>> bit & 1) &<< 4
-                    target[index] = factor * Double(Int32(code)) - offset
-                }
-            } else {
-                for index in 0..<32 { target[index] = factor * Double(Int32(source[index] &>> shift & 15)) - offset }
+                for index in 0..<32 { target[index] |= (fifths[index] &>> bit & 1) &<< 4 }
+            }
+        }
+    }
+
+    /// A superblock of 256 fields of up to 8 bits in groups, each with a factor, and an offset that is added.
+    private static func groups(
+        of size: Int, zero: Double = 0, _ values: Values,
+        _ fill: (UnsafeMutablePointer<UInt8>, UnsafeMutablePointer<Double>, UnsafeMutablePointer<Double>) -> Void
+    ) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { fields in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: 48) { numbers in
+                guard let codes = fields.baseAddress, let factors = numbers.baseAddress else { return }
+                let (offsets, zeros) = (factors + 16, factors + 32)
+                offsets.initialize(repeating: -0.0, count: 16)
+                zeros.initialize(repeating: zero, count: 16)
+                fill(codes, factors, offsets)
+                CodeKernels.affine(
+                    UnsafeBufferPointer(fields), group: size, zeros: UnsafeBufferPointer(start: zeros, count: 16),
+                    scales: UnsafeBufferPointer(start: factors, count: 16), offsets: UnsafeBufferPointer(start: offsets, count: 16),
+                    into: UnsafeMutableBufferPointer(start: values, count: 256))
             }
         }
     }
@@ -106,18 +124,15 @@ enum GGUFBlock {
     /// Halves of 128 elements; in each four runs of 32, whose codes are spread over 64 bytes of low halves and 32 of high bits.
     private static func q6_K(_ bytes: Bytes, _ values: Values) {
         let d = half(bytes + 208)
-        for run in 0..<8 {
-            let (part, quarter) = (run / 4, run % 4)
-            let low = bytes + part * 64 + quarter % 2 * 32
-            let high = bytes + 128 + part * 32
-            let target = values + run * 32
-            for half in 0..<2 {
-                let factor = d * Double(Int8(bitPattern: bytes[192 + run * 2 + half]))
+        groups(of: 16, zero: 32, values) { fields, factors, _ in
+            for group in 0..<16 { factors[group] = d * Double(Int8(bitPattern: bytes[192 + group])) }
+            for run in 0..<8 {
+                let (part, quarter) = (run / 4, run % 4)
+                let low = bytes + part * 64 + quarter % 2 * 32
+                let high = bytes + 128 + part * 32
+                let target = fields + run * 32
                 let (lowShift, highShift) = (UInt8(quarter / 2 * 4), UInt8(quarter * 2))
-                for index in (half * 16)..<(half * 16 + 16) {
-                    let code = low[index] &>> lowShift & 15 | (high[index] &>> highShift & 3) &<< 4
-                    target[index] = factor * Double(Int32(code) &- 32)
-                }
+                for index in 0..<32 { target[index] = low[index] &>> lowShift & 15 | (high[index] &>> highShift & 3) &<< 4 }
             }
         }
     }

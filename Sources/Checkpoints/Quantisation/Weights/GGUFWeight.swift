@@ -33,6 +33,11 @@ public struct GGUFWeight: QuantisedWeight {
     /// The length of a row that is moved as a whole.
     public var rowLength: Int { order != nil && shape.count < 2 ? 1 : max(1, shape.last ?? 1) }
 
+    public var rowsReadTogether: Int {
+        guard let order, rowLength > 1, order.groupSize < order.storedRows.count else { return 1 }
+        return order.groupSize
+    }
+
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

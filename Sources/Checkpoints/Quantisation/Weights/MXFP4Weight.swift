@@ -15,6 +15,7 @@ public struct MXFP4Weight: QuantisedWeight {
     /// One power of two for each block of 32 elements, E8M0.
     public let scale: StoredTensor
     public var components: [StoredTensor] { [codes, scale] }
+    public var rowsReadTogether: Int { 32 }
 
     /// The values by code.
     public static let values: [Double] = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]

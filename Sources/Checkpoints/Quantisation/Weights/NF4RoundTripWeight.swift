@@ -41,14 +41,19 @@ public struct NF4RoundTripWeight: QuantisedWeight {
             ? try components.derived(codes) { NF4RoundTripWeight.nested(try magnitudes(components)) } : nil
         let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
         let start = blocks.lowerBound * size
-        let values = try source(start..<min(count, blocks.upperBound * size), components)
+        let width = codes.dtype.bits / 8
+        let bytes = try components.bytes(codes, (start * width)..<(min(count, blocks.upperBound * size) * width))
+        let values = try floats(bytes)
         values.withUnsafeBufferPointer { values in
             for block in blocks {
                 let first = block * size - start
                 let part = UnsafeBufferPointer(rebasing: values[first..<min(values.count, first + size)])
+                let largest = bytes.withUnsafeBytes {
+                    CodeKernels.largestMagnitude(UnsafeRawBufferPointer(rebasing: $0[(first * width)..<((first + part.count) * width)]), of: codes.dtype)
+                }
                 let wanted = (block * size..<(block * size + part.count)).clamped(to: elements)
                 NF4RoundTripWeight.roundTrip(
-                    part, isShort: part.count < size, stored: nested?[block],
+                    part, largest: largest, isShort: part.count < size, stored: nested?[block],
                     from: wanted.lowerBound - block * size,
                     into: UnsafeMutableBufferPointer(
                         rebasing: result[(wanted.lowerBound - elements.lowerBound)..<(wanted.upperBound - elements.lowerBound)]))
@@ -58,70 +63,56 @@ public struct NF4RoundTripWeight: QuantisedWeight {
 
     /// One block; `result` takes the elements from `from` on. `stored` is the magnitude after its own quantisation, where it has one.
     private static func roundTrip(
-        _ values: UnsafeBufferPointer<Float>, isShort: Bool, stored: Double?, from: Int, into result: UnsafeMutableBufferPointer<Double>
+        _ values: UnsafeBufferPointer<Float>, largest: Float, isShort: Bool, stored: Double?, from: Int, into result: UnsafeMutableBufferPointer<Double>
     ) {
-        let largest = NF4RoundTripWeight.magnitude(values)
         let clamped = largest < 1e-38 ? 1e-38 : largest
         let scale = stored ?? Double(isShort ? max(largest, 1e-38) : largest)
-        let inverse = 1 / clamped
-        withUnsafeTemporaryAllocation(of: Double.self, capacity: 16) { scaled in
-            for code in 0..<16 { scaled.initializeElement(at: code, to: Double(NF4Tables.nf4[code]) * scale) }
-            NF4Tables.stretches.withUnsafeBufferPointer { stretches in
-                guard let stretches = stretches.baseAddress else { return }
-                if isShort {
-                    for index in result.indices { result[index] = scaled[NF4Tables.code(values[from &+ index] / clamped, stretches)] }
-                } else {
-                    for index in result.indices { result[index] = scaled[NF4Tables.code(values[from &+ index] * inverse, stretches)] }
+        let wanted = UnsafeBufferPointer(rebasing: values[from..<(from + result.count)])
+        func nearest(_ values: UnsafeBufferPointer<Float>, factor: Float) {
+            NF4Tables.thresholds.withUnsafeBufferPointer { thresholds in
+                NF4Tables.nf4.withUnsafeBufferPointer { table in
+                    CodeKernels.nearest(values, factor: factor, thresholds: thresholds, table: table, scale: scale, into: result)
                 }
             }
         }
+        if isShort {
+            wanted.map { $0 / clamped }.withUnsafeBufferPointer { nearest($0, factor: 1) }
+        } else {
+            nearest(wanted, factor: 1 / clamped)
+        }
     }
 
-    /// Elements of the 16-bit tensor in F32, which holds them exactly.
-    private func source(_ range: Range<Int>, _ components: ComponentReader) throws -> [Float] {
-        let size = codes.dtype.bits / 8
-        let bytes = try components.bytes(codes, (range.lowerBound * size)..<(range.upperBound * size))
-        if codes.dtype == .bf16 {
-            return [Float](unsafeUninitializedCapacity: range.count) { values, count in
-                bytes.withUnsafeBytes { bytes in
-                    for index in 0..<range.count {
-                        let code = UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
-                        values.initializeElement(at: index, to: Float(bitPattern: UInt32(code) << 16))
-                    }
+    /// Elements of the tensor in F32, which holds those of 16 bits exactly.
+    private func floats(_ bytes: [UInt8]) throws -> [Float] {
+        let count = bytes.count / (codes.dtype.bits / 8)
+        guard codes.dtype == .bf16 else { return try Conversion.widened(bytes, as: codes.dtype, count: count).map { Float($0) } }
+        return [Float](unsafeUninitializedCapacity: count) { values, initialized in
+            bytes.withUnsafeBytes { bytes in
+                for index in 0..<count {
+                    let code = UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
+                    values.initializeElement(at: index, to: Float(bitPattern: UInt32(code) << 16))
                 }
-                count = range.count
             }
+            initialized = count
         }
-        return try Conversion.widened(bytes, as: codes.dtype, count: range.count).map { Float($0) }
-    }
-
-    /// max |x|; NaN where there is one.
-    static func magnitude(_ values: UnsafeBufferPointer<Float>) -> Float {
-        var largest: Float = 0
-        var isNumber = true
-        for value in values {
-            largest = value.magnitude > largest ? value.magnitude : largest
-            isNumber = isNumber && value == value
-        }
-        return isNumber ? largest : .nan
     }
 
     /// The magnitudes of all blocks.
     private func magnitudes(_ components: ComponentReader) throws -> [Float] {
         let size = simulation.blockSize
-        let step = max(1, (1 << 20) / size) * size
+        let width = codes.dtype.bits / 8
+        let step = max(1, (1 << 18) / size) * size
         var result: [Float] = []
-        var start = 0
-        while start < count {
-            let values = try source(start..<min(count, start + step), components)
-            for first in stride(from: 0, to: values.count, by: size) {
-                let end = min(values.count, first + size)
-                let magnitude = values.withUnsafeBufferPointer {
-                    NF4RoundTripWeight.magnitude(UnsafeBufferPointer(rebasing: $0[first..<end]))
+        result.reserveCapacity((count + size - 1) / size)
+        for start in stride(from: 0, to: count, by: step) {
+            let bytes = try components.bytes(codes, (start * width)..<(min(count, start + step) * width))
+            bytes.withUnsafeBytes { bytes in
+                for first in stride(from: 0, to: bytes.count, by: size * width) {
+                    let block = UnsafeRawBufferPointer(rebasing: bytes[first..<min(bytes.count, first + size * width)])
+                    let magnitude = CodeKernels.largestMagnitude(block, of: codes.dtype)
+                    result.append(block.count < size * width ? max(magnitude, 1e-38) : magnitude)
                 }
-                result.append(end - first < size ? max(magnitude, 1e-38) : magnitude)
             }
-            start += step
         }
         return result
     }
@@ -133,7 +124,7 @@ public struct NF4RoundTripWeight: QuantisedWeight {
         result.reserveCapacity(magnitudes.count)
         for first in stride(from: 0, to: magnitudes.count, by: 256) {
             let rest = magnitudes[first..<min(magnitudes.count, first + 256)].map { $0 - offset }
-            let scale = rest.withUnsafeBufferPointer { magnitude($0) }
+            let scale = rest.withUnsafeBytes { CodeKernels.largestMagnitude($0, of: .f32) }
             let inverse = 1 / scale
             for value in rest {
                 let code = scale == 0 ? 0 : NF4Tables.dynamicCode(value * inverse)

@@ -11,39 +11,6 @@ public enum NF4Tables {
     /// The midpoints between neighbours, each rounded to F32.
     static let thresholds: [Float] = (0..<15).map { (nf4[$0] + nf4[$0 + 1]) / 2 }
 
-    /// A stretch of numbers that has at most one threshold in it.
-    struct Stretch {
-        /// The number of thresholds below the stretch.
-        var low: Int
-        /// The threshold in it; infinite where there is none.
-        var threshold: Float
-    }
-
-    /// The stretches of numbers from −2 to 2, each 1/32 wide.
-    ///
-    /// The stretch of a number is a sum that rounds, and rounding never turns two numbers around: whatever threshold has a lower
-    /// stretch than a number is below it, and one comparison settles the rest.
-    static let stretches: [Stretch] = {
-        var result = [Stretch](repeating: Stretch(low: 0, threshold: .infinity), count: 128)
-        for threshold in thresholds {
-            let own = stretch(of: threshold)
-            result[own].threshold = threshold
-            for later in (own + 1)..<128 { result[later].low += 1 }
-        }
-        return result
-    }()
-
-    /// Where a number from −2 to 2 stands: added to 1.5 · 2¹⁸, its last bit is 1/32. Other numbers stand anywhere.
-    @inline(__always)
-    private static func stretch(of value: Float) -> Int { Int(truncatingIfNeeded: (value + 393_216).bitPattern &+ 64) & 127 }
-
-    /// The number of thresholds below a value from −1 to 1: the code of the nearest entry, and on a midpoint of the lower one; 0 for NaN.
-    @inline(__always)
-    static func code(_ value: Float, _ stretches: UnsafePointer<Stretch>) -> Int {
-        let stretch = stretches[stretch(of: value)]
-        return value == value ? stretch.low &+ (stretch.threshold < value ? 1 : 0) : 0
-    }
-
     /// The signed dynamic map of 256 entries (8-bit optimizers, arXiv:2110.02861): for e = 0 … 6 the midpoints of 2^e equal parts of
     /// [0.1, 1], times 10^(e − 6), with both signs; 0 and 1. The parts are cut as torch.linspace does, from both ends, by one fused
     /// multiply-add each. Source: `create_dynamic_map` in bitsandbytes/functional.py.

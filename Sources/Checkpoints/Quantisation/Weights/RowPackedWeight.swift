@@ -65,31 +65,38 @@ public struct RowPackedWeight: QuantisedWeight {
         let scales = try components.values(scale, grid)
         let offsets = try offsets(first...last, count: scales.count, components)
         let order = try groupIndex.map { try components.values($0).map { Int($0) } }
-        try words.withUnsafeBytes { words in
+        try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: columns) { codes in
             try forEachRow(of: elements, columns: columns) { row, columnRange, place in
-                let stream = UnsafeRawBufferPointer(rebasing: words[((row - first) * rowWords * 4)..<((row - first + 1) * rowWords * 4)])
+                // Whole rows are unpacked, and of them what is asked for computed; ranges seldom end within a row.
+                words.withUnsafeBytes { words in
+                    let stream = UnsafeRawBufferPointer(rebasing: words[((row - first) * rowWords * 4)..<((row - first + 1) * rowWords * 4)])
+                    CodeKernels.unpack(stream, bits: bits, into: codes)
+                }
                 let line = (row - first) * groups
-                PackedBits.unpack(stream, bits: bits, from: columnRange.lowerBound, count: columnRange.count, into: base + place)
                 if let order {
                     for (index, column) in columnRange.enumerated() {
                         guard order[column] >= 0, order[column] < groups else { throw outOfRange }
                         let g = line + order[column]
-                        base[place + index] = value(base[place + index], scales[g], offsets[g])
+                        base[place + index] = value(Double(codes[column]), scales[g], offsets[g])
                     }
                     return
                 }
-                var column = columnRange.lowerBound
-                while column < columnRange.upperBound {
-                    let group = column / groupSize
-                    let end = min(columnRange.upperBound, (group + 1) * groupSize)
-                    let (scale, offset) = (scales[line + group], offsets[line + group])
-                    let part = base + (place + column - columnRange.lowerBound)
-                    if isBiased {
-                        for index in 0..<(end - column) { part[index] = part[index] * scale + offset }
-                    } else {
-                        for index in 0..<(end - column) { part[index] = (part[index] - offset) * scale }
+                scales.withUnsafeBufferPointer { scales in
+                    offsets.withUnsafeBufferPointer { offsets in
+                        var column = columnRange.lowerBound
+                        while column < columnRange.upperBound {
+                            // Up to the end of a group that is cut, else all that follow.
+                            let group = column / groupSize
+                            let end = column % groupSize == 0 ? columnRange.upperBound : min(columnRange.upperBound, (group + 1) * groupSize)
+                            let places = (line + group)..<(line + (end - 1) / groupSize + 1)
+                            let marks = UnsafeBufferPointer(rebasing: offsets[places])
+                            CodeKernels.affine(
+                                UnsafeBufferPointer(rebasing: codes[column..<end]), group: groupSize, zeros: isBiased ? nil : marks,
+                                scales: UnsafeBufferPointer(rebasing: scales[places]), offsets: isBiased ? marks : nil,
+                                into: UnsafeMutableBufferPointer(start: base + (place + column - columnRange.lowerBound), count: end - column))
+                            column = end
+                        }
                     }
-                    column = end
                 }
             }
         }
@@ -109,7 +116,7 @@ public struct RowPackedWeight: QuantisedWeight {
             return try components.values(tensor, (rows.lowerBound * groups)..<((rows.upperBound + 1) * groups))
         case .zeroPoints(let tensor):
             let words = try components.bytes(tensor)
-            return try words.withUnsafeBytes { words in
+            return words.withUnsafeBytes { words in
                 var result: [Double] = []
                 for row in rows {
                     for group in 0..<groups {

@@ -33,7 +33,7 @@ public struct ScaledWeight: QuantisedWeight {
     ) throws {
         guard !elements.isEmpty, let base = result.baseAddress else { return }
         let bytes = try components.bytes(codes, elements)
-        try bytes.withUnsafeBytes { try Conversion.widen($0, as: codes.dtype, into: result) }
+        let decoded = try Conversion.widened((0...255).map { UInt8($0) }, as: codes.dtype, count: 256)
         let firstRow = elements.lowerBound / columns / block.rows
         let lastRow = (elements.upperBound - 1) / columns / block.rows
         let grid = (firstRow * gridColumns)..<((lastRow + 1) * gridColumns)
@@ -42,21 +42,34 @@ public struct ScaledWeight: QuantisedWeight {
             scales = scales.map { Double(sign: .plus, exponent: Int($0) - 127, significand: 1) }
         }
         let zeros = try zero.map { try components.values($0, grid) }
-        forEachRow(of: elements, columns: columns) { row, columnRange, offset in
-            let line = (row / block.rows - firstRow) * gridColumns
-            var column = columnRange.lowerBound
-            while column < columnRange.upperBound {
-                let place = line + column / block.columns
-                let end = min(columnRange.upperBound, (column / block.columns + 1) * block.columns)
-                let scale = scales[place]
-                let part = base + (offset + column - columnRange.lowerBound)
-                let zero = zeros?[place] ?? 0
-                if divisor != 1 {
-                    for index in 0..<(end - column) { part[index] = (part[index] - zero) * scale / divisor }
-                } else {
-                    for index in 0..<(end - column) { part[index] = (part[index] - zero) * scale }
+        func number(_ code: Double, _ place: Int) -> Double {
+            let value = (code - (zeros?[place] ?? 0)) * scales[place]
+            return divisor == 1 ? value : value / divisor
+        }
+        bytes.withUnsafeBufferPointer { bytes in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: 256) { products in
+                forEachRow(of: elements, columns: columns) { row, columnRange, offset in
+                    let line = (row / block.rows - firstRow) * gridColumns
+                    var column = columnRange.lowerBound
+                    while column < columnRange.upperBound {
+                        let place = line + column / block.columns
+                        let end = min(columnRange.upperBound, (column / block.columns + 1) * block.columns)
+                        let start = offset + column - columnRange.lowerBound
+                        if end - column >= 512 {
+                            // What each code comes to, then a look-up an element.
+                            for code in 0..<256 { products[code] = number(decoded[code], place) }
+                            for index in start..<(start + end - column) { base[index] = products[Int(bytes[index])] }
+                        } else if divisor == 1, zeros == nil {
+                            let scale = scales[place]
+                            decoded.withUnsafeBufferPointer { decoded in
+                                for index in start..<(start + end - column) { base[index] = decoded[Int(bytes[index])] * scale }
+                            }
+                        } else {
+                            for index in start..<(start + end - column) { base[index] = number(decoded[Int(bytes[index])], place) }
+                        }
+                        column = end
+                    }
                 }
-                column = end
             }
         }
     }

@@ -1,0 +1,93 @@
+// Codes of quantised weights to numbers: the portable forms, and the calls.
+
+#define KERNEL
+#include "codes_loops.h"
+
+enum { RUN = 64 };
+
+void ck_nearest_generic(
+    const float *restrict values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
+    double *restrict result) {
+    float borders[15], entries[16];
+    __builtin_memcpy(borders, thresholds, sizeof borders);
+    __builtin_memcpy(entries, table, sizeof entries);
+    // A run at a time: floats fill twice as many lanes as the doubles that they become.
+    float run[RUN];
+    for (size_t start = 0; start < count; start += RUN) {
+        size_t width = RUN < count - start ? RUN : count - start;
+        for (size_t i = 0; i < width; i++) {
+            float value = values[start + i] * factor, entry = entries[0];
+            for (int k = 0; k < 15; k++) entry = value > borders[k] ? entries[k + 1] : entry;
+            run[i] = entry;
+        }
+        for (size_t i = 0; i < width; i++) result[start + i] = (double)run[i] * scale;
+    }
+}
+
+const ck_code_functions ck_codes_generic = {.affine = affine, .nearest = ck_nearest_generic};
+
+void ck_affine(
+    ck_path path, const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales,
+    const double *offsets, double *result) {
+    ck_functions_of(path)->codes->affine(codes, count, group, zeros, scales, offsets, result);
+}
+
+void ck_nearest(
+    ck_path path, const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
+    double *result) {
+    ck_functions_of(path)->codes->nearest(values, count, factor, thresholds, table, scale, result);
+}
+
+void ck_unpack(const uint8_t *restrict bytes, unsigned bits, size_t count, uint8_t *restrict codes) {
+    switch (bits) {
+    case 8: __builtin_memcpy(codes, bytes, count); break;
+    case 4:
+        for (size_t i = 0; i < count / 2; i++) {
+            codes[2 * i] = bytes[i] & 15;
+            codes[2 * i + 1] = bytes[i] >> 4;
+        }
+        if (count % 2 != 0) codes[count - 1] = bytes[count / 2] & 15;
+        break;
+    default:
+        for (size_t i = 0; i < count; i++) {
+            // A field of up to 8 bits lies in two bytes; one that ends with its byte reads no further.
+            size_t bit = i * bits, shift = bit % 8;
+            unsigned field = bytes[bit / 8];
+            if (shift + bits > 8) field |= (unsigned)bytes[bit / 8 + 1] << 8;
+            codes[i] = (uint8_t)(field >> shift & ((1u << bits) - 1));
+        }
+    }
+}
+
+void ck_turn_words(const void *source, size_t stride, size_t rows, size_t columns, uint32_t *restrict result) {
+    enum { LINE = 16 };
+    // Sixteen words of each row are a line of the processor's cache; few lines are written at once.
+    for (size_t first = 0; first < columns; first += LINE) {
+        size_t last = columns - first < LINE ? columns : first + LINE;
+        for (size_t row = 0; row < rows; row++) {
+            const ck_u32 *words = (const ck_u32 *)source + row * stride;
+            __builtin_prefetch(words + first + 8 * stride);
+            for (size_t column = first; column < last; column++) result[column * rows + row] = words[column];
+        }
+    }
+}
+
+uint16_t ck_largest_16(const void *source, size_t count) {
+    const ck_u16 *codes = source;
+    uint16_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t magnitude = codes[i] & 0x7FFF;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+uint32_t ck_largest_32(const void *source, size_t count) {
+    const ck_u32 *codes = source;
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t magnitude = codes[i] & 0x7FFFFFFF;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}

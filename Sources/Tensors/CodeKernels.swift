@@ -1,0 +1,89 @@
+internal import CKernels
+
+/// Codes of quantised weights to float64; every form of the kernels gives the same bits.
+public enum CodeKernels {
+    /// Codes of one byte in groups: result[i] = (codes[i] − zeros[g]) · scales[g] + offsets[g], g = i / group, in float64 with one
+    /// rounding in each operation.
+    ///
+    /// - Parameters:
+    ///   - codes: one for each element of `result`.
+    ///   - group: elements of a group, at least 1; the last may be short.
+    ///   - zeros: one for each group; nil for 0.
+    ///   - scales: one for each group.
+    ///   - offsets: one for each group; nil where nothing is added.
+    public static func affine(
+        _ codes: UnsafeBufferPointer<UInt8>, group: Int, zeros: UnsafeBufferPointer<Double>? = nil,
+        scales: UnsafeBufferPointer<Double>, offsets: UnsafeBufferPointer<Double>? = nil,
+        into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        affine(codes, group: group, zeros: zeros, scales: scales, offsets: offsets, into: result, by: .active)
+    }
+
+    /// The same by a chosen form.
+    static func affine(
+        _ codes: UnsafeBufferPointer<UInt8>, group: Int, zeros: UnsafeBufferPointer<Double>?,
+        scales: UnsafeBufferPointer<Double>, offsets: UnsafeBufferPointer<Double>?,
+        into result: UnsafeMutableBufferPointer<Double>, by path: KernelPath
+    ) {
+        precondition(group > 0 && codes.count == result.count, "codes are not of the shape of their numbers")
+        let groups = (codes.count + group - 1) / group
+        precondition([zeros?.count, scales.count, offsets?.count].allSatisfy { $0 ?? groups >= groups }, "a group has no scale")
+        guard let from = codes.baseAddress, let scales = scales.baseAddress, let to = result.baseAddress else { return }
+        ck_affine(path.path, from, codes.count, group, zeros?.baseAddress, scales, offsets?.baseAddress, to)
+    }
+
+    /// Nearest entries: result[i] = table[the number of thresholds below values[i] · factor] · scale, the first product in float32,
+    /// the second in float64. NaN takes the first entry.
+    ///
+    /// - Parameters:
+    ///   - thresholds: 15, ascending.
+    ///   - table: 16.
+    public static func nearest(
+        _ values: UnsafeBufferPointer<Float>, factor: Float, thresholds: UnsafeBufferPointer<Float>, table: UnsafeBufferPointer<Float>,
+        scale: Double, into result: UnsafeMutableBufferPointer<Double>
+    ) {
+        nearest(values, factor: factor, thresholds: thresholds, table: table, scale: scale, into: result, by: .active)
+    }
+
+    /// The same by a chosen form.
+    static func nearest(
+        _ values: UnsafeBufferPointer<Float>, factor: Float, thresholds: UnsafeBufferPointer<Float>, table: UnsafeBufferPointer<Float>,
+        scale: Double, into result: UnsafeMutableBufferPointer<Double>, by path: KernelPath
+    ) {
+        precondition(values.count == result.count && thresholds.count == 15 && table.count == 16, "a table is not of its size")
+        guard let from = values.baseAddress, let borders = thresholds.baseAddress, let entries = table.baseAddress,
+            let to = result.baseAddress
+        else { return }
+        ck_nearest(path.path, from, values.count, factor, borders, entries, scale, to)
+    }
+
+    /// Fields of 1 to 8 bits of a little-endian bit stream, one in each byte of `codes`.
+    public static func unpack(_ stream: UnsafeRawBufferPointer, bits: Int, into codes: UnsafeMutableBufferPointer<UInt8>) {
+        precondition((1...8).contains(bits) && stream.count >= (codes.count * bits + 7) / 8, "the stream is too short")
+        guard let from = stream.baseAddress, let to = codes.baseAddress else { return }
+        ck_unpack(from.assumingMemoryBound(to: UInt8.self), UInt32(bits), codes.count, to)
+    }
+
+    /// 32-bit words transposed: the first `columns` of each of `rows` rows that begin `stride` words apart.
+    ///
+    /// - Parameter result: column after column, each of `rows` words.
+    public static func turnWords(
+        _ source: UnsafeRawBufferPointer, stride: Int, rows: Int, columns: Int, into result: UnsafeMutableBufferPointer<UInt32>
+    ) {
+        guard rows > 0, columns > 0 else { return }
+        precondition(source.count >= ((rows - 1) * stride + columns) * 4 && result.count == rows * columns, "words are not of their shape")
+        guard let from = source.baseAddress, let to = result.baseAddress else { return }
+        ck_turn_words(from, stride, rows, columns, to)
+    }
+
+    /// max |x| over elements of F16, BF16 or F32, as F32; NaN where there is one, 0 for none.
+    public static func largestMagnitude(_ elements: UnsafeRawBufferPointer, of dtype: DType) -> Float {
+        guard let from = elements.baseAddress else { return 0 }
+        switch dtype {
+        case .bf16: return Float(bitPattern: UInt32(ck_largest_16(from, elements.count / 2)) << 16)
+        case .f16: return Float(Float16(bitPattern: ck_largest_16(from, elements.count / 2)))
+        case .f32: return Float(bitPattern: ck_largest_32(from, elements.count / 4))
+        default: preconditionFailure("no magnitudes of \(dtype)")
+        }
+    }
+}
