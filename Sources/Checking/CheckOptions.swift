@@ -13,15 +13,19 @@ public struct CheckOptions: Sendable {
     public var policy: CheckPolicy?
     /// Worker threads.
     public var jobs: Int
+    /// Called with bytes of weights that have just been read, from any thread.
+    public var progress: (@Sendable (UInt64) -> Void)?
 
     public init(
-        base: Checkpoint? = nil, binding: BindingOptions = BindingOptions(), targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1
+        base: Checkpoint? = nil, binding: BindingOptions = BindingOptions(), targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1,
+        progress: (@Sendable (UInt64) -> Void)? = nil
     ) {
         self.base = base
         self.binding = binding
         self.targets = targets
         self.policy = policy
         self.jobs = jobs
+        self.progress = progress
     }
 }
 

@@ -89,7 +89,7 @@ public final class CheckSubject: Sendable {
     func values() throws -> WeightsReading {
         try readValues.value {
             guard let checkpoint = weights.checkpoint else { throw NotChecked("the tensors cannot be read") }
-            return try WeightsReading(checkpoint, jobs: options.jobs)
+            return try WeightsReading(checkpoint, jobs: options.jobs, progress: options.progress)
         }
     }
 

@@ -1,4 +1,5 @@
 public import ByteAccess
+import Checkpoints
 
 /// Runs the rules on adapters.
 public struct Checker: Sendable {
@@ -30,6 +31,12 @@ public struct Checker: Sendable {
         for index in subjects.indices { policy.judge(&subjects[index], paths: reportPaths, today: today) }
         let warnings = policy.expiryWarnings(subjects, paths: reportPaths, today: today)
         return CheckReport(subjects: subjects, failOn: failOn, warnings: remarks + warnings)
+    }
+
+    /// Bytes of the weights that ``check(_:failOn:today:)`` reads at these paths, from headers alone; what cannot be opened counts
+    /// for nothing.
+    public func weightBytes(at paths: [String]) throws -> UInt64 {
+        try AdapterSearch(paths).found.reduce(0) { $0 + (CheckSubject(path: $1.path).weights.checkpoint?.tensorBytes ?? 0) }
     }
 
     /// Checks one adapter by the rules' own measure; severities and ignores of a policy are for the whole report.

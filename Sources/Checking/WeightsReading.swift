@@ -20,15 +20,15 @@ struct WeightsReading: Sendable {
         var tensors: [(index: Int, bytes: Range<UInt64>)] = []
     }
 
-    init(_ checkpoint: Checkpoint, jobs: Int) throws {
+    init(_ checkpoint: Checkpoint, jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil) throws {
         guard checkpoint.isSingleFile, let shard = checkpoint.shards.first else {
-            statistics = try checkpoint.statistics(jobs: jobs)
+            statistics = try checkpoint.statistics(jobs: jobs, progress: progress)
             sha256 = nil
             return
         }
         // Only safetensors has the tensors one after the other over the whole file.
         guard shard.file.kind == .safetensors else {
-            statistics = try checkpoint.statistics(jobs: jobs)
+            statistics = try checkpoint.statistics(jobs: jobs, progress: progress)
             sha256 = try WeightsReading.sha256(of: shard.file.reader)
             return
         }
@@ -51,6 +51,7 @@ struct WeightsReading: Sendable {
                     return (index: part.index, statistics: statistics)
                 }
                 partial.withLock { $0[number] = found }
+                progress?(UInt64(bytes.count))
             } catch {
                 turnstile.cancel(error)
                 throw error

@@ -78,7 +78,9 @@ extension Checkpoint {
     /// Statistics of every tensor, in order; nil for dtypes without real numbers (C64).
     ///
     /// Reads every byte once, in blocks of a few MiB, on `jobs` threads.
-    public func statistics(jobs: Int) throws -> [TensorStatistics?] {
+    ///
+    /// - Parameter progress: called with bytes that have just been read, from any thread.
+    public func statistics(jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil) throws -> [TensorStatistics?] {
         struct Block {
             let tensor: Int
             let bytes: Range<UInt64>
@@ -106,6 +108,7 @@ extension Checkpoint {
                 try Conversion.widened(bytes, as: tensor.dtype, count: bytes.count * 8 / tensor.dtype.bits))
             let result = statistics
             partial.withLock { $0[index] = result }
+            progress?(UInt64(bytes.count))
         }
         var result: [TensorStatistics?] = tensors.map { $0.dtype == .c64 ? nil : TensorStatistics() }
         for (block, statistics) in zip(blocks, partial.withLock { $0 }) {

@@ -6,7 +6,9 @@ struct AdapterArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: ArgumentHelp("The whole factor of the update, for a file without adapter_config.json.", valueName: "x"))
     var scale: Double?
 
-    @Option(help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"))
+    @Option(
+        help: ArgumentHelp("How the factors of a file without a config lie.", valueName: "out-in|in-out"),
+        completion: .list(["out-in", "in-out"]))
     var orientation: String = "out-in"
 
     @Option(help: ArgumentHelp("The component to take from a file of several: lora_te1.", valueName: "name"))
@@ -15,10 +17,14 @@ struct AdapterArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Which parts of a fused layer loralib's MergedLinear adapts: true,false,true.", valueName: "flags"))
     var enableLora: String?
 
-    @Option(help: ArgumentHelp("How lora_B's columns run in stacked experts that Unsloth trained.", valueName: "rank-major|expert-major"))
+    @Option(
+        help: ArgumentHelp("How lora_B's columns run in stacked experts that Unsloth trained.", valueName: "rank-major|expert-major"),
+        completion: .list(["rank-major", "expert-major"]))
     var expertOrder: String?
 
-    @Option(help: ArgumentHelp("How BASE holds square matrices, where nothing in the files tells.", valueName: "out-in|in-out"))
+    @Option(
+        help: ArgumentHelp("How BASE holds square matrices, where nothing in the files tells.", valueName: "out-in|in-out"),
+        completion: .list(["out-in", "in-out"]))
     var squareOrientation: String?
 
     /// The first option that was given a value of its own, by its name.

@@ -13,28 +13,38 @@ struct CheckCommand: ParsableCommand {
             policy or baseline.
             """)
 
-    @Argument(help: ArgumentHelp("Adapter directories or files, or directories with adapters below.", valueName: "adapter"))
+    @Argument(
+        help: ArgumentHelp("Adapter directories or files, or directories with adapters below.", valueName: "adapter"),
+        completion: .file())
     var paths: [String]
 
-    @Option(help: ArgumentHelp("The base model that the adapters are for.", valueName: "path"))
+    @Option(help: ArgumentHelp("The base model that the adapters are for.", valueName: "path"), completion: .file())
     var base: String?
 
-    @Option(help: ArgumentHelp("A loader that must take them: vllm, llama.cpp, mlx, transformers; may be repeated.", valueName: "loader"))
+    @Option(
+        help: ArgumentHelp("A loader that must take them: vllm, llama.cpp, mlx, transformers; may be repeated.", valueName: "loader"),
+        completion: .list(ServingTarget.allCases.map(\.rawValue)))
     var target: [String] = []
 
-    @Option(help: ArgumentHelp("Severities, limits and ignores of a team, in YAML or JSON.", valueName: "file"))
+    @Option(help: ArgumentHelp("Severities, limits and ignores of a team, in YAML or JSON.", valueName: "file"), completion: .file())
     var policy: String?
 
-    @Option(help: ArgumentHelp("Findings that are known and not counted: a baseline, or a SARIF report.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Findings that are known and not counted: a baseline, or a SARIF report.", valueName: "file"),
+        completion: .file())
     var baseline: String?
 
-    @Option(help: ArgumentHelp("Write all findings to a baseline and count them as known.", valueName: "file"))
+    @Option(help: ArgumentHelp("Write all findings to a baseline and count them as known.", valueName: "file"), completion: .file())
     var writeBaseline: String?
 
-    @Option(help: ArgumentHelp("A form of the report, to stdout or to a file: text, json, json-lines, sarif, junit, github, gitlab; may be repeated.", valueName: "name[=file]"))
+    @Option(
+        help: ArgumentHelp("A form of the report, to stdout or to a file: text, json, json-lines, sarif, junit, github, gitlab; may be repeated.", valueName: "name[=file]"),
+        completion: .list(CheckOutput.reporters.map(\.name)))
     var format: [String] = []
 
-    @Option(help: ArgumentHelp("The least severity that fails: error, warning or note.", valueName: "severity"))
+    @Option(
+        help: ArgumentHelp("The least severity that fails: error, warning or note.", valueName: "severity"),
+        completion: .list(["error", "warning", "note"]))
     var failOn: String = "error"
 
     @Flag(help: "Print one line of JSON for each adapter.")
@@ -61,7 +71,11 @@ struct CheckCommand: ParsableCommand {
         let inputs = CheckInputs(adapters: paths, base: options.base, settings: settings.compactMap { $0 })
         for output in outputs { try output.requireNoInput(inputs, mayReplace: writeBaseline == output.file ? baseline : nil) }
 
-        var report = try Checker(options: options).check(paths, failOn: failOn)
+        var checker = Checker(options: options)
+        var report = try common.withProgress("check", total: try checker.weightBytes(at: paths)) {
+            checker.options.progress = $0.map { $0.add }
+            return try checker.check(paths, failOn: failOn)
+        }
         if let writeBaseline {
             let document = CheckBaseline.document(of: report)
             try CheckOutput.write(document.serialized(indent: 2) + "\n", to: writeBaseline)

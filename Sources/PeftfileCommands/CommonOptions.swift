@@ -22,8 +22,16 @@ struct CommonOptions: ParsableArguments {
 
     /// A progress bar, where somebody sees it: stderr is a terminal that can draw over a line, and nobody asked for quiet.
     func progress(_ label: String, total: UInt64) -> Progress? {
-        guard !quiet, !json, Console.errorDrawsOver else { return nil }
-        return Progress(label: label, total: total)
+        drawsProgress ? Progress(label: label, total: total) : nil
+    }
+
+    private var drawsProgress: Bool { !quiet && !json && Console.errorDrawsOver }
+
+    /// Does a piece of work under a progress bar, which is gone when the work is done.
+    func withProgress<Result>(_ label: String, total: @autoclosure () throws -> UInt64, _ work: (Progress?) throws -> Result) rethrows -> Result {
+        let progress = drawsProgress ? Progress(label: label, total: try total()) : nil
+        defer { progress?.finish() }
+        return try work(progress)
     }
 
     /// Prints warnings to stderr; with `--json` they are in the document.
@@ -33,18 +41,25 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
+extension CompletionKind {
+    /// The dtypes that weights are converted to.
+    static var dtypes: CompletionKind { .list(["bf16", "f16", "f32", "f64"]) }
+}
+
 /// How adapters are bound to a base: what `merge` does and `verify` judges.
 struct BindingArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: ArgumentHelp("One weight for each adapter: 0.7,0.3.", valueName: "w,w"))
     var weights: String?
 
-    @Option(help: ArgumentHelp("Where an update reaches one side of tied embeddings: break or keep the tie.", valueName: "break|keep"))
+    @Option(
+        help: ArgumentHelp("Where an update reaches one side of tied embeddings: break or keep the tie.", valueName: "break|keep"),
+        completion: .list(["break", "keep"]))
     var tie: String = "break"
 
     @Option(
         help: ArgumentHelp(
             "What BASE is: original or residual, for adapters whose initialisation changed it; stored or nf4, for those trained in "
-                + "4 bits; one of each with a comma between.", valueName: "role"))
+                + "4 bits; one of each with a comma between.", valueName: "role"), completion: .list(["original", "residual", "stored", "nf4"]))
     var baseAs: String = "original"
 
     @Flag(help: "With --base-as nf4: the magnitudes of the blocks quantised too, as training had it.")
@@ -58,10 +73,10 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("The task, for a method or prompt that has one result for each, from 0 on.", valueName: "n"))
     var task: Int?
 
-    @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"))
+    @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"), completion: .list(["exact"]))
     var rounding: String = "exact"
 
-    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"))
+    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"), completion: .dtypes)
     var dtype: String?
 
     @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")

@@ -8,7 +8,7 @@ struct ConvertBase {
     /// - Parameter takesConfig: whether a config without weights is enough.
     init(_ paths: [String], takesConfig: Bool, architecture: String?, heads: String?) throws {
         for path in paths {
-            let located = try InputPaths.located(path)
+            let located = try InputPaths.located(path, need: takesConfig ? .config : .weights)
             do {
                 bases += try ConvertBase.pipeline(located) ?? [PipelineBase(try Checkpoint.open(located))]
             } catch {

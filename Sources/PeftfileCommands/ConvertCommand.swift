@@ -18,21 +18,29 @@ struct ConvertCommand: ParsableCommand {
             adapter names.
             """)
 
-    @Argument(help: ArgumentHelp("The checkpoint or adapter.", valueName: "in"))
+    @Argument(help: ArgumentHelp("The checkpoint or adapter.", valueName: "in"), completion: .file())
     var input: String
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory, or the .safetensors or .gguf file to write.", valueName: "out"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("The directory, or the .safetensors or .gguf file to write.", valueName: "out"),
+        completion: .file())
     var output: String
 
-    @Option(help: ArgumentHelp("What to write: a container, or an adapter's dialect.", valueName: "safetensors|peft|kohya|diffusers|mlx|gguf"))
+    @Option(
+        help: ArgumentHelp("What to write: a container, or an adapter's dialect.", valueName: "safetensors|peft|kohya|diffusers|mlx|gguf"),
+        completion: .list(["safetensors"] + ConversionTarget.allCases.map(\.rawValue)))
     var to: String?
 
     @OptionGroup var container: ContainerArguments
 
-    @Option(name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"))
+    @Option(
+        name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"),
+        completion: .list(ConversionLoader.allCases.map(\.rawValue)))
     var loader: String?
 
-    @Option(help: ArgumentHelp("The base, whose names tell underscores from dots; repeatable, or diffusers' directory of a pipeline.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("The base, whose names tell underscores from dots; repeatable, or diffusers' directory of a pipeline.", valueName: "path"),
+        completion: .file())
     var base: [String] = []
 
     @Option(name: .customLong("as"), help: ArgumentHelp("The component that names get: text_encoder_2; of several, text_encoder=lora_te1,unet=lora_unet.", valueName: "name"))
@@ -131,8 +139,12 @@ struct ConvertCommand: ParsableCommand {
         try options.requireUsed(by: source, to: target, architecture: architecture != nil, heads: heads != nil)
         let conversion = try AdapterConversion(source, to: target, options: options)
         if let loader { try conversion.requireServable(by: loader) }
-        let executor = ConversionExecutor(conversion: conversion, target: output, replacing: force, hashing: container.hash)
+        let progress = common.progress("convert", total: source.checkpoint.tensorBytes)
+        defer { progress?.finish() }
+        let executor = ConversionExecutor(
+            conversion: conversion, target: output, replacing: force, hashing: container.hash, progress: progress.map { $0.update })
         let files = try executor.run()
+        progress?.finish()
         let page = ConvertPage(
             conversion: conversion, source: source, target: output, files: files, receipt: executor.receiptPath)
         if common.json {
@@ -146,7 +158,7 @@ struct ConvertCommand: ParsableCommand {
 
 /// How a checkpoint is written in another container.
 struct ContainerArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"))
+    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"), completion: .dtypes)
     var dtype: String?
 
     @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")

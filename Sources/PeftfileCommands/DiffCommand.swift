@@ -13,10 +13,10 @@ struct DiffCommand: ParsableCommand {
             Metadata and configs are shown and decide nothing. Exit 0: equal; 1: different; 2: could not tell.
             """)
 
-    @Argument(help: "The reference: a safetensors file, a shard index, a checkpoint or an adapter.")
+    @Argument(help: "The reference: a safetensors file, a shard index, a checkpoint or an adapter.", completion: .file())
     var a: String
 
-    @Argument(help: "What is compared with it.")
+    @Argument(help: "What is compared with it.", completion: .file())
     var b: String
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Relative tolerance: |b - a| <= atol + rtol * |a| is equal.", valueName: "x"))
@@ -31,13 +31,17 @@ struct DiffCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Leave out tensors whose names match; repeatable.", valueName: "glob"))
     var exclude: [String] = []
 
-    @Option(help: ArgumentHelp("Order of the changed tensors: \(DifferenceOrder.names).", valueName: "key"))
+    @Option(
+        help: ArgumentHelp("Order of the changed tensors: \(DifferenceOrder.names).", valueName: "key"),
+        completion: .list(DifferenceOrder.allCases.map(\.rawValue)))
     var sort = "name"
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Entries of a list at most, 0 for all; by default 20, and all with --json.", valueName: "n"))
     var limit: Int?
 
-    @Option(help: ArgumentHelp("The base of two adapters, whose config.json counts heads where rows are ordered by them.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("The base of two adapters, whose config.json counts heads where rows are ordered by them.", valueName: "path"),
+        completion: .file())
     var base: String?
 
     @Option(help: ArgumentHelp("The base's heads of queries and of keys, where no base is named.", valueName: "queries,keys"))
@@ -65,11 +69,14 @@ struct DiffCommand: ParsableCommand {
         let selected = inputs.0.checkpoint.tensors.filter { selection.contains($0.name) }
         let counter = common.progress("diff", total: selected.reduce(0) { $0 + $1.byteCount })
         defer { counter?.finish() }
+        let updates = common.progress("updates", total: inputs.0.checkpoint.tensorBytes)
+        defer { updates?.finish() }
         var report = try CheckpointComparison(
             inputs.0, inputs.1, tolerance: tolerance, selection: selection, options: try adapter.options(), heads: facts.heads, jobs: jobs,
-            progress: counter.map { $0.add }
+            progress: counter.map { $0.add }, updateProgress: updates.map { $0.share }
         ).run()
         counter?.finish()
+        updates?.finish()
         report.changed.sort(by: order.precedes)
         if common.json {
             Console.output(report.json(limit: limit ?? 0))

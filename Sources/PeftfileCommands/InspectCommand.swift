@@ -12,7 +12,7 @@ struct InspectCommand: ParsableCommand {
             """,
         aliases: ["info", "ls"])
 
-    @Argument(help: "Safetensors files, shard indexes, checkpoint directories or adapter directories.")
+    @Argument(help: "Safetensors files, shard indexes, checkpoint directories or adapter directories.", completion: .file())
     var paths: [String]
 
     @Flag(help: "List every tensor.")
@@ -24,10 +24,14 @@ struct InspectCommand: ParsableCommand {
     @Flag(help: "Show the singular values of each update, its ranks, and which modules are dead or over-parameterised.")
     var spectrum = false
 
-    @Option(help: ArgumentHelp("The base of the adapters: show how much of each weight they change.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("The base of the adapters: show how much of each weight they change.", valueName: "path"),
+        completion: .file())
     var base: String?
 
-    @Option(help: ArgumentHelp("Write a page of pictures about the adapter, one HTML file.", valueName: "out.html"))
+    @Option(
+        help: ArgumentHelp("Write a page of pictures about the adapter, one HTML file.", valueName: "out.html"),
+        completion: .file(extensions: ["html"]))
     var report: String?
 
     @Flag(name: [.short, .long], help: "Replace an existing report.")
@@ -89,7 +93,12 @@ struct InspectCommand: ParsableCommand {
     private func item(_ path: String, base: Checkpoint?) throws -> Item {
         var item = Item(inspection: try Inspection(path: path, options: try self.adapter.options()))
         let jobs = try common.workerCount()
-        if stats { item.inspection.statistics = try item.inspection.checkpoint.statistics(jobs: jobs) }
+        let checkpoint = item.inspection.checkpoint
+        if stats {
+            item.inspection.statistics = try common.withProgress("inspect", total: checkpoint.tensorBytes) {
+                try checkpoint.statistics(jobs: jobs, progress: $0.map { $0.add })
+            }
+        }
         guard let adapter = item.inspection.adapter else {
             guard base == nil, report == nil else {
                 throw PeftfileError(
@@ -100,18 +109,26 @@ struct InspectCommand: ParsableCommand {
             return item
         }
         guard let base else {
-            if spectrum || report != nil { item.spectrum = try SpectrumReport(of: adapter, options: try self.adapter.options(), jobs: jobs) }
+            if spectrum || report != nil {
+                item.spectrum = try common.withProgress("spectrum", total: checkpoint.tensorBytes) {
+                    try SpectrumReport(of: adapter, options: try self.adapter.options(), jobs: jobs, progress: $0.map { $0.share })
+                }
+            }
             return item
         }
         // Shares of the weights as they are stored, whatever the adapter was trained on.
         var options = try self.adapter.options()
         options.baseValues = .stored
         let binding = try Binding(base: base, adapters: [adapter], options: options)
-        if spectrum || report != nil { item.spectrum = try SpectrumReport(of: binding, jobs: jobs) }
+        if spectrum || report != nil {
+            item.spectrum = try common.withProgress("spectrum", total: checkpoint.tensorBytes) {
+                try SpectrumReport(of: binding, jobs: jobs, progress: $0.map { $0.share })
+            }
+        }
         let plan = try RewritePlan.merge(binding)
-        let progress = common.progress("inspect", total: plan.changedBytes)
-        defer { progress?.finish() }
-        item.changes = try plan.changes(jobs: jobs, progress: progress.map { $0.add })
+        item.changes = try common.withProgress("inspect", total: plan.changedBytes) {
+            try plan.changes(jobs: jobs, progress: $0.map { $0.add })
+        }
         return item
     }
 

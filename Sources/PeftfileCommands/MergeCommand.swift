@@ -14,10 +14,12 @@ struct MergeCommand: ParsableCommand {
             """,
         aliases: ["fuse"])
 
-    @Argument(help: ArgumentHelp("The base, then the adapters.", valueName: "path"))
+    @Argument(help: ArgumentHelp("The base, then the adapters.", valueName: "path"), completion: .file())
     var paths: [String]
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write; a file where BASE is a file.", valueName: "out"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("The directory to write; a file where BASE is a file.", valueName: "out"),
+        completion: .file())
     var output: String
 
     @OptionGroup var arguments: BindingArguments
@@ -46,7 +48,9 @@ struct MergeCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Write a README.md with the model card that the Hub reads.")
     var card = true
 
-    @Option(help: ArgumentHelp("Write a page of pictures about the merge, one HTML file.", valueName: "out.html"))
+    @Option(
+        help: ArgumentHelp("Write a page of pictures about the merge, one HTML file.", valueName: "out.html"),
+        completion: .file(extensions: ["html"]))
     var report: String?
 
     @OptionGroup var common: CommonOptions
@@ -82,7 +86,11 @@ struct MergeCommand: ParsableCommand {
             return
         }
         // A page that cannot be made is known before the merge, not after it.
-        let spectrum = try report.map { _ in try SpectrumReport(of: binding, jobs: common.workerCount()) }
+        let spectrum = try report.map { _ in
+            try common.withProgress("spectrum", total: adapters.reduce(0) { $0 + $1.checkpoint.tensorBytes }) {
+                try SpectrumReport(of: binding, jobs: common.workerCount(), progress: $0.map { $0.share })
+            }
+        }
         let progress = common.progress("merge", total: plan.bytesWritten)
         let executor = PlanExecutor(
             plan: plan, target: output,
@@ -170,7 +178,7 @@ struct Roles {
         guard let id, InputPaths.cache.holds(id) else {
             let fetched = id.flatMap { $0.name.contains("/") ? "\($0.downloadCommand()), or name the base: " : nil } ?? ""
             throw PeftfileError(
-                .notFound, "the adapter's base \"\(name.printable)\" is neither a path here nor in the Hub's cache", file: path,
+                .notFound, "the adapter's base \"\(name.printable)\" is neither a path here nor in the Hub's cache (\(InputPaths.cache.root))", file: path,
                 rule: "BaseNotFound", help: "\(fetched)peftfile merge BASE \(path.shellQuoted) -o OUT")
         }
         let snapshot = try InputPaths.cache.snapshot(of: id)

@@ -4,6 +4,7 @@ import Synchronization
 /// A progress bar on stderr with speed and time left, drawn over in place; on a terminal only, and for work over a second.
 final class Progress: Sendable {
     private struct State {
+        var start: ContinuousClock.Instant
         var lastLine: ContinuousClock.Instant
         var hasDrawn = false
         var isFinished = false
@@ -12,24 +13,23 @@ final class Progress: Sendable {
 
     private let total: UInt64
     private let label: String
-    private let start = ContinuousClock.now
     private let state: Mutex<State>
 
     init(label: String, total: UInt64) {
         self.label = label
         self.total = total
-        state = Mutex(State(lastLine: ContinuousClock.now))
+        let now = ContinuousClock.now
+        state = Mutex(State(start: now, lastLine: now))
     }
 
     /// Called with the bytes done so far, from any thread.
     func update(_ done: UInt64) {
         let now = ContinuousClock.now
-        guard start.duration(to: now) > .seconds(1) else { return }
         state.withLock { state in
-            guard !state.isFinished, state.lastLine.duration(to: now) >= .milliseconds(100) else { return }
+            guard !state.isFinished, state.start.duration(to: now) > .seconds(1), state.lastLine.duration(to: now) >= .milliseconds(100) else { return }
             state.lastLine = now
             state.hasDrawn = true
-            let elapsed = Double(start.duration(to: now) / .milliseconds(1)) / 1000
+            let elapsed = Double(state.start.duration(to: now) / .milliseconds(1)) / 1000
             // The last column stays free: some terminals wrap as soon as it is written.
             let line = ProgressLine(label: label, done: done, total: total, seconds: elapsed)
                 .text(width: (Console.errorWidth ?? 80) - 1)
@@ -43,6 +43,12 @@ final class Progress: Sendable {
             state.done += bytes
             return state.done
         })
+    }
+
+    /// Called with the share of the whole that is done, from any thread; 0 starts the clock again.
+    func share(_ share: Double) {
+        if share == 0 { state.withLock { $0.start = ContinuousClock.now } }
+        update(UInt64(share * Double(total)))
     }
 
     /// Removes the line. What comes later from other threads is drawn no more.

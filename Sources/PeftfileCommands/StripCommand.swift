@@ -12,10 +12,10 @@ struct StripCommand: ParsableCommand {
             without them. What is stripped already is said to be so: exit 0, and nothing is written without --force.
             """)
 
-    @Argument(help: ArgumentHelp("The training state, adapter or whole model.", valueName: "adapter"))
+    @Argument(help: ArgumentHelp("The training state, adapter or whole model.", valueName: "adapter"), completion: .file())
     var adapter: String
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write.", valueName: "out"))
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory to write.", valueName: "out"), completion: .file())
     var output: String
 
     @OptionGroup var arguments: PromptArguments
@@ -67,16 +67,18 @@ struct StripCommand: ParsableCommand {
 
 /// What a prompt's source cannot tell, and what is to become of it.
 struct PromptArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Names and config of the output.", valueName: "peft|source"))
+    @Option(help: ArgumentHelp("Names and config of the output.", valueName: "peft|source"), completion: .list(["peft", "source"]))
     var layout: String?
 
     @Option(help: ArgumentHelp("Bake this task of a multitask prompt into a plain one.", valueName: "n"))
     var task: Int?
 
-    @Option(help: ArgumentHelp("The prompt's dtype: bf16, f16, f32, f64; by default its embedding's.", valueName: "dtype"))
+    @Option(
+        help: ArgumentHelp("The prompt's dtype: bf16, f16, f32, f64; by default its embedding's.", valueName: "dtype"),
+        completion: .dtypes)
     var dtype: String?
 
-    @Option(help: ArgumentHelp("The base model's directory or config.json, or its name.", valueName: "path"))
+    @Option(help: ArgumentHelp("The base model's directory or config.json, or its name.", valueName: "path"), completion: .file())
     var base: String?
 
     @Option(help: ArgumentHelp("Layers that the prefix is for.", valueName: "n"))
@@ -91,7 +93,9 @@ struct PromptArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Virtual tokens of a flat prefix.", valueName: "n"))
     var numVirtualTokens: Int?
 
-    @Option(help: ArgumentHelp("PEFT's task_type: CAUSAL_LM, SEQ_2_SEQ_LM, SEQ_CLS.", valueName: "type"))
+    @Option(
+        help: ArgumentHelp("PEFT's task_type: CAUSAL_LM, SEQ_2_SEQ_LM, SEQ_CLS.", valueName: "type"),
+        completion: .list(["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS"]))
     var taskType: String?
 
     func options(writesStripped: Bool) throws -> StripOptions {
@@ -115,7 +119,7 @@ struct PromptArguments: ParsableArguments {
             }
         }
         return StripOptions(
-            layout: layout, task: task, dtype: dtype, base: try base.map { ($0, try PromptSource.baseConfig(at: (try? InputPaths.located($0)) ?? $0)) },
+            layout: layout, task: task, dtype: dtype, base: try base.map { ($0, try PromptSource.baseConfig(at: (try? InputPaths.located($0, need: .config)) ?? $0)) },
             stated: PromptFacts(layers: numLayers, tokenWidth: tokenDim, heads: numHeads), tokens: numVirtualTokens,
             taskType: taskType, writesStripped: writesStripped)
     }

@@ -21,16 +21,18 @@ struct VerifyCommand: ParsableCommand {
             equivalent; 1: not; 2: could not tell.
             """)
 
-    @Argument(help: ArgumentHelp("The merged checkpoint.", valueName: "result"))
+    @Argument(help: ArgumentHelp("The merged checkpoint.", valueName: "result"), completion: .file())
     var result: String
 
-    @Option(help: ArgumentHelp("The base that was merged into.", valueName: "path"))
+    @Option(help: ArgumentHelp("The base that was merged into.", valueName: "path"), completion: .file())
     var base: String?
 
-    @Option(help: ArgumentHelp("An adapter; repeat it for several, in the order of the merge.", valueName: "path"))
+    @Option(help: ArgumentHelp("An adapter; repeat it for several, in the order of the merge.", valueName: "path"), completion: .file())
     var adapter: [String] = []
 
-    @Option(help: ArgumentHelp("The training state that the result was stripped from, or the adapter that was converted.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("The training state that the result was stripped from, or the adapter that was converted.", valueName: "path"),
+        completion: .file())
     var from: String?
 
     @OptionGroup var arguments: BindingArguments
@@ -69,19 +71,21 @@ struct VerifyCommand: ParsableCommand {
             adapters: adapters, options: inputs.options)
         let merged = try Checkpoint.open(result)
         let counter = common.progress("verify", total: merged.tensorBytes)
+        defer { counter?.finish() }
         let verifier = Verifier(
             binding: binding, result: merged, dtype: inputs.settings.dtype,
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),
             probes: probes, progress: counter.map { $0.add })
-        defer { counter?.finish() }
         var report = try verifier.run()
+        counter?.finish()
         if let record = inputs.record {
-            report.changedFiles = try record.changedFiles()
+            report.changedFiles = try common.withProgress("hash", total: record.hashedBytes) { progress in
+                try record.changedFiles(progress: progress.map { $0.add })
+            }
         } else if !report.isEquivalent, let record = try? MergeRecord(besides: result), record.differs(from: inputs.options, inputs.settings) {
             report.warnings.append(
                 "its receipt names other options than those given here: `peftfile verify \(result.shellQuoted)` takes them from the receipt")
         }
-        counter?.finish()
         try show(report)
     }
 
@@ -96,8 +100,10 @@ struct VerifyCommand: ParsableCommand {
             dtype: record.settings.dtype, convertsAllDTypes: record.settings.convertsAllDTypes, maxULP: maxUlp,
             jobs: try common.workerCount(), probes: probes, progress: counter.map { $0.add })
         var report = try verifier.run()
-        report.changedFiles = try record.changedFiles()
         counter?.finish()
+        report.changedFiles = try common.withProgress("hash", total: record.hashedBytes) { progress in
+            try record.changedFiles(progress: progress.map { $0.add })
+        }
         try show(report)
     }
 
@@ -110,11 +116,15 @@ struct VerifyCommand: ParsableCommand {
             case .diffusers: .dotted
             case .peft, .mlx, .gguf: .inMemory
             }
-        let comparison = try ConversionComparison(
-            source: inputs.adapter, result: Adapter(path: result),
-            reading: .init(
-                bases: inputs.bases, heads: record.heads, binding: record.binding, names: names,
-                renamesComponent: record.componentName != nil, roundsScale: record.roundsScale))
+        let converted = try Adapter(path: result)
+        let comparison = try common.withProgress("verify", total: converted.checkpoint.tensorBytes) {
+            try ConversionComparison(
+                source: inputs.adapter, result: converted,
+                reading: .init(
+                    bases: inputs.bases, heads: record.heads, binding: record.binding, names: names,
+                    renamesComponent: record.componentName != nil, roundsScale: record.roundsScale),
+                progress: $0.map { $0.add })
+        }
         let page = ConversionProofPage(
             comparison: comparison, changedFiles: try record.changedFiles(), notes: record.notes, path: result)
         if common.json { Console.output(page.json) } else { Console.output(page.text) }
@@ -137,7 +147,9 @@ struct VerifyCommand: ParsableCommand {
                 .usage, "\(option) without --base and --adapter: a snapshot is held against its hashes", rule: "VerifyInputs",
                 help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER \(option)")
         }
-        let check = try SnapshotCheck(directory: result)
+        let check = try common.withProgress("hash", total: try SnapshotCheck.byteCount(of: result)) {
+            try SnapshotCheck(directory: result, progress: $0.map { $0.update })
+        }
         guard check.files.contains(where: { $0.actual != nil || $0.isWrong }) else {
             throw PeftfileError(
                 .notFound, "has neither blobs nor a listing, so nothing says what its files should be", file: result, rule: "HubSnapshot",

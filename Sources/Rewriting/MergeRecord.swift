@@ -79,5 +79,10 @@ public struct MergeRecord: Sendable {
     }
 
     /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
-    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
+    ///
+    /// - Parameter progress: called with bytes that have just been hashed.
+    public func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] { try evidence.changedFiles(progress: progress) }
+
+    /// Bytes of the result that ``changedFiles(progress:)`` hashes.
+    public var hashedBytes: UInt64 { evidence.hashedBytes }
 }

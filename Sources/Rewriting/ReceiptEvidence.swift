@@ -50,13 +50,25 @@ struct ReceiptEvidence: Sendable {
         }
     }
 
+    /// Bytes of the files that ``changedFiles(progress:)`` hashes.
+    var hashedBytes: UInt64 {
+        subjects.reduce(0) { sum, subject in
+            guard subject.digest != nil, let reader = try? FileReader(path: place(of: subject.name)) else { return sum }
+            return sum + reader.size
+        }
+    }
+
+    private func place(of name: String) -> String { FileSystem.isDirectory(result) ? FileSystem.join(result, name) : result }
+
     /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
-    func changedFiles() throws -> [String] {
+    ///
+    /// - Parameter progress: called with bytes that have just been hashed.
+    func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] {
         try subjects.filter { subject in
-            let path = FileSystem.isDirectory(result) ? FileSystem.join(result, subject.name) : result
+            let path = place(of: subject.name)
             guard FileSystem.exists(path) else { return true }
             guard let digest = subject.digest else { return false }
-            return SHA256.hex(try FileReader(path: path).sha256()) != digest
+            return SHA256.hex(try FileReader(path: path).sha256(progress: progress)) != digest
         }.map(\.name)
     }
 }

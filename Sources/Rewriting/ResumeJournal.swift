@@ -136,7 +136,9 @@ extension UpdateStatistics {
 
 extension FileReader {
     /// The SHA-256 of the whole file.
-    func sha256() throws -> [UInt8] {
+    ///
+    /// - Parameter progress: called with bytes that have just been hashed.
+    func sha256(progress: ((UInt64) -> Void)? = nil) throws -> [UInt8] {
         var hash = SHA256()
         var offset: UInt64 = 0
         while offset < size {
@@ -144,6 +146,7 @@ extension FileReader {
             let bytes = try bytes(at: offset, count: Int(min(size - offset, 1 << 20)))
             hash.update(bytes)
             offset += UInt64(bytes.count)
+            progress?(UInt64(bytes.count))
         }
         return hash.finalize()
     }

@@ -55,11 +55,15 @@ public struct ConversionComparison: Sendable {
     /// What is wrong.
     public private(set) var faults: [Fault] = []
 
+    private let progress: (@Sendable (UInt64) -> Void)?
+
     /// Whether the two make the same update.
     public var isEquivalent: Bool { faults.isEmpty && compared > 0 }
 
+    /// - Parameter progress: called with bytes of the result that have just been compared.
     /// - Throws: what reading throws: `.refused` where the result is no adapter that its dialect holds.
-    public init(source: Adapter, result: Adapter, reading: Reading) throws {
+    public init(source: Adapter, result: Adapter, reading: Reading, progress: (@Sendable (UInt64) -> Void)? = nil) throws {
+        self.progress = progress
         if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
             isRepair = true
             try compareTensors(source, result, reading)
@@ -155,6 +159,7 @@ public struct ConversionComparison: Sendable {
             let values = (
                 try numbersA.elements(of: first.info.name, adapter: 0), try numbersB.elements(of: second.info.name, adapter: 0))
             elements += values.0.count
+            progress?(second.info.byteCount)
             // A magnitude is one number for each output, whatever ones stand around it.
             guard first.name == "magnitude" || first.info.shape == second.info.shape, values.0.count == values.1.count else {
                 return fault("\(first.name) has shape \(second.info.shape), expected \(first.info.shape)")
@@ -169,6 +174,7 @@ public struct ConversionComparison: Sendable {
         guard left.shape == other.shape else { return fault("B has shape \(other.shape), expected \(left.shape)") }
         let values = (try numbersA.elements(of: left.name, adapter: 0), try numbersB.elements(of: other.name, adapter: 0))
         elements += values.0.count
+        progress?(other.byteCount)
         if a.scale == b.scale, zip(values.0, values.1).allSatisfy({ $0.bitPattern == $1.bitPattern }) { return }
         var wrong = 0
         for (x, y) in zip(values.0, values.1) {
@@ -191,6 +197,7 @@ public struct ConversionComparison: Sendable {
             }
             compared += 1
             elements += tensor.info.elementCount
+            progress?(other.byteCount)
             if tensor.dtype != other.dtype || tensor.shape != other.shape {
                 faults.append(Fault(name: name.text, reason: "has another dtype or shape than in the source"))
             } else if try a.checkpoint.read(tensor) != b.checkpoint.read(other) {
@@ -215,6 +222,7 @@ public struct ConversionComparison: Sendable {
             }
             compared += 1
             elements += tensor.info.elementCount
+            progress?(other.byteCount)
             if tensor.dtype != other.dtype || tensor.shape != other.shape {
                 faults.append(Fault(name: name.text, reason: "has another dtype or shape than in the source"))
             } else if order == .expertMajor, let stack = experts.stacks.first(where: { $0.tensor == key.stored }) {

@@ -121,12 +121,41 @@ import Testing
         #expect(result.status == 2 && result.errors.contains("hf download org/base \(shards[1])"))
     }
 
+    /// Whoever loaded a tokenizer or a config has a snapshot without weights. What needs the config alone takes it.
+    @Test(arguments: [true, false]) func aSnapshotWithoutWeightsIsIncomplete(_ withTree: Bool) throws {
+        let cache = try Cache(withTree: withTree)
+        for name in cache.names where name.hasSuffix(".safetensors") || name.hasSuffix(".index.json") {
+            try FileManager.default.removeItem(atPath: "\(cache.snapshot)/\(name)")
+        }
+        for arguments in [["inspect", "org/base"], ["merge", "org/adapter", "-o", "out"], ["check", "org/adapter", "--base", "org/base"]] {
+            let result = try Tool.run(arguments, in: cache.directory.path, environment: cache.environment)
+            #expect(result.status == 2 && result.output.isEmpty)
+            #expect(result.errors.contains("HubSnapshotIncomplete") && result.errors.contains("hf download org/base"))
+            #expect(result.errors.contains(withTree ? "model-00001-of" : "\(cache.snapshot)); it has config.json"), "\(result.errors)")
+        }
+        let convert = try cache.run("convert", "org/adapter", "--to", "gguf", "--base", "org/base", "-o", "lora.gguf")
+        #expect(convert.status == 0, "\(convert.errors)")
+    }
+
+    /// A listing without any of the usual names: one of its files is enough, none is not.
+    @Test func weightsUnderAnyNameAreMissed() throws {
+        let cache = try Cache(withTree: false)
+        for name in cache.names { try FileManager.default.removeItem(atPath: "\(cache.snapshot)/\(name)") }
+        try TestFile.write("---\n---\n", to: "\(cache.snapshot)/README.md")
+        let tree = ["README.md", "q4.gguf", "q8.gguf"].map { "\"\($0)\": {\"size\": 8, \"blob_id\": \"x\"}" }
+        try cache.write("{\"format_version\": 1, \"files\": {\(tree.joined(separator: ", "))}}", "trees/\(Self.commit).json")
+        let result = try cache.run("inspect", "org/base")
+        #expect(result.status == 2 && result.errors.contains("q4.gguf, q8.gguf [HubSnapshotIncomplete]; hf download org/base q4.gguf q8.gguf"))
+        try FileManager.default.copyItem(atPath: Self.fixture + "/adapter/adapter_model.safetensors", toPath: "\(cache.snapshot)/q8.gguf")
+        #expect(try cache.run("inspect", "org/base").errors.contains("HubSnapshotIncomplete") == false)
+    }
+
     /// An adapter whose base is nowhere: the line that fetches it, and the one that names it.
     @Test func missingBasesAreFetchedByTheLineShown() throws {
         let cache = try Cache()
         try FileManager.default.removeItem(atPath: cache.base)
         let result = try cache.run("merge", "org/adapter", "-o", "out")
-        #expect(result.status == 2 && result.errors.contains("BaseNotFound"))
+        #expect(result.status == 2 && result.errors.contains("BaseNotFound") && result.errors.contains(cache.directory.path("hub")))
         #expect(result.errors.contains("hf download org/base, or name the base: peftfile merge BASE "))
     }
 

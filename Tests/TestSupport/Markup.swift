@@ -10,7 +10,7 @@ public struct Markup {
         /// The element and all below it.
         public var all: [Element] { [self] + children.flatMap(\.all) }
         /// The text of the element and of all below it.
-        public var wholeText: String { text + children.map(\.wholeText).joined(separator: " ") }
+        public var wholeText: String { text + children.map(\.wholeText).filter { !$0.isEmpty }.joined(separator: " ") }
     }
 
     public let root: Element
@@ -89,7 +89,7 @@ public struct Markup {
             while true {
                 skipSpace()
                 if starts("/>") {
-                    guard inSVG || ["meta", "br"].contains(element.name) else {
+                    guard inSVG || ["meta", "br", "wbr"].contains(element.name) else {
                         throw TestSupportError("<\(element.name)/> is not empty to a browser")
                     }
                     position += 2

@@ -12,6 +12,8 @@ public struct HubSnapshot: Sendable {
 
     /// What a command is going to read.
     public enum Need: Sendable {
+        /// The config alone.
+        case config
         /// Weights and configs.
         case weights
         /// And the files that a merged directory takes along: tokenizer, templates, licence.
@@ -37,7 +39,7 @@ public struct HubSnapshot: Sendable {
             guard missing.isEmpty else {
                 throw incomplete(missing, of: "\(missing.count) of its \(tree.files.count) files \(missing.count == 1 ? "is" : "are")")
             }
-            return
+            return try requireWeights(need, listed: tree.files.map(\.name).filter { !$0.contains("/") && HubSnapshot.mayBeWeights($0) })
         }
         let names = try FileSystem.list(directory)
         var missing = names.filter { FileSystem.kind(of: FileSystem.join(directory, $0)) == nil }
@@ -48,6 +50,24 @@ public struct HubSnapshot: Sendable {
         guard missing.isEmpty else {
             throw incomplete(missing.sorted(), of: "\(missing.count) file\(missing.count == 1 ? " is" : "s are")")
         }
+        try requireWeights(need, listed: [])
+    }
+
+    /// A snapshot without any file of weights is one of which only configs or tokenizers were fetched. What lies in folders is
+    /// left to whoever opens them.
+    private func requireWeights(_ need: Need, listed: [String]) throws {
+        guard need != .config else { return }
+        let names = try FileSystem.list(directory)
+        guard !names.contains(where: { HubSnapshot.mayBeWeights($0) || FileSystem.isDirectory(FileSystem.join(directory, $0)) }) else { return }
+        guard listed.isEmpty else { throw incomplete(listed, of: "\(listed.count == 1 ? "its file of weights is" : "its files of weights are")") }
+        throw PeftfileError(
+            .notFound, "no file of weights is in the cache at commit \(commit.prefix(8)) (\(directory)); it has "
+                + (names.isEmpty ? "none at all" : names.joined(separator: ", ")),
+            file: id.description, rule: "HubSnapshotIncomplete", help: id.downloadCommand())
+    }
+
+    private static func mayBeWeights(_ name: String) -> Bool {
+        TorchFileNames.mayBeWeights(name) || name.hasSuffix(GGUFFileNames.ending) || CheckpointDirectory.isIndex(name)
     }
 
     private func isPresent(_ file: HubTree.File) -> Bool {
@@ -69,6 +89,7 @@ public struct HubSnapshot: Sendable {
     /// `CheckpointDirectory` prefers.
     static func isNeeded(_ name: String, _ need: Need, among all: [String]) -> Bool {
         if name == "config.json" || name == "adapter_config.json" { return true }
+        guard need != .config else { return false }
         if let rank = formatRank(name) { return rank == all.compactMap(formatRank).min() }
         return need == .everything && SidecarFiles.isSidecar(name)
     }

@@ -109,6 +109,15 @@ public struct SnapshotCheck: Sendable {
         }
     }
 
+    /// Bytes of all files of a snapshot, which ``init(directory:progress:)`` hashes as far as something says what they should be.
+    public static func byteCount(of directory: String) throws -> UInt64 {
+        try names(in: directory, depth: 16).reduce(0) { sum, name in
+            let path = FileSystem.join(directory, name)
+            guard FileSystem.isRegularFile(path) else { return sum }
+            return sum + (try FileReader(path: path).size)
+        }
+    }
+
     /// The files below a directory, as paths from it; directories that are links are files that lead out.
     private static func names(in directory: String, depth: Int) throws -> [String] {
         try FileSystem.list(directory).flatMap { name -> [String] in

@@ -13,6 +13,14 @@ struct HTML {
     /// The contents of `style`, which are the house's own.
     static func style(_ sheet: String) -> HTML { HTML(markup: "<style>\n\(sheet)</style>\n") }
 
+    /// A name of parts with dots between, which a narrow page breaks behind a dot rather than in a word.
+    static func name(_ text: String) -> [HTML] {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.enumerated().flatMap { index, part in
+            index < parts.count - 1 ? [.text("\(part)."), .element("wbr")] : [.text(String(part))]
+        }
+    }
+
     typealias Attributes = KeyValuePairs<String, String>
 
     static func element(_ name: String, _ attributes: Attributes = [:], of children: [HTML] = []) -> HTML {
@@ -27,7 +35,7 @@ struct HTML {
     }
 
     /// Elements that HTML closes by themselves, and those of SVG that hold nothing.
-    private static let empty: Set<String> = ["meta", "line", "circle", "polyline", "rect", "br"]
+    private static let empty: Set<String> = ["meta", "line", "circle", "polyline", "rect", "br", "wbr"]
     private static let blocks: Set<String> = [
         "tr", "section", "figure", "table", "tbody", "thead", "p", "svg", "details", "div", "ul", "li", "dl", "header", "footer", "main",
         "head", "body", "title", "meta", "h1", "h2", "h3", "summary", "caption", "polyline", "circle", "figcaption",
@@ -61,7 +69,7 @@ extension HTML {
             .element("th", numbers.contains(column) ? ["scope": "col", "class": "n"] : ["scope": "col"], text: text)
         }
         func cell(_ column: Int, _ text: String) -> HTML {
-            if column == 0 { return .element("th", ["scope": "row"], text: text) }
+            if column == 0 { return .element("th", ["scope": "row"], of: name(text)) }
             return .element("td", numbers.contains(column) ? ["class": "n"] : [:], text: text)
         }
         let head = HTML.element("thead", of: [row(header, title)])

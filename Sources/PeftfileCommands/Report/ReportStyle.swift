@@ -60,6 +60,7 @@ enum ReportStyle {
         @media (min-width: 60rem) {
           .map.few td span { position: static; width: auto; height: auto; clip-path: none; }
           .map.few td { min-width: 4.2rem; }
+          .wide svg text { font-size: 7px; }
         }
 
         """

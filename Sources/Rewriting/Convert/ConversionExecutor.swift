@@ -14,12 +14,18 @@ public struct ConversionExecutor: Sendable {
     public let replacing: Bool
     /// Whether the SHA-256 of every output is taken while it is written.
     public let hashing: Bool
+    private let progress: (@Sendable (UInt64) -> Void)?
 
-    public init(conversion: AdapterConversion, target: String, replacing: Bool = false, hashing: Bool = true) {
+    /// - Parameter progress: called with the bytes written so far.
+    public init(
+        conversion: AdapterConversion, target: String, replacing: Bool = false, hashing: Bool = true,
+        progress: (@Sendable (UInt64) -> Void)? = nil
+    ) {
         self.conversion = conversion
         self.target = target
         self.replacing = replacing
         self.hashing = hashing
+        self.progress = progress
     }
 
     /// Where the receipt is written: in the directory, or beside the file.
@@ -137,6 +143,7 @@ public struct ConversionExecutor: Sendable {
         var end: UInt64 = 0
         func put(_ bytes: [UInt8], at offset: UInt64) throws {
             try writer.write(bytes, at: offset)
+            progress?(offset + UInt64(bytes.count))
             guard hashing else { return }
             // What lies between two tensors is zero.
             hash.update([UInt8](repeating: 0, count: Int(offset - end)))

@@ -44,24 +44,27 @@ public struct SpectrumReport: Sendable {
 
     /// The spectra of an adapter, as far as it tells them without its base.
     ///
+    /// - Parameter progress: called with the share that has been done, from 0 to 1, from any thread.
     /// - Throws: `.library` without OpenBLAS; `.refused` where method or config are not known or contradict the tensors.
-    public init(of adapter: Adapter, options: BindingOptions = BindingOptions(), jobs: Int) throws {
+    public init(of adapter: Adapter, options: BindingOptions = BindingOptions(), jobs: Int, progress: (@Sendable (Double) -> Void)? = nil) throws {
         let (updates, source) = try adapter.thinUpdates(options)
-        try self.init(updates, numbers: AdapterNumbers(adapters: [source], limit: 1 << 25), jobs: jobs)
+        try self.init(updates, numbers: AdapterNumbers(adapters: [source], limit: 1 << 25), jobs: jobs, progress)
     }
 
     /// The spectra of adapters that are bound to a base, with their weights; VeRA's and others' shapes are the base's.
     ///
+    /// - Parameter progress: called with the share that has been done, from 0 to 1, from any thread.
     /// - Throws: `.library` without OpenBLAS.
-    public init(of binding: Binding, jobs: Int) throws {
+    public init(of binding: Binding, jobs: Int, progress: (@Sendable (Double) -> Void)? = nil) throws {
         let numbers = AdapterNumbers(adapters: binding.adapters, base: binding.base, limit: 1 << 25)
-        try self.init(binding.thinUpdates, numbers: numbers, jobs: jobs)
+        try self.init(binding.thinUpdates, numbers: numbers, jobs: jobs, progress)
     }
 
-    private init(_ updates: ThinUpdates, numbers: AdapterNumbers, jobs: Int) throws {
+    private init(_ updates: ThinUpdates, numbers: AdapterNumbers, jobs: Int, _ progress: (@Sendable (Double) -> Void)?) throws {
         skipped = updates.skipped
         let list = updates.updates
         let results = Mutex([Result<Spectrum, PeftfileError>?](repeating: nil, count: list.count))
+        let done = Atomic(0)
         try parallelForEach(count: list.count, jobs: jobs) { index in
             let result: Result<Spectrum, PeftfileError>
             do {
@@ -70,6 +73,7 @@ public struct SpectrumReport: Sendable {
                 result = .failure(error)
             }
             results.withLock { $0[index] = result }
+            progress?(Double(done.add(1, ordering: .relaxed).newValue) / Double(list.count))
         }
         for (update, result) in zip(list, results.withLock { $0 }) {
             switch result {

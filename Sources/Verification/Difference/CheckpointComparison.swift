@@ -17,17 +17,19 @@ public struct CheckpointComparison: Sendable {
     private let heads: GGUFHeads?
     private let jobs: Int
     private let progress: (@Sendable (UInt64) -> Void)?
+    private let updateProgress: (@Sendable (Double) -> Void)?
 
     /// - Parameters:
     ///   - options: what files of adapters leave open.
     ///   - heads: the heads of the adapters' base, where rows are turned by them.
     ///   - jobs: worker threads; the report does not depend on their number.
     ///   - progress: called with the bytes of A that have just been compared, from any thread.
+    ///   - updateProgress: called with the share of two adapters' updates that has been compared after that, from any thread.
     public init(
         _ a: DifferenceInput, _ b: DifferenceInput, tolerance: DifferenceTolerance = DifferenceTolerance(),
         selection: TensorSelection = TensorSelection(), options: BindingOptions = BindingOptions(), heads: GGUFHeads? = nil,
         jobs: Int = Machine.availableCores,
-        progress: (@Sendable (UInt64) -> Void)? = nil
+        progress: (@Sendable (UInt64) -> Void)? = nil, updateProgress: (@Sendable (Double) -> Void)? = nil
     ) {
         (self.a, self.b) = (a, b)
         self.tolerance = tolerance
@@ -35,6 +37,7 @@ public struct CheckpointComparison: Sendable {
         (self.options, self.heads) = (options, heads)
         self.jobs = jobs
         self.progress = progress
+        self.updateProgress = updateProgress
     }
 
     /// Compares everything that is selected.
@@ -52,7 +55,7 @@ public struct CheckpointComparison: Sendable {
             let same = pairs.filter { $0.result == nil }.map { ($0.a.name, $0.b.name) }
             report.updates = try UpdateComparison(
                 adapterA, adapterB, selection: selection, options: options, heads: heads, report: report,
-                sameBytes: Dictionary(same) { first, _ in first }, jobs: jobs)
+                sameBytes: Dictionary(same) { first, _ in first }, jobs: jobs, progress: updateProgress)
         }
         return report
     }

@@ -11,10 +11,11 @@ extension UpdateComparison {
     ///   - selection: a module takes part where one of its factors does.
     ///   - report: what the comparison of the tensors came to.
     ///   - sameBytes: names in A of tensors whose bytes B has, with their names there.
+    ///   - progress: called with the share of the modules that has been compared, from any thread, and with 0 before the first.
     /// - Throws: what reading throws. A missing OpenBLAS and a method without low-rank updates are reasons, not errors.
     init(
         _ a: Adapter, _ b: Adapter, selection: TensorSelection, options: BindingOptions, heads: GGUFHeads?, report: CheckpointDifference,
-        sameBytes: [ExactString: ExactString], jobs: Int
+        sameBytes: [ExactString: ExactString], jobs: Int, progress: (@Sendable (Double) -> Void)? = nil
     ) throws {
         methodsDiffer = a.config != nil && b.config != nil && a.config?.peftType != b.config?.peftType
         do {
@@ -28,7 +29,7 @@ extension UpdateComparison {
             }
             skip(updatesA, updatesB, sameBytes: sameBytes, sameConfig: UpdateComparison.haveSameEffect(a.config, b.config), selection)
             let pairs = match(updatesA, updatesB, selection)
-            try compare(pairs, updatesA.adapter, updatesB.adapter, sameBytes: sameBytes, jobs: jobs)
+            try compare(pairs, updatesA.adapter, updatesB.adapter, sameBytes: sameBytes, jobs: jobs, progress)
             // What stands in factors is compared as products, or named as only in A or B, or as not compared.
             func known(_ updates: StandaloneUpdates) -> Set<ExactString> {
                 let numbers = updates.adapter.dialectTensors
@@ -118,11 +119,14 @@ extension UpdateComparison {
     }
 
     private mutating func compare(
-        _ pairs: [Pair], _ a: Adapter, _ b: Adapter, sameBytes: [ExactString: ExactString], jobs: Int
+        _ pairs: [Pair], _ a: Adapter, _ b: Adapter, sameBytes: [ExactString: ExactString], jobs: Int,
+        _ progress: (@Sendable (Double) -> Void)?
     ) throws {
         // A factor is wanted by its own module alone, or by all experts of one.
         let numbers = (a: AdapterNumbers(adapters: [a], limit: 1 << 25), b: AdapterNumbers(adapters: [b], limit: 1 << 25))
         let results = Mutex([Result?](repeating: nil, count: pairs.count))
+        let done = Atomic(0)
+        progress?(0)
         try parallelForEach(count: pairs.count, jobs: jobs) { index in
             let pair = pairs[index]
             let result: Result
@@ -145,6 +149,7 @@ extension UpdateComparison {
                 }
             }
             results.withLock { $0[index] = result }
+            progress?(Double(done.add(1, ordering: .relaxed).newValue) / Double(pairs.count))
         }
         for result in results.withLock({ $0 }) {
             switch result {

@@ -1,0 +1,69 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What a shell offers after a TAB, asked of the shell itself.
+@Suite struct CompletionTests {
+    /// What bash offers for the last of the words.
+    private func offers(_ words: [String], in directory: String = ".") throws -> [String] {
+        let folder = try TemporaryDirectory()
+        let script = folder.path("completion.bash")
+        try TestFile.write(Tool.run(["--generate-completion-script", "bash"]).output, to: script)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/bash")
+        process.currentDirectoryURL = URL(fileURLWithPath: directory)
+        process.arguments = [
+            "-c",
+            """
+            source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+            _peftfile peftfile "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\\n' "${COMPREPLY[@]}"
+            """, script,
+        ] + words
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = try pipe.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self).split(separator: "\n").map(String.init).sorted()
+    }
+
+    /// Every place where a path is typed takes one from the directory.
+    @Test(arguments: [
+        ["inspect"], ["inspect", "--base"], ["inspect", "one", "--base", "two", "--spectrum"], ["check"], ["check", "--base"], ["check", "--policy"],
+        ["check", "--baseline"], ["check", "--write-baseline"], ["merge"], ["merge", "base"], ["merge", "base", "one", "two"], ["merge", "base", "one", "-o"],
+        ["merge", "--output"], ["strip"], ["strip", "--base"], ["strip", "one", "-o"], ["verify"], ["verify", "--base"], ["verify", "one", "--adapter"],
+        ["verify", "one", "--from"], ["diff"], ["diff", "one"], ["diff", "one", "two", "--base"], ["convert"], ["convert", "one", "-o"],
+        ["convert", "one", "--base"],
+    ])
+    func pathsAreOffered(_ words: [String]) throws {
+        let directory = try TemporaryDirectory()
+        try FileManager.default.createDirectory(atPath: directory.path("adapter"), withIntermediateDirectories: true)
+        try TestFile.write("{}", to: directory.path("adapter-2.safetensors"))
+        try TestFile.write("{}", to: directory.path("other"))
+        #expect(try offers(["peftfile"] + words + ["adap"], in: directory.path) == ["adapter", "adapter-2.safetensors"])
+    }
+
+    @Test(arguments: [
+        (["merge", "--tie"], ["break", "keep"]), (["merge", "--dtype"], ["bf16", "f16", "f32", "f64"]),
+        (["check", "--target"], ["llama.cpp", "mlx", "transformers", "vllm"]), (["check", "--fail-on"], ["error", "note", "warning"]),
+        (["check", "--format"], ["github", "gitlab", "json", "json-lines", "junit", "sarif", "text"]),
+        (["convert", "--to"], ["diffusers", "gguf", "kohya", "mlx", "peft", "safetensors"]), (["convert", "--for"], ["llama.cpp", "mlx", "vllm"]),
+        (["strip", "--layout"], ["peft", "source"]), (["inspect", "--orientation"], ["in-out", "out-in"]), (["merge", "--task"], []),
+        ([], ["--help", "--version", "-h", "check", "convert", "diff", "help", "inspect", "merge", "strip", "verify"]),
+    ] as [([String], [String])])
+    func choicesAreOffered(_ words: [String], _ expected: [String]) throws {
+        #expect(try offers(["peftfile"] + words + [""]) == expected)
+    }
+
+    /// A choice that is offered is one that the command takes.
+    @Test func whatIsOfferedIsTaken() throws {
+        let path = Fixtures.path("negative/clean")
+        for form in try offers(["peftfile", "check", "--format", ""]) {
+            #expect(try Tool.run(["check", path, "--format", form]).status == 0, "\(form)")
+        }
+        for order in try offers(["peftfile", "diff", "--sort", ""]) {
+            #expect(try Tool.run(["diff", path, path, "--sort", order]).status == 0, "\(order)")
+        }
+    }
+}
