@@ -234,6 +234,16 @@ struct MethodModule {
         return count
     }
 
+    /// A value of the config on which the scale of the update depends.
+    func required<Value>(_ value: Value?, _ key: ExactString) throws -> Value {
+        guard let value else {
+            throw PeftfileError(
+                .refused, "has no \(key), and the scale of the update depends on it", file: config.path, rule: "AlphaMissing",
+                help: "add the \(key) of the training run (PEFT would silently assume its default)")
+        }
+        return value
+    }
+
     /// What the config says of a tensor's size must be what the tensor has: PEFT makes the tensor by the config, and would load
     /// nothing into it.
     ///

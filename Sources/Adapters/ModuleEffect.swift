@@ -142,8 +142,17 @@ extension ModuleMethod {
 
     /// A part of the formula for a bias is a part of the update, wherever there is one.
     private func changes(of module: MethodModule, on shape: Shape) throws -> ModuleChanges {
-        try (try? changes(of: module, weight: StandIns.weight(shape, hasBias: true)))
-            ?? changes(of: module, weight: StandIns.weight(shape, hasBias: false))
+        func fitting(hasBias: Bool) throws -> ModuleChanges {
+            let changes = try changes(of: module, weight: StandIns.weight(shape, hasBias: hasBias))
+            for change in [changes.weight, changes.bias] {
+                switch change {
+                case .add(let expression, _)?, .become(let expression)?: try expression.requireFit()
+                case nil: break
+                }
+            }
+            return changes
+        }
+        return try (try? fitting(hasBias: true)) ?? fitting(hasBias: false)
     }
 
     /// What every base would refuse: the refusal of the first stand-in, if all others are refused too, and those of other sizes for

@@ -7,6 +7,7 @@ extension PiecePlacement {
     ///
     /// - Throws: `.refused` where the shapes disagree; `.unsupported` where the expression reads across pieces.
     func expression(_ expression: MatrixExpression) throws -> (region: Region, expression: MatrixExpression) {
+        try expression.requireFit()
         if recipe.shape.count == 1 { return try vectorExpression(expression) }
         var result = try turned(expression, place.updateTransposed)
         let isExpert = place.shape.count == 3 && piece.expert != nil

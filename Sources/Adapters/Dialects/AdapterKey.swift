@@ -86,7 +86,7 @@ public struct AdapterKey: Sendable, Hashable {
             // `lora_A.<adapter>.weight` of a module, `lora_embedding_A.<adapter>` of a parameter.
             if let last = rest.last, last == "weight" || last == "bias" {
                 rest = rest.count == 2 && !AdapterKey.isList(parts[found]) ? [last] : rest
-            } else if rest.count == 1, AdapterKey.isParameter(parts[found]) {
+            } else if rest.count == 1, rest[0] == "default" && !AdapterKey.isList(parts[found]) || AdapterKey.isParameter(parts[found]) {
                 rest = []
             }
             leaf = rest.joined(separator: ".")

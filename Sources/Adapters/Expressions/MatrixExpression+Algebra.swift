@@ -1,8 +1,10 @@
+import ByteAccess
 import Tensors
 
 /// The vocabulary in which a method states its formula.
 ///
-/// Sizes are the caller's to check: a method holds its tensors against each other before it builds an expression.
+/// Sizes are checked when the whole is placed on a weight (`requireFit`): until then an expression may be of parts that do not
+/// fit each other.
 extension MatrixExpression {
     static func × (left: MatrixExpression, right: MatrixExpression) -> MatrixExpression { .product(left, right) }
     static func + (left: MatrixExpression, right: MatrixExpression) -> MatrixExpression { .elementwise(.sum, left, right) }
@@ -120,6 +122,41 @@ extension MatrixExpression {
         case .product(let left, let right): return .product(left, right.columns(range))
         default: return .selected(self, rows: nil, columns: .range(range))
         }
+    }
+
+    /// Holds the sides of all operands against each other.
+    ///
+    /// - Throws: `.refused` with the tensor and the sides that do not agree.
+    func requireFit() throws {
+        for operand in operands { try operand.requireFit() }
+        func fits(_ left: Int, _ right: Int) -> Bool { left == right || left == 1 || right == 1 }
+        let agree: Bool
+        switch self {
+        case .elementwise(_, let left, let right): agree = fits(left.rows, right.rows) && fits(left.columns, right.columns)
+        case .product(let left, let right): agree = left.columns == right.rows
+        case .batched(let left, let right, let count):
+            agree = count > 0 && left.rows % count == 0 && right.rows % count == 0 && left.columns == right.rows / count
+        case .blockwise(let left, let right, let count): agree = count > 0 && left.columns % count == 0 && right.rows == left.columns
+        case .rearranged(let inner, let shape, _, let columns):
+            let count = shape.reduce(1, *)
+            agree = count == inner.rows * inner.columns && (count == 0 || columns > 0 && count % columns == 0)
+        case .stacked(let parts): agree = parts.allSatisfy { $0.columns == parts[0].columns }
+        case .solved(let left, let right, let count):
+            agree = left.rows == left.columns * count && right.rows == left.rows
+        case .scattered(let inner, let positions, _, _): agree = positions.values.count == inner.rows * inner.columns
+        case .selected(let inner, let rows, let columns):
+            func isInside(_ selection: Selection?, _ count: Int) -> Bool {
+                guard case .range(let range) = selection else { return true }
+                return range.lowerBound >= 0 && range.upperBound <= count
+            }
+            agree = isInside(rows, inner.rows) && isInside(columns, inner.columns)
+        case .stored, .base, .constant, .function, .scaled, .kronecker, .transposed, .rowNorms, .orthonormal: agree = true
+        }
+        guard !agree else { return }
+        let sides = operands.map { "\($0.rows) × \($0.columns)" }.joined(separator: " and ")
+        throw PeftfileError(
+            .refused, "does not fit what the formula combines it with: operands of \(sides)", tensor: factors.first?.tensor,
+            rule: "FactorShape", help: "save the adapter again; its tensors are of two shapes")
     }
 
     /// Replaces every rectangle of the base.

@@ -30,7 +30,8 @@ struct AdaLoRA: ModuleMethod {
     ]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
-        UpdateExtent(rows: try module.side("lora_B", 0), columns: try module.matrix("lora_A").columns)
+        // By the sides: a module of which no value was kept has no elements.
+        UpdateExtent(rows: try module.side("lora_B", 0), columns: try module.shape("lora_A").dropFirst().reduce(1, *))
     }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {
@@ -49,9 +50,21 @@ struct AdaLoRA: ModuleMethod {
                 tensor: try module.tensor("lora_A").name, rule: "RankMismatch",
                 help: "correct init_r or rank_pattern in adapter_config.json")
         }
+        // All values pruned: a product over no rank at all, which is zero.
+        if rank == 0 { return try unchanged(module, weight) }
         let right = try module.matrix("lora_A") * module.matrix("lora_E", [rank, 1])
         return ModuleChanges(
             weight: .add(try module.matrix("lora_B", [weight.rows, rank]) × right, scale: try scale(module).value))
+    }
+
+    private func unchanged(_ module: MethodModule, _ weight: ModuleWeight) throws -> ModuleChanges {
+        for (name, shape) in [("lora_A", [0, weight.columns]), ("lora_B", [weight.rows, 0])] as [(String, Shape)] {
+            guard try module.shape(name) == shape else { throw module.misfit(try module.tensor(name), "shape \(shape)") }
+        }
+        let names = ["lora_A", "lora_B", "lora_E"]
+        return ModuleChanges(
+            weight: .add(.filled(0, rows: weight.rows, columns: weight.columns)),
+            setAside: try names.map { (try module.tensor($0).name, "rank_pattern keeps no value of the module") })
     }
 
     private func initialRank(_ module: MethodModule) throws -> Int { try module.count("init_r") ?? 12 }

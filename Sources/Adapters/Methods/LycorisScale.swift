@@ -2,8 +2,8 @@ import ByteAccess
 
 /// The scale of LoHa and LoKr in PEFT: `alpha / r`, with the module's own r and alpha where a pattern names them.
 ///
-/// Source: `LoHaModel._create_and_replace` and `LoHaLayer.update_layer` in peft/tuners/loha; the defaults of `r` and
-/// `alpha` are 8.
+/// Source: `LoHaModel._create_and_replace` and `LoHaLayer.update_layer` in peft/tuners/loha; a config that
+/// lacks one of them is refused, as PEFT would take 8 in silence.
 struct LycorisScale {
     let rank: Int
     let alpha: Double
@@ -15,8 +15,8 @@ struct LycorisScale {
             alpha = own.alpha ?? own.value * Double(own.rank)
             return
         }
-        rank = try module.count("r", pattern: "rank_pattern") ?? 8
-        alpha = try module.number("alpha", pattern: "alpha_pattern") ?? 8
+        rank = try module.required(module.count("r", pattern: "rank_pattern"), "r")
+        alpha = try module.required(module.number("alpha", pattern: "alpha_pattern"), "alpha")
         value = alpha / Double(rank)
     }
 

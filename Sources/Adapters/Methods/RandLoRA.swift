@@ -44,7 +44,9 @@ struct RandLoRA: ModuleMethod {
         [.init("projection", module.has("randlora_A") ? "stored" : "from projection_prng_key")]
     }
 
-    private func alpha(_ module: MethodModule) throws -> Double { try module.number("randlora_alpha") ?? 640 }
+    private func alpha(_ module: MethodModule) throws -> Double { 
+        try module.required(module.number("randlora_alpha"), "randlora_alpha")
+    }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)

@@ -113,7 +113,7 @@ struct MultimodalStyle: Sendable {
     /// The parts beside the language model, by the names that the entries above list.
     static let parts = [
         "vision_tower", "multi_modal_projector", "visual", "image_newline", "vision_model", "image_tower",
-        "video_tower", "vision_embed_tokens",
+        "video_tower", "vision_embed_tokens", "audio_tower",
     ]
 
     /// The rewrites from this style to `other`. Parts come first: `model.visual.` is no text of `model.`.

@@ -61,6 +61,7 @@ struct TargetModules {
     ///
     /// - Throws: `.refused` where there is none, and for stacked experts.
     func paths(in base: BaseDirectory) throws -> [ExactString] {
+        try requireNames(in: base)
         var result: [ExactString] = []
         for name in base.names where name.text.hasSuffix(".weight") && base.shapes[name]?.count == 2 {
             let path = String(name.text.dropLast(".weight".count))
@@ -78,6 +79,31 @@ struct TargetModules {
                 help: "merge onto the base that the adapter was trained on")
         }
         return result.sorted { $0.text < $1.text }
+    }
+
+    /// The set of modules decides what each is dealt, and one that is not seen on disk would give all others wrong numbers: names
+    /// that differ from those in memory, weights that are tied to another, and expressions for whole paths where a model may have
+    /// another front.
+    private func requireNames(in base: BaseDirectory) throws {
+        func refuse(_ what: String) -> PeftfileError {
+            PeftfileError(
+                .refused, "\(what), and which modules target_modules means in memory is not told by the base's files", file: config.path,
+                rule: "TargetModules", help: "save the adapter again with its indices in the file (save_indices)")
+        }
+        let renames = RenameTable.entries.filter { !$0.modelTypes.isDisjoint(with: base.modelTypes) }
+        guard renames.allSatisfy(\.rules.isEmpty) else {
+            throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory")
+        }
+        guard let targets else { return }
+        if targets.isExpression {
+            guard base.textModelType == nil, base.visionModelType == nil else { throw refuse("target_modules is an expression, and the model has parts") }
+            let tied = TiedWeights.weights.flatMap(\.members).first { targets.contains($0) && base.shape($0 + ".weight") == nil }
+            if let tied, base.tieWordEmbeddings != false { throw refuse("target_modules matches \(tied), which may be tied to another weight") }
+            return
+        }
+        let paths = base.names.filter { $0.text.hasSuffix(".weight") }.map { String($0.text.dropLast(".weight".count)) }
+        let lost = targets.names.sorted().first { name in !paths.contains { $0 == name || $0.hasSuffix("." + name) } }
+        if let lost { throw refuse("no weight of the base is under the name of \"\(lost)\" of target_modules") }
     }
 
     func contains(_ path: String) -> Bool { exclusion(of: path) == nil }

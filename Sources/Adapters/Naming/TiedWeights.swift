@@ -54,6 +54,7 @@ public enum TiedWeights {
         TieRow(["xlnet"], ["transformer.word_embedding", "lm_loss"]),
         TieRow(["electra"], ["electra.embeddings.word_embeddings", "generator_lm_head"]),
         TieRow(["modernbert"], ["model.embeddings.tok_embeddings", "decoder"]),
+        TieRow(["blip", "blip_text_model"], ["text_decoder.bert.embeddings.word_embeddings", "text_decoder.cls.predictions.decoder"]),
         TieRow(["bert"], ["bert.embeddings.word_embeddings", "cls.predictions.decoder"]),
         TieRow(["deberta", "deberta_v2"], ["deberta.embeddings.word_embeddings", "cls.predictions.decoder"]),
         TieRow(["distilbert"], ["distilbert.embeddings.word_embeddings", "vocab_projector"]),

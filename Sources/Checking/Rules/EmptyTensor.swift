@@ -1,3 +1,4 @@
+import Adapters
 import ByteAccess
 import Checkpoints
 import Containers
@@ -16,10 +17,16 @@ struct EmptyTensor: CheckRule {
     let needs: [RuleNeed] = [.tensors]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        (subject.weights.checkpoint?.tensors ?? []).filter { $0.info.elementCount == 0 }.map { tensor in
+        (subject.weights.checkpoint?.tensors ?? []).filter { $0.info.elementCount == 0 && !isPruned($0, subject) }.map { tensor in
             finding(
                 "has shape \(tensor.shape.unsignedDimensions), no elements", file: subject.weights.file, tensor: tensor.name,
                 help: "gather the shards before saving (ZeRO-3, FSDP)")
         }
+    }
+
+    /// A module of AdaLoRA of which `rank_pattern` keeps nothing has matrices with no row or no column; a placeholder has one side.
+    private func isPruned(_ tensor: StoredTensor, _ subject: CheckSubject) -> Bool {
+        guard case .read(let config) = subject.config, config.peftType == "ADALORA", config["rank_pattern"]?.objectValue != nil else { return false }
+        return tensor.shape.count == 2 && (tensor.name.text.hasSuffix(".lora_E") || tensor.shape != [0, 0])
     }
 }
