@@ -46,16 +46,21 @@ public enum BaseValues: Sendable, Hashable {
     ///   nobody said which values are meant; or where the base does not allow it.
     public func applied(to base: Checkpoint, adapters: [Adapter]) throws -> Checkpoint {
         switch self {
-        case .nf4(let simulation): return try base.simulating(simulation)
+        case .nf4(let simulation):
+            if !simulation.doubleQuantisation, let adapter = adapters.first(where: QuantisationHint.saysDoubleQuantisation) {
+                throw PeftfileError(
+                    .refused, "says bnb_4bit_use_double_quant, and --base-as nf4 was given without it", file: adapter.path, rule: "BaseAs",
+                    help: "merge with --base-as nf4 --double-quant")
+            }
+            return try base.simulating(simulation)
         case .stored: return base
         case .unspecified:
-            guard base.quantisation == nil else { return base }
             for adapter in adapters {
-                guard let hint = QuantisationHint(adapter) else { continue }
+                guard let hint = QuantisationHint(adapter), !hint.isMet(by: base) else { continue }
                 throw PeftfileError(
                     .refused, "\(hint.reason), and the base is not stored so: which values of it are meant must be said",
                     file: adapter.path, rule: "BaseAs",
-                    help: hint.isNF4
+                    help: hint.isNF4 && base.quantisation == nil
                         ? "for the model that was trained: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT "
                             + "--base-as nf4 (and merge with --double-quant where training had it); to add the update to the base as it is, merge with --base-as stored"
                         : "give the quantised base that it was trained on, or, to add the update to this one as it is: "
@@ -69,48 +74,88 @@ public enum BaseValues: Sendable, Hashable {
 /// Why an adapter seems to have been trained on a base in 4 bits.
 struct QuantisationHint {
     let reason: String
+    /// What the scheme is called that training used; nil where any in 4 bits may be meant.
+    let scheme: String?
     /// Whether NF4 is what training used, as far as it says.
-    let isNF4: Bool
+    var isNF4: Bool { scheme == nil || scheme == "bitsandbytes" }
 
     init?(_ adapter: Adapter) {
         let config = adapter.config
-        for key: ExactString in ["quantization_config", "bnb_config"] where config?[key]?["load_in_4bit"]?.boolValue == true {
-            (reason, isNF4) = ("the adapter's config says load_in_4bit", true)
-            return
-        }
-        if config?["load_in_4bit"]?.boolValue == true {
-            (reason, isNF4) = ("the adapter's config says load_in_4bit", true)
+        let settings = [config?["quantization_config"], config?["bnb_config"], config.map { .object($0.json) }]
+        if settings.contains(where: { $0?["load_in_4bit"]?.boolValue == true }) {
+            (reason, scheme) = ("the adapter's config says load_in_4bit", "bitsandbytes")
             return
         }
         if config?["loftq_config"]?["loftq_bits"]?.intValue == 4 {
-            (reason, isNF4) = ("the adapter's config says loftq_bits 4", true)
+            (reason, scheme) = ("the adapter's config says loftq_bits 4", "bitsandbytes")
             return
         }
-        if let name = config?.baseModel {
-            let lowered = name.lowercased()
-            for (mark, isNF4) in QuantisationHint.marks where lowered.contains(mark) {
-                (reason, self.isNF4) = ("the adapter was trained on \"\(name)\", which is in 4 bits by its name", isNF4)
-                return
-            }
+        let card = QuantisationHint.card(of: adapter)
+        for name in [config?.baseModel].compactMap(\.self) + QuantisationHint.entries("base_model", of: card) {
+            guard let scheme = QuantisationHint.scheme(named: name) else { continue }
+            (reason, self.scheme) = ("the adapter was trained on \"\(name)\", which is in 4 bits by its name", scheme)
+            return
         }
         // PEFT writes the training's quantisation config into the model card.
-        if let directory = adapter.directory, let card = QuantisationHint.card(FileSystem.join(directory, "README.md")),
-            card.contains("load_in_4bit: True")
-        {
-            (reason, isNF4) = ("the adapter's README.md says load_in_4bit", true)
+        if card.contains("load_in_4bit: True") {
+            (reason, scheme) = ("the adapter's README.md says load_in_4bit", "bitsandbytes")
             return
         }
         return nil
     }
 
-    private static let marks: [(String, Bool)] = [
-        ("gptq", false), ("awq", false), ("int4", false), ("w4a16", false), ("mxfp4", false), ("bnb-4bit", true), ("4bit", true),
-        ("4-bit", true), ("nf4", true), ("qlora", true),
+    /// Whether the base is stored as training had it.
+    func isMet(by base: Checkpoint) -> Bool {
+        guard let stored = base.quantisation?.scheme.lowercased() else { return false }
+        guard let scheme else { return ["nf4", "fp4", "4 bits", "q4_"].contains { stored.contains($0) } }
+        return stored.contains(scheme) && !stored.contains("int8")
+    }
+
+    /// The scheme of a model that is in 4 bits by its name: nil where it is not, and nil inside where the name leaves the scheme open.
+    ///
+    /// Words of the name are looked at, as `64bit` and `hawq` are none of them; one that says 8 bits outweighs a method's name.
+    static func scheme(named name: String) -> String?? {
+        let words = name.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
+        let pairs = Set(zip(words, words.dropFirst()).map { $0 + "-" + $1 })
+        let all = Set(words).union(pairs)
+        if !all.isDisjoint(with: ["8bit", "8bits", "8-bit", "int8", "w8a8", "w8a16", "q8", "fp8"]) { return nil }
+        for (marks, scheme) in QuantisationHint.marks where !all.isDisjoint(with: marks) { return .some(scheme) }
+        let isGGUF = words.contains { $0 == "q4" || $0.hasPrefix("q4k") || $0.hasPrefix("iq4") }
+        let isFourBits = !all.isDisjoint(with: ["4bit", "4bits", "4-bit", "4bpw", "4-0bpw", "int4", "w4a16"])
+        return isGGUF || isFourBits ? .some(nil) : nil
+    }
+
+    private static let marks: [(Set<String>, String)] = [
+        (["gptq"], "gptq"), (["awq"], "awq"), (["mxfp4"], "mxfp4"), (["nvfp4"], "nvfp4"), (["bnb", "nf4", "fp4", "qlora"], "bitsandbytes"),
     ]
 
-    private static func card(_ path: String) -> String? {
-        guard FileSystem.isRegularFile(path), let bytes = try? FileReader(path: path).allBytes(limit: 1 << 20) else { return nil }
+    /// Whether the config or the card of an adapter says that training quantised the magnitudes too.
+    static func saysDoubleQuantisation(_ adapter: Adapter) -> Bool {
+        let settings = [adapter.config?["quantization_config"], adapter.config?["bnb_config"]]
+        return settings.contains { $0?["bnb_4bit_use_double_quant"]?.boolValue == true }
+            || card(of: adapter).contains("bnb_4bit_use_double_quant: True")
+    }
+
+    private static func card(of adapter: Adapter) -> String {
+        guard let directory = adapter.directory else { return "" }
+        let path = FileSystem.join(directory, "README.md")
+        guard FileSystem.isRegularFile(path), let bytes = try? FileReader(path: path).allBytes(limit: 1 << 20) else { return "" }
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// What stands behind a key of a card's front matter, in lines of its own.
+    private static func entries(_ key: String, of card: String) -> [String] {
+        card.split(separator: "\n").prefix(200).filter { $0.hasPrefix("\(key):") }
+            .map { $0.dropFirst(key.count + 1).trimmed }.filter { !$0.isEmpty }
+    }
+}
+
+extension Substring {
+    fileprivate var trimmed: String {
+        var part = self
+        while let first = part.first, first == " " || first == "\"" { part.removeFirst() }
+        while let last = part.last, last == " " || last == "\"" || last == "\r" { part.removeLast() }
+        return String(part)
     }
 }
 

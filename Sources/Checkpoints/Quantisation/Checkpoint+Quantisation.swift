@@ -123,6 +123,7 @@ extension Checkpoint {
 
     private static func method(of settings: JSONObject) -> String {
         if let method = settings["quant_method"]?.stringValue { return method.lowercased() }
+        if let other = settings["quant_method"], !other.isNull { return "quant_method \(other.serialized())" }
         if settings["load_in_4bit"] != nil || settings["load_in_8bit"] != nil { return "bitsandbytes" }
         if settings["group_size"] != nil, settings["bits"] != nil { return settings["desc_act"] == nil ? "mlx" : "gptq" }
         return "a quantization_config without quant_method"
@@ -147,7 +148,8 @@ extension QuantisedBase {
                     help: "fetch the checkpoint again; a part of it was not saved")
             }
             let isNarrow = tensor.dtype.bits <= 8 && tensor.dtype != .bool
-            if isNarrow && tensor.shape.count >= 2 || tensor.dtype != .f64 && !tensor.dtype.isMergeable && text.hasSuffix(".weight") {
+            let isFloat8 = [.f8E4M3, .f8E5M2, .f8E4M3FNUZ, .f8E5M2FNUZ].contains(tensor.dtype)
+            if isFloat8 || isNarrow && tensor.shape.count >= 2 || tensor.dtype != .f64 && !tensor.dtype.isMergeable && text.hasSuffix(".weight") {
                 throw QuantisationRule.unclaimedCodes.broken(
                     title, "holds \(tensor.dtype.rawValue) codes that the scheme does not explain", tensor: tensor.name)
             }

@@ -38,12 +38,21 @@ public struct NF4Simulation: Sendable, Hashable {
         guard [.bf16, .f16, .f32].contains(tensor.dtype), tensor.shape.count == 2, tensor.info.elementCount > 0,
             tensor.name.text.hasSuffix(".weight")
         else { return false }
-        let module = tensor.name.text.dropLast(7).split(separator: ".").last.map(String.init) ?? ""
-        if heads.contains(module) || tables.contains(module) { return false }
+        let path = String(tensor.name.text.dropLast(7))
+        let module = path.split(separator: ".").last.map(String.init) ?? ""
+        if heads.contains(module) || tables.contains(module) || bareHeads.contains(path) { return false }
+        // Decoders of masked language models stand inside their head, whose other matrices are quantised.
+        if path.hasSuffix("predictions.decoder") || path.hasSuffix("lm_head.decoder") { return false }
         return !module.hasPrefix("embed") && !module.hasSuffix("embeddings") && !module.hasSuffix("embedding") && !module.hasSuffix("norm")
     }
 
-    private static let heads: Set<String> = ["lm_head", "embed_out", "score", "classifier", "qa_outputs", "output_projection"]
+    /// What `get_output_embeddings` returns, and the last modules of models with a head.
+    private static let heads: Set<String> = [
+        "lm_head", "embed_out", "score", "classifier", "qa_outputs", "output_projection", "output_layer", "lm_loss", "proj_out",
+        "generator_lm_head", "vocab_projector", "classification_head", "cls_head",
+    ]
+    /// Heads by their whole path: InternLM2's, RWKV's, ModernBERT's.
+    private static let bareHeads: Set<String> = ["output", "head", "decoder"]
     private static let tables: Set<String> = [
         "wte", "wpe", "shared", "relative_attention_bias", "tok_embeddings", "embed_positions", "codebook",
     ]
@@ -64,6 +73,13 @@ extension Checkpoint {
             throw PeftfileError(
                 .refused, "bitsandbytes turns the matrices of \(model) before it quantises them, which is not built", file: path,
                 rule: "BaseAs")
+        }
+        // In transformers 4 the experts are modules and most routers too, in 5 both are bare parameters that bitsandbytes leaves alone.
+        if let expert = tensors.first(where: { $0.name.text.contains(".experts.") || $0.name.text.contains(".block_sparse_moe.") }) {
+            throw PeftfileError(
+                .refused, "belongs to a mixture of experts, and whether QLoRA quantised these depends on the version of transformers that trained",
+                file: path, tensor: expert.name, rule: "BaseAs",
+                help: "save the base in NF4 with the libraries of the training (load_in_4bit, save_pretrained), and merge onto that")
         }
         var weights: [any QuantisedWeight] = []
         var plain: [StoredTensor] = []

@@ -18,7 +18,7 @@ enum AWQ: QuantisationScheme {
 
     static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
         let settings = base.settings
-        let version = (settings["version"] ?? settings["format"])?.stringValue?.lowercased() ?? "gemm"
+        let version = try base.text(settings["version"] != nil ? "version" : "format")?.lowercased() ?? "gemm"
         base.title = "AWQ \(version)"
         let first = base.stems(".qweight").first.map { ExactString($0.stem + ".weight") }
         guard version == "gemm", ["autoawq", nil].contains(settings["backend"]?.stringValue) else {

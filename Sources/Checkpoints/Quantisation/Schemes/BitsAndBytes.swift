@@ -35,6 +35,12 @@ enum BitsAndBytes: QuantisationScheme {
             base.title = "bitsandbytes LLM.int8"
             try base.add(try eightBit(base, stem, scale))
         }
+        if let said = try base.text("bnb_4bit_quant_type"), let weight = base.weights.first as? CodebookWeight,
+            !weight.components.contains(where: { $0.name.text.hasSuffix("bitsandbytes__\(said)") })
+        {
+            throw QuantisationRule.quantState.broken(
+                base.title, "the config says bnb_4bit_quant_type \(said), and the tensors are of another type", tensor: weight.name)
+        }
         try base.refuseTransposedModels()
     }
 
@@ -54,7 +60,7 @@ enum BitsAndBytes: QuantisationScheme {
         } catch let error as PeftfileError {
             throw error.rule == QuantisationRule.quantState.rawValue ? error : broken("is no JSON object")
         } catch { throw broken("cannot be read") }
-        if let own = json["quant_type"]?.stringValue, own != type { throw broken("says quant_type \(own)") }
+        if let own = try base.text("quant_type", in: json), own != type { throw broken("says quant_type \(own)") }
         guard let shape = json["shape"]?.arrayValue?.map(\.intValue), !shape.isEmpty, shape.allSatisfy({ ($0 ?? 0) > 0 }),
             let count = shape.compactMap(\.self).elementCount, count <= Int.max / 64
         else { throw broken("has no shape of positive integers") }

@@ -27,7 +27,7 @@ enum CompressedTensors: QuantisationScheme {
     }
 
     static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
-        let format = base.settings["format"]?.stringValue ?? ""
+        let format = try base.text("format") ?? ""
         base.title = "compressed-tensors \(format)"
         let first = (base.stems(".weight_packed").first ?? base.stems(".weight_scale").first).map { ExactString($0.stem + ".weight") }
         guard ["pack-quantized", "int-quantized", "float-quantized", "naive-quantized"].contains(format) else {
@@ -35,11 +35,19 @@ enum CompressedTensors: QuantisationScheme {
                 base.title, format.isEmpty ? "the config names no format" : "this format is not read", tensor: first,
                 help: "decompress the base with compressed-tensors, then merge")
         }
+        // Rotations before and after a layer act when the model runs; without the config nobody would know of them.
+        if let transforms = base.settings["transform_config"], transforms["config_groups"]?.objectValue?.isEmpty == false {
+            throw QuantisationRule.unsupportedPacking.broken(
+                base.title, "transform_config turns what goes into layers at run time, and a plain checkpoint has no place for that", tensor: first)
+        }
+        if let sparsity = base.settings["sparsity_config"]?["format"]?.stringValue, sparsity != "dense" {
+            throw QuantisationRule.unsupportedPacking.broken(base.title, "the sparsity format \(sparsity) is not read", tensor: first)
+        }
         let weights = try weightSettings(base, first: first)
         let bits = try base.integer("num_bits", in: weights)
-        let kind = weights["type"]?.stringValue ?? "int"
+        let kind = try base.text("type", in: weights) ?? "int"
         base.title = "compressed-tensors \(format), \(bits) bits"
-        let strategy = weights["strategy"]?.stringValue ?? (weights["group_size"]?.intValue != nil ? "group" : "tensor")
+        let strategy = try base.text("strategy", in: weights) ?? (weights["group_size"]?.intValue != nil ? "group" : "tensor")
         if format == "pack-quantized" {
             guard kind == "int", [2, 4, 8].contains(bits) else {
                 throw QuantisationRule.unsupportedPacking.broken(base.title, "2, 4 and 8 bits of type int are read", tensor: first)

@@ -31,7 +31,7 @@ enum FineGrainedFP8: QuantisationScheme {
     static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
         let isFBGEMM = base.method == "fbgemm_fp8"
         base.title = isFBGEMM ? "FBGEMM FP8" : "FP8"
-        if let format = base.settings["fmt"]?.stringValue, format != "e4m3", format != "float8_e4m3fn" {
+        if let format = try base.text("fmt"), format != "e4m3", format != "float8_e4m3fn" {
             throw QuantisationRule.unsupportedPacking.broken(base.title, "the format \(format) is not read; E4M3 is")
         }
         var block: [Int]?

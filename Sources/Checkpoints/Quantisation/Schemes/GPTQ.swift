@@ -20,7 +20,7 @@ enum GPTQ: QuantisationScheme {
     static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
         let bits = try base.integer("bits")
         base.title = "GPTQ, \(bits) bits"
-        let format = base.settings["checkpoint_format"]?.stringValue ?? "gptq"
+        let format = try base.text("checkpoint_format") ?? "gptq"
         let first = base.stems(".qweight").first.map { ExactString($0.stem + ".weight") }
         guard ["gptq", "gptq_v2"].contains(format), base.settings["is_marlin_format"]?.boolValue != true else {
             throw QuantisationRule.unsupportedPacking.broken(

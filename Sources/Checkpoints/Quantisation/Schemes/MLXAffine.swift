@@ -27,11 +27,11 @@ enum MLXAffine: QuantisationScheme {
         base.title = "MLX affine, \(common.0) bits"
         for (stem, codes) in base.stems(".weight") where codes.dtype == .u32 {
             var (bits, size) = common
-            var mode = base.settings["mode"]?.stringValue ?? "affine"
+            var mode = try base.text("mode") ?? "affine"
             if let own = base.settings[ExactString(stem)]?.objectValue {
                 bits = try base.integer("bits", in: own)
                 size = try base.integer("group_size", in: own)
-                mode = own["mode"]?.stringValue ?? mode
+                mode = try base.text("mode", in: own) ?? mode
             }
             guard mode == "affine" else {
                 throw QuantisationRule.unsupportedPacking.broken(base.title, "mode \(mode) is not read", tensor: codes.name)
