@@ -6,6 +6,7 @@
 # make test-asan, test-tsan the tests under AddressSanitizer, ThreadSanitizer; FILTER=... for some of them
 # make coverage             regions of the parsers that the tests reach, by llvm-cov
 # make corpus               the whole corpus through the optimised binary
+# make faults               every call that writes goes wrong once, in every way: calls, faults, what the target was then
 # make memory MB=4096       what each command holds for a model of that size
 # make bench   time the tool against cp and others; BENCH="--size small --rounds 1" for a short one
 # make docs    the library's documentation, .build/docs/Peftfile.doccarchive
@@ -27,7 +28,7 @@ CASE = Fixtures/merge/lora-sharded-bf16
 PREFIX = /usr/local
 COMMIT = $(shell git describe --always --abbrev=12 --exclude='*' --dirty=+ 2>/dev/null)
 
-.PHONY: build demo test test-arm fuzz test-asan test-tsan coverage corpus memory bench docs install dist deb wheel clean packages
+.PHONY: build demo test test-arm fuzz test-asan test-tsan coverage corpus faults memory bench docs install dist deb wheel clean packages
 
 build:
 	@bash .ci/packages zlib1g-dev
@@ -61,7 +62,7 @@ test-tsan: packages
 coverage: packages
 	@SWIFT=$(SWIFT) bash .ci/coverage
 
-# Both in one build folder, with optimisation.
+# All three in one build folder, with optimisation.
 RELEASE_TESTS = $(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-memory
 corpus: packages
 	$(RELEASE_TESTS) --filter CorpusTests
@@ -69,6 +70,11 @@ corpus: packages
 MB ?= 4096
 memory: packages
 	PEFTFILE_MEMORY_MB=$(MB) $(RELEASE_TESTS) --filter MemoryTests
+
+faults: packages
+	@mkdir -p .build-memory
+	@PEFTFILE_FAULT_TABLE=1 $(RELEASE_TESTS) --filter FaultTests >.build-memory/faults.log 2>&1 || { cat .build-memory/faults.log; exit 1; }
+	@sed -n 's/^fault //p' .build-memory/faults.log | sort
 
 bench: packages build
 	$(SWIFT) build -c release --static-swift-stdlib --product peftfile-bench

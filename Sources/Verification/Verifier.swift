@@ -89,6 +89,12 @@ public struct Verifier: Sendable {
         let numbers = AdapterNumbers(adapters: adapters, base: base)
         let pool = BufferPool()
         var verifications: [TensorVerification] = []
+        /// Judges those that wait, and lets go what they hold.
+        func judge() throws {
+            try compare(verifications)
+            report.tensors += verifications.map { $0.report() }
+            verifications.removeAll(keepingCapacity: true)
+        }
         for recipe in expected {
             guard let stored = result[recipe.name] else {
                 report.missing.append(recipe.name)
@@ -105,9 +111,9 @@ public struct Verifier: Sendable {
                 try TensorVerification(
                     recipe: recipe, stored: stored, result: result, base: base, adapters: adapters, numbers: numbers,
                     pool: pool, tolerance: maxULP ?? 0, probes: probes))
+            if verifications.count == TensorBatch.count { try judge() }
         }
-        try compare(verifications)
-        report.tensors = verifications.map { $0.report() }
+        try judge()
         for tensor in report.tensors where tensor.acceptedByLibraryBound > 0 {
             report.warnings.append(
                 "\(tensor.name): \(tensor.acceptedByLibraryBound) elements differ from what the LAPACK of this machine "

@@ -85,6 +85,22 @@ struct FaultTests {
             (.replacing, .eio), (.replacing, .kill), (.copying, .eio), (.copying, .short), (.resuming, .enospc), (.resuming, .kill),
         ]
 
+    /// What the target was after each call that went wrong.
+    private struct Outcomes {
+        /// As before.
+        var old = 0
+        /// The whole result.
+        var new = 0
+        /// The whole result after the same command once more; after every SIGKILL, and after every eighth failure.
+        var repeated = 0
+
+        /// A line of the table that `make faults` prints.
+        func show(_ scenario: Scenario, _ kind: Kind, calls: Int) {
+            guard ProcessInfo.processInfo.environment["PEFTFILE_FAULT_TABLE"] != nil else { return }
+            print("fault \(scenario) \(kind.rawValue): \(calls) calls, \(old) old, \(new) new, \(calls - old - new) half, \(repeated) repeated")
+        }
+    }
+
     @Test(arguments: matrix) func everyCallGoesWrongOnce(_ scenario: Scenario, _ kind: Kind) throws {
         let library = Self.library
         let directory = try TemporaryDirectory()
@@ -114,6 +130,8 @@ struct FaultTests {
             ).status == 0)
         let calls = try TestFile.text(log).split(separator: "\n").map { String($0.split(separator: " ")[1]) }
         #expect(calls.count > 10)
+        var outcomes = Outcomes()
+        defer { outcomes.show(scenario, kind, calls: calls.count) }
 
         for (index, name) in calls.enumerated() {
             let number = index + 1
@@ -122,6 +140,7 @@ struct FaultTests {
             let now = try content(target)
             let comment: Comment = "\(scenario) \(kind) at call \(number), \(name): \(result.status) \(result.errors)"
             #expect(now == before || now == after, comment)
+            if now == before { outcomes.old += 1 } else if now == after { outcomes.new += 1 }
             let left = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix(".") }
             switch kind {
             case .eintr, .short:
@@ -143,6 +162,7 @@ struct FaultTests {
             let second = try scenario.run(into: again.1)
             let made = try content(again.1)
             #expect(second.status == 0 && made == after, "\(comment), and again: \(second.errors)")
+            if made == after { outcomes.repeated += 1 }
             if scenario != .file {
                 #expect(try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { !$0.hasPrefix(".") }, comment)
             }

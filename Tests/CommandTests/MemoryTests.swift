@@ -92,4 +92,37 @@ import Testing
         #expect(many <= (64 << 20) + 3 * length, "\(many) bytes for a header of \(length)")
         #expect(many - one <= 6 * length + (8 << 20), "\(many - one) bytes more for a header of \(length)")
     }
+
+    /// Who plans or compares holds both headers and at most 1 KiB a tensor; a merge stays under the bound that its plan states.
+    @Test func manyTensorsTakeAKilobyteEach() throws {
+        let directory = try TemporaryDirectory()
+        for name in ["base", "adapter"] {
+            try FileManager.default.createDirectory(atPath: directory.path(name), withIntermediateDirectories: true)
+        }
+        let (base, adapter, merged) = (directory.path("base"), directory.path("adapter"), directory.path("merged"))
+        let count = Self.megabytes == nil ? 10_000 : 100_000
+        func module(_ number: Int) -> String { "model.layers.\(number / 1000).block_sparse_moe.experts.\(number % 1000).w1" }
+        let length = try SparseModel.write(
+            (0..<count).map { .init(module($0) + ".weight", "BF16", [4, 4], width: 2) }, to: base + "/model.safetensors")
+        try TestFile.write("{\"model_type\": \"mixtral\"}", to: base + "/config.json")
+        let file = adapter + "/adapter_model.safetensors"
+        let header = try SparseModel.write(
+            ["A", "B"].map { .init("base_model.model.\(module(0)).lora_\($0).weight", "F32", $0 == "A" ? [2, 4] : [4, 2], width: 4) }, to: file)
+        var bytes = try TestFile.bytes(file)
+        for index in stride(from: 8 + header, to: bytes.count, by: 4) { bytes.replaceSubrange(index..<(index + 4), with: [0, 0, 0x80, 0x3F]) }
+        try TestFile.write(bytes, to: file)
+        try TestFile.write(
+            "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"\(module(0))\"]}", to: adapter + "/adapter_config.json")
+
+        let plan = try Tool.run(["merge", base, adapter, "-o", merged, "--dry-run", "--json", "--jobs", "2"])
+        let document = try JSONSerialization.jsonObject(with: Data(plan.output.utf8)) as? [String: Any]
+        let bound = try #require(document?["peak_memory"] as? Int)
+        let merge = try Self.resident(["merge", base, adapter, "-o", merged, "-q"])
+        #expect(merge <= bound, "merge: \(merge) bytes, and the plan says at most \(bound)")
+        let most = (64 << 20) + 2 * 3 * length + 1024 * count
+        for command in [["verify", merged, "-q"], ["diff", merged, merged, "-q"], ["check", adapter, "--base", base, "--fail-on", "error", "-q"]] {
+            let resident = try Self.resident(command)
+            #expect(resident <= most, "\(command[0]): \(resident) bytes for \(count) tensors, more than \(most)")
+        }
+    }
 }

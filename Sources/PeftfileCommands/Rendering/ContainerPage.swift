@@ -13,7 +13,7 @@ struct ContainerPage {
         }
         let kinds = Set(source.shards.map(\.file.kind.rawValue)).sorted().joined(separator: ", ")
         line("container", "\(kinds) -> safetensors")
-        let tensors = plan.files.flatMap(\.tensors)
+        let tensors = plan.files.lazy.flatMap(\.tensors)
         let copied = tensors.count(where: \.recipe.isCopy)
         let dequantised = tensors.count(where: \.recipe.isDequantised)
         let parts = [(copied, "copied"), (dequantised, "dequantised"), (tensors.count - copied - dequantised, "in another dtype")]

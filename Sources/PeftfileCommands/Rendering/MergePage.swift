@@ -6,7 +6,7 @@ struct MergePage {
     let receipt: Receipt
     let target: String
 
-    private var requantised: Int { plan.files.flatMap(\.tensors).filter { $0.encoding?.type.dtype == nil && $0.encoding != nil }.count }
+    private var requantised: Int { plan.files.lazy.flatMap(\.tensors).filter { $0.encoding?.type.dtype == nil && $0.encoding != nil }.count }
 
     var text: String {
         let binding = plan.binding
@@ -16,7 +16,7 @@ struct MergePage {
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 10 - key.count)))\(value)\n"
         }
-        let tensors = plan.files.flatMap(\.tensors)
+        let tensors = plan.files.lazy.flatMap(\.tensors)
         let added = tensors.filter(\.isAdded).count
         let replaced = tensors.filter { $0.recipe.isFromAdapter && !$0.isAdded }.count
         line(

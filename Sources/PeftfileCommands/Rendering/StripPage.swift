@@ -10,7 +10,7 @@ struct StripPage {
 
     var text: String {
         let modules = plan.source.modules
-        let formula = plan.files.flatMap(\.tensors).lazy.compactMap { tensor in
+        let formula = plan.files.lazy.flatMap(\.tensors).compactMap { tensor in
             if case .computed(let formula) = tensor.content { formula } else { nil }
         }.first
         let verb = plan.source.isReparametrized ? "stripped" : "wrote"
@@ -19,7 +19,7 @@ struct StripPage {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }
         if let formula { line("formula", formula.text) }
-        for tensor in plan.files.flatMap(\.tensors).prefix(limit) {
+        for tensor in plan.files.lazy.flatMap(\.tensors).prefix(limit) {
             line("tensor", "\(tensor.info.name.text.printable) \(tensor.info.dtype.rawValue) \(Text.shape(tensor.info.shape))")
         }
         let count = plan.files.reduce(0) { $0 + $1.tensors.count }

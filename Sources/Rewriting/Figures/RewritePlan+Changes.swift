@@ -8,7 +8,7 @@ extension RewritePlan {
     public var changedBytes: UInt64 { changedTensors.reduce(0) { $0 + $1.info.byteCount } }
 
     /// Tensors of the base with an update; those that are copied, or replaced whole by an adapter's, have none.
-    private var changedTensors: [Tensor] { files.flatMap(\.tensors).filter(\.recipe.changesValues) }
+    private var changedTensors: [Tensor] { Array(files.lazy.flatMap(\.tensors).filter(\.recipe.changesValues)) }
 
     /// Computes what the merge would compute and writes nothing: how far each tensor would change.
     ///

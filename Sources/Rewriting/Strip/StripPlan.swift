@@ -66,7 +66,7 @@ public struct StripPlan: Sendable {
     /// Elements and bytes of the prompt's tensors in the output.
     public var after: (parameters: UInt64, bytes: UInt64) {
         let others = Set(source.others.map(\.name))
-        return files.flatMap(\.tensors).reduce((0, 0)) { sum, tensor in
+        return files.lazy.flatMap(\.tensors).reduce((0, 0)) { sum, tensor in
             if case .copied(let stored) = tensor.content, others.contains(stored.name) { return sum }
             return (sum.0 + UInt64(tensor.info.elementCount), sum.1 + tensor.info.byteCount)
         }

@@ -47,12 +47,19 @@ public struct CheckpointComparison: Sendable {
     public func run() throws -> CheckpointDifference {
         var report = CheckpointDifference()
         try checkSelection(&report)
-        let pairs = try match(&report)
-        try compare(pairs)
-        for pair in pairs { note(pair, &report) }
+        let matches = match(&report)
+        let pool = BufferPool()
+        var same: [(ExactString, ExactString)] = []
+        for start in stride(from: 0, to: matches.count, by: TensorBatch.count) {
+            let pairs = matches[start..<min(matches.count, start + TensorBatch.count)].map {
+                TensorPair(a: ($0.a, a.checkpoint), b: ($0.b, b.checkpoint), tolerance: tolerance, pool: pool)
+            }
+            try compare(pairs)
+            for pair in pairs { note(pair, &report) }
+            if a.adapter != nil { same += pairs.filter { $0.result == nil }.map { ($0.a.name, $0.b.name) } }
+        }
         report.notes = DifferenceNotes.between(a, b)
         if let adapterA = a.adapter, let adapterB = b.adapter {
-            let same = pairs.filter { $0.result == nil }.map { ($0.a.name, $0.b.name) }
             report.updates = try UpdateComparison(
                 adapterA, adapterB, selection: selection, options: options, heads: heads, report: report,
                 sameBytes: Dictionary(same) { first, _ in first }, jobs: jobs, progress: updateProgress)
@@ -76,7 +83,7 @@ public struct CheckpointComparison: Sendable {
     // MARK: Matching
 
     /// Finds the tensors to compare; what one side lacks goes into the report.
-    private func match(_ report: inout CheckpointDifference) throws -> [TensorPair] {
+    private func match(_ report: inout CheckpointDifference) -> [(a: StoredTensor, b: StoredTensor)] {
         let inA = a.checkpoint.tensors.filter { selection.contains($0.name) }
         let inB = b.checkpoint.tensors.filter { selection.contains($0.name) }
         var matches: [(a: StoredTensor, b: StoredTensor)] = []
@@ -89,14 +96,10 @@ public struct CheckpointComparison: Sendable {
         matches.sort { ($0.a.shard, $0.a.info.begin, $0.a.name) < ($1.a.shard, $1.a.info.begin, $1.a.name) }
         report.removed.sort { $0.name < $1.name }
         report.added.sort { $0.name < $1.name }
-        let pool = BufferPool()
-        return matches.compactMap { match in
-            guard TensorPair.isComparable(match.a, match.b) else {
-                report.retyped.append(.init(match.a, match.b, .notCompared))
-                return nil
-            }
-            return TensorPair(
-                a: (match.a, a.checkpoint), b: (match.b, b.checkpoint), tolerance: tolerance, pool: pool)
+        return matches.filter { match in
+            if TensorPair.isComparable(match.a, match.b) { return true }
+            report.retyped.append(.init(match.a, match.b, .notCompared))
+            return false
         }
     }
 
