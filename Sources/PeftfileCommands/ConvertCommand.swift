@@ -143,6 +143,7 @@ struct ConvertCommand: ParsableCommand {
         defer { progress?.finish() }
         let executor = ConversionExecutor(
             conversion: conversion, target: output, replacing: force, hashing: container.hash, progress: progress.map { $0.update })
+        if container.dryRun { return try show(executor, source: source) }
         let files = try executor.run()
         progress?.finish()
         let page = ConvertPage(
@@ -153,6 +154,17 @@ struct ConvertCommand: ParsableCommand {
             common.warn(conversion.warnings)
             Console.output(page.text)
         }
+    }
+
+    /// The plan of a dialect.
+    private func show(_ executor: ConversionExecutor, source: Adapter) throws {
+        let outline = try executor.outline()
+        let page = ConvertPage(
+            conversion: executor.conversion, source: source, target: output, files: [outline.fileName], receipt: executor.receiptPath)
+        let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
+        if common.json { return Console.output(page.json(of: outline, freeBytes: free)) }
+        common.warn(executor.conversion.warnings)
+        Console.output(page.text(of: outline, freeBytes: free))
     }
 }
 
@@ -192,7 +204,7 @@ struct ContainerArguments: ParsableArguments {
     var firstGiven: String? {
         let given: [(Bool, String)] = [
             (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"), (maxShardSize != nil, "--max-shard-size"),
-            (dequantise, "--dequantise"), (keepShared, "--keep-shared"), (dryRun, "--dry-run"), (resume, "--resume"),
+            (dequantise, "--dequantise"), (keepShared, "--keep-shared"), (resume, "--resume"),
             (!sync, "--no-sync"), (keepCache, "--keep-cache"),
         ]
         return given.first { $0.0 }?.1

@@ -43,8 +43,11 @@ struct StripCommand: ParsableCommand {
             let page = StrippedPage(path: adapter, reason: reason)
             if common.json { Console.output(page.json) } else { Console.output(page.text) }
         case .plan(let plan) where dryRun:
-            if !common.json { common.warn(plan.warnings) }
-            if common.json { Console.output(plan.json) } else { Console.output(StripPlanPage(plan: plan).text) }
+            let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
+            let jobs = try common.workerCount()
+            if common.json { return Console.output(plan.json(jobs: jobs, freeBytes: free)) }
+            common.warn(plan.warnings)
+            Console.output(StripPlanPage(plan: plan, jobs: jobs, freeBytes: free).text)
         case .plan(let plan):
             let progress = common.progress("strip", total: plan.bytesWritten)
             defer { progress?.finish() }

@@ -32,6 +32,7 @@ import Testing
             // What is free on the disk is the machine's.
             let output = result.output.replacing(temporary.path, with: "$TMP")
                 .replacing(/(  disk     ).* free/) { "\($0.1)$FREE free" }
+                .replacing(/("free_bytes": )\d+/) { "\($0.1)$FREE" }
             printed += ["verify", "diff"].contains(words.first) ? Self.withoutLastDigits(output) : output
             for line in result.errors.replacing(temporary.path, with: "$TMP").split(separator: "\n") {
                 printed += "! \(line)\n"

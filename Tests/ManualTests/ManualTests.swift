@@ -171,6 +171,10 @@ import Testing
             "convert", "--json", "Fixtures/dialects/kohya-lora-with-te/adapter", "--to", "peft", "--base",
             "Fixtures/dialects/kohya-lora-with-te/base", "-o", directory.path("out"),
         ])
+        keys.formUnion(try Self.document([
+            "convert", "--json", "--dry-run", "Fixtures/dialects/kohya-lora-with-te/adapter", "--to", "peft", "--base",
+            "Fixtures/dialects/kohya-lora-with-te/base", "-o", directory.path("none"),
+        ]))
         #expect(keys.count > 8)
         // A container's conversion leaves a receipt, whose keys stand with those of a merge, but for these.
         let receipt = try Self.document([

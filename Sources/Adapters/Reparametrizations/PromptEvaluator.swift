@@ -46,7 +46,7 @@ public struct PromptEvaluator: Sendable {
     // MARK: Layers
 
     /// Elements of a weight that are widened at a time: 2^20 float64 numbers are 8 MiB.
-    private static let panel = 1 << 20
+    public static let panel = 1 << 20
 
     /// Adds x·Wᵀ to `start`: `start[t, j] + fma chain over k of x[t, k]·W[j, k]`.
     private func add(

@@ -44,6 +44,17 @@ public indirect enum PromptFormula: Sendable, Hashable {
         case .task(let value): [value.embedding, value.columns, value.rows]
         }
     }
+
+    /// The weights of layers, which are read in panels of rows; all other tensors are read whole.
+    public var layerWeights: [ExactString] {
+        switch self {
+        case .stored, .slots, .task: []
+        case .columns(let whole, _, _): whole.layerWeights
+        case .perceptron(let value): value.layers.map(\.weight)
+        case .recurrent(let value):
+            value.layers.flatMap { [$0.forward.inputWeight, $0.reverse.inputWeight] } + value.head.map(\.weight)
+        }
+    }
 }
 
 extension PromptFormula {

@@ -21,8 +21,10 @@ struct ConvertPage {
         return result
     }
 
-    var json: JSONValue {
-        .object([
+    var json: JSONValue { .object(object) }
+
+    private var object: JSONObject {
+        [
             "schema": "peftfile.convert/1",
             "warnings": .array(conversion.warnings.map { .string($0) }),
             "path": .string(source.path),
@@ -37,6 +39,33 @@ struct ConvertPage {
                 conversion.leftOut.map {
                     .object(["tensor": .string($0.tensor.text), "component": .string($0.component)])
                 }),
-        ])
+        ]
+    }
+}
+
+extension ConvertPage {
+    /// The plan that `convert --dry-run` prints for a dialect.
+    func text(of outline: ConversionExecutor.Outline, freeBytes: UInt64?) -> String {
+        var result = "plan: convert \(source.path.printable) to \(target.printable)\n"
+        result += "  dialect  \(source.dialectName ?? "peft") -> \(conversion.target.rawValue)\n"
+        result += PlanPage.needs(reads: outline.bytesRead, writes: outline.bytesWritten, memory: outline.peakMemory, free: freeBytes)
+        for note in conversion.notes { result += "  note     \(note.printable)\n" }
+        result += "\n\(outline.fileName.printable)\n"
+        return result + Text.table(
+            ["tensor", "dtype", "shape", "begin", "end"],
+            outline.tensors.map {
+                [$0.name.text.printable, $0.dtype.rawValue, Text.shape($0.shape), String($0.begin), String($0.end)]
+            }, right: [3, 4])
+    }
+
+    /// The same as a document: that of the conversion, and what it takes.
+    func json(of outline: ConversionExecutor.Outline, freeBytes: UInt64?) -> JSONValue {
+        var document = object
+        document["dry_run"] = true
+        document["bytes_read"] = .number(JSONNumber(outline.bytesRead))
+        document["bytes_written"] = .number(JSONNumber(outline.bytesWritten))
+        document["peak_memory"] = .number(JSONNumber(outline.peakMemory))
+        document["free_bytes"] = freeBytes.map { .number(JSONNumber($0)) } ?? .null
+        return .object(document)
     }
 }

@@ -56,17 +56,17 @@ struct PlanPage {
     /// What is free where the output would go; nil where that cannot be told.
     let freeBytes: UInt64?
 
+    /// What a plan of any command takes.
+    static func needs(reads: UInt64, writes: UInt64, memory: UInt64, free: UInt64?) -> String {
+        let disk = free.map { "  disk     \(Text.bytes($0)) free\($0 >= writes ? "" : ", \(Text.bytes(writes - $0)) too few")\n" }
+        return "  reads    \(Text.bytes(reads))\n  writes   \(Text.bytes(writes))\n  memory   at most about \(Text.bytes(memory))\n" + (disk ?? "")
+    }
+
     var text: String {
         let what = plan.operation == "convert"
             ? "convert" : "\(plan.operation) \(Text.counted(plan.binding.adapters.count, "adapter")) into"
         var result = "plan \(plan.id): \(what) \(plan.binding.base.path.printable)\n"
-        result += "  reads    \(Text.bytes(plan.bytesRead))\n"
-        result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
-        result += "  memory   at most about \(Text.bytes(plan.peakMemory(jobs: jobs)))\n"
-        if let freeBytes {
-            let isEnough = freeBytes >= plan.bytesWritten
-            result += "  disk     \(Text.bytes(freeBytes)) free\(isEnough ? "" : ", \(Text.bytes(plan.bytesWritten - freeBytes)) too few")\n"
-        }
+        result += Self.needs(reads: plan.bytesRead, writes: plan.bytesWritten, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
         for change in plan.configChanges {
             result += "  config   \(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())\n"
         }

@@ -58,13 +58,16 @@ struct StrippedPage {
 /// The plan that `strip --dry-run` prints.
 struct StripPlanPage {
     let plan: StripPlan
+    let jobs: Int
+    /// What is free where the output would go; nil where that cannot be told.
+    let freeBytes: UInt64?
 
     var text: String {
         var result = "plan \(plan.id): strip \(plan.source.path.printable), layout \(plan.layout.rawValue)\n"
         for module in plan.source.modules {
             result += "  \(module.form): \(module.formula.text)\n"
         }
-        result += "  writes   \(Text.bytes(plan.bytesWritten))\n"
+        result += PlanPage.needs(reads: plan.bytesRead, writes: plan.bytesWritten, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
         for file in plan.files {
             result += "\n\(file.name.printable), \(Text.count(file.byteCount)) bytes\n"
             result += Text.table(

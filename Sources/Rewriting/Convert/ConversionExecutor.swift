@@ -2,7 +2,7 @@ import Adapters
 import ByteAccess
 import Checkpoints
 import Containers
-import Tensors
+public import Tensors
 
 /// Carries out a conversion: writes the weights and the config into a directory that appears whole or not at all.
 public struct ConversionExecutor: Sendable {
@@ -45,6 +45,37 @@ public struct ConversionExecutor: Sendable {
         return isFile ? try runFile(layout) : try runDirectory(layout)
     }
 
+    /// What ``run()`` would do.
+    public struct Outline: Sendable {
+        /// The name of the file with the tensors.
+        public let fileName: String
+        /// The tensors with their places in it.
+        public let tensors: [TensorInfo]
+        /// Bytes read from the adapter.
+        public let bytesRead: UInt64
+        /// Bytes written, the config included and the receipt left out.
+        public let bytesWritten: UInt64
+        /// An upper estimate of the memory that it takes, in bytes: the largest tensor in float64 four times over, 8 MiB of tensors that
+        /// are kept for others, and 64 MiB for the process.
+        public let peakMemory: UInt64
+    }
+
+    /// Plans the file, and writes nothing.
+    ///
+    /// - Throws: what stands against the layout of the output.
+    public func outline() throws -> Outline {
+        let layout = try Layout(conversion)
+        let largest = layout.tensors.map { 4 * 8 * UInt64($0.elementCount) }.max() ?? 0
+        return Outline(
+            fileName: isFile ? FileSystem.fileName(of: target) : conversion.fileName, tensors: layout.tensors,
+            bytesRead: conversion.adapter.checkpoint.tensorBytes, bytesWritten: layout.totalBytes + UInt64(configBytes?.count ?? 0),
+            peakMemory: largest + (72 << 20))
+    }
+
+    private var configBytes: [UInt8]? {
+        conversion.config.map { Array((JSONValue.object($0).serialized(indent: 2) + "\n").utf8) }
+    }
+
     private func runDirectory(_ layout: Layout) throws -> [String] {
         var receipt = ConversionReceipt(conversion)
         let staged = try StagedDirectory(target: target, id: "convert")
@@ -58,8 +89,7 @@ public struct ConversionExecutor: Sendable {
                 throw error
             }
             var names = [conversion.fileName]
-            if let config = conversion.config {
-                let bytes = Array((JSONValue.object(config).serialized(indent: 2) + "\n").utf8)
+            if let bytes = configBytes {
                 try FileWriter.write(bytes, to: staged.path(of: "adapter_config.json"))
                 names.append("adapter_config.json")
                 receipt.add(subject: "adapter_config.json", digest: hashing ? digest(bytes) : nil)

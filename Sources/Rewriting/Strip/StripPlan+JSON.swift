@@ -5,17 +5,23 @@ import Tensors
 
 extension StripPlan {
     /// The plan as `strip --dry-run --json` prints it.
-    public var json: JSONValue {
+    ///
+    /// - Parameter freeBytes: what is free where the output would go; nil where that cannot be told.
+    public func json(jobs: Int, freeBytes: UInt64? = nil) -> JSONValue {
         .object([
             "schema": "peftfile.strip/1",
             "warnings": .array(warnings.map { .string($0) }),
+            "dry_run": true,
             "plan": .string(id),
             "operation": "strip",
             "options": .object(options),
             "prompts": .array(source.modules.map(\.json)),
             "left_out": .array(leftOut.map { .string($0.text) }),
             "files_left_out": .array(filesLeftOut.map { .string($0) }),
+            "bytes_read": .number(JSONNumber(bytesRead)),
             "bytes_written": .number(JSONNumber(bytesWritten)),
+            "peak_memory": .number(JSONNumber(peakMemory(jobs: jobs))),
+            "free_bytes": freeBytes.map { .number(JSONNumber($0)) } ?? .null,
             "files": .array(files.map { file in
                 .object([
                     "name": .string(file.name),

@@ -61,6 +61,34 @@ public struct StripPlan: Sendable {
     public var bytesWritten: UInt64 {
         files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
     }
+    /// Bytes read from the source: the prompt's tensors, and those that are copied beside them.
+    public var bytesRead: UInt64 {
+        let others = Set(source.others.map(\.name))
+        return files.flatMap(\.tensors).reduce(before.bytes) { sum, tensor in
+            guard case .copied(let stored) = tensor.content, others.contains(stored.name) else { return sum }
+            return sum + stored.byteCount
+        }
+    }
+
+    /// An upper estimate of the memory that execution takes, in bytes: the prompt in float64 four times over, for each worker three
+    /// panels of a layer's weight, what is read whole, as stored and widened, and 64 MiB for the process.
+    public func peakMemory(jobs: Int) -> UInt64 {
+        var (prompt, panel, whole): (UInt64, UInt64, UInt64) = (0, 0, 0)
+        for tensor in files.flatMap(\.tensors) {
+            guard case .computed(let formula) = tensor.content else { continue }
+            let layers = Set(formula.layerWeights)
+            let tensors = formula.tensors.compactMap { source.checkpoint[$0] }
+            let sizes = tensors.filter { !layers.contains($0.name) }.map { $0.byteCount + 8 * UInt64($0.info.elementCount) }
+            let panels = tensors.filter { layers.contains($0.name) }.map { min(UInt64($0.info.elementCount), UInt64(PromptEvaluator.panel)) }
+            // Slots are put side by side; of other formulas one tensor after the other is used and let go.
+            if case .slots = formula.whole { whole = max(whole, sizes.reduce(0, +)) } else { whole = max(whole, sizes.max() ?? 0) }
+            panel = max(panel, panels.max() ?? 0)
+            // Where columns of one prompt are several tensors, all of it is computed at once.
+            if case .columns = formula { prompt = after.parameters } else { prompt = max(prompt, UInt64(tensor.info.elementCount)) }
+        }
+        return 32 * prompt + UInt64(max(1, jobs)) * 24 * panel + whole + (64 << 20)
+    }
+
     /// Elements and bytes of the prompt's tensors in the source.
     public var before: (parameters: UInt64, bytes: UInt64) { source.size }
     /// Elements and bytes of the prompt's tensors in the output.
