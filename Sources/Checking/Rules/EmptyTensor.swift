@@ -24,9 +24,10 @@ struct EmptyTensor: CheckRule {
         }
     }
 
-    /// A module of AdaLoRA of which `rank_pattern` keeps nothing has matrices with no row or no column; a placeholder has one side.
+    /// Where `rank_pattern` has lists of flags, a module of which it keeps nothing has matrices with no row or no column; a
+    /// placeholder has one side.
     private func isPruned(_ tensor: StoredTensor, _ subject: CheckSubject) -> Bool {
-        guard case .read(let config) = subject.config, config.peftType == "ADALORA", config["rank_pattern"]?.objectValue != nil else { return false }
-        return tensor.shape.count == 2 && (tensor.name.text.hasSuffix(".lora_E") || tensor.shape != [0, 0])
+        guard case .read(let config) = subject.config, tensor.shape.count == 2, tensor.shape != [0, 0] else { return false }
+        return config["rank_pattern"]?.objectValue?.members.contains { $0.value.arrayValue != nil } == true
     }
 }
