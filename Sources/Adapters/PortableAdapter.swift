@@ -90,7 +90,7 @@ public struct PortableAdapter: Sendable {
         let baseNames = try BaseNames(repaired, bound, bases: bases, options: options)
         var whole = bound.whole
         leftOut = bound.leftOut
-        warnings = bound.warnings
+        warnings = try bound.warnings + LoadedModules.require(repaired.adapter)
         components = bound.components
         notes += repaired.notes
         var modules: [Module] = []
@@ -114,6 +114,12 @@ public struct PortableAdapter: Sendable {
             } else {
                 if names != .inMemory { modules[index].component = baseNames.component }
                 modules[index].own = try baseNames.own(path, names, adapter.path, tensor: modules[index].a.name) ?? bound.names[path]?.module ?? path
+            }
+        }
+        if adapter.dialect != nil, names == .inMemory {
+            for index in modules.indices {
+                let place = parts.lazy.compactMap { [path = modules[index].path] in $0.base.pathInGenerator(of: path.text) }.first
+                if let place { modules[index].path = ExactString(place) }
             }
         }
         self.adapter = whole

@@ -86,11 +86,17 @@ public struct PortableProducts: Sendable {
         } catch let error as PeftfileError {
             throw error.inFile(part.path)
         }
+        if toPEFT, adapter.dialect != nil {
+            for index in modules.indices {
+                let place = parts.lazy.compactMap { [path = modules[index].path] in $0.base.pathInGenerator(of: path.text) }.first
+                if let place { modules[index].path = ExactString(place) }
+            }
+        }
         self.settings = settings
         self.adapter = bound.whole
         self.modules = modules
         peftType = method.peftTypes.first ?? ""
-        warnings = bound.warnings
+        warnings = try bound.warnings + LoadedModules.require(repaired.adapter)
         components = bound.components
         leftOut = bound.leftOut
     }

@@ -3,7 +3,11 @@ public import ByteAccess
 extension ForeignFile {
     /// What the file is by its first bytes, or nil where they say nothing.
     public static func identify(_ reader: FileReader) throws -> ForeignFile? {
-        let found = identify(prefix: try reader.bytes(at: 0, count: Int(min(reader.size, 1024))))
+        let prefix = try reader.bytes(at: 0, count: Int(min(reader.size, 1024)))
+        let found = identify(prefix: prefix)
+        if found == nil, reader.size > 0, try reader.bytes(at: reader.size - 1, count: 1) == PicklePrefix.end {
+            return PicklePrefix(prefix, isWhole: reader.size == prefix.count).isPickle ? .pickle : nil
+        }
         guard found == .zip else { return found }
         // Written anew by another tool, the records can have any order.
         let names = (try? ZipArchive(reader))?.entries.map { Array($0.name.text.utf8) } ?? []

@@ -64,6 +64,31 @@ import Testing
         }
     }
 
+    /// What `pickle.dumps(object, protocol)` of Python 3 gives for a dict and an OrderedDict, in protocols 0 and 1: none has a mark.
+    static let oldPickles: [[UInt8]] = [
+        [40, 100, 112, 48, 10, 86, 119, 10, 112, 49, 10, 40, 108, 112, 50, 10, 70, 49, 46, 48, 10, 97, 70, 50, 46, 48, 10, 97, 115, 86, 98, 10, 112, 51, 10, 40, 108, 112, 52, 10, 73, 48, 49, 10, 97, 78, 97, 115, 46],
+        [125, 113, 0, 40, 88, 1, 0, 0, 0, 119, 113, 1, 93, 113, 2, 40, 71, 63, 240, 0, 0, 0, 0, 0, 0, 71, 64, 0, 0, 0, 0, 0, 0, 0, 101, 88, 1, 0, 0, 0, 98, 113, 3, 93, 113, 4, 40, 73, 48, 49, 10, 78, 101, 117, 46],
+        [99, 99, 111, 108, 108, 101, 99, 116, 105, 111, 110, 115, 10, 79, 114, 100, 101, 114, 101, 100, 68, 105, 99, 116, 10, 112, 48, 10, 40, 116, 82, 112, 49, 10, 86, 97, 10, 112, 50, 10, 40, 73, 49, 10, 73, 50, 10, 116, 112, 51, 10, 115, 46],
+        [99, 99, 111, 108, 108, 101, 99, 116, 105, 111, 110, 115, 10, 79, 114, 100, 101, 114, 101, 100, 68, 105, 99, 116, 10, 113, 0, 41, 82, 113, 1, 88, 1, 0, 0, 0, 97, 113, 2, 40, 75, 1, 75, 2, 116, 113, 3, 115, 46],
+    ]
+
+    @Test(arguments: oldPickles) func aPickleWithoutAMarkIsKnownByItsOpcodes(_ content: [UInt8]) throws {
+        let directory = try TemporaryDirectory()
+        func kind(_ bytes: [UInt8]) throws -> ForeignFile? {
+            try ForeignFile.identify(FileReader(path: directory.write(bytes, to: "file")))
+        }
+        #expect(try kind(content) == .pickle)
+        // Without its end, or with something behind it, nothing says that it is one.
+        #expect(try kind(content.dropLast()) == nil)
+        #expect(try kind(content + [0x2E]) == nil)
+    }
+
+    @Test(arguments: ["(hello.", "I5\n.", "Nothing here.", "(dp0\n", "."]) func textIsNoPickle(_ text: String) throws {
+        let directory = try TemporaryDirectory()
+        let reader = try FileReader(path: directory.write(Array(text.utf8), to: "file"))
+        #expect(try ForeignFile.identify(reader) == nil)
+    }
+
     @Test func aPointersOidAndCommandAreTold() throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write(Self.lfsPointer, to: "model.safetensors")

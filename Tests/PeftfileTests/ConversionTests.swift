@@ -130,6 +130,17 @@ import Testing
         }
     }
 
+    /// The names that PEFT gave the adapter, on bases whose files are of the bare model: `h.0` on disk, `transformer.h.0` in memory.
+    @Test(arguments: ["arch-gpt2", "arch-bloom"]) func layersOfABareModelGetTheirNamesInMemory(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        _ = try convert(merge.adapter, to: .kohya, base: merge.base, as: directory.path("kohya"))
+        #expect(try Checkpoint.open(directory.path("kohya")).tensors.allSatisfy { !$0.name.text.contains("transformer_h") })
+        _ = try convert(directory.path("kohya"), to: .peft, base: merge.base, as: directory.path("peft"))
+        func names(_ path: String) throws -> Set<ExactString> { try Set(Adapter(path: path).checkpoint.tensors.map(\.name)) }
+        #expect(try names(directory.path("peft")) == names(merge.adapter))
+    }
+
     @Test func namesWithUnderscoresNeedTheBase() {
         #expect(refusal(Fixtures.path("dialects/kohya-lora/adapter"), to: .peft) == "BaseNeeded")
     }

@@ -134,6 +134,31 @@ import Testing
         #expect(warnings.contains { $0.contains("(?i)") && $0.contains("not told whether PEFT would load") }, "\(warnings)")
     }
 
+    /// `LoraConfig.__post_init__` of PEFT 0.21 raises for a pattern alone, and not for an empty one.
+    @Test func aPatternWithoutLayersIsRefused() throws {
+        let pair = Self.pair("model.layers.0.q")
+        for pattern in [#""layers""#, #"["layers"]"#] {
+            let error = try refusal(pair, #""target_modules": ["q"], "layers_pattern": \#(pattern)"#)
+            #expect(error?.rule == "ConfigValue" && error?.message.contains("layers_to_transform") == true, "\(error?.description ?? "")")
+        }
+        for right in [#""layers_pattern": """#, #""layers_pattern": []"#, #""layers_pattern": null"#, #""layers_pattern": "layers", "layers_to_transform": [0]"#] {
+            #expect(try refusal(pair, #""target_modules": ["q"], \#(right)"#) == nil)
+        }
+    }
+
+    /// No other dialect has a config that drops tensors: what PEFT would not load would act there.
+    @Test(arguments: [ConversionTarget.kohya, .diffusers, .mlx]) func noConversionTakesWhatPEFTDrops(_ target: ConversionTarget) throws {
+        let model = try SmallModel()
+        for (targets, rule) in [("k", "TensorNotLoaded"), ("q", nil)] {
+            try model.adapter(Self.pair("model.layers.0.q"), config: #""target_modules": ["\#(targets)"]"#, name: targets)
+            var found: String?
+            do {
+                _ = try AdapterConversion(Adapter(path: model.directory.path(targets)), to: target)
+            } catch let error as PeftfileError { found = error.rule }
+            #expect(found == rule)
+        }
+    }
+
     // MARK: Biases
 
     /// Biases that the config says were trained are in the file, and no others.

@@ -47,6 +47,9 @@ enum BasePrefixes {
         return known[0]
     }
 
+    /// Those of ``required(by:)`` that are of models which make text, and are adapted under their head.
+    static let generators: Set<String> = ["transformer", "backbone"]
+
     /// The prefixes to try for these model types: the table's, else the commonest (`model`) and the type itself
     /// (`bert.`, `vit.`, `swin.`). Without any model type, every prefix of the table.
     static func prefixes(for modelTypes: [String]) -> [String] {

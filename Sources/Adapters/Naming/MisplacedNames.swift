@@ -95,10 +95,8 @@ private struct ModuleTree {
     private func path(of module: String, isStored: Bool) -> String? {
         if isStored {
             // Files of the bare model, in which a class with a head has each layer a level deeper.
-            guard case .head = loadingClass, let prefix = BasePrefixes.required(by: directory.modelTypes), LayerPath(module) != nil,
-                !module.hasPrefix(prefix + "."), !baseHas(prefix)
-            else { return nil }
-            return "\(prefix).\(module)"
+            guard case .head = loadingClass else { return nil }
+            return directory.pathUnderHead(of: module)
         }
         let formed = form.apply(module)
         guard formed != module else { return nil }

@@ -49,6 +49,11 @@ struct TargetModules {
         } else {
             layers = nil
         }
+        if LayersPattern.needsLayers.contains(config.peftType ?? ""), config["layers_to_transform"] == nil,
+            try config.strings("layers_pattern").contains(where: { !$0.isEmpty })
+        {
+            throw config.wrong("layers_pattern", "absent without layers_to_transform: PEFT refuses to load it")
+        }
         patterns = layers == nil ? [] : try config.strings("layers_pattern").filter { !$0.isEmpty }.map {
             try RegularExpression(wholePattern: "(?:.*\\.)?(?:\($0))")
         }
