@@ -113,11 +113,12 @@ public struct AdapterConfig: Sendable {
     }
 
     /// Keys that no method's merge depends on: who trained what and how, training-time regularisers, and the target
-    /// lists, since the tensors themselves say which modules were trained.
+    /// lists, since the tensors themselves say which modules were trained; and how the base was held, of which `BaseValues` asks.
     public static let keysWithoutEffect: Set<String> = [
         "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "task_type",
         "inference_mode", "target_modules", "exclude_modules", "modules_to_save", "layers_to_transform",
         "layers_pattern", "runtime_config", "tokenizer_name_or_path", "tokenizer_kwargs",
+        "quantization_config", "bnb_config", "load_in_4bit",
     ]
 
     /// The keys that neither the method nor the house knows, unless their value says "not used": null, false, or an empty

@@ -40,6 +40,22 @@ import Testing
         #expect(try refusal("gptq-4bit-asym-v2", "checkpoint_format", "gptq_v2") == nil)
     }
 
+    /// Two files that contradict each other: one is taken, and said.
+    @Test func twoConfigsOfGPTQ() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path("base")
+        try FileManager.default.copyItem(atPath: Fixtures.path("quantised/gptq-4bit-g128/base"), toPath: path)
+        #expect(try !Checkpoint.open(path).requireReadableWeights().contains { $0.contains("quantize_config.json") })
+        let text = #"{"bits": 4, "group_size": 128, "checkpoint_format": "gptq_v2"}"#
+        try Data(text.utf8).write(to: URL(filePath: "\(path)/quantize_config.json"))
+        #expect(try Checkpoint.open(path).requireReadableWeights().contains { $0.contains("gptq_v2") && $0.contains("config.json") })
+    }
+
+    @Test func widthsOfAMixedBase() throws {
+        let title = try Checkpoint.open(Fixtures.path("quantised/mlx-odd-bits/base")).quantisation?.scheme
+        #expect(title == "MLX affine, 2, 3, 5 and 6 bits")
+    }
+
     @Test func aTypeThatTheTensorsAreNotOf() throws {
         #expect(try refusal("bnb-nf4", "bnb_4bit_quant_type", "fp4")?.code == .refused)
         #expect(try refusal("bnb-nf4", "bnb_4bit_quant_type", "nf4") == nil)

@@ -110,16 +110,21 @@ extension Checkpoint {
             }
         }
         for name in ["quantize_config.json", "quant_config.json"] {
-            let path = FileSystem.join(directory, name)
-            guard FileSystem.isRegularFile(path),
-                let bytes = try? FileReader(path: path).allBytes(limit: configLimit),
-                let settings = try? JSONValue.parse(bytes, file: path, allowing: .python).objectValue
-            else { continue }
+            guard let settings = json(FileSystem.join(directory, name)) else { continue }
             if let method = settings["quant_method"]?.stringValue { return (settings, method.lowercased()) }
             return (settings, name == "quantize_config.json" ? "gptq" : "awq")
         }
         return (nil, nil)
     }
+
+    /// A JSON object in a file; nil where there is none.
+    private static func json(_ path: String) -> JSONObject? {
+        guard FileSystem.isRegularFile(path), let bytes = try? FileReader(path: path).allBytes(limit: configLimit) else { return nil }
+        return try? JSONValue.parse(bytes, file: path, allowing: .python).objectValue
+    }
+
+    /// A JSON object in a file beside the weights; nil where there is none.
+    func json(besides name: String) -> JSONObject? { Self.json(FileSystem.join(FileSystem.directoryOf(self), name)) }
 
     private static func method(of settings: JSONObject) -> String {
         if let method = settings["quant_method"]?.stringValue { return method.lowercased() }

@@ -34,6 +34,14 @@ enum GPTQ: QuantisationScheme {
             throw QuantisationRule.unsupportedPacking.broken(
                 base.title, "modules have settings of their own (dynamic), which are not read", tensor: first)
         }
+        // Readers disagree about which of the two files counts: transformers takes config.json.
+        if let other = base.checkpoint.json(besides: "quantize_config.json"), base.config?["quantization_config"]?.objectValue != nil,
+            let said = other["checkpoint_format"]?.stringValue, said != format
+        {
+            base.warnings.append(
+                "quantize_config.json says checkpoint_format \(said), and config.json \(base.settings["checkpoint_format"] == nil ? "says none, which is gptq" : format): "
+                    + "read by config.json, as transformers does; every zero point is one off if that is wrong [\(QuantisationRule.settings.rawValue)]")
+        }
         let groupSize = try base.integer("group_size")
         guard groupSize == -1 || groupSize > 0 else {
             throw QuantisationRule.groupSize.broken(base.title, "group_size \(groupSize) is neither positive nor -1", tensor: first)

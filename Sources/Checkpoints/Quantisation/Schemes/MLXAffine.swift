@@ -25,6 +25,7 @@ enum MLXAffine: QuantisationScheme {
     static func read(_ base: inout QuantisedBase) throws(PeftfileError) {
         let common = (try base.integer("bits"), try base.integer("group_size"))
         base.title = "MLX affine, \(common.0) bits"
+        var widths: Set<Int> = []
         for (stem, codes) in base.stems(".weight") where codes.dtype == .u32 {
             var (bits, size) = common
             var mode = try base.text("mode") ?? "affine"
@@ -37,6 +38,11 @@ enum MLXAffine: QuantisationScheme {
                 throw QuantisationRule.unsupportedPacking.broken(base.title, "mode \(mode) is not read", tensor: codes.name)
             }
             try base.add(try weight(base, stem, codes, bits: bits, groupSize: size))
+            widths.insert(bits)
+        }
+        if widths.count > 1 {
+            let sorted = widths.sorted().map { String($0) }
+            base.title = "MLX affine, \(sorted.dropLast().joined(separator: ", ")) and \(sorted.last ?? "") bits"
         }
     }
 
