@@ -79,6 +79,8 @@ struct QuantisationHint {
     /// Whether NF4 is what training used, as far as it says.
     var isNF4: Bool { scheme == nil || scheme == "bitsandbytes" }
 
+    init(reason: String, scheme: String?) { (self.reason, self.scheme) = (reason, scheme) }
+
     init?(_ adapter: Adapter) {
         let config = adapter.config
         let settings = [config?["quantization_config"], config?["bnb_config"], config.map { .object($0.json) }]
@@ -106,9 +108,17 @@ struct QuantisationHint {
 
     /// Whether the base is stored as training had it.
     func isMet(by base: Checkpoint) -> Bool {
-        guard let stored = base.quantisation?.scheme.lowercased() else { return false }
-        guard let scheme else { return ["nf4", "fp4", "4 bits", "q4_"].contains { stored.contains($0) } }
-        return stored.contains(scheme) && !stored.contains("int8")
+        guard let stored = base.quantisation?.scheme else { return false }
+        return isMet(byScheme: stored)
+    }
+
+    /// The same for what a base's scheme is called. GPTQ and AWQ are ways to choose codes, which other formats of 4 bits hold as well.
+    func isMet(byScheme stored: String) -> Bool {
+        let stored = stored.lowercased()
+        if let scheme, stored.contains(scheme) { return !stored.contains("int8") }
+        guard scheme == nil || scheme == "gptq" || scheme == "awq" else { return false }
+        let isInBits = stored.hasSuffix(" bits") && stored.split(whereSeparator: { $0 == " " || $0 == "," }).contains("4")
+        return isInBits || ["nf4", "fp4", "awq", "q4_"].contains { stored.contains($0) }
     }
 
     /// The scheme of a model that is in 4 bits by its name: nil where it is not, and nil inside where the name leaves the scheme open.

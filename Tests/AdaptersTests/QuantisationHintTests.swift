@@ -38,6 +38,16 @@ import Testing
         _ = try BaseValues.stored.applied(to: base, adapters: [adapter])
     }
 
+    /// The titles of the schemes that hold 4 bits, some of them among other widths.
+    @Test(arguments: [
+        (nil, "MLX affine, 4 and 8 bits", true), (nil, "MLX affine, 2, 4, 5 and 6 bits", true), (nil, "MLX affine, 8 bits", false),
+        (nil, "AWQ gemm", true), (nil, "bitsandbytes LLM.int8", false), ("gptq", "compressed-tensors pack-quantized, 4 bits", true),
+        ("gptq", "compressed-tensors float-quantized, 8 bits", false), ("bitsandbytes", "GPTQ, 4 bits", false),
+        ("bitsandbytes", "bitsandbytes LLM.int8", false), ("bitsandbytes", "bitsandbytes NF4, blocks of 64", true), ("mxfp4", "MXFP4", true),
+    ] as [(String?, String, Bool)]) func schemesThatMeetAHint(_ scheme: String?, _ stored: String, _ isMet: Bool) {
+        #expect(QuantisationHint(reason: "", scheme: scheme).isMet(byScheme: stored) == isMet)
+    }
+
     /// What the message asks for is not refused by the next: a config that says how its base was held.
     @Test func aConfigThatSaysHowTheBaseWasHeld() throws {
         let text = #"{"peft_type": "LORA", "quantization_config": {"load_in_4bit": true, "bnb_4bit_use_double_quant": true}, "future": 1}"#
