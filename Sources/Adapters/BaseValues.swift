@@ -14,6 +14,9 @@ public enum BaseValues: Sendable, Hashable {
     /// The 16-bit values taken through NF4 as bitsandbytes does.
     case nf4(NF4Simulation)
 
+    /// The rule of errors about what was or was not said.
+    public static let rule = "BaseAs"
+
     /// As the receipt records it.
     public var json: JSONValue {
         switch self {
@@ -49,7 +52,7 @@ public enum BaseValues: Sendable, Hashable {
         case .nf4(let simulation):
             if !simulation.doubleQuantisation, let adapter = adapters.first(where: QuantisationHint.saysDoubleQuantisation) {
                 throw PeftfileError(
-                    .refused, "says bnb_4bit_use_double_quant, and --base-as nf4 was given without it", file: adapter.path, rule: "BaseAs",
+                    .refused, "says bnb_4bit_use_double_quant, and --base-as nf4 was given without it", file: adapter.path, rule: BaseValues.rule,
                     help: "merge with --base-as nf4 --double-quant")
             }
             return try base.simulating(simulation)
@@ -59,7 +62,7 @@ public enum BaseValues: Sendable, Hashable {
                 guard let hint = QuantisationHint(adapter), !hint.isMet(by: base) else { continue }
                 throw PeftfileError(
                     .refused, "\(hint.reason), and the base is not stored so: which values of it are meant must be said",
-                    file: adapter.path, rule: "BaseAs",
+                    file: adapter.path, rule: BaseValues.rule,
                     help: hint.isNF4 && base.quantisation == nil
                         ? "for the model that was trained: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT "
                             + "--base-as nf4 (and merge with --double-quant where training had it); to add the update to the base as it is, merge with --base-as stored"

@@ -61,6 +61,13 @@ public struct PeftfileError: Error, Sendable, Hashable {
         if copy.file == nil { copy.file = path }
         return copy
     }
+
+    /// The same error with `tensor` filled in where it named none.
+    public func about(_ name: ExactString?) -> PeftfileError {
+        var copy = self
+        if copy.tensor == nil { copy.tensor = name }
+        return copy
+    }
 }
 
 extension PeftfileError: CustomStringConvertible {

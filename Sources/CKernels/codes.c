@@ -5,6 +5,8 @@
 
 enum { RUN = 64 };
 
+const float ck_e2m1[16] = {0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6};
+
 void ck_nearest_generic(
     const float *restrict values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
     double *restrict result) {
@@ -24,7 +26,28 @@ void ck_nearest_generic(
     }
 }
 
-const ck_code_functions ck_codes_generic = {.affine = affine, .nearest = ck_nearest_generic};
+void ck_mxfp4_generic(
+    const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
+    size_t stride) {
+    enum { TILE = 8 };
+    // A few columns at a time: each row of them is a line of the processor's cache.
+    for (size_t start = 0; start < columns; start += TILE) {
+        size_t width = TILE < columns - start ? TILE : columns - start;
+        double values[TILE][16];
+        for (size_t c = 0; c < width; c++) {
+            double power = ck_mxfp4_power(scales[(start + c) * step]);
+            for (size_t code = 0; code < 16; code++) values[c][code] = ck_e2m1[code] * power;
+        }
+        for (size_t i = first; i < last; i++) {
+            double *row = result + (i - first) * stride + start;
+            const uint8_t *bytes = codes + start * step * 16 + i / 2;
+            for (size_t c = 0; c < width; c++) row[c] = values[c][bytes[c * step * 16] >> i % 2 * 4 & 15];
+        }
+    }
+}
+
+const ck_code_functions ck_codes_generic = {
+    .affine = affine, .nearest = ck_nearest_generic, .fields = fields, .mxfp4 = ck_mxfp4_generic};
 
 void ck_affine(
     ck_path path, const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales,
@@ -36,6 +59,16 @@ void ck_nearest(
     ck_path path, const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
     double *result) {
     ck_functions_of(path)->codes->nearest(values, count, factor, thresholds, table, scale, result);
+}
+
+void ck_fields(ck_path path, const uint32_t *words, size_t count, unsigned shift, uint8_t *codes) {
+    ck_functions_of(path)->codes->fields(words, count, shift, codes);
+}
+
+void ck_mxfp4(
+    ck_path path, const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last,
+    double *result, size_t stride) {
+    ck_functions_of(path)->codes->mxfp4(codes, scales, step, columns, first, last, result, stride);
 }
 
 void ck_unpack(const uint8_t *restrict bytes, unsigned bits, size_t count, uint8_t *restrict codes) {

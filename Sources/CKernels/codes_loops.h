@@ -2,7 +2,7 @@
 //
 //     KERNEL          how functions are declared, with the target they need
 //
-// and gets affine. Compilers make vectors of it: no branch, no look-up, and every operation rounds as it is written.
+// and gets affine and fields. Compilers make vectors of it: no branch, no look-up, and every operation rounds as it is written.
 
 #include "kernels.h"
 
@@ -18,4 +18,8 @@ KERNEL static void affine(
         double offset = offsets != NULL ? offsets[g] : -0.0;
         for (size_t i = 0; i < width; i++) to[i] = ((double)(int32_t)from[i] - zero) * scale + offset;
     }
+}
+
+KERNEL static void fields(const uint32_t *restrict words, size_t count, unsigned shift, uint8_t *restrict codes) {
+    for (size_t i = 0; i < count; i++) codes[i] = (uint8_t)(words[i] >> shift & 15);
 }

@@ -37,7 +37,22 @@ typedef struct ck_code_functions {
     void (*nearest)(
         const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
         double *result);
+    void (*fields)(const uint32_t *words, size_t count, unsigned shift, uint8_t *codes);
+    void (*mxfp4)(
+        const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
+        size_t stride);
 } ck_code_functions;
+
+/// The values of E2M1 by code.
+extern const float ck_e2m1[16];
+
+/// 2^(scale - 127), a normal double; NaN for 255.
+static inline double ck_mxfp4_power(uint8_t scale) {
+    uint64_t bits = scale == 255 ? 0x7FF8000000000000 : (uint64_t)(scale + 896) << 52;
+    double power;
+    __builtin_memcpy(&power, &bits, sizeof power);
+    return power;
+}
 
 /// The functions of one path.
 typedef struct ck_functions {
@@ -83,6 +98,9 @@ void ck_add_low_rank_generic(
 void ck_nearest_generic(
     const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
     double *result);
+void ck_mxfp4_generic(
+    const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
+    size_t stride);
 void ck_sha256_blocks_generic(uint32_t state[8], const uint8_t *blocks, size_t count);
 /// The 64 round constants, for the forms of SHA-256 in other files.
 extern const uint32_t ck_sha256_constants[64];

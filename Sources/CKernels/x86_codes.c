@@ -38,6 +38,54 @@ KERNEL static void nearest(
     ck_nearest_generic(values + i, count - i, factor, thresholds, table, scale, result + i);
 }
 
-const ck_code_functions ck_codes_avx2 = {.affine = affine, .nearest = nearest};
+/// The blocks of eight columns, transposed: byte j of each stands in turned[j].
+KERNEL static inline void turn(const uint8_t *codes, size_t step, uint64_t turned[16]) {
+    __m128i line[8], pair[8], quad[8];
+    for (int c = 0; c < 8; c++) line[c] = _mm_loadu_si128((const __m128i *)(codes + (size_t)c * step * 16));
+    // Bytes of two columns, then of four, then of eight beside each other; the halves of the blocks go apart.
+    for (int c = 0; c < 4; c++) {
+        pair[2 * c] = _mm_unpacklo_epi8(line[2 * c], line[2 * c + 1]);
+        pair[2 * c + 1] = _mm_unpackhi_epi8(line[2 * c], line[2 * c + 1]);
+    }
+    for (int c = 0; c < 2; c++) {
+        for (int half = 0; half < 2; half++) {
+            quad[4 * c + 2 * half] = _mm_unpacklo_epi16(pair[4 * c + half], pair[4 * c + 2 + half]);
+            quad[4 * c + 2 * half + 1] = _mm_unpackhi_epi16(pair[4 * c + half], pair[4 * c + 2 + half]);
+        }
+    }
+    for (int part = 0; part < 4; part++) {
+        _mm_storeu_si128((__m128i *)(turned + 4 * part), _mm_unpacklo_epi32(quad[part], quad[4 + part]));
+        _mm_storeu_si128((__m128i *)(turned + 4 * part + 2), _mm_unpackhi_epi32(quad[part], quad[4 + part]));
+    }
+}
+
+/// Eight columns at a time, and of them each element a vector.
+KERNEL static void mxfp4(
+    const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
+    size_t stride) {
+    const __m256 magnitudes = _mm256_loadu_ps(ck_e2m1);
+    const __m256i sign = _mm256_set1_epi32(8);
+    size_t column = 0;
+    for (; columns - column >= 8; column += 8) {
+        uint64_t turned[16];
+        turn(codes + column * step * 16, step, turned);
+        double powers[8];
+        for (size_t c = 0; c < 8; c++) powers[c] = ck_mxfp4_power(scales[(column + c) * step]);
+        const __m256d low = _mm256_loadu_pd(powers), high = _mm256_loadu_pd(powers + 4);
+        for (size_t i = first; i < last; i++) {
+            __m256i code = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)(turned[i / 2] >> i % 2 * 4)));
+            // The permutation takes the lowest three bits, and the fourth becomes the sign.
+            __m256 value = _mm256_xor_ps(
+                _mm256_permutevar8x32_ps(magnitudes, code), _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_and_si256(code, sign), 28)));
+            double *to = result + (i - first) * stride + column;
+            _mm256_storeu_pd(to, _mm256_mul_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(value)), low));
+            _mm256_storeu_pd(to + 4, _mm256_mul_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(value, 1)), high));
+        }
+    }
+    ck_mxfp4_generic(
+        codes + column * step * 16, scales + column * step, step, columns - column, first, last, result + column, stride);
+}
+
+const ck_code_functions ck_codes_avx2 = {.affine = affine, .nearest = nearest, .fields = fields, .mxfp4 = mxfp4};
 
 #endif

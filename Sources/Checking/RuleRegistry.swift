@@ -43,6 +43,7 @@ public enum RuleRegistry {
         TiedEmbeddings(),
         VocabularySize(),
         QuantisedBase(),
+        BaseValuesUnsaid(),
         NoMergedForm(),
         NonFinite(),
         Untrained(),

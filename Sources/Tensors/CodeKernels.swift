@@ -64,6 +64,51 @@ public enum CodeKernels {
         ck_unpack(from.assumingMemoryBound(to: UInt8.self), UInt32(bits), codes.count, to)
     }
 
+    /// One field of 4 bits of each word: codes[i] = words[i] >> shift & 15.
+    ///
+    /// - Parameter shift: 0 to 28.
+    public static func fields(
+        _ words: UnsafeBufferPointer<UInt32>, shift: Int, into codes: UnsafeMutableBufferPointer<UInt8>
+    ) { fields(words, shift: shift, into: codes, by: .active) }
+
+    /// The same by a chosen form.
+    static func fields(
+        _ words: UnsafeBufferPointer<UInt32>, shift: Int, into codes: UnsafeMutableBufferPointer<UInt8>, by path: KernelPath
+    ) {
+        precondition((0...28).contains(shift) && words.count >= codes.count, "a field is not in its word")
+        guard let from = words.baseAddress, let to = codes.baseAddress else { return }
+        ck_fields(path.path, from, codes.count, UInt32(shift), to)
+    }
+
+    /// Blocks of 32 elements of MXFP4, each a part of a column, as rows of float64:
+    ///
+    ///     result[(i − first) · stride + c] = E2M1[element i of block c] · 2^(scales[c · step] − 127)
+    ///
+    /// - Parameters:
+    ///   - codes: from the first block on; blocks of 16 bytes, each byte's low half first.
+    ///   - scales: from the first block's on; 255 is NaN.
+    ///   - step: blocks from one column's to the next one's.
+    ///   - elements: which elements of each block become rows.
+    ///   - stride: numbers from one row to the next.
+    public static func mxfp4(
+        _ codes: UnsafeBufferPointer<UInt8>, scales: UnsafeBufferPointer<UInt8>, step: Int, columns: Int, elements: Range<Int>,
+        into result: UnsafeMutableBufferPointer<Double>, stride: Int
+    ) { mxfp4(codes, scales: scales, step: step, columns: columns, elements: elements, into: result, stride: stride, by: .active) }
+
+    /// The same by a chosen form.
+    static func mxfp4(
+        _ codes: UnsafeBufferPointer<UInt8>, scales: UnsafeBufferPointer<UInt8>, step: Int, columns: Int, elements: Range<Int>,
+        into result: UnsafeMutableBufferPointer<Double>, stride: Int, by path: KernelPath
+    ) {
+        guard columns > 0, !elements.isEmpty else { return }
+        let blocks = (columns - 1) * step + 1
+        precondition(
+            codes.count >= blocks * 16 && scales.count >= blocks && (0...32).contains(elements.upperBound) && elements.lowerBound >= 0
+                && stride >= columns && result.count >= (elements.count - 1) * stride + columns, "blocks are not of their shape")
+        guard let from = codes.baseAddress, let powers = scales.baseAddress, let to = result.baseAddress else { return }
+        ck_mxfp4(path.path, from, powers, step, columns, elements.lowerBound, elements.upperBound, to, stride)
+    }
+
     /// 32-bit words transposed: the first `columns` of each of `rows` rows that begin `stride` words apart.
     ///
     /// - Parameter result: column after column, each of `rows` words.

@@ -110,6 +110,9 @@ import Testing
             let folder = Fixtures.path("quantised/gptq-4bit-g128")
             return isBad ? Subject(path: "\(folder)/adapter", base: "\(folder)/base") : try withBase(directory)
         },
+        "base-values-unsaid": { directory, isBad in
+            try withBase(directory, adapter: #", "base_model_name_or_path": "unsloth/llama-3-8b\#(isBad ? "-bnb-4bit" : "")""#)
+        },
         "tied-embeddings": { directory, isBad in
             try embeddings(directory, tied: isBad, rows: 16)
         },

@@ -26,7 +26,10 @@ import Testing
             let base = try Checkpoint.open(path)
             _ = try base.requireReadableWeights()
             return nil
-        } catch let error as PeftfileError { return error }
+        } catch let error as PeftfileError {
+            #expect(error.tensor != nil, "names no tensor: \(error)")
+            return error
+        }
     }
 
     /// A value of another type is not an absent one: by that, gptq_v2 was read as gptq, and every zero point one off.
@@ -35,6 +38,10 @@ import Testing
         #expect(try refusal("gptq-4bit-asym-v2", "checkpoint_format", ["gptq_v2"])?.code == .refused)
         #expect(try refusal("awq-gemm", "version", 1)?.code == .refused)
         #expect(try refusal("fp8-block128", "fmt", 3)?.code == .refused)
+        #expect(try refusal("fp8-block128", "fmt", "e5m2")?.code == .refused)
+        #expect(try refusal("fp8-block128", "weight_block_size", 0)?.code == .refused)
+        #expect(try refusal("awq-gemm", "bits", NSNull())?.message.contains("does not say bits") == true)
+        #expect(try refusal("bnb-nf4", "quant_method", "quip")?.rule == "UnknownScheme")
         #expect(try refusal("bnb-nf4", "quant_method", 5)?.code == .refused)
         #expect(try refusal("gptq-4bit-g128", "bits", "4")?.message.contains("no integer") == true)
         #expect(try refusal("gptq-4bit-asym-v2", "checkpoint_format", "gptq_v2") == nil)

@@ -78,6 +78,56 @@ import Testing
         }
     }
 
+    @Test("one field of every word", arguments: KernelPath.available)
+    func fields(path: KernelPath) {
+        let words = (0..<UInt32(101)).map { $0 &* 2_654_435_761 &+ 0x9E37_79B9 }
+        for (count, shift) in [(0, 4), (1, 28), (31, 0), (64, 12), (101, 20)] {
+            var codes = [UInt8](repeating: 0xAA, count: count)
+            words.withUnsafeBufferPointer { words in
+                codes.withUnsafeMutableBufferPointer { CodeKernels.fields(words, shift: shift, into: $0, by: path) }
+            }
+            #expect(codes == words.prefix(count).map { UInt8($0 >> UInt32(shift) & 15) }, "\(count) \(shift)")
+        }
+    }
+
+    /// By the definition of E2M1: a sign, two bits of exponent with bias 1, one of mantissa (OCP Microscaling Formats 1.0, 5.3.3).
+    @Test("blocks of MXFP4, with every code and scale", arguments: KernelPath.available)
+    func mxfp4(path: KernelPath) {
+        func value(_ code: Int, _ scale: UInt8) -> Double {
+            guard scale != 255 else { return .nan }
+            let (exponent, mantissa) = (code >> 1 & 3, Double(code & 1))
+            let magnitude = exponent == 0 ? mantissa / 2 : (1 + mantissa / 2) * Double(1 << (exponent - 1))
+            return Double(sign: code & 8 == 0 ? .plus : .minus, exponent: Int(scale) - 127, significand: magnitude)
+        }
+        var random = SplitMix64(seed: 9)
+        for (columns, step, elements) in [(1, 1, 0..<32), (8, 3, 0..<32), (19, 2, 5..<24), (256, 1, 31..<32), (16, 1, 7..<7), (40, 5, 0..<1)] {
+            let blocks = (columns - 1) * step + 1
+            let codes = (0..<(blocks * 16)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let scales = (0..<blocks).map { UInt8(truncatingIfNeeded: $0 &* 5 &+ 250) }
+            let stride = columns + 3
+            let result = numbers(elements.count * stride) { result in
+                codes.withUnsafeBufferPointer { codes in
+                    scales.withUnsafeBufferPointer {
+                        CodeKernels.mxfp4(
+                            codes, scales: $0, step: step, columns: columns, elements: elements, into: result, stride: stride, by: path)
+                    }
+                }
+            }
+            for (row, element) in elements.enumerated() {
+                for column in 0..<stride {
+                    guard column < columns else {
+                        #expect(result[row * stride + column].bitPattern == Double.nan.bitPattern, "written beside its columns")
+                        continue
+                    }
+                    let byte = codes[column * step * 16 + element / 2]
+                    let expected = value(Int(element % 2 == 0 ? byte & 15 : byte >> 4), scales[column * step])
+                    let got = result[row * stride + column]
+                    #expect(expected.isNaN ? got.isNaN : got.bitPattern == expected.bitPattern, "\(columns) \(element) \(column)")
+                }
+            }
+        }
+    }
+
     @Test func turnedWords() {
         let words = (0..<UInt32(40 * 23)).map { $0 &* 2_654_435_761 }
         for (rows, columns, skipped) in [(40, 23, 0), (40, 16, 0), (39, 17, 5), (1, 1, 22), (0, 3, 0)] {

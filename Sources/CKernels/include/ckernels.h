@@ -90,6 +90,18 @@ void ck_nearest(
 /// Fields of 1 to 8 bits of a little-endian bit stream, one a byte. No byte after the last field's is read.
 void ck_unpack(const uint8_t *bytes, unsigned bits, size_t count, uint8_t *codes);
 
+/// One field of 4 bits of each word: codes[i] = words[i] >> shift & 15.
+void ck_fields(ck_path path, const uint32_t *words, size_t count, unsigned shift, uint8_t *codes);
+
+/// Elements `first` to `last` (not included) of blocks of MXFP4 that are the columns of a matrix:
+///
+///     result[(i - first) * stride + c] = E2M1[half i of block c] * 2^(scales[c * step] - 127)
+///
+/// A block has 32 elements in 16 bytes, each byte's low half first; block c is at codes + c * step * 16. Scale 255 is NaN.
+void ck_mxfp4(
+    ck_path path, const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last,
+    double *result, size_t stride);
+
 /// The first `columns` words of `rows` rows that are `stride` words apart, transposed: result[column * rows + row].
 void ck_turn_words(const void *source, size_t stride, size_t rows, size_t columns, uint32_t *result);
 

@@ -32,7 +32,7 @@ extension Checkpoint {
             try scheme.read(&base)
             try base.requireNothingLeft(of: scheme)
         } catch {
-            return with(problem: error.inFile(path), scheme: base.title)
+            return with(problem: error.about(base.firstCodes), scheme: base.title)
         }
         guard !base.weights.isEmpty else {
             // A config that speaks of codes which are not there: every tensor is a number already.

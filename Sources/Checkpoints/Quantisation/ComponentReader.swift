@@ -7,8 +7,6 @@ public final class ComponentReader: Sendable {
     /// The checkpoint as it is stored.
     private let checkpoint: Checkpoint
     private let cache = Mutex(Cache())
-    /// Held while numbers are derived, so that workers at the same tensor do not all read it.
-    private let deriving = Mutex(())
 
     /// Bytes that are kept at most, of one piece, and of a tensor that is kept whole.
     static let limit = 16 << 20
@@ -22,7 +20,7 @@ public final class ComponentReader: Sendable {
 
     private struct Cache {
         var entries: [Key: (bytes: [UInt8], age: UInt64)] = [:]
-        var derived: [(name: ExactString, values: [Double])] = []
+        var derived: [(name: ExactString, numbers: DerivedNumbers)] = []
         var total = 0
         var clock: UInt64 = 0
     }
@@ -86,17 +84,13 @@ public final class ComponentReader: Sendable {
     }
 
     /// Numbers made of a whole tensor, kept for the panels that follow; of the last two tensors alone.
-    func derived(_ tensor: StoredTensor, _ make: () throws -> [Double]) rethrows -> [Double] {
-        func known() -> [Double]? { cache.withLock { $0.derived.first { $0.name == tensor.name }?.values } }
-        if let known = known() { return known }
-        return try deriving.withLock { _ in
-            if let known = known() { return known }
-            let values = try make()
-            cache.withLock { cache in
-                cache.derived.append((tensor.name, values))
-                if cache.derived.count > 2 { cache.derived.removeFirst() }
-            }
-            return values
+    func derived(_ tensor: StoredTensor, pieces: Int) -> DerivedNumbers {
+        cache.withLock { cache in
+            if let known = cache.derived.first(where: { $0.name == tensor.name }) { return known.numbers }
+            let numbers = DerivedNumbers(pieces: pieces)
+            cache.derived.append((tensor.name, numbers))
+            if cache.derived.count > 2 { cache.derived.removeFirst() }
+            return numbers
         }
     }
 

@@ -92,19 +92,19 @@ public struct QuantisedBase {
     func text(_ key: ExactString, in object: JSONObject? = nil) throws(PeftfileError) -> String? {
         guard let value = (object ?? settings)[key], !value.isNull else { return nil }
         guard let text = value.stringValue else {
-            throw QuantisationRule.settings.broken(title, "the config's \(key) is \(value.serialized()), and no string", tensor: firstCodes)
+            throw QuantisationRule.settings.broken(title, "the config's \(key) is \(value.serialized()), and no string")
         }
         return text
     }
 
-    /// What an error about the config may name: the first tensor whose dtype no plain weight has.
-    private var firstCodes: ExactString? { tensors.first { !$0.dtype.isMergeable && $0.shape.count >= 2 }?.name }
+    /// What an error about the config names: the first tensor whose dtype no plain weight has, else the first of all.
+    var firstCodes: ExactString? { (tensors.first { !$0.dtype.isMergeable && $0.shape.count >= 2 } ?? tensors.first)?.name }
 
     /// A setting that must be an integer.
     func integer(_ key: ExactString, in object: JSONObject? = nil) throws(PeftfileError) -> Int {
         guard let value = (object ?? settings)[key]?.intValue else {
             if let other = (object ?? settings)[key], !other.isNull {
-                throw QuantisationRule.settings.broken(title, "the config's \(key) is \(other.serialized()), and no integer", tensor: firstCodes)
+                throw QuantisationRule.settings.broken(title, "the config's \(key) is \(other.serialized()), and no integer")
             }
             throw QuantisationRule.settings.broken(
                 title, "the config does not say \(key)", help: "put the base's config.json beside its weights")

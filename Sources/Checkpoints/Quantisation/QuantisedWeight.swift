@@ -41,6 +41,21 @@ extension QuantisedWeight {
     public func inspect(_ components: ComponentReader) throws -> String? { nil }
 }
 
+/// Fills `result` with a row-major range by whole rows; where it begins or ends within one, by a copy of what was asked for.
+func readRows(
+    of elements: Range<Int>, columns: Int, into result: UnsafeMutableBufferPointer<Double>,
+    _ read: (Range<Int>, UnsafeMutableBufferPointer<Double>) throws -> Void
+) throws {
+    guard !elements.isEmpty else { return }
+    let rows = (elements.lowerBound / columns)..<((elements.upperBound - 1) / columns + 1)
+    if elements.count == rows.count * columns { return try read(rows, result) }
+    try withUnsafeTemporaryAllocation(of: Double.self, capacity: rows.count * columns) { whole in
+        try read(rows, whole)
+        let start = elements.lowerBound - rows.lowerBound * columns
+        for index in 0..<elements.count { result[index] = whole[start + index] }
+    }
+}
+
 /// Calls `body` for each row, or part of a row, of a row-major range: the row, the columns, and where they begin in the range.
 func forEachRow(of elements: Range<Int>, columns: Int, _ body: (Int, Range<Int>, Int) throws -> Void) rethrows {
     var start = elements.lowerBound

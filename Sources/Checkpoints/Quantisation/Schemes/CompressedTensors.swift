@@ -22,6 +22,9 @@ enum CompressedTensors: QuantisationScheme {
     static let methods = ["compressed-tensors"]
     static let marks = [".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point", ".weight_g_idx"]
 
+    /// A byte is the power of two of the formats mxfp4 and mxfp8, and in those that are read no scale at all.
+    private static let scales: [DType] = [.bf16, .f16, .f32]
+
     static func isMarked(_ checkpoint: Checkpoint) -> Bool {
         checkpoint.tensors.contains { $0.dtype == .i32 && $0.name.text.hasSuffix(".weight_packed") }
     }
@@ -122,7 +125,7 @@ enum CompressedTensors: QuantisationScheme {
         guard strategy != "tensor" else {
             throw QuantisationRule.unsupportedPacking.broken(base.title, "packed codes with one scale a tensor are not read", tensor: name)
         }
-        try base.require(scale, [.bf16, .f16, .f32], [rows, groups], for: name)
+        try base.require(scale, scales, [rows, groups], for: name)
         var offset = RowPackedWeight.Offset.middle
         if settings["symmetric"]?.boolValue == false {
             let zero = try base.component(stem + ".weight_zero_point", of: name)
@@ -148,6 +151,7 @@ enum CompressedTensors: QuantisationScheme {
             throw QuantisationRule.componentShape.broken(base.title, "is no matrix", tensor: name)
         }
         let scale = try base.component(stem + ".weight_scale", of: name)
+        try base.require(scale, scales, scale.shape, for: name)
         var block: (rows: Int, columns: Int)?
         switch strategy {
         case "group":

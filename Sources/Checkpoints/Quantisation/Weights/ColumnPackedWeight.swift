@@ -50,19 +50,7 @@ public struct ColumnPackedWeight: QuantisedWeight {
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
-        guard !elements.isEmpty else { return }
-        let rows = (elements.lowerBound / inputs)..<((elements.upperBound - 1) / inputs + 1)
-        if elements.lowerBound == rows.lowerBound * inputs, elements.upperBound == rows.upperBound * inputs {
-            return try read(rows: rows, components, into: result)
-        }
-        // A range that begins or ends within a row: whole rows, and a copy of what was asked for.
-        let whole = try [Double](unsafeUninitializedCapacity: rows.count * inputs) { buffer, count in
-            buffer.initialize(repeating: 0)
-            try read(rows: rows, components, into: UnsafeMutableBufferPointer(rebasing: buffer[..<(rows.count * inputs)]))
-            count = rows.count * inputs
-        }
-        let start = elements.lowerBound - rows.lowerBound * inputs
-        for index in 0..<elements.count { result[index] = whole[start + index] }
+        try readRows(of: elements, columns: inputs, into: result) { try read(rows: $0, components, into: $1) }
     }
 
     private func read(rows: Range<Int>, _ components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>) throws {
@@ -92,9 +80,7 @@ public struct ColumnPackedWeight: QuantisedWeight {
     private func unpack(_ words: UnsafeBufferPointer<UInt32>, _ row: Int, into codes: UnsafeMutableBufferPointer<UInt8>) {
         switch packing {
         case .inputs: CodeKernels.unpack(UnsafeRawBufferPointer(words), bits: bits, into: codes)
-        case .outputs:
-            let shift = UInt32(4 * ColumnPackedWeight.awqField[row % 8])
-            for input in 0..<inputs { codes[input] = UInt8(truncatingIfNeeded: words[input] &>> shift & 15) }
+        case .outputs: CodeKernels.fields(words, shift: 4 * ColumnPackedWeight.awqField[row % 8], into: codes)
         }
     }
 

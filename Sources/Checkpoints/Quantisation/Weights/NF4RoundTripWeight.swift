@@ -37,8 +37,7 @@ public struct NF4RoundTripWeight: QuantisedWeight {
     ) throws {
         guard !elements.isEmpty else { return }
         let size = simulation.blockSize
-        let nested = simulation.doubleQuantisation
-            ? try components.derived(codes) { NF4RoundTripWeight.nested(try magnitudes(components)) } : nil
+        let nested = simulation.doubleQuantisation ? try nestedMagnitudes(components) : nil
         let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
         let start = blocks.lowerBound * size
         let width = codes.dtype.bits / 8
@@ -97,24 +96,27 @@ public struct NF4RoundTripWeight: QuantisedWeight {
         }
     }
 
-    /// The magnitudes of all blocks.
-    private func magnitudes(_ components: ComponentReader) throws -> [Float] {
+    /// The magnitudes of all blocks after their own quantisation.
+    private func nestedMagnitudes(_ components: ComponentReader) throws -> [Double] {
         let size = simulation.blockSize
-        let width = codes.dtype.bits / 8
         let step = max(1, (1 << 18) / size) * size
-        var result: [Float] = []
-        result.reserveCapacity((count + size - 1) / size)
-        for start in stride(from: 0, to: count, by: step) {
-            let bytes = try components.bytes(codes, (start * width)..<(min(count, start + step) * width))
-            bytes.withUnsafeBytes { bytes in
-                for first in stride(from: 0, to: bytes.count, by: size * width) {
-                    let block = UnsafeRawBufferPointer(rebasing: bytes[first..<min(bytes.count, first + size * width)])
-                    let magnitude = CodeKernels.largestMagnitude(block, of: codes.dtype)
-                    result.append(block.count < size * width ? max(magnitude, 1e-38) : magnitude)
-                }
+        return try components.derived(codes, pieces: (count + step - 1) / step).values { piece in
+            try magnitudes(components, (piece * step)..<min(count, (piece + 1) * step))
+        } whole: { NF4RoundTripWeight.nested($0) }
+    }
+
+    /// The magnitudes of the blocks of some elements.
+    private func magnitudes(_ components: ComponentReader, _ elements: Range<Int>) throws -> [Float] {
+        let width = codes.dtype.bits / 8
+        let length = simulation.blockSize * width
+        let bytes = try components.bytes(codes, (elements.lowerBound * width)..<(elements.upperBound * width))
+        return bytes.withUnsafeBytes { bytes in
+            stride(from: 0, to: bytes.count, by: length).map { first in
+                let block = UnsafeRawBufferPointer(rebasing: bytes[first..<min(bytes.count, first + length)])
+                let magnitude = CodeKernels.largestMagnitude(block, of: codes.dtype)
+                return block.count < length ? max(magnitude, 1e-38) : magnitude
             }
         }
-        return result
     }
 
     /// The magnitudes after their own quantisation.
