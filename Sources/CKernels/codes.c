@@ -8,21 +8,32 @@ enum { RUN = 64 };
 const float ck_e2m1[16] = {0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6};
 
 void ck_nearest_generic(
-    const float *restrict values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
-    double *restrict result) {
+    const void *values, ck_format format, size_t count, size_t group, const float *factors, const float thresholds[15],
+    const float table[16], const double *scales, double *result) {
     float borders[15], entries[16];
     __builtin_memcpy(borders, thresholds, sizeof borders);
     __builtin_memcpy(entries, table, sizeof entries);
     // A run at a time: floats fill twice as many lanes as the doubles that they become.
     float run[RUN];
-    for (size_t start = 0; start < count; start += RUN) {
-        size_t width = RUN < count - start ? RUN : count - start;
+    for (size_t start = 0, width; start < count; start += width) {
+        size_t g = start / group, left = (g + 1) * group - start;
+        width = count - start < RUN ? count - start : RUN;
+        width = left < width ? left : width;
+        if (format == CK_BF16) {
+            const ck_u16 *from = (const ck_u16 *)values + start;
+            for (size_t i = 0; i < width; i++) {
+                uint32_t bits = (uint32_t)from[i] << 16;
+                __builtin_memcpy(&run[i], &bits, sizeof bits);
+            }
+        } else {
+            __builtin_memcpy(run, (const char *)values + start * sizeof(float), width * sizeof(float));
+        }
         for (size_t i = 0; i < width; i++) {
-            float value = values[start + i] * factor, entry = entries[0];
+            float value = run[i] * factors[g], entry = entries[0];
             for (int k = 0; k < 15; k++) entry = value > borders[k] ? entries[k + 1] : entry;
             run[i] = entry;
         }
-        for (size_t i = 0; i < width; i++) result[start + i] = (double)run[i] * scale;
+        for (size_t i = 0; i < width; i++) result[start + i] = (double)run[i] * scales[g];
     }
 }
 
@@ -47,7 +58,8 @@ void ck_mxfp4_generic(
 }
 
 const ck_code_functions ck_codes_generic = {
-    .affine = affine, .nearest = ck_nearest_generic, .fields = fields, .mxfp4 = ck_mxfp4_generic};
+    .affine = affine, .nearest = ck_nearest_generic, .largest_16 = largest_16, .largest_32 = largest_32, .fields = fields,
+    .mxfp4 = ck_mxfp4_generic};
 
 void ck_affine(
     ck_path path, const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales,
@@ -56,9 +68,17 @@ void ck_affine(
 }
 
 void ck_nearest(
-    ck_path path, const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
-    double *result) {
-    ck_functions_of(path)->codes->nearest(values, count, factor, thresholds, table, scale, result);
+    ck_path path, const void *values, ck_format format, size_t count, size_t group, const float *factors,
+    const float thresholds[15], const float table[16], const double *scales, double *result) {
+    ck_functions_of(path)->codes->nearest(values, format, count, group, factors, thresholds, table, scales, result);
+}
+
+void ck_largest_16(ck_path path, const void *source, size_t count, size_t group, uint32_t *result) {
+    ck_functions_of(path)->codes->largest_16(source, count, group, result);
+}
+
+void ck_largest_32(ck_path path, const void *source, size_t count, size_t group, uint32_t *result) {
+    ck_functions_of(path)->codes->largest_32(source, count, group, result);
 }
 
 void ck_fields(ck_path path, const uint32_t *words, size_t count, unsigned shift, uint8_t *codes) {
@@ -103,24 +123,4 @@ void ck_turn_words(const void *source, size_t stride, size_t rows, size_t column
             for (size_t column = first; column < last; column++) result[column * rows + row] = words[column];
         }
     }
-}
-
-uint16_t ck_largest_16(const void *source, size_t count) {
-    const ck_u16 *codes = source;
-    uint16_t largest = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint16_t magnitude = codes[i] & 0x7FFF;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
-}
-
-uint32_t ck_largest_32(const void *source, size_t count) {
-    const ck_u32 *codes = source;
-    uint32_t largest = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t magnitude = codes[i] & 0x7FFFFFFF;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
 }

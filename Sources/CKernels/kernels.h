@@ -35,8 +35,10 @@ typedef struct ck_code_functions {
         const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales, const double *offsets,
         double *result);
     void (*nearest)(
-        const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
-        double *result);
+        const void *values, ck_format format, size_t count, size_t group, const float *factors, const float thresholds[15],
+        const float table[16], const double *scales, double *result);
+    void (*largest_16)(const void *source, size_t count, size_t group, uint32_t *result);
+    void (*largest_32)(const void *source, size_t count, size_t group, uint32_t *result);
     void (*fields)(const uint32_t *words, size_t count, unsigned shift, uint8_t *codes);
     void (*mxfp4)(
         const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
@@ -96,8 +98,8 @@ void ck_add_low_rank_generic(
     const double *left, const double *right, size_t rows, size_t rank, size_t columns, double scale, double *result,
     size_t row_stride);
 void ck_nearest_generic(
-    const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
-    double *result);
+    const void *values, ck_format format, size_t count, size_t group, const float *factors, const float thresholds[15],
+    const float table[16], const double *scales, double *result);
 void ck_mxfp4_generic(
     const uint8_t *codes, const uint8_t *scales, size_t step, size_t columns, size_t first, size_t last, double *result,
     size_t stride);

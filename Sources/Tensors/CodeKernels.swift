@@ -32,29 +32,36 @@ public enum CodeKernels {
         ck_affine(path.path, from, codes.count, group, zeros?.baseAddress, scales, offsets?.baseAddress, to)
     }
 
-    /// Nearest entries: result[i] = table[the number of thresholds below values[i] · factor] · scale, the first product in float32,
-    /// the second in float64. NaN takes the first entry.
+    /// Nearest entries, in groups: result[i] = table[the number of thresholds below values[i] · factors[g]] · scales[g], g = i / group,
+    /// the first product in float32, the second in float64. NaN takes the first entry.
     ///
     /// - Parameters:
+    ///   - values: elements of BF16 or F32.
+    ///   - group: elements of a group, at least 1; the last may be short.
+    ///   - factors: one for each group.
     ///   - thresholds: 15, ascending.
     ///   - table: 16.
+    ///   - scales: one for each group.
     public static func nearest(
-        _ values: UnsafeBufferPointer<Float>, factor: Float, thresholds: UnsafeBufferPointer<Float>, table: UnsafeBufferPointer<Float>,
-        scale: Double, into result: UnsafeMutableBufferPointer<Double>
+        _ values: UnsafeRawBufferPointer, of dtype: DType, group: Int, factors: UnsafeBufferPointer<Float>, thresholds: [Float],
+        table: [Float], scales: UnsafeBufferPointer<Double>, into result: UnsafeMutableBufferPointer<Double>
     ) {
-        nearest(values, factor: factor, thresholds: thresholds, table: table, scale: scale, into: result, by: .active)
+        nearest(
+            values, of: dtype, group: group, factors: factors, thresholds: thresholds, table: table, scales: scales, into: result, by: .active)
     }
 
     /// The same by a chosen form.
     static func nearest(
-        _ values: UnsafeBufferPointer<Float>, factor: Float, thresholds: UnsafeBufferPointer<Float>, table: UnsafeBufferPointer<Float>,
-        scale: Double, into result: UnsafeMutableBufferPointer<Double>, by path: KernelPath
+        _ values: UnsafeRawBufferPointer, of dtype: DType, group: Int, factors: UnsafeBufferPointer<Float>, thresholds: [Float],
+        table: [Float], scales: UnsafeBufferPointer<Double>, into result: UnsafeMutableBufferPointer<Double>, by path: KernelPath
     ) {
-        precondition(values.count == result.count && thresholds.count == 15 && table.count == 16, "a table is not of its size")
-        guard let from = values.baseAddress, let borders = thresholds.baseAddress, let entries = table.baseAddress,
-            let to = result.baseAddress
+        precondition(dtype == .bf16 || dtype == .f32, "no nearest entries of \(dtype)")
+        precondition(values.count == result.count * (dtype.bits / 8) && thresholds.count == 15 && table.count == 16, "a table is not of its size")
+        let groups = (result.count + group - 1) / group
+        precondition(group > 0 && factors.count >= groups && scales.count >= groups, "a group has no scale")
+        guard let from = values.baseAddress, let factors = factors.baseAddress, let scales = scales.baseAddress, let to = result.baseAddress
         else { return }
-        ck_nearest(path.path, from, values.count, factor, borders, entries, scale, to)
+        ck_nearest(path.path, from, dtype == .bf16 ? CK_BF16 : CK_F32, result.count, group, factors, thresholds, table, scales, to)
     }
 
     /// Fields of 1 to 8 bits of a little-endian bit stream, one in each byte of `codes`.
@@ -121,14 +128,31 @@ public enum CodeKernels {
         ck_turn_words(from, stride, rows, columns, to)
     }
 
-    /// max |x| over elements of F16, BF16 or F32, as F32; NaN where there is one, 0 for none.
-    public static func largestMagnitude(_ elements: UnsafeRawBufferPointer, of dtype: DType) -> Float {
-        guard let from = elements.baseAddress else { return 0 }
-        switch dtype {
-        case .bf16: return Float(bitPattern: UInt32(ck_largest_16(from, elements.count / 2)) << 16)
-        case .f16: return Float(Float16(bitPattern: ck_largest_16(from, elements.count / 2)))
-        case .f32: return Float(bitPattern: ck_largest_32(from, elements.count / 4))
-        default: preconditionFailure("no magnitudes of \(dtype)")
+    /// max |x| over each group of elements of F16, BF16 or F32, as F32; NaN where there is one.
+    ///
+    /// - Parameter group: elements of a group, at least 1; the last may be short.
+    public static func largestMagnitudes(_ elements: UnsafeRawBufferPointer, of dtype: DType, group: Int) -> [Float] {
+        largestMagnitudes(elements, of: dtype, group: group, by: .active)
+    }
+
+    /// The same by a chosen form.
+    static func largestMagnitudes(_ elements: UnsafeRawBufferPointer, of dtype: DType, group: Int, by path: KernelPath) -> [Float] {
+        precondition(group > 0, "a group has elements")
+        guard let from = elements.baseAddress else { return [] }
+        let count = elements.count / (dtype.bits / 8)
+        let codes = [UInt32](unsafeUninitializedCapacity: (count + group - 1) / group) { codes, initialized in
+            initialized = codes.count
+            guard let to = codes.baseAddress else { return }
+            switch dtype {
+            case .bf16, .f16: ck_largest_16(path.path, from, count, group, to)
+            case .f32: ck_largest_32(path.path, from, count, group, to)
+            default: preconditionFailure("no magnitudes of \(dtype)")
+            }
+        }
+        return switch dtype {
+        case .bf16: codes.map { Float(bitPattern: $0 << 16) }
+        case .f16: codes.map { Float(Float16(bitPattern: UInt16($0))) }
+        default: codes.map { Float(bitPattern: $0) }
         }
     }
 }

@@ -42,21 +42,29 @@ import Testing
         var random = SplitMix64(seed: 6)
         var values = thresholds.flatMap { [$0.nextDown, $0, $0.nextUp] } + [.nan, -.nan, .infinity, -.infinity, 0, -0.0, 3, -3]
         values += (0..<500).map { _ in Float.random(in: -1.5...1.5, using: &random) }
-        for factor in [1, 0.37, 1e-38, Float.infinity] {
+        let factors = [1, 0.37, 1e-38, Float.infinity, -2], scales = [0.013, -1, 3e300, .nan, 0]
+        for (dtype, group) in [(DType.f32, 1000), (.f32, 64), (.f32, 120), (.bf16, 200), (.bf16, 121), (.f32, values.count)] {
+            let groups = 0..<((values.count + group - 1) / group)
+            let (factors, scales) = (groups.map { factors[$0 % 5] }, groups.map { scales[$0 % 5] })
+            let codes: [UInt16] = values.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
+            let bytes = dtype == .bf16 ? codes.withUnsafeBytes { [UInt8]($0) } : values.withUnsafeBytes { [UInt8]($0) }
             let result = numbers(values.count) { result in
-                values.withUnsafeBufferPointer { values in
-                    thresholds.withUnsafeBufferPointer { thresholds in
-                        table.withUnsafeBufferPointer { table in
+                bytes.withUnsafeBytes { bytes in
+                    factors.withUnsafeBufferPointer { factors in
+                        scales.withUnsafeBufferPointer {
                             CodeKernels.nearest(
-                                values, factor: factor, thresholds: thresholds, table: table, scale: 0.013, into: result, by: path)
+                                bytes, of: dtype, group: group, factors: factors, thresholds: thresholds, table: table, scales: $0,
+                                into: result, by: path)
                         }
                     }
                 }
             }
             for (index, value) in values.enumerated() {
-                let scaled = value * factor
-                let expected = Double(table[thresholds.count { $0 < scaled }]) * 0.013
-                #expect(result[index].bitPattern == expected.bitPattern, "\(value) times \(factor)")
+                let given = dtype == .bf16 ? Float(bitPattern: UInt32(codes[index]) << 16) : value
+                let scaled = given * factors[index / group]
+                let expected = Double(table[thresholds.count { $0 < scaled }]) * scales[index / group]
+                #expect(
+                    expected.isNaN ? result[index].isNaN : result[index].bitPattern == expected.bitPattern, "\(dtype) \(given) in groups of \(group)")
             }
         }
     }
@@ -144,19 +152,21 @@ import Testing
         }
     }
 
-    @Test("the largest magnitude, NaN before all", arguments: [DType.bf16, .f16, .f32])
-    func magnitudes(dtype: DType) throws {
+    @Test("the largest magnitude of each group, NaN before all", arguments: KernelPath.available)
+    func magnitudes(path: KernelPath) throws {
         var random = SplitMix64(seed: 8)
-        for count in [0, 1, 5, 64, 300] {
-            let values = (0..<count).map { _ in Double.random(in: -2...2, using: &random) }
-            for extra in [[], [-5], [.infinity, 1], [-.infinity], [.nan, 7], [-0.0]] as [[Double]] {
-                let bytes = try Conversion.narrowed(values + extra, to: dtype)
-                let largest = bytes.withUnsafeBytes { CodeKernels.largestMagnitude($0, of: dtype) }
-                let stored = try Conversion.widened(bytes, as: dtype, count: count + extra.count)
-                if stored.contains(where: \.isNaN) {
-                    #expect(largest.isNaN)
-                } else {
-                    #expect(Double(largest) == stored.map(\.magnitude).max() ?? 0)
+        for dtype in [DType.bf16, .f16, .f32] {
+            for (count, group) in [(0, 1), (1, 8), (5, 8), (64, 64), (300, 64), (300, 7), (130, 128)] {
+                let values = (0..<count).map { _ in Double.random(in: -2...2, using: &random) }
+                for extra in [[], [-5], [.infinity, 1], [-.infinity], [.nan, 7], [-0.0]] as [[Double]] {
+                    let bytes = try Conversion.narrowed(values + extra, to: dtype)
+                    let largest = bytes.withUnsafeBytes { CodeKernels.largestMagnitudes($0, of: dtype, group: group, by: path) }
+                    let stored = try Conversion.widened(bytes, as: dtype, count: count + extra.count)
+                    #expect(largest.count == (stored.count + group - 1) / group)
+                    for (index, value) in largest.enumerated() {
+                        let part = stored[(index * group)..<min(stored.count, (index + 1) * group)]
+                        #expect(part.contains(where: \.isNaN) ? value.isNaN : Double(value) == part.map(\.magnitude).max())
+                    }
                 }
             }
         }

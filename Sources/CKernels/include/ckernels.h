@@ -78,14 +78,14 @@ void ck_affine(
     ck_path path, const uint8_t *codes, size_t count, size_t group, const double *zeros, const double *scales,
     const double *offsets, double *result);
 
-/// The entry of an ascending table of sixteen whose stretch a number lies in, scaled:
+/// The entry of an ascending table of sixteen whose stretch a number lies in, scaled, in groups as above:
 ///
-///     t = values[i] * factor;  result[i] = table[the number of thresholds below t] * scale
+///     t = values[i] * factors[g];  result[i] = table[the number of thresholds below t] * scales[g]
 ///
-/// the first product in float, the second in double. NaN is above no threshold.
+/// the first product in float, the second in double. `format` is CK_F32 or CK_BF16. NaN is above no threshold.
 void ck_nearest(
-    ck_path path, const float *values, size_t count, float factor, const float thresholds[15], const float table[16], double scale,
-    double *result);
+    ck_path path, const void *values, ck_format format, size_t count, size_t group, const float *factors,
+    const float thresholds[15], const float table[16], const double *scales, double *result);
 
 /// Fields of 1 to 8 bits of a little-endian bit stream, one a byte. No byte after the last field's is read.
 void ck_unpack(const uint8_t *bytes, unsigned bits, size_t count, uint8_t *codes);
@@ -105,10 +105,10 @@ void ck_mxfp4(
 /// The first `columns` words of `rows` rows that are `stride` words apart, transposed: result[column * rows + row].
 void ck_turn_words(const void *source, size_t stride, size_t rows, size_t columns, uint32_t *result);
 
-/// The largest of the codes of F16 or BF16 without their signs: that of the largest magnitude, or of a NaN; 0 for none.
-uint16_t ck_largest_16(const void *source, size_t count);
+/// The largest code of F16 or BF16 of each group without its sign: that of the largest magnitude, or of a NaN.
+void ck_largest_16(ck_path path, const void *source, size_t count, size_t group, uint32_t *result);
 /// The same of F32.
-uint32_t ck_largest_32(const void *source, size_t count);
+void ck_largest_32(ck_path path, const void *source, size_t count, size_t group, uint32_t *result);
 
 // MARK: Matrices, row-major
 

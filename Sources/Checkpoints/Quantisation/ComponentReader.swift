@@ -20,7 +20,7 @@ public final class ComponentReader: Sendable {
 
     private struct Cache {
         var entries: [Key: (bytes: [UInt8], age: UInt64)] = [:]
-        var derived: [(name: ExactString, numbers: DerivedNumbers)] = []
+        var magnitudes: [(name: ExactString, values: BlockMagnitudes)] = []
         var total = 0
         var clock: UInt64 = 0
     }
@@ -49,14 +49,39 @@ public final class ComponentReader: Sendable {
         let columns = first..<min(width, first + size)
         let bytes = try kept(tensor, at: first * 4) {
             try [UInt8](unsafeUninitializedCapacity: rows * columns.count * 4) { buffer, count in
-                for row in 0..<rows {
-                    let line = UnsafeMutableBufferPointer(rebasing: buffer[(row * columns.count * 4)..<((row + 1) * columns.count * 4)])
-                    try checkpoint.read(tensor, at: UInt64((row * width + first) * 4), into: UnsafeMutableRawBufferPointer(line))
-                }
+                try readLines(of: columns, rows: rows, width: width, tensor, into: UnsafeMutableRawBufferPointer(buffer))
                 count = rows * columns.count * 4
             }
         }
         return (columns, bytes)
+    }
+
+    /// Words `columns` of every row, one row behind the other.
+    private func readLines(
+        of columns: Range<Int>, rows: Int, width: Int, _ tensor: StoredTensor, into result: UnsafeMutableRawBufferPointer
+    ) throws {
+        let length = columns.count * 4
+        // Asking the system for a line costs as much as some 4 kB of reading: what lies between short lines is read with them.
+        let together = (width - columns.count) * 4 > 4096 ? 1 : max(1, min(rows, (256 << 10) / (width * 4)))
+        guard together > 1 else {
+            for row in 0..<rows {
+                let line = UnsafeMutableRawBufferPointer(rebasing: result[(row * length)..<((row + 1) * length)])
+                try checkpoint.read(tensor, at: UInt64((row * width + columns.lowerBound) * 4), into: line)
+            }
+            return
+        }
+        try withUnsafeTemporaryAllocation(byteCount: together * width * 4, alignment: 8) { whole in
+            for first in stride(from: 0, to: rows, by: together) {
+                let some = min(together, rows - first)
+                try checkpoint.read(
+                    tensor, at: UInt64(first * width * 4), into: UnsafeMutableRawBufferPointer(rebasing: whole[..<(some * width * 4)]))
+                for row in 0..<some {
+                    let start = (row * width + columns.lowerBound) * 4
+                    let line = UnsafeMutableRawBufferPointer(rebasing: result[((first + row) * length)..<((first + row + 1) * length)])
+                    line.copyMemory(from: UnsafeRawBufferPointer(rebasing: whole[start..<(start + length)]))
+                }
+            }
+        }
     }
 
     private func kept(_ tensor: StoredTensor, at offset: Int, _ read: () throws -> [UInt8]) throws -> [UInt8] {
@@ -83,14 +108,14 @@ public final class ComponentReader: Sendable {
         return bytes
     }
 
-    /// Numbers made of a whole tensor, kept for the panels that follow; of the last two tensors alone.
-    func derived(_ tensor: StoredTensor, pieces: Int) -> DerivedNumbers {
+    /// The magnitudes of a tensor's blocks, kept for the panels that follow; of the last two tensors alone.
+    func magnitudes(_ tensor: StoredTensor, pieces: Int) -> BlockMagnitudes {
         cache.withLock { cache in
-            if let known = cache.derived.first(where: { $0.name == tensor.name }) { return known.numbers }
-            let numbers = DerivedNumbers(pieces: pieces)
-            cache.derived.append((tensor.name, numbers))
-            if cache.derived.count > 2 { cache.derived.removeFirst() }
-            return numbers
+            if let known = cache.magnitudes.first(where: { $0.name == tensor.name }) { return known.values }
+            let magnitudes = BlockMagnitudes(pieces: pieces)
+            cache.magnitudes.append((tensor.name, magnitudes))
+            if cache.magnitudes.count > 2 { cache.magnitudes.removeFirst() }
+            return magnitudes
         }
     }
 

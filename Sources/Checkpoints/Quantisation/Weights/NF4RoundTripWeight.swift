@@ -37,100 +37,87 @@ public struct NF4RoundTripWeight: QuantisedWeight {
     ) throws {
         guard !elements.isEmpty else { return }
         let size = simulation.blockSize
-        let nested = simulation.doubleQuantisation ? try nestedMagnitudes(components) : nil
         let blocks = (elements.lowerBound / size)..<((elements.upperBound - 1) / size + 1)
         let start = blocks.lowerBound * size
         let width = codes.dtype.bits / 8
         let bytes = try components.bytes(codes, (start * width)..<(min(count, blocks.upperBound * size) * width))
-        let values = try floats(bytes)
-        values.withUnsafeBufferPointer { values in
-            for block in blocks {
-                let first = block * size - start
-                let part = UnsafeBufferPointer(rebasing: values[first..<min(values.count, first + size)])
-                let largest = bytes.withUnsafeBytes {
-                    CodeKernels.largestMagnitude(UnsafeRawBufferPointer(rebasing: $0[(first * width)..<((first + part.count) * width)]), of: codes.dtype)
-                }
-                let wanted = (block * size..<(block * size + part.count)).clamped(to: elements)
-                NF4RoundTripWeight.roundTrip(
-                    part, largest: largest, isShort: part.count < size, stored: nested?[block],
-                    from: wanted.lowerBound - block * size,
-                    into: UnsafeMutableBufferPointer(
-                        rebasing: result[(wanted.lowerBound - elements.lowerBound)..<(wanted.upperBound - elements.lowerBound)]))
+        let all = simulation.doubleQuantisation ? try allMagnitudes(components) : nil
+        let largest = all.map { Array($0.all[blocks]) } ?? magnitudes(bytes)
+        let factors = largest.map { 1 / clamped($0) }
+        let scales = all.map { NF4RoundTripWeight.nested($0, blocks) } ?? largest.map { Double($0) }
+        // Where the short last block begins, if there is one.
+        let short = count / size * size
+        var place = elements.lowerBound
+        while place < elements.upperBound {
+            // Up to the end of a block that is cut, else all that are whole, else the short one.
+            let block = place / size
+            let limit = place % size == 0 && place < short ? short : (block + 1) * size
+            let end = min(elements.upperBound, limit)
+            let groups = (block - blocks.lowerBound)..<((end - 1) / size + 1 - blocks.lowerBound)
+            let target = UnsafeMutableBufferPointer(rebasing: result[(place - elements.lowerBound)..<(end - elements.lowerBound)])
+            let source = bytes[((place - start) * width)..<((end - start) * width)]
+            if place >= short {
+                let quotients = try floats(source).map { $0 / clamped(largest[groups.lowerBound]) }
+                quotients.withUnsafeBytes { roundTrip($0, .f32, [1], scales[groups], into: target) }
+            } else if codes.dtype == .f16 {
+                try floats(source).withUnsafeBytes { roundTrip($0, .f32, factors[groups], scales[groups], into: target) }
+            } else {
+                source.withUnsafeBytes { roundTrip($0, codes.dtype, factors[groups], scales[groups], into: target) }
             }
+            place = end
         }
     }
 
-    /// One block; `result` takes the elements from `from` on. `stored` is the magnitude after its own quantisation, where it has one.
-    private static func roundTrip(
-        _ values: UnsafeBufferPointer<Float>, largest: Float, isShort: Bool, stored: Double?, from: Int, into result: UnsafeMutableBufferPointer<Double>
+    /// Elements of whole blocks, or of a part of one.
+    private func roundTrip(
+        _ values: UnsafeRawBufferPointer, _ dtype: DType, _ factors: ArraySlice<Float>, _ scales: ArraySlice<Double>,
+        into result: UnsafeMutableBufferPointer<Double>
     ) {
-        let clamped = largest < 1e-38 ? 1e-38 : largest
-        let scale = stored ?? Double(isShort ? max(largest, 1e-38) : largest)
-        let wanted = UnsafeBufferPointer(rebasing: values[from..<(from + result.count)])
-        func nearest(_ values: UnsafeBufferPointer<Float>, factor: Float) {
-            NF4Tables.thresholds.withUnsafeBufferPointer { thresholds in
-                NF4Tables.nf4.withUnsafeBufferPointer { table in
-                    CodeKernels.nearest(values, factor: factor, thresholds: thresholds, table: table, scale: scale, into: result)
-                }
+        factors.withUnsafeBufferPointer { factors in
+            scales.withUnsafeBufferPointer {
+                CodeKernels.nearest(
+                    values, of: dtype, group: simulation.blockSize, factors: factors, thresholds: NF4Tables.thresholds, table: NF4Tables.nf4,
+                    scales: $0, into: result)
             }
-        }
-        if isShort {
-            wanted.map { $0 / clamped }.withUnsafeBufferPointer { nearest($0, factor: 1) }
-        } else {
-            nearest(wanted, factor: 1 / clamped)
         }
     }
 
-    /// Elements of the tensor in F32, which holds those of 16 bits exactly.
-    private func floats(_ bytes: [UInt8]) throws -> [Float] {
-        let count = bytes.count / (codes.dtype.bits / 8)
-        guard codes.dtype == .bf16 else { return try Conversion.widened(bytes, as: codes.dtype, count: count).map { Float($0) } }
-        return [Float](unsafeUninitializedCapacity: count) { values, initialized in
-            bytes.withUnsafeBytes { bytes in
-                for index in 0..<count {
-                    let code = UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
-                    values.initializeElement(at: index, to: Float(bitPattern: UInt32(code) << 16))
-                }
-            }
-            initialized = count
-        }
+    /// What bitsandbytes divides by.
+    private func clamped(_ magnitude: Float) -> Float { magnitude < 1e-38 ? 1e-38 : magnitude }
+
+    /// Elements in F32, which holds those of 16 bits exactly.
+    private func floats(_ bytes: ArraySlice<UInt8>) throws -> [Float] {
+        try Conversion.widened(Array(bytes), as: codes.dtype, count: bytes.count / (codes.dtype.bits / 8)).map { Float($0) }
     }
 
-    /// The magnitudes of all blocks after their own quantisation.
-    private func nestedMagnitudes(_ components: ComponentReader) throws -> [Double] {
-        let size = simulation.blockSize
+    /// The magnitudes of blocks that follow each other; a short last one's is clamped.
+    private func magnitudes(_ bytes: [UInt8]) -> [Float] {
+        var result = bytes.withUnsafeBytes { CodeKernels.largestMagnitudes($0, of: codes.dtype, group: simulation.blockSize) }
+        if bytes.count / (codes.dtype.bits / 8) % simulation.blockSize != 0, let last = result.last { result[result.count - 1] = clamped(last) }
+        return result
+    }
+
+    /// The magnitudes of all blocks.
+    private func allMagnitudes(_ components: ComponentReader) throws -> BlockMagnitudes.Values {
+        let (size, width) = (simulation.blockSize, codes.dtype.bits / 8)
         let step = max(1, (1 << 18) / size) * size
-        return try components.derived(codes, pieces: (count + step - 1) / step).values { piece in
-            try magnitudes(components, (piece * step)..<min(count, (piece + 1) * step))
-        } whole: { NF4RoundTripWeight.nested($0) }
-    }
-
-    /// The magnitudes of the blocks of some elements.
-    private func magnitudes(_ components: ComponentReader, _ elements: Range<Int>) throws -> [Float] {
-        let width = codes.dtype.bits / 8
-        let length = simulation.blockSize * width
-        let bytes = try components.bytes(codes, (elements.lowerBound * width)..<(elements.upperBound * width))
-        return bytes.withUnsafeBytes { bytes in
-            stride(from: 0, to: bytes.count, by: length).map { first in
-                let block = UnsafeRawBufferPointer(rebasing: bytes[first..<min(bytes.count, first + length)])
-                let magnitude = CodeKernels.largestMagnitude(block, of: codes.dtype)
-                return block.count < length ? max(magnitude, 1e-38) : magnitude
-            }
+        return try components.magnitudes(codes, pieces: (count + step - 1) / step).values { piece in
+            magnitudes(try components.bytes(codes, (piece * step * width)..<(min(count, (piece + 1) * step) * width)))
         }
     }
 
-    /// The magnitudes after their own quantisation.
-    static func nested(_ magnitudes: [Float]) -> [Double] {
-        let offset = Float(magnitudes.reduce(0.0) { $0 + Double($1) } / Double(magnitudes.count))
+    /// The magnitudes of some blocks after their own quantisation.
+    static func nested(_ magnitudes: BlockMagnitudes.Values, _ blocks: Range<Int>) -> [Double] {
         var result: [Double] = []
-        result.reserveCapacity(magnitudes.count)
-        for first in stride(from: 0, to: magnitudes.count, by: 256) {
-            let rest = magnitudes[first..<min(magnitudes.count, first + 256)].map { $0 - offset }
-            let scale = rest.withUnsafeBytes { CodeKernels.largestMagnitude($0, of: .f32) }
+        result.reserveCapacity(blocks.count)
+        for first in stride(from: blocks.lowerBound / 256 * 256, to: blocks.upperBound, by: 256) {
+            let group = first..<min(magnitudes.all.count, first + 256)
+            let rest = magnitudes.all[group].map { $0 - magnitudes.mean }
+            let scale = rest.withUnsafeBytes { CodeKernels.largestMagnitudes($0, of: .f32, group: 256) }[0]
             let inverse = 1 / scale
-            for value in rest {
+            for value in rest[(blocks.clamped(to: group).lowerBound - first)..<(blocks.clamped(to: group).upperBound - first)] {
                 let code = scale == 0 ? 0 : NF4Tables.dynamicCode(value * inverse)
-                result.append(Double(NF4Tables.dynamicMap[code]) * Double(scale) + Double(offset))
+                result.append(Double(NF4Tables.dynamicMap[code]) * Double(scale) + Double(magnitudes.mean))
             }
         }
         return result
