@@ -135,8 +135,9 @@ struct MissingModule: CheckRule {
 
     /// The first module of the base that the target means and that could have an update.
     private func module(of subject: CheckSubject, meeting target: String) -> String? {
-        guard let base = subject.options.base else { return nil }
-        for tensor in base.tensors where tensor.shape.count >= 2 && tensor.name.text.hasSuffix(".weight") {
+        guard let base = subject.options.base, let adapter = try? subject.adapter() else { return nil }
+        let skipsKernels = (try? MethodRegistry.method(of: adapter))?.skipsKernels == true
+        for tensor in base.tensors where tensor.shape.count >= 2 && !(skipsKernels && tensor.shape.count > 2) && tensor.name.text.hasSuffix(".weight") {
             let module = String(tensor.name.text.dropLast(".weight".count))
             if ConfigCoverage.meets(module, target), !module.contains("experts") { return module }
         }
