@@ -146,14 +146,16 @@ import Testing
     @Test func osfThatKeepsAll() throws {
         let folder = try TemporaryDirectory()
         func findings(_ name: String, u: Shape, s: Shape, v: Shape) throws -> [Finding] {
-            try SmallAdapter.base(in: folder.path("\(name)/base"), more: [.init("conv1.weight", [4, 2, 3])])
+            try SmallAdapter.base(in: folder.path("\(name)/base"), more: [.init("conv1.weight", [4, 2, 3]), .init("model.layers.0.self_attn.k_proj.weight", [8, 8])])
             let root = "\(SmallAdapter.root).osf_svd_params"
+            let other = root.replacing("q_proj", with: "k_proj")
             try FileManager.default.createDirectory(atPath: folder.path("\(name)/a"), withIntermediateDirectories: true)
             try SmallAdapter.write(
-                [.init("\(root).U_low", u), .init("\(root).S_low", s), .init("\(root).V_low", v)],
+                [.init("\(root).U_low", u), .init("\(root).S_low", s), .init("\(root).V_low", v)]
+                    + [("U", [8, 1]), ("S", [1]), ("V", [1, 8])].map { .init("\(other).\($0)_low", $1) },
                 to: folder.path("\(name)/a/adapter_model.safetensors"))
             try TestFile.write(
-                #"{"peft_type": "OSF", "effective_rank": 8, "target_modules": ["q_proj", "conv1"]}"#,
+                #"{"peft_type": "OSF", "effective_rank": 8, "rank_pattern": {"k_proj": 7}, "target_modules": ["q_proj", "k_proj", "conv1"]}"#,
                 to: folder.path("\(name)/a/adapter_config.json"))
             let base = try Checkpoint.open(folder.path("\(name)/base"))
             return try Checker(options: CheckOptions(base: base, jobs: 2)).check(folder.path("\(name)/a")).findings.filter { $0.severity == .error }

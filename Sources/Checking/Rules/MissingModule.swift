@@ -26,7 +26,9 @@ struct MissingModule: CheckRule {
         let lost = lost(subject, config)
         let targets = unmetTargets(subject, adapter, config)
         // A target without any module is one finding, and not one for each layer.
-        let modules = (lost?.modules ?? []).filter { module in !targets.names.contains { ConfigCoverage.meets(module, $0) } }
+        // What was trained to change nothing has tensors all the same.
+        let own = Set(adapter.keys.filter { $0.component != nil }.map(\.module.text))
+        let modules = (lost?.modules ?? []).filter { module in !own.contains(module) && !targets.names.contains { ConfigCoverage.meets(module, $0) } }
         let inspect = "what is there: peftfile inspect \(subject.path.shellQuoted)"
         var result: [Finding] = []
         if let first = modules.first {
