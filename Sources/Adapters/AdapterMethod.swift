@@ -12,6 +12,19 @@ public protocol AdapterMethod: Sendable {
     /// ``AdapterConfig/keysWithoutEffect``.
     var configKeys: Set<String> { get }
 
+    /// Those on which the numbers of the update depend, and which every version of PEFT that has the method writes: what the
+    /// training had is not told by the library's default.
+    var requiredKeys: Set<String> { get }
+
+    /// Those of `requiredKeys` for which null is an answer.
+    var nullableKeys: Set<String> { get }
+
+    /// Whether PEFT leaves a convolution without an update that `target_modules` names.
+    var skipsKernels: Bool { get }
+
+    /// Whether a tensor without elements is what the method stores, and no placeholder of a shard.
+    func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool
+
     /// Whether the method has one merged form for each task, of which ``BindingOptions/task`` names one.
     var takesTask: Bool { get }
 
@@ -48,7 +61,7 @@ public protocol AdapterMethod: Sendable {
     /// Only for formulas that cannot be stated without a base.
     var stillPoints: [[String: Double]] { get }
 
-    /// What a base says of the sizes of the method's tensors, by component, for adapters that are held against one without a
+    /// What a base says of the sizes of the method's tensors, by component, or by component and leaf, for adapters that are held against one without a
     /// merged form; a component that is not here cannot be checked.
     var baseSides: [String: BaseSide] { get }
 
@@ -58,6 +71,14 @@ public protocol AdapterMethod: Sendable {
 
 extension AdapterMethod {
     var takesTask: Bool { false }
+
+    var requiredKeys: Set<String> { [] }
+
+    var nullableKeys: Set<String> { [] }
+
+    var skipsKernels: Bool { false }
+
+    func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool { false }
 
     var stillPoints: [[String: Double]] { [] }
 

@@ -9,9 +9,12 @@ final class AdapterScope: Sendable {
         let path: ExactString
         let rows: Int
         let columns: Int
+        /// The tensor of the base that holds it, or the first of several.
+        let tensor: ExactString?
 
-        init(_ path: ExactString, _ weight: ModuleWeight) {
+        init(_ path: ExactString, _ weight: ModuleWeight, tensor: ExactString?) {
             self.path = path
+            self.tensor = tensor
             rows = weight.rows
             columns = weight.columns
         }
@@ -53,7 +56,9 @@ final class AdapterScope: Sendable {
     /// - Throws: `.refused` where the order of two modules is not known.
     func positions() throws -> [ExactString: Int] {
         try once("positions") {
-            let sorted = try ModuleOrder(base: base).sorted(targets.map(\.path))
+            let tensors = targets.compactMap { target in target.tensor.map { (target.path, $0) } }
+            let order = ModuleOrder(base: base, tensors: Dictionary(tensors) { first, _ in first })
+            let sorted = try order.sorted(targets.map(\.path))
             return Dictionary(zip(sorted, sorted.indices)) { first, _ in first }
         }
     }

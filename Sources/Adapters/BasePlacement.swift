@@ -62,7 +62,8 @@ public struct BasePlacement: Sendable {
             // Conv1D layers hold (in, out): a module whose tensors all fit the other way round is one.
             for (key, request) in zip(keys, requests) where turned.contains(key.module) == isTurned {
                 guard let component = key.component, let info = adapter.tensor(key.stored) else { continue }
-                let side = key.leaf == "bias" ? BaseSide.free : method.baseSides[component]
+                let own = method.baseSides[FormDefects.formKey("\(component).\(key.leaf)", among: method.baseSides.keys)]
+                let side = own ?? (key.leaf == "bias" ? BaseSide.free : method.baseSides[component])
                 guard let reason = BasePlacement.misfit(info, side, places[request], hidden: hidden ?? nil, isTurned: isTurned)
                 else { continue }
                 if isTurned || places[request]?.shape.count != 2 { misfits.append((key.stored, reason)) } else { turned.insert(key.module) }

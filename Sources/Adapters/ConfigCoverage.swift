@@ -18,6 +18,9 @@ public struct ConfigCoverage: Sendable {
     public init?(of adapter: Adapter) {
         guard let config = adapter.config, config.peftType != nil, (try? config.strings("target_parameters"))?.isEmpty == true
         else { return nil }
+        // Where the method's tensors are of the whole adapter alone, what stands at a module is something else that was saved.
+        let ofMethod = adapter.keys.filter { $0.component != nil }
+        guard ofMethod.isEmpty || ofMethod.contains(where: { !$0.module.text.isEmpty }) else { return nil }
         // A tensor of the whole adapter belongs to no module.
         let paths = Set(adapter.keys.filter { !$0.isPrompt && !$0.module.text.isEmpty }.map(\.module))
         guard !paths.isEmpty, !paths.contains(where: { $0.text.contains("experts") }) else { return nil }

@@ -123,6 +123,9 @@ public struct LostModules: Sendable {
         let found = places.sorted { $0.key < $1.key }.map(\.value)
         let stored = Set(changes.flatMap { $0.place.pieces.map(\.tensor) })
         var rest = LostModules(config, found: found, stored: stored, base: base, storesBiases: false)?.modules ?? []
+        // What was trained to change nothing has tensors all the same.
+        let own = Set(adapter.keys.filter { $0.component != nil }.map(\.module.text))
+        rest.removeAll(where: own.contains)
         let unmet = found.isEmpty ? [] : ConfigCoverage(of: adapter)?.unmetTargets ?? []
         var result = unmet.map { target in
             let kept = rest.filter { ConfigCoverage.meets($0, target) }

@@ -11,6 +11,7 @@ extension ModuleMethod {
     func standaloneUpdates(of adapter: Adapter) throws -> StandaloneUpdates? {
         guard let config = adapter.config else { return nil }
         try config.requireKnownKeys(configKeys)
+        try requireConfig(of: adapter)
         var result = StandaloneUpdates(adapter)
         for module in try modules(of: adapter, in: nil) {
             let known = module.known.map(\.name)

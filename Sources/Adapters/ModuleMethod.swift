@@ -125,6 +125,7 @@ extension ModuleMethod {
         guard let config = adapter.config else { return [] }
         do {
             try config.requireKnownKeys(configKeys)
+            try requireConfig(of: adapter)
             for module in try modules(of: adapter, in: nil) {
                 _ = try extent(of: module)
             }
@@ -164,6 +165,7 @@ extension ModuleMethod {
         }
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
+        try requireConfig(of: adapter)
         let modules = try modules(of: adapter, in: context)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
@@ -174,7 +176,9 @@ extension ModuleMethod {
         var result = MethodUpdates()
         let scope = AdapterScope(
             targets: zip(modules, requests).compactMap { module, request in
-                places[request].map { AdapterScope.Target(module.path, $0.weight(hasBias: false)) }
+                places[request].map {
+                    AdapterScope.Target(module.path, $0.weight(hasBias: false), tensor: $0.pieces.first?.tensor)
+                }
             }, base: context.base)
         for ((module, request), bias) in zip(zip(modules, requests), biases) {
             guard let place = places[request] else {

@@ -157,6 +157,7 @@ public struct PortableAdapter: Sendable {
                 file: part.path, rule: "ConfigDecides", help: "leave them out")
         }
         try file.requireKnownKeys(LoRA().configKeys)
+        try LoRA().requireConfig(of: part)
         var open = BindingOptions()
         open.expertOrder = options.expertOrder
         let config = try LoRAConfig(file, options: open)
@@ -180,7 +181,7 @@ public struct PortableAdapter: Sendable {
                 used.formUnion([module.a.name, module.b.name])
                 return stack.modules
             }
-            let rank = config.rank(for: module.path.text)
+            let rank = module.rank(config.rank(for: module.path.text), in: config)
             try module.checkRank(rank, experts: 1, hasConfiguredRank: config.hasConfiguredRank)
             guard (module.magnitude != nil) == config.usesDoRA else {
                 throw refusal(part, module.magnitude?.name ?? module.a.name, "and use_dora contradict each other")

@@ -57,7 +57,10 @@ public struct PortableProducts: Sendable {
             let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
         else { return nil }
         try bound.requireNames(toPEFT ? .inMemory : .underscored, hasBase: !bases.isEmpty, path: adapter.path)
-        if part.dialect == nil { try config.requireKnownKeys(method.configKeys) }
+        if part.dialect == nil {
+            try config.requireKnownKeys(method.configKeys)
+            try method.requireConfig(of: part)
+        }
         let found = try MethodModule.collect(from: part, config: config, components: method.components)
         let known = Set(found.flatMap { $0.known.map(\.name) })
         if let left = part.keys.first(where: { !known.contains($0.stored) }) {

@@ -80,7 +80,7 @@ extension RecipeAssembly {
         let moved = try sides.dropFirst().first { try shared.contains($0.name) && !comparison.areEqual(sides[0], $0) }
         if names.tieScalesTheHead || moved != nil {
             throw PeftfileError(
-                .refused, moved.map { "is one module with \($0.name) in this model, and the update reaches only one of the two" }
+                .refused, moved.map { "is one module with \($0.name) in this model, and the two do not get the same update" }
                     ?? "is tied to the head, and in this model untying them also changes how the head's input is scaled",
                 file: base.path, tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie keep, which moves both sides")
         }

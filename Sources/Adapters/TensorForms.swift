@@ -32,10 +32,12 @@ public struct FormDefects: Sendable {
             if tensors[key.module] == nil { order.append(key.module) }
             tensors[key.module, default: [:]][key.leaf.isEmpty ? component : "\(component).\(key.leaf)"] = info
         }
+        let keys = Set(forms.map(\.key))
         for module in order {
             let own = tensors[module] ?? [:]
+            let known = Dictionary(own.map { (FormDefects.formKey($0.key, among: keys), $0.value) }) { first, _ in first }
             for form in forms {
-                guard let info = own[form.key] else {
+                guard let info = known[form.key] else {
                     if let beside = own.values.map(\.name).min() { missing.append((FormDefects.name(form.key, like: beside, own), beside)) }
                     continue
                 }
@@ -46,6 +48,16 @@ public struct FormDefects: Sendable {
             }
         }
         if let count, count != order.count { modules = (order.count, count) }
+    }
+
+    /// The key without the adapter's name behind the component, which PEFT leaves in the keys of some methods.
+    static func formKey(_ key: String, among keys: some Collection<String>) -> String {
+        if keys.contains(key) { return key }
+        var parts = key.split(separator: ".")
+        guard parts.count > 1 else { return key }
+        parts.remove(at: 1)
+        let shorter = parts.joined(separator: ".")
+        return keys.contains(shorter) ? shorter : key
     }
 
     /// The name that the tensor of a key has, by that of another of its module.

@@ -36,6 +36,7 @@ enum BindingState: Sendable {
             return
         }
         // What the method makes of the config needs no base.
+        if adapter.config?.peftType != nil { try MethodRegistry.method(of: adapter).requireConfig(of: adapter) }
         do { _ = try adapter.targets(subject.bindingOptions) } catch let error as PeftfileError {
             guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
         }

@@ -42,6 +42,31 @@ import Testing
         #expect(try sorted("t5", t5) == t5)
     }
 
+    /// Heads behind the model; towers as the classes of transformers 5 make them, whatever the front on disk.
+    @Test(arguments: [
+        ("bert", ["bert.encoder.layer.0.attention.self.query", "classifier"]),
+        ("llama", ["model.layers.0.mlp.up_proj", "score"]),
+        ("distilbert", ["distilbert.transformer.layer.0.attention.q_lin", "pre_classifier", "classifier"]),
+        ("roberta", ["roberta.encoder.layer.0.output.dense", "classifier.dense", "classifier.out_proj"]),
+        ("llava", ["vision_tower.encoder.layers.0.mlp.fc1", "multi_modal_projector.linear_1", "language_model.model.layers.0.mlp.up_proj"]),
+        ("llava", ["model.vision_tower.encoder.layers.0.mlp.fc1", "model.language_model.layers.0.mlp.up_proj", "lm_head"]),
+        ("qwen2_5_vl", ["visual.blocks.0.attn.qkv", "model.layers.0.self_attn.q_proj", "lm_head"]),
+        ("clip", ["text_model.encoder.layers.0.mlp.fc1", "vision_model.encoder.layers.0.mlp.fc1", "visual_projection", "text_projection"]),
+        ("idefics3", ["model.vision_model.encoder.layers.0.mlp.fc1", "model.connector.modality_projection.proj", "model.text_model.layers.0.mlp.up_proj"]),
+        ("voxtral", ["audio_tower.layers.0.fc1", "language_model.model.layers.0.mlp.up_proj", "multi_modal_projector.linear_1"]),
+        ("qwen2_audio", ["audio_tower.layers.0.fc1", "multi_modal_projector.linear", "language_model.model.layers.0.mlp.up_proj"]),
+    ]) func headsAndTowers(_ type: String, _ expected: [String]) throws {
+        #expect(try sorted(type, expected) == expected)
+    }
+
+    /// `XLMRobertaForSequenceClassification` of transformers 5 registers its head first, that of version 4 behind.
+    @Test func aHeadThatMoved() {
+        let error = #expect(throws: PeftfileError.self) {
+            _ = try sorted("xlm_roberta", ["classifier.dense", "roberta.encoder.layer.0.output.dense"])
+        }
+        #expect(error?.rule == "ModuleOrder")
+    }
+
     @Test func whatIsNotKnownIsRefused() {
         for (type, paths) in [
             ("llama", ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj"]),

@@ -20,6 +20,15 @@ import Testing
         }
     }
 
+    /// Where others have their place, the base is not accused alone: a renaming that is not known looks the same.
+    @Test func aPartThatIsMissing() {
+        let base = SyntheticBase("newtype", names: ["model.layers.0.self_attn.q_proj.weight", "model.layers.0.mixer.out.weight"])
+        let some = #expect(throws: PeftfileError.self) { try base.tensors(of: ["model.layers.0.self_attn.q_proj", "model.layers.0.mixer.o_proj"]) }
+        #expect(some?.help?.contains("renaming of model_type newtype that this version does not know") == true, "\(some?.help ?? "")")
+        let all = #expect(throws: PeftfileError.self) { try base.tensors(of: ["model.layers.3.self_attn.q_proj"]) }
+        #expect(all?.help == "give the base model that the adapter was trained on")
+    }
+
     /// Whatever is misspelt: the module's own name, its parent, its number, or all of it.
     @Test(arguments: [
         ("model.layers.0.self_attn.qq_proj", "model.layers.0.self_attn.q_proj.weight"),

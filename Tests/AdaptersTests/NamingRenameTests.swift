@@ -71,6 +71,71 @@ import Testing
                     "decode_head.linear_projections.1.proj": "decode_head.linear_c.1.proj",
                 ]),
             Row(types: ["gpt_neox"], pairs: ["lm_head": "embed_out"]),
+            // The front of one entry and the end of another.
+            Row(
+                types: ["rt_detr", "rt_detr_v2", "pp_doclayout_v2"],
+                pairs: [
+                    "model.encoder.aifi.0.layers.0.self_attn.o_proj": "model.encoder.encoder.0.layers.0.self_attn.out_proj",
+                    "model.encoder.aifi.0.layers.0.mlp.fc1": "model.encoder.encoder.0.layers.0.fc1",
+                    "model.encoder.aifi.0.layers.0.self_attn.q_proj": "model.encoder.encoder.0.layers.0.self_attn.q_proj",
+                    "model.decoder.layers.1.mlp.fc2": "model.decoder.layers.1.fc2",
+                ]),
+            Row(
+                types: ["d_fine"],
+                pairs: [
+                    "model.decoder.layers.0.mlp.layers.0": "model.decoder.layers.0.fc1",
+                    "model.encoder.aifi.0.layers.0.mlp.layers.1": "model.encoder.encoder.0.layers.0.fc2",
+                ]),
+            Row(
+                types: ["conditional_detr"],
+                pairs: [
+                    "model.decoder.layers.0.self_attn.q_content_proj": "model.decoder.layers.0.sa_qcontent_proj",
+                    "model.decoder.layers.0.self_attn.k_pos_proj": "model.decoder.layers.0.sa_kpos_proj",
+                    "model.decoder.layers.0.self_attn.v_proj": "model.decoder.layers.0.sa_v_proj",
+                    "model.decoder.layers.0.self_attn.o_proj": "model.decoder.layers.0.self_attn.out_proj",
+                    "model.decoder.layers.1.encoder_attn.q_pos_sine_proj": "model.decoder.layers.1.ca_qpos_sine_proj",
+                    "model.decoder.layers.1.encoder_attn.v_proj": "model.decoder.layers.1.ca_v_proj",
+                    "model.decoder.layers.1.encoder_attn.o_proj": "model.decoder.layers.1.encoder_attn.out_proj",
+                    "mask_head.fpn_stages.1.refine.conv": "mask_head.lay4", "bbox_attention.q_proj": "bbox_attention.q_linear",
+                    "model.backbone.model.stem": "model.backbone.conv_encoder.model.stem",
+                ]),
+            Row(
+                types: ["maskformer"],
+                pairs: [
+                    "model.transformer_module.decoder.layers.0.encoder_attn.o_proj":
+                        "model.transformer_module.decoder.layers.0.encoder_attn.out_proj",
+                    "model.transformer_module.decoder.layers.0.mlp.fc1": "model.transformer_module.decoder.layers.0.fc1",
+                ]),
+            Row(
+                types: ["altclip"],
+                pairs: [
+                    "text_model.roberta.encoder.layers.0.attention.self.key": "text_model.roberta.encoder.layer.0.attention.self.key"
+                ]),
+            Row(
+                types: ["exaone"],
+                pairs: [
+                    "model.layers.0.self_attn.o_proj": "transformer.h.0.attn.attention.out_proj",
+                    "model.layers.0.self_attn.q_proj": "transformer.h.0.attn.attention.q_proj",
+                    "model.layers.0.mlp.gate_proj": "transformer.h.0.mlp.c_fc_0", "model.layers.0.mlp.down_proj": "transformer.h.0.mlp.c_proj",
+                ]),
+            Row(
+                types: ["kimi_linear"],
+                pairs: [
+                    "model.layers.0.self_attn.forget_gate.f_a_proj": "model.layers.0.self_attn.f_a_proj",
+                    "model.layers.1.mlp.shared_experts.up_proj": "model.layers.1.block_sparse_moe.shared_experts.up_proj",
+                ]),
+            Row(types: ["laguna"], pairs: ["model.layers.0.mlp.shared_experts.up_proj": "model.layers.0.mlp.shared_expert.up_proj"]),
+            Row(
+                types: ["bailing_hybrid", "sarvam_moe"],
+                pairs: [
+                    "model.layers.0.self_attn.o_proj": "model.layers.0.attention.dense",
+                    "model.layers.0.self_attn.q_a_proj": "model.layers.0.attention.q_a_proj",
+                ]),
+            Row(types: ["gte"], pairs: ["layers.0.self_attn.o_proj": "encoder.layer.0.attention.o_proj", "layers.0.mlp.down_proj": "encoder.layer.0.mlp.down_proj"]),
+            Row(types: ["jina_embeddings_v3"], pairs: ["layers.0.self_attn.o_proj": "encoder.layers.0.mixer.out_proj", "layers.0.mlp.fc1": "encoder.layers.0.mlp.fc1"]),
+            Row(types: ["lw_detr"], pairs: ["model.backbone.layer.0.attention.o_proj": "model.backbone.layer.0.attention.output"]),
+            Row(types: ["granite_speech"], pairs: ["model.encoder.layers.0.attn.to_q": "encoder.layers.0.attn.to_q", "model.projector.linear": "projector.linear"]),
+            Row(types: ["paddleocr_vl"], pairs: ["model.projector.linear_1": "mlp_AR.linear_1"]),
             Row(
                 types: ["detr", "rt_detr", "deformable_detr"],
                 pairs: [
@@ -139,6 +204,19 @@ import Testing
             #expect(try base.tensors(of: row.pairs.map(\.key)) == row.pairs.map { $0.key + ".weight" })
             #expect(try base.tensors(of: row.pairs.map(\.value)) == row.pairs.map { $0.value + ".weight" })
         }
+    }
+
+    /// A pair of an encoder and a decoder renames in each part as the part's own class does.
+    @Test func partsAreRenamedAsTheirOwnTypesAre() throws {
+        let names = ["encoder.encoder.layer.0.attention.attention.key.weight", "decoder.model.decoder.layers.0.fc1.weight"]
+        var base = BaseDirectory(tensors: names.map { (ExactString($0), [6, 4]) }, modelType: "vision-encoder-decoder")
+        let requests = ["encoder.layers.0.attention.k_proj", "decoder.model.decoder.layers.0.fc1"].map {
+            ParameterRequest(module: ExactString($0), parameter: .weight)
+        }
+        #expect(throws: PeftfileError.self) { try NameResolver(base: base).resolve(requests) }
+        base.partModelTypes = ["vit", "mbart"]
+        let places = try NameResolver(base: base).resolve(requests)
+        #expect(requests.map { places[$0]?.pieces.first?.tensor.text } == names)
     }
 
     @Test func renamesOfOtherModelTypesDoNotApply() {

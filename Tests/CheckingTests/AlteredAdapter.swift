@@ -29,6 +29,19 @@ struct AlteredAdapter {
             Tensor(name: name, dtype: dtype, shape: [count] + shape.dropFirst(), bytes: Data(bytes.prefix(bytes.count / shape[0] * count)))
         }
 
+        /// With the last slice along an axis twice.
+        func lengthened(_ axis: Int) -> Tensor {
+            let outer = shape[..<axis].reduce(1, *), size = bytes.count / max(1, outer), slice = size / max(1, shape[axis])
+            var longer = Data()
+            for block in 0..<outer {
+                let part = bytes.dropFirst(block * size).prefix(size)
+                longer += part + part.suffix(slice)
+            }
+            var copy = self
+            (copy.bytes, copy.shape[axis]) = (longer, shape[axis] + 1)
+            return copy
+        }
+
         /// Zeros in place of the elements.
         var zeroed: Tensor { Tensor(name: name, dtype: dtype, shape: shape, bytes: Data(count: bytes.count)) }
     }

@@ -21,6 +21,9 @@ import Testing
         .init(fixture: "lily", part: "lily_A"), .init(fixture: "lily", part: "lily_B"), .init(fixture: "lily", part: "lily_router"),
         .init(fixture: "psoft", part: "psoft_R.weight"), .init(fixture: "psoft", part: "vector_a"), .init(fixture: "psoft", part: "vector_b"),
         .init(fixture: "refuse-adaption-prompt", part: "adaption_gate"), .init(fixture: "refuse-adaption-prompt", part: "adaption_prompt"),
+        .init(fixture: "shadow", part: "shadow_down"), .init(fixture: "shadow", part: "shadow_update_transform.default.0.weight"),
+        .init(fixture: "shadow", part: "shadow_update_transform.default.0.bias"), .init(fixture: "shadow", part: "shadow_update_gate.default.0.weight"),
+        .init(fixture: "shadow", part: "shadow_update_gate.default.0.bias"),
         .init(fixture: "refuse-xlora", part: "layers.3.weight"), .init(fixture: "refuse-xlora", part: "layers.3.bias"),
     ]
 

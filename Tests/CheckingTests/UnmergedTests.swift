@@ -68,4 +68,21 @@ import Testing
         let subject = try Self.check(Fixtures.path("merge/\(name)/adapter"), folder.path("base"))
         #expect(subject.findings.contains { $0.rule == "target-not-in-base" && $0.severity == .error }, "\(subject)")
     }
+
+    /// ShadowPEFT's tensors of the hidden states' width, each one row or column larger than the base's (`ShadowLayer.update_layer`).
+    @Test(arguments: [
+        ("shadow_down.default.weight", 1), ("shadow_up.default.weight", 0), ("shadow_update_transform.default.0.weight", 1), ("shadow_update_transform.default.2.weight", 0),
+        ("shadow_update_transform.default.2.bias", 0), ("shadow_update_gate.default.0.weight", 1), ("shadow_update_gate.default.2.weight", 0),
+        ("shadow_update_gate.default.2.bias", 0),
+    ]) func shadowsPartsAreOfTheBasesWidth(_ part: String, _ axis: Int) throws {
+        let folder = try TemporaryDirectory()
+        var adapter = try AlteredAdapter(Fixtures.path("merge/shadow/adapter"), in: folder.path("a"))
+        let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix(part) })
+        adapter.tensors[index] = adapter.tensors[index].lengthened(axis)
+        let name = adapter.tensors[index].name
+        try adapter.write()
+        let base = try Checkpoint.open(Fixtures.path("merge/shadow/base"))
+        let report = try Checker(options: CheckOptions(base: base, jobs: 2)).check(folder.path("a"))
+        #expect(report.findings.contains { $0.rule == "shape-mismatch" && $0.tensor?.text == name }, "\(report.findings)")
+    }
 }

@@ -37,7 +37,7 @@ import Testing
         for (type, tensors, shared) in [
             ("LORA", [T.tensor("model.layers.0.q.lora_A.weight", [2, 4], seed: 1), T.tensor("model.layers.0.q.lora_B.weight", [4, 2], seed: 2)],
              #""r": 2, "lora_alpha": 2"#),
-            ("HRA", [T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], #""r": 2"#),
+            ("HRA", [T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], #""r": 2, "apply_GS": false"#),
             ("VERA", [
                 T.tensor("model.layers.0.q.vera_lambda_b", [4], seed: 1), T.tensor("model.layers.0.q.vera_lambda_d", [2], seed: 2),
                 T.tensor("vera_A", [2, 4], seed: 3), T.tensor("vera_B", [4, 2], seed: 4),

@@ -185,11 +185,11 @@ import Testing
         #expect(error.rule == "GroupSize" && error.help?.contains("group_size") == true)
     }
 
-    @Test(arguments: [("HRA", "hra_u", [4, 3]), ("MISS", "miss_block", [3, 4])])
-    func aRankThatScalesNothingIsNotCalledAScale(_ type: String, _ name: String, _ shape: [Int]) throws {
+    @Test(arguments: [("HRA", "hra_u", [4, 3], #""apply_GS": false"#), ("MISS", "miss_block", [3, 4], #""init_weights": true"#)])
+    func aRankThatScalesNothingIsNotCalledAScale(_ type: String, _ name: String, _ shape: [Int], _ config: String) throws {
         let model = try SmallModel()
         try model.base([T.tensor("q.weight", [4, 4], seed: 1)])
-        try model.adapter([T.tensor(ExactString("q.\(name)"), shape, seed: 2)], peftType: type, shared: #""r": 2"#)
+        try model.adapter([T.tensor(ExactString("q.\(name)"), shape, seed: 2)], config: config, peftType: type, shared: #""r": 2"#)
         let error = try #require(refusal(model))
         #expect(error.rule == "RankMismatch" && !error.description.contains("scale"))
     }

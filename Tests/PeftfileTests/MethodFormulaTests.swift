@@ -158,9 +158,9 @@ import Testing
         let tensors = [
             T.tensor("q.peanut_A.weight", [2, 4], seed: 2), T.tensor("q.peanut_B.weight", [4, 2], seed: 3),
         ]
-        try model.adapter(tensors, config: #""act_fn": "xielu""#, peftType: "PEANUT", shared: #""r": 2"#)
+        try model.adapter(tensors, config: #""act_fn": "xielu", "depth": 0, "scaling": 1"#, peftType: "PEANUT", shared: #""r": 2"#)
         #expect(model.refusal() == "ActivationUnknown")
-        try model.adapter(tensors, config: #""depth": 1"#, name: "deep", peftType: "PEANUT", shared: #""r": 2"#)
+        try model.adapter(tensors, config: #""depth": 1, "act_fn": "relu", "scaling": 1"#, name: "deep", peftType: "PEANUT", shared: #""r": 2"#)
         #expect(model.refusal(["deep"]) == "DepthMismatch")
     }
 

@@ -192,8 +192,8 @@ import Testing
     @Test func modulesThatNothingTellsAreRefused() throws {
         let targets = "\"target_modules\": [\n    \"o_proj\",\n    \"q_proj\"\n  ]"
         #expect(try refusal("unilora", [(targets, "\"target_modules\": \"all-linear\"")]) == "TargetModules")
-        #expect(try refusal("unilora", [(targets, "\"target_modules\": [\"z_proj\"]")]) == "TargetModules")
-        #expect(try refusal("unilora", [(targets, "\"target_modules\": null")]) == "TargetModules")
+        #expect(try refusal("unilora", [(targets, "\"target_modules\": [\"z_proj\"]")]) == "MissingTarget")
+        #expect(try refusal("unilora", [(targets, "\"target_modules\": null")]) == "ConfigKeyMissing")
         // q_proj before or after k_proj: OPT's and Llama's classes differ, and a base without o_proj is neither.
         let merge = try MergeCase("unilora")
         let directory = try TemporaryDirectory()

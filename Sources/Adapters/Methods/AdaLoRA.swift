@@ -28,6 +28,7 @@ struct AdaLoRA: ModuleMethod {
         "r", "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step", "lora_dropout",
         "init_lora_weights", "megatron_config", "megatron_core", "qalora_group_size", "loftq_config",
     ]
+    let requiredKeys: Set<String> = ["lora_alpha", "init_r"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         // By the sides: a module of which no value was kept has no elements.

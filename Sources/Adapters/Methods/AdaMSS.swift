@@ -29,6 +29,7 @@ struct AdaMSS: ModuleMethod {
         "use_asa", "asa_importance_beta", "asa_uncertainty_beta", "asa_schedule_exponent", "asa_target_subspaces",
         "init_warmup", "final_warmup", "mask_interval",
     ]
+    let requiredKeys: Set<String> = ["r", "num_subspaces", "subspace_rank", "use_dynamic_rank", "random_seed"]
     let stillPoints: [[String: Double]] = [["adamss_B": 0], ["adamss_A": 0], ["adamss_newB": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(rows: try sizes(of: module).reduce(0, +)) }

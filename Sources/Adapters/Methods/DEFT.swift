@@ -29,6 +29,8 @@ struct DEFT: ModuleMethod {
     let configKeys: Set<String> = [
         "r", "alpha", "decomposition_method", "para", "fan_in_fan_out", "bias", "deft_dropout", "init_scale", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["decomposition_method", "para", "alpha"]
+    let nullableKeys: Set<String> = ["alpha"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(

@@ -22,6 +22,7 @@ struct FourierFT: ModuleMethod {
     let configKeys: Set<String> = [
         "scaling", "random_loc_seed", "n_frequency", "n_frequency_pattern", "fan_in_fan_out", "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["scaling"]
     let stillPoints: [[String: Double]] = [["fourierft_spectrum": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
@@ -77,7 +78,7 @@ struct SpectrumPlaces {
                 "n_frequency \(count) and proportional_parameters, which is \(own) here", own == info.elementCount,
                 "there are \(info.elementCount) coefficients", of: name)
         }
-        let seed = try ProjectionSeed(module.config, "random_loc_seed", standard: 777)
+        let seed = try ProjectionSeed(module.config, "random_loc_seed")
         let count = info.elementCount
         // Modules of one size and count have their coefficients at the same places.
         let places = module.scope?.once("places \(count) \(size)") {

@@ -61,10 +61,15 @@ struct GLoRA: ModuleMethod {
         var result = ModuleChanges(weight: .add(update))
         let rest = module.names.filter { $0.hasPrefix("glora_C") || $0.hasPrefix("glora_D") || $0.hasPrefix("glora_E") }
         guard weight.hasBias else {
+            // PEFT makes the three empty where there is no bias (`GloraLayer.update_layer`).
             guard rest.allSatisfy({ $0.hasSuffix(".zeros") }) else {
                 throw module.refusal(
-                    "changes a bias, and the base layer has none", rule: "BiasMissing",
+                    "changes a bias, and the base layer has none", rule: "VariantLayout",
                     help: "merge onto the base that the adapter was trained on")
+            }
+            for name in rest {
+                let wanted = name.hasPrefix("glora_C") ? [columns, 1] : [rows]
+                guard try module.shape(name) == wanted else { throw module.misfit(try module.tensor(name), "shape \(wanted)") }
             }
             result.setAside = try rest.map { (try module.tensor($0).name, "the layer has no bias") }
             return result
@@ -116,7 +121,7 @@ struct GLoRA: ModuleMethod {
     }
 
     private func row(_ part: String, _ module: MethodModule, _ count: Int) throws -> MatrixExpression {
-        let name = module.has("\(part).zeros") ? "\(part).zeros" : "\(part).X"
-        return try module.row(name, count: try module.shape(name) == [1] ? 1 : count)
+        if module.has("\(part).zeros") { return try module.row("\(part).zeros", count: count) }
+        return try module.row("\(part).X", count: try module.shape("\(part).X") == [1] ? 1 : count)
     }
 }

@@ -22,6 +22,7 @@ struct GraLoRA: ModuleMethod {
     let configKeys: Set<String> = [
         "r", "alpha", "gralora_k", "hybrid_r", "gralora_dropout", "fan_in_fan_out", "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["alpha", "hybrid_r", "gralora_k"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(

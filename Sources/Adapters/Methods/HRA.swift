@@ -25,6 +25,7 @@ struct HRA: ModuleMethod {
     let peftTypes = ["HRA"]
     let components: Set<String> = ["hra_u"]
     let configKeys: Set<String> = ["r", "apply_GS", "bias", "init_weights"]
+    let requiredKeys: Set<String> = ["apply_GS"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(columns: try module.side("hra_u", 0)) }
 

@@ -24,6 +24,7 @@ struct LNTuning: AdapterMethod {
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         try adapter.config?.requireKnownKeys(configKeys)
+        try requireConfig(of: adapter)
         let saved = try SavedParameters(adapter: adapter, tokenIndices: nil, hasBiases: false)
         let layers = trained(adapter)
         let requests = layers.map { ParameterRequest(module: $0.module, parameter: .named($0.leaf)) }

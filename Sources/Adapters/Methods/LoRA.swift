@@ -64,7 +64,7 @@ struct LoRA: AdapterMethod {
             let parameter = module.wrappedParameter(config.targetParameters, levels: levels[module.path] ?? 1)
             let key = parameter.map { "\(module.path).\($0)" } ?? module.path.text
             return AdapterTarget(
-                module: module.path, parameter: parameter ?? "weight", method: config.name, rank: config.rank(for: key),
+                module: module.path, parameter: parameter ?? "weight", method: config.name, rank: module.rank(config.rank(for: key), in: config),
                 alpha: config.alpha(for: key), scale: config.scale(for: key))
         }
         return factors + SavedParameters.targets(of: adapter)
@@ -83,11 +83,13 @@ struct LoRA: AdapterMethod {
         var remarks: [String] = []
         do {
             try file.requireKnownKeys(configKeys)
+            try requireConfig(of: adapter)
             let config = try LoRAConfig(file, options: BindingOptions())
             let modules = try LoRAModule.collect(from: adapter)
             let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
             for module in modules where levels[module.path] == 1 && !module.isTargetParameter(config.targetParameters) {
-                do { try module.checkRank(config.rank(for: module.path.text), experts: 1, hasConfiguredRank: file["r"] != nil) }
+                let rank = module.rank(config.rank(for: module.path.text), in: config)
+                do { try module.checkRank(rank, experts: 1, hasConfiguredRank: file["r"] != nil) }
                 catch { remarks.append("\(adapter.path): \(error)") }
             }
             remarks += config.unusedEntries(modules: modules)
@@ -121,6 +123,7 @@ struct LoRA: AdapterMethod {
                 rule: "ConfigMissing", help: "give the whole factor with --scale")
         }
         try file.requireKnownKeys(configKeys)
+        try requireConfig(of: adapter)
         let config = try LoRAConfig(file, options: context.options)
         let modules = try LoRAModule.collect(from: adapter)
         if adapter.dialect == nil { try LoRA.requireBiases(of: modules, asIn: file) }

@@ -21,6 +21,8 @@ struct LoRAConfig {
     let groupSize: Int?
     let blockDiagonal: BlockDiagonal?
     let initialisation: Initialisation
+    /// Whether the factors began as parts of a decomposition of the base's matrix, whichever base is given now.
+    let isCutOutOfBase: Bool
     let targetParameters: [String]
     /// Whether the config gives `r`, or PEFT's default is taken.
     let hasConfiguredRank: Bool
@@ -90,6 +92,9 @@ struct LoRAConfig {
         )
         _ = try SavedParameters.storesBiases(config)
         initialisation = try LoRAConfig.initialisation(config, options: options)
+        isCutOutOfBase = LoRAConfig.residualInitialisation(config).map {
+            $0 == "pissa" || $0 == "olora" || $0.hasPrefix("pissa_niter_")
+        } ?? false
     }
 
     /// The rank that the config gives a module; `key` is the module's path, with the parameter's name after it for

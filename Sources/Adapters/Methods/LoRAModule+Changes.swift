@@ -10,7 +10,7 @@ extension LoRAModule {
         // PEFT looks up rank and alpha of a target parameter under module and parameter name.
         let key = depth > 0 || isStack || isTargetParameter(config.targetParameters)
             ? "\(path).\(place.parameter)" : path.text
-        let rank = config.rank(for: key)
+        let rank = rank(config.rank(for: key), in: config)
         let experts = isStack ? place.shape[0] : 1
         try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
         if let blocks = config.blockDiagonal, try isBlockDiagonal(blocks) != .neither {
@@ -87,6 +87,14 @@ extension LoRAModule {
                     place: biasAt, change: .add(values: Factor(adapter: adapter, info: bias), scale: factor)))
         }
         return changes
+    }
+
+    /// The rank that the factors have where the config says `configured`: initialisations that cut them out of the base's own
+    /// decomposition have no more than the matrix has rows or columns, and PEFT keeps the scale of the config's r
+    /// (`LoraLayer.pissa_init`, `olora_init`).
+    func rank(_ configured: Int, in config: LoRAConfig) -> Int {
+        guard config.isCutOutOfBase, !isEmbedding, a.shape.count == 2, b.shape.count == 2 else { return configured }
+        return min(configured, b.shape[0], a.shape[1])
     }
 
     /// Holds the stored rank against the config's.

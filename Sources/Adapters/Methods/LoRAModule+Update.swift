@@ -31,7 +31,7 @@ extension LoRAModule {
         let isWrapped = depth > 0 || levels > 1 || isTargetParameter(config.targetParameters)
         let parameter = wrappedParameter(config.targetParameters, levels: levels)
         let key = parameter.map { "\(path).\($0)" } ?? path.text
-        let rank = config.rank(for: key)
+        let rank = rank(config.rank(for: key), in: config)
         let experts = isWrapped && rank > 0 && storedRank % rank == 0 ? storedRank / rank : 1
         try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
         let scale = config.scale(for: key)

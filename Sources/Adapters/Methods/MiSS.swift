@@ -23,6 +23,7 @@ struct MiSS: ModuleMethod {
     let peftTypes = ["MISS", "BONE"]
     let components: Set<String> = ["miss_block", "bone_block"]
     let configKeys: Set<String> = ["r", "mini_r", "init_weights", "bias", "miss_dropout", "bone_dropout"]
+    let requiredKeys: Set<String> = ["init_weights"]
 
     private enum Mode { case standard, mini, bat }
 
@@ -74,7 +75,7 @@ struct MiSS: ModuleMethod {
         case .mini:
             let (rank, width) = (try module.side(name, 0), try module.side(name, 1))
             try module.requireRank(rank, of: name, pattern: nil)
-            let configured = try module.count("mini_r") ?? 1
+            let configured = try module.required(module.count("mini_r"), "mini_r")
             try module.require("mini_r \(configured)", configured == width, "mini_r is \(width)", of: name)
             guard width > 0, weight.rows % width == 0 else {
                 throw module.misfit(try module.tensor(name), "(r, mini_r), mini_r a divisor of \(weight.rows)")

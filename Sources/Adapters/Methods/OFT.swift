@@ -29,6 +29,7 @@ struct OFT: ModuleMethod {
         "coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms", "oft_block_size", "r", "bias",
         "fan_in_fan_out", "module_dropout", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms"]
 
     var retired: (components: Set<String>, reason: String)? {
         (["oft_r", "oft_s"], "the tensors are of OFT before PEFT 0.16, whose rotation was another; PEFT refuses them too")

@@ -27,6 +27,11 @@ struct OSF: ModuleMethod {
     let peftTypes = ["OSF"]
     let components: Set<String> = ["osf_svd_params"]
     let configKeys: Set<String> = ["effective_rank", "rank_pattern", "target_svd_config", "init_weights"]
+    let requiredKeys: Set<String> = ["effective_rank"]
+    let nullableKeys: Set<String> = ["effective_rank"]
+
+    /// `OSFModel._create_and_replace` passes over every layer that is no nn.Linear.
+    let skipsKernels = true
 
     private let left = "osf_svd_params.U_low"
     private let values = "osf_svd_params.S_low"
@@ -34,6 +39,17 @@ struct OSF: ModuleMethod {
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side(left, 0), columns: try module.side(right, 1))
+    }
+
+    /// All of the base's triplets are kept where `effective_rank` is min(out, in) or more: U (out, 0), S (0), V (0, in). A
+    /// placeholder of a shard has one side.
+    func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        func shape(_ leaf: String) -> Shape? {
+            adapter.keys.first { $0.module == key.module && $0.component == key.component && $0.leaf == leaf }
+                .flatMap { adapter.tensor($0.stored)?.shape }
+        }
+        guard let u = shape("U_low"), let s = shape("S_low"), let v = shape("V_low") else { return false }
+        return s == [0] && u.count == 2 && v.count == 2 && u[0] > 0 && u[1] == 0 && v[0] == 0 && v[1] > 0
     }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {

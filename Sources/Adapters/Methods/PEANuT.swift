@@ -23,6 +23,7 @@ struct PEANuT: ModuleMethod {
     let peftTypes = ["PEANUT"]
     let components: Set<String> = ["peanut_A", "peanut_B", "peanut_encoders", "peanut_decoders"]
     let configKeys: Set<String> = ["r", "depth", "act_fn", "scaling", "init_weights"]
+    let requiredKeys: Set<String> = ["scaling", "act_fn", "depth"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side("peanut_B.weight", 0))

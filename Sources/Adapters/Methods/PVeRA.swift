@@ -26,6 +26,7 @@ struct PVeRA: ModuleMethod {
         "r", "projection_prng_key", "save_projection", "sample_at_inference", "generator_seed", "pvera_dropout", "d_initial",
         "fan_in_fan_out", "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["sample_at_inference"]
     let stillPoints: [[String: Double]] = [["pvera_lambda_b": 0], ["pvera_lambda_d": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {

@@ -26,6 +26,7 @@ struct Poly: ModuleMethod {
     let peftTypes = ["POLY"]
     let components: Set<String> = ["poly_lora_A", "poly_lora_B", "poly_router"]
     let configKeys: Set<String> = ["r", "n_tasks", "n_skills", "n_splits", "poly_type", "init_weights"]
+    let requiredKeys: Set<String> = ["poly_type"]
     let takesTask = true
 
     func extent(of module: MethodModule) throws -> UpdateExtent {

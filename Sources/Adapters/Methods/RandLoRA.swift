@@ -31,6 +31,7 @@ struct RandLoRA: ModuleMethod {
         "r", "randlora_alpha", "projection_prng_key", "save_projection", "sparse", "very_sparse", "randlora_dropout",
         "fan_in_fan_out", "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["sparse", "very_sparse"]
     let stillPoints: [[String: Double]] = [["randlora_lambda": 0], ["randlora_gamma": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
@@ -60,7 +61,11 @@ struct RandLoRA: ModuleMethod {
                 && b[2] == rank
         }
         let projection = try SharedProjection(
-            ("randlora_A", "randlora_B"), of: module, seedKey: "projection_prng_key", isFit: isFit
+            ("randlora_A", "randlora_B"), of: module, seedKey: "projection_prng_key", isFit: isFit,
+            sides: { height, width in
+                let form = RandomBases(rank: rank, small: min(height, width), large: max(height, width))
+                return ([rank, 1, form.small], [form.large, form.bases, rank])
+            }
         ) { generator, scope in
             let (height, width) = scope.largest
             let form = RandomBases(rank: rank, small: min(height, width), large: max(height, width))

@@ -10,17 +10,19 @@ struct ProjectionSeed {
 
     /// - Parameters:
     ///   - key: the config key.
-    ///   - standard: PEFT's value where the config has no such key.
     /// - Throws: `.refused` where the config says null: then no machine can make the numbers again.
-    init(_ config: AdapterConfig, _ key: ExactString, standard: Int) throws {
+    init(_ config: AdapterConfig, _ key: ExactString) throws {
         if case .null? = config.json[key] {
             throw PeftfileError(
                 .refused, "\"\(key)\" is null, and without a seed the numbers that the file leaves out are lost",
                 file: config.path, rule: "SeedMissing", help: "save the adapter again with its projection or indices")
         }
-        guard let number = config[key] == nil ? standard : config[key]?.intValue else {
-            throw config.wrong(key, "a whole number")
+        guard let given = config[key] else {
+            throw PeftfileError(
+                .refused, "has no \(key), and without a seed the numbers that the file leaves out are lost", file: config.path,
+                rule: "SeedMissing", help: "add the \(key) of the training run (PEFT would silently assume its default)")
         }
+        guard let number = given.intValue else { throw config.wrong(key, "a whole number") }
         value = UInt64(bitPattern: Int64(number))
         text = "\(key) \(number)"
     }
@@ -48,13 +50,15 @@ struct SharedProjection {
 
     /// - Parameters:
     ///   - names: the two tensors.
-    ///   - seedKey: the config key of the seed, 0 in PEFT where it is absent.
+    ///   - seedKey: the config key of the seed.
     ///   - isFit: whether the two stored shapes serve this module.
+    ///   - sides: the shapes of both for the largest rows and columns among the adapter's modules, by which PEFT makes them.
     ///   - make: the two matrices from the seed, and what the receipt shall add.
     /// - Throws: `.refused` where one is missing, both are and the config does not say that they were left out, or their
     ///   shapes do not fit.
     init(
         _ names: (String, String), of module: MethodModule, seedKey: ExactString, isFit: (Shape, Shape) -> Bool,
+        sides: (_ rows: Int, _ columns: Int) -> (Shape, Shape),
         make: (inout MersenneTwister, AdapterScope) throws -> (Matrix, Matrix, note: String)
     ) throws {
         let (one, other) = (try module.shared(names.0), try module.shared(names.1))
@@ -65,6 +69,12 @@ struct SharedProjection {
                         + "rank and sides of module \"\(module.path)\"", tensor: one.name, rule: "ShapeMismatch",
                     help: "merge onto the base that the adapter was trained on")
             }
+            if let scope = module.scope, case let (a, b) = sides(scope.largest.rows, scope.largest.columns), (one.shape, other.shape) != (a, b) {
+                let (info, wanted) = one.shape == a ? (other, b) : (one, a)
+                throw PeftfileError(
+                    .refused, "has shape \(info.shape), and for the largest of the adapter's modules in this base it is \(wanted)",
+                    tensor: info.name, rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")
+            }
             (first, second, warnings) = (try module.matrix(of: one), try module.matrix(of: other), [])
             return
         }
@@ -74,7 +84,7 @@ struct SharedProjection {
             throw module.refusal("has no projection", rule: "MissingTensor")
         }
         guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
-        let seed = try ProjectionSeed(module.config, seedKey, standard: 0)
+        let seed = try ProjectionSeed(module.config, seedKey)
         let (a, b, note) = try scope.once(names.0) {
             var generator = MersenneTwister(seed: seed.value)
             return try make(&generator, scope)

@@ -22,6 +22,7 @@ struct RoAd: ModuleMethod {
     let peftTypes = ["ROAD"]
     let components: Set<String> = ["road_theta", "road_alpha"]
     let configKeys: Set<String> = ["variant", "group_size", "init_weights"]
+    let requiredKeys: Set<String> = ["variant", "group_size"]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try Layout(module).outputs)

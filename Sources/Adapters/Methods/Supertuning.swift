@@ -26,6 +26,8 @@ struct Supertuning: ModuleMethod {
     let configKeys: Set<String> = [
         "r", "lora_alpha", "lora_dropout", "sparsity", "select_top", "save_precomputed_indices", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["r"]
+    let nullableKeys: Set<String> = ["r"]
     let stillPoints: [[String: Double]] = [
         ["supertuning_values": 0, "supertuning_lora_A": 0], ["supertuning_values": 0, "supertuning_lora_B": 0],
     ]

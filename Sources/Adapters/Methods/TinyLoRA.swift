@@ -32,6 +32,7 @@ struct TinyLoRA: ModuleMethod {
         "r", "u", "weight_tying", "projection_seed", "save_projection", "init_v_bound", "tinylora_dropout", "fan_in_fan_out",
         "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["weight_tying"]
     let stillPoints: [[String: Double]] = [["tinylora_v": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
@@ -58,7 +59,7 @@ struct TinyLoRA: ModuleMethod {
         let size = try module.elementCount(rank, rank)
         let length = try length(module, size)
         guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
-        let seed = try ProjectionSeed(module.config, "projection_seed", standard: 42)
+        let seed = try ProjectionSeed(module.config, "projection_seed")
         let layer = try layer(module, scope, seed, rank: rank, length: length)
         let vector = try module.row("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)
         var warnings: [String] = []

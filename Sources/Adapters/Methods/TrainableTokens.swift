@@ -24,6 +24,7 @@ struct TrainableTokens: AdapterMethod {
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
         try adapter.config?.requireKnownKeys(configKeys)
+        try requireConfig(of: adapter)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: adapter.config?["token_indices"], hasBiases: false)
         var result = MethodUpdates()

@@ -32,6 +32,7 @@ struct UniLoRA: ModuleMethod {
         "r", "theta_d_length", "proj_seed", "save_indices", "unilora_dropout", "init_theta_d_bound", "fan_in_fan_out", "bias",
         "init_weights",
     ]
+    let requiredKeys: Set<String> = ["r"]
     let stillPoints: [[String: Double]] = [["unilora_theta_d": 0]]
 
     func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
@@ -65,7 +66,7 @@ struct UniLoRA: ModuleMethod {
         ]
     }
 
-    private func rank(_ module: MethodModule) throws -> Int { try module.count("r") ?? 4 }
+    private func rank(_ module: MethodModule) throws -> Int { try module.required(module.count("r"), "r") }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         try module.requireLayer(weight)
@@ -121,7 +122,7 @@ private struct DealtIndices: Sendable {
     private init(
         _ scope: AdapterScope, _ config: AdapterConfig, _ module: MethodModule, rank: Int, length: Int
     ) throws {
-        let seed = try ProjectionSeed(config, "proj_seed", standard: 42)
+        let seed = try ProjectionSeed(config, "proj_seed")
         guard Int64(bitPattern: seed.value) >= 0 else { throw config.wrong("proj_seed", "a whole number from 0 on") }
         let positions = try scope.positions()
         var starts: [ExactString: Int] = [:]

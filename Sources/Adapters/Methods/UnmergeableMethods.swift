@@ -154,7 +154,24 @@ struct UnmergeableMethod: AdapterMethod {
         baseSides: [
             "shadow_down": .hidden, "shadow_up": .hiddenRows, "shadow_update_transform": .free, "shadow_update_gate": .free,
             "shadow_backbone": .free,
+            "shadow_update_transform.0.weight": .hidden, "shadow_update_transform.2.weight": .hiddenRows,
+            "shadow_update_transform.2.bias": .hiddenRows, "shadow_update_gate.0.weight": .hidden,
+            "shadow_update_gate.2.weight": .hiddenRows, "shadow_update_gate.2.bias": .hiddenRows,
         ],
+        forms: { config in
+            let rank = config["r"]?.intValue
+            let width = config["update_hidden_size"]?.intValue ?? rank
+            let layers = ["shadow_update_transform", "shadow_update_gate"].flatMap { name in
+                [
+                    TensorForm(key: "\(name).0.weight", shape: [width, nil]), TensorForm(key: "\(name).0.bias", shape: [width]),
+                    TensorForm(key: "\(name).2.weight", shape: [nil, width]), TensorForm(key: "\(name).2.bias", shape: [nil]),
+                ]
+            }
+            return (
+                [.init(key: "shadow_down.weight", shape: [rank, nil]), .init(key: "shadow_up.weight", shape: [nil, rank])] + layers,
+                nil
+            )
+        },
         name: "ShadowPEFT",
         figures: { tensors, config in
             let down = tensors.first { $0.key.hasPrefix("shadow_down") }?.value.shape.first

@@ -29,6 +29,7 @@ struct VBLoRA: ModuleMethod {
         "r", "topk", "num_vectors", "vector_length", "save_only_topk_weights", "vblora_dropout", "fan_in_fan_out", "bias",
         "init_vector_bank_bound", "init_logits_std",
     ]
+    let requiredKeys: Set<String> = ["topk"]
 
     /// The tensor whose first two dimensions are those of the groups.
     private func groups(_ side: String, _ module: MethodModule) -> String {

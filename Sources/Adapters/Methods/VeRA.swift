@@ -65,7 +65,9 @@ extension SharedProjection {
         func isFit(_ a: Shape, _ b: Shape) -> Bool {
             a.count == 2 && b.count == 2 && a[0] == rows && a[1] >= weight.columns && b[0] >= weight.rows && b[1] == rank
         }
-        return try SharedProjection(names, of: module, seedKey: "projection_prng_key", isFit: isFit) { generator, scope in
+        return try SharedProjection(
+            names, of: module, seedKey: "projection_prng_key", isFit: isFit, sides: { ([rows, $1], [$0, rank]) }
+        ) { generator, scope in
             func draw(_ height: Int, _ width: Int) throws -> Matrix {
                 let limit = Float(TorchUniform.kaimingLimit(fan: width))
                 let numbers = TorchUniform.single(

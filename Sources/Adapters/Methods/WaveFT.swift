@@ -27,6 +27,7 @@ struct WaveFT: ModuleMethod {
         "scaling", "random_loc_seed", "wavelet_family", "use_idwt", "n_frequency", "n_frequency_pattern",
         "proportional_parameters", "fan_in_fan_out", "bias", "init_weights",
     ]
+    let requiredKeys: Set<String> = ["scaling", "wavelet_family", "use_idwt"]
     let stillPoints: [[String: Double]] = [["waveft_spectrum": 0]]
 
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }

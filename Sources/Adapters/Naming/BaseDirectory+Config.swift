@@ -13,6 +13,30 @@ extension BaseDirectory {
             textTieWordEmbeddings: text?["tie_word_embeddings"]?.boolValue,
             architectures: config?["architectures"]?.arrayValue?.compactMap(\.stringValue) ?? [])
         layerCount = config.flatMap(BaseDirectory.layers)
+        partModelTypes = config.map(BaseDirectory.parts) ?? []
+        sharedLayers = config.map(BaseDirectory.sharedLayers) ?? []
+    }
+
+    /// The model types of all sub-configs, in the config's order.
+    private static func parts(_ config: JSONObject) -> [String] {
+        config.members.compactMap(\.value.objectValue).flatMap { part in
+            (part["model_type"]?.stringValue.map { [$0] } ?? []) + parts(part)
+        }
+    }
+
+    /// The layers of zamba that run one block: of its hybrid layers, every `num_mem_blocks`-th is the same.
+    ///
+    /// Source: `get_layers` in transformers' modeling_zamba.py and modeling_zamba2.py.
+    private static func sharedLayers(_ config: JSONObject) -> [[Int]] {
+        guard let type = config["model_type"]?.stringValue, ["zamba", "zamba2"].contains(type) else { return [] }
+        let kinds = config["layers_block_type"]?.arrayValue ?? []
+        let hybrid = kinds.isEmpty
+            ? config["hybrid_layer_ids"]?.arrayValue?.compactMap(\.intValue) ?? []
+            : kinds.indices.filter { kinds[$0].stringValue == "hybrid" }
+        let blocks = type == "zamba2" ? max(1, config["num_mem_blocks"]?.intValue ?? 1) : 1
+        return (0..<min(blocks, hybrid.count)).map { block in
+            stride(from: block, to: hybrid.count, by: blocks).map { hybrid[$0] }
+        }
     }
 
     /// The largest number of layers that a config or one of its sub-configs names.

@@ -20,6 +20,10 @@ public struct BaseDirectory: Sendable {
     public var textTieWordEmbeddings: Bool?
     /// `architectures` of config.json: the class the base was saved from.
     public var architectures: [String]
+    /// `model_type` of every other part that config.json describes: the encoder and decoder of a pair, a backbone, an audio tower.
+    public var partModelTypes: [String] = []
+    /// Layers that run one and the same block, each list from the layer that holds it: zamba's.
+    public var sharedLayers: [[Int]] = []
     /// How many layers the longest stack of the model has, as config.json says; nil where it does not say.
     public var layerCount: Int?
 
@@ -43,6 +47,13 @@ public struct BaseDirectory: Sendable {
     /// `xlm-roberta`, module names and transformers' folders `xlm_roberta`.
     var modelTypes: [String] {
         [modelType, textModelType, visionModelType].compactMap { $0.map(normalizedModelType) }
+    }
+
+    /// The same with those of all parts: a composite model renames in each part as that part's own class does
+    /// (`get_model_conversion_mapping` in conversion_mapping.py goes through all submodels).
+    var allModelTypes: [String] {
+        let outer = modelTypes
+        return outer + partModelTypes.map(normalizedModelType).filter { !outer.contains($0) }
     }
 
     /// The shape of a stored tensor, or nil.

@@ -24,6 +24,17 @@ struct FusedRows: Sendable {
             ["nomic_bert"],
             ["layers.*.self_attn.q_proj", "layers.*.self_attn.k_proj", "layers.*.self_attn.v_proj"],
             "encoder.layers.*.attn.Wqkv"),
+        // Entry jina_embeddings_v3.
+        FusedRows(
+            ["jina_embeddings_v3"],
+            ["layers.*.self_attn.q_proj", "layers.*.self_attn.k_proj", "layers.*.self_attn.v_proj"],
+            "encoder.layers.*.mixer.Wqkv"),
+        // Entry gte: up rows first.
+        FusedRows(
+            ["gte"],
+            ["layers.*.self_attn.q_proj", "layers.*.self_attn.k_proj", "layers.*.self_attn.v_proj"],
+            "encoder.layer.*.attention.qkv_proj"),
+        FusedRows(["gte"], ["layers.*.mlp.up_proj", "layers.*.mlp.gate_proj"], "encoder.layer.*.mlp.up_gate_proj"),
     ]
 
     static func rules(for modelTypes: [String]) -> [FusedRows] {

@@ -16,7 +16,16 @@ extension NameResolver {
             "\(missing.count) of the adapter's \(total) parameters have no tensor in the base\(type): "
                 + shown.joined(separator: ", ") + more,
             tensor: missing.first?.storedName, rule: "MissingTarget",
-            help: "give the base model that the adapter was trained on")
+            help: missing.count == total
+                ? "give the base model that the adapter was trained on" : partialHelp(of: missing.count))
+    }
+
+    /// Where the others have their place, the base may well be the right one.
+    private func partialHelp(of count: Int) -> String {
+        let type = modelType.map { "model_type \($0.printable)" } ?? "a base without a model_type"
+        return "the base is another, or has no such modules, or its files name them otherwise than memory does by a renaming of "
+            + "\(type) that this version does not know: save the base with transformers 5 and save_original_format=False, and "
+            + "merge onto that"
     }
 
     func ambiguityError(

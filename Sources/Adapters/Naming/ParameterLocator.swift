@@ -9,6 +9,7 @@ struct ParameterLocator: Sendable {
     private let fusedRows: [FusedRows]
     private let tiedWeights: [TieRow]
     private let tiedBiases: [TieRow]
+    private let sharedBlocks: SharedBlocks
     private let mayTieHead: Bool
     private let transposesOnDisk: Bool
     /// Whether fused experts lie as version 4's matrices did, one below the other: gate rows, then up rows.
@@ -17,8 +18,9 @@ struct ParameterLocator: Sendable {
     init(base: BaseDirectory) {
         self.base = base
         modelTypes = base.modelTypes
-        renames = RenameTable.rules(for: modelTypes)
-        fusedRows = FusedRows.rules(for: modelTypes)
+        renames = RenameTable.rules(for: base.allModelTypes)
+        fusedRows = FusedRows.rules(for: base.allModelTypes)
+        sharedBlocks = SharedBlocks(base.sharedLayers)
         tiedWeights = TiedWeights.rows(for: modelTypes, bias: false)
         tiedBiases = TiedWeights.rows(for: modelTypes, bias: true)
         mayTieHead = TiedWeights.mayTieHead(base)
@@ -76,6 +78,13 @@ struct ParameterLocator: Sendable {
     }
 
     private func tied(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
+        for spelling in spellings.names {
+            for member in sharedBlocks.partners(of: spelling) {
+                guard var partner = try stored(self.spellings(member), form: form) else { continue }
+                partner.untiedName = ExactString(form.apply(spelling))
+                return partner
+            }
+        }
         for (suffix, rows) in [(".weight", tiedWeights), (".bias", tiedBiases)] {
             for spelling in spellings.names where spelling.hasSuffix(suffix) {
                 let module = String(spelling.dropLast(suffix.count))
@@ -97,7 +106,7 @@ struct ParameterLocator: Sendable {
     /// The names under which parameters tied to the stored tensor `name` would be stored on their own.
     func tiedPartners(of name: String, basePrefixes: [String], fixedOnly: Bool = false) -> [ExactString] {
         guard base.shape(name) != nil else { return [] }
-        var partners: [ExactString] = []
+        var partners = sharedBlocks.partners(of: name).map { ExactString($0) }.filter { base.shapes[$0] == nil }
         let forms = [PrefixForm.identity] + basePrefixes.map { PrefixForm([FrontRewrite($0 + ".", "")]) }
         for (suffix, rows) in [(".weight", tiedWeights), (".bias", tiedBiases)] where name.hasSuffix(suffix) {
             for row in rows {

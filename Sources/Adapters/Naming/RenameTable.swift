@@ -12,10 +12,15 @@ struct RenameRule: Sendable {
         self.memory = DottedPattern(memory)
         self.file = DottedPattern(file)
     }
+
+    /// The name that a file's tensor or module has in memory, by all rules that fit in turn.
+    static func inMemory(_ name: String, _ rules: [RenameRule]) -> String {
+        rules.reduce(name) { $1.file.rewrite($0.dottedComponents, as: $1.memory) ?? $0 }
+    }
 }
 
-/// The renames of one entry of transformers' table, and the model types that use it. Of the rules the first that
-/// matches is applied, once: longer patterns come first.
+/// The renames of one entry of transformers' table, and the model types that use it. The first that matches is applied, once,
+/// so longer patterns come first; and all that match one after the other, since a name can need several (`TensorSpellings`).
 struct RenameEntry: Sendable {
     /// The entry's name in `conversion_mapping.py`.
     let entry: String
@@ -32,9 +37,11 @@ struct RenameEntry: Sendable {
 /// transformers' renames as data, one line a rule. Experts and fused rows have tables of their own (`ExpertLayouts`,
 /// `FusedRows`), prefixes too (`PrefixForms`).
 enum RenameTable {
-    static let entries: [RenameEntry] = [
+    static let entries: [RenameEntry] = languageEntries + imageEntries + detectionEntries + multimodalEntries
+
+    private static let languageEntries: [RenameEntry] = [
         RenameEntry(
-            "mixtral", ["mixtral", "minimax", "minimax_m2"],
+            "mixtral", ["mixtral", "minimax", "minimax_m2", "kimi_linear"],
             [
                 RenameRule("layers.*.mlp", "layers.*.block_sparse_moe")
             ]),
@@ -57,98 +64,9 @@ enum RenameTable {
                 RenameRule("block_sparse_moe.router.weight$", "block_sparse_moe.router.layer.weight$"),
             ]),
         RenameEntry(
-            "ViTModel",
-            [
-                "vit", "deit", "ijepa", "vit_mae", "vit_msn", "vivit", "audio_spectrogram_transformer", "ast", "beit",
-            ],
-            [
-                RenameRule("layers.*.attention.q_proj", "encoder.layer.*.attention.attention.query"),
-                RenameRule("layers.*.attention.k_proj", "encoder.layer.*.attention.attention.key"),
-                RenameRule("layers.*.attention.v_proj", "encoder.layer.*.attention.attention.value"),
-                RenameRule("layers.*.attention.o_proj", "encoder.layer.*.attention.output.dense"),
-                RenameRule("layers.*.mlp.fc1", "encoder.layer.*.intermediate.dense"),
-                RenameRule("layers.*.mlp.fc2", "encoder.layer.*.output.dense"),
-                RenameRule("layers.*", "encoder.layer.*"),
-                // The decoder of vit_mae keeps its list's name (`decoder_layers`).
-                RenameRule("attention.q_proj", "attention.attention.query"),
-                RenameRule("attention.k_proj", "attention.attention.key"),
-                RenameRule("attention.v_proj", "attention.attention.value"),
-                RenameRule("attention.o_proj", "attention.output.dense"),
-                RenameRule("mlp.fc1", "intermediate.dense"),
-                RenameRule("mlp.fc2", "output.dense"),
-            ]),
-        // Saving undoes ViTModel's `encoder.layer.` to `layers.` as text (`core_model_loading.py`), inside `decoder_layers.` too:
-        // files of transformers 5 say `decoder_encoder.layer`. Written backwards, since the forward direction of these names is
-        // that of the Hub's file.
-        RenameEntry(
-            "ViTMAEForPreTraining", ["vit_mae"],
-            [
-                RenameRule("decoder_encoder.layer.*.attention.attention.query", "decoder_layers.*.attention.q_proj"),
-                RenameRule("decoder_encoder.layer.*.attention.attention.key", "decoder_layers.*.attention.k_proj"),
-                RenameRule("decoder_encoder.layer.*.attention.attention.value", "decoder_layers.*.attention.v_proj"),
-                RenameRule("decoder_encoder.layer.*.attention.output.dense", "decoder_layers.*.attention.o_proj"),
-                RenameRule("decoder_encoder.layer.*.intermediate.dense", "decoder_layers.*.mlp.fc1"),
-                RenameRule("decoder_encoder.layer.*.output.dense", "decoder_layers.*.mlp.fc2"),
-            ]),
-        RenameEntry(
-            "Dinov2Model", ["dinov2", "dinov2_with_registers"],
-            [
-                RenameRule("attention.q_proj", "attention.attention.query"),
-                RenameRule("attention.k_proj", "attention.attention.key"),
-                RenameRule("attention.v_proj", "attention.attention.value"),
-                RenameRule("attention.o_proj", "attention.output.dense"),
-                RenameRule("mlp.down_proj", "mlp.weights_out"),
-            ]),
-        RenameEntry(
-            "swin", ["swin"],
-            [
-                RenameRule("attention.q_proj", "attention.self.query"),
-                RenameRule("attention.k_proj", "attention.self.key"),
-                RenameRule("attention.v_proj", "attention.self.value"),
-                RenameRule("attention.o_proj", "attention.output.dense"),
-                RenameRule("mlp.fc1", "intermediate.dense"),
-                RenameRule("mlp.fc2", "output.dense"),
-            ]),
-        RenameEntry(
-            "SegformerModel", ["segformer"],
-            [
-                RenameRule("stages.*.blocks.*.attention.q_proj", "encoder.block.*.*.attention.self.query"),
-                RenameRule("stages.*.blocks.*.attention.k_proj", "encoder.block.*.*.attention.self.key"),
-                RenameRule("stages.*.blocks.*.attention.v_proj", "encoder.block.*.*.attention.self.value"),
-                RenameRule("stages.*.blocks.*.attention.o_proj", "encoder.block.*.*.attention.output.dense"),
-                RenameRule(
-                    "stages.*.blocks.*.attention.sequence_reduction.sequence_reduction",
-                    "encoder.block.*.*.attention.self.sr"),
-                RenameRule(
-                    "stages.*.blocks.*.attention.sequence_reduction.layer_norm",
-                    "encoder.block.*.*.attention.self.layer_norm"),
-                RenameRule("stages.*.blocks.*.layernorm_before", "encoder.block.*.*.layer_norm_1"),
-                RenameRule("stages.*.blocks.*.layernorm_after", "encoder.block.*.*.layer_norm_2"),
-                RenameRule("stages.*.blocks.*.mlp.fc1", "encoder.block.*.*.mlp.dense1"),
-                RenameRule("stages.*.blocks.*.mlp.fc2", "encoder.block.*.*.mlp.dense2"),
-                RenameRule("stages.*.blocks.*", "encoder.block.*.*"),
-                RenameRule("stages.*.patch_embeddings", "encoder.patch_embeddings.*"),
-                RenameRule("stages.*.layer_norm", "encoder.layer_norm.*"),
-                // Entry SegformerForSemanticSegmentation.
-                RenameRule("decode_head.linear_projections.*", "decode_head.linear_c.*"),
-            ]),
-        RenameEntry(
             "GPTNeoXForCausalLM", ["gpt_neox"],
             [
                 RenameRule("^lm_head", "^embed_out")
-            ]),
-        RenameEntry(
-            "DetrModel", ["detr", "conditional_detr", "deformable_detr", "rt_detr", "rt_detr_v2"],
-            [
-                RenameRule("self_attn.o_proj", "self_attn.out_proj"),
-                RenameRule("encoder_attn.o_proj", "encoder_attn.out_proj"),
-                RenameRule("layers.*.mlp.fc1", "layers.*.fc1"),
-                RenameRule("layers.*.mlp.fc2", "layers.*.fc2"),
-            ]),
-        RenameEntry(
-            "DetrModel", ["detr", "deformable_detr"],
-            [
-                RenameRule("model.backbone", "model.backbone.conv_encoder")
             ]),
         RenameEntry(
             "nomic_bert", ["nomic_bert"],
@@ -180,6 +98,55 @@ enum RenameTable {
                 RenameRule("mlp.shared_experts", "mlp.shared_mlp"),
             ]),
         RenameEntry(
+            "kimi_linear", ["kimi_linear"],
+            [
+                RenameRule("self_attn.forget_gate.f_a_proj", "self_attn.f_a_proj"),
+                RenameRule("self_attn.forget_gate.f_b_proj", "self_attn.f_b_proj"),
+            ]),
+        RenameEntry(
+            "laguna", ["laguna"],
+            [
+                RenameRule("mlp.shared_experts", "mlp.shared_expert")
+            ]),
+        RenameEntry(
+            "sarvam_moe, bailing_hybrid", ["sarvam_moe", "bailing_hybrid"],
+            [
+                RenameRule("model.embed_tokens", "model.word_embeddings"),
+                RenameRule("layers.*.self_attn.o_proj", "layers.*.attention.dense"),
+                RenameRule("layers.*.self_attn.forget_gate.f_proj", "layers.*.attention.f_proj"),
+                RenameRule("layers.*.self_attn", "layers.*.attention"),
+            ]),
+        RenameEntry(
+            "exaone", ["exaone"],
+            [
+                RenameRule("^model.embed_tokens", "^transformer.wte"),
+                RenameRule("^model.layers.*.self_attn.o_proj", "^transformer.h.*.attn.attention.out_proj"),
+                RenameRule("^model.layers.*.self_attn", "^transformer.h.*.attn.attention"),
+                RenameRule("^model.layers.*.mlp.gate_proj", "^transformer.h.*.mlp.c_fc_0"),
+                RenameRule("^model.layers.*.mlp.up_proj", "^transformer.h.*.mlp.c_fc_1"),
+                RenameRule("^model.layers.*.mlp.down_proj", "^transformer.h.*.mlp.c_proj"),
+                RenameRule("^model.layers.*.input_layernorm", "^transformer.h.*.ln_1"),
+                RenameRule("^model.layers.*.post_attention_layernorm", "^transformer.h.*.ln_2"),
+                RenameRule("^model.norm", "^transformer.ln_f"),
+            ]),
+        RenameEntry(
+            "gte", ["gte"],
+            [
+                RenameRule("layers.*.self_attn.o_proj", "encoder.layer.*.attention.o_proj"),
+                RenameRule("layers.*.post_attention_layernorm", "encoder.layer.*.attn_ln"),
+                RenameRule("layers.*.post_mlp_layernorm", "encoder.layer.*.mlp_ln"),
+                RenameRule("layers.*", "encoder.layer.*"),
+            ]),
+        RenameEntry(
+            "jina_embeddings_v3", ["jina_embeddings_v3"],
+            [
+                RenameRule("layers.*.self_attn.o_proj", "encoder.layers.*.mixer.out_proj"),
+                RenameRule("layers.*.post_attention_layernorm", "encoder.layers.*.norm1"),
+                RenameRule("layers.*.post_mlp_layernorm", "encoder.layers.*.norm2"),
+                RenameRule("layers.*", "encoder.layers.*"),
+                RenameRule("embeddings.LayerNorm", "emb_ln"),
+            ]),
+        RenameEntry(
             "timesfm2_5", ["timesfm2_5"],
             [
                 RenameRule("fc1", "ff0"),
@@ -202,19 +169,25 @@ enum RenameTable {
     }
 }
 
-/// The spellings of one tensor name: as it stands, renamed to the file's, renamed to version 5's.
+/// The spellings of one tensor name: as it stands, renamed to the file's, renamed to version 5's; each by the first rule that
+/// fits, and by all that fit in turn, as transformers applies its entries: a detector's `encoder.aifi.0.layers.0.self_attn.o_proj`
+/// needs one rule for its front and one for its end, a composite model those of several parts.
 struct TensorSpellings: Sendable {
     /// Distinct names, the one in the adapter first.
     let names: [String]
 
     init(_ name: String, rules: [RenameRule]) {
-        let parts = name.dottedComponents
         var names = [name]
-        for rewritten in [
-            rules.lazy.compactMap { $0.memory.rewrite(parts, as: $0.file) }.first,
-            rules.lazy.compactMap { $0.file.rewrite(parts, as: $0.memory) }.first,
-        ] {
-            if let rewritten, !names.contains(rewritten) { names.append(rewritten) }
+        for (from, to) in [(\RenameRule.memory, \RenameRule.file), (\RenameRule.file, \RenameRule.memory)] {
+            var whole = name
+            var rewritten: [String] = []
+            for rule in rules {
+                guard let next = rule[keyPath: from].rewrite(whole.dottedComponents, as: rule[keyPath: to]) else { continue }
+                // The first rule that fits the name as it stands, then what all have made of it.
+                if rewritten.isEmpty { rewritten.append(next) }
+                whole = next
+            }
+            for spelled in rewritten + [whole] where !names.contains(spelled) { names.append(spelled) }
         }
         self.names = names
     }

@@ -23,7 +23,7 @@ struct TargetModules {
         guard let value = config["target_modules"] else {
             throw PeftfileError(
                 .refused, "names no target_modules, and the file does not tell the modules either", file: config.path,
-                rule: "TargetModules", help: "write the target modules of the training into adapter_config.json")
+                rule: "ConfigKeyMissing", help: "write the target modules of the training into adapter_config.json")
         }
         if value.stringValue?.lowercased() == "all-linear" {
             throw PeftfileError(
@@ -62,14 +62,14 @@ struct TargetModules {
         }
     }
 
-    /// The modules of the base that are meant, sorted by name: those with a matrix under their own name.
+    /// The modules of the base that are meant, sorted by name: those with a matrix under their own name, under the name that
+    /// they have in memory, or tied to one that has.
     ///
     /// - Throws: `.refused` where there is none, and for stacked experts.
     func paths(in base: BaseDirectory) throws -> [ExactString] {
-        try requireNames(in: base)
+        let modules = try modules(in: base)
         var result: [ExactString] = []
-        for name in base.names where name.text.hasSuffix(".weight") && base.shapes[name]?.count == 2 {
-            let path = String(name.text.dropLast(".weight".count))
+        for (path, name) in modules {
             guard contains(path) else { continue }
             guard !path.dottedComponents.contains("experts") else {
                 throw PeftfileError(
@@ -80,35 +80,76 @@ struct TargetModules {
         }
         guard !result.isEmpty else {
             throw PeftfileError(
-                .refused, "target_modules matches no module of the base", file: config.path, rule: "TargetModules",
+                .refused, "target_modules matches no module of the base", file: config.path, rule: "MissingTarget",
                 help: "merge onto the base that the adapter was trained on")
         }
         return result.sorted { $0.text < $1.text }
     }
 
-    /// The set of modules decides what each is dealt, and one that is not seen on disk would give all others wrong numbers: names
-    /// that differ from those in memory, weights that are tied to another, and expressions for whole paths where a model may have
-    /// another front.
-    private func requireNames(in base: BaseDirectory) throws {
+    private typealias Module = (path: String, tensor: ExactString)
+
+    /// Every matrix of the base as a module. The set of those that are meant decides what each is dealt, and one that is not seen
+    /// on disk would give all others wrong numbers: so the names of the list must all be met, under the names on disk or under
+    /// those that transformers 5 has in memory, and expressions for whole paths are not read where a model may have another front.
+    private func modules(in base: BaseDirectory) throws -> [Module] {
         func refuse(_ what: String) -> PeftfileError {
             PeftfileError(
                 .refused, "\(what), and which modules target_modules means in memory is not told by the base's files", file: config.path,
                 rule: "TargetModules", help: "save the adapter again with its indices in the file (save_indices)")
         }
-        let renames = RenameTable.entries.filter { !$0.modelTypes.isDisjoint(with: base.modelTypes) }
-        guard renames.allSatisfy(\.rules.isEmpty) else {
+        let stored: [Module] = base.names.filter { $0.text.hasSuffix(".weight") && base.shapes[$0]?.count == 2 }.map {
+            (String($0.text.dropLast(".weight".count)), $0)
+        }
+        let onDisk = stored + tiedModules(in: base)
+        let types = base.allModelTypes
+        let isRenamed = RenameTable.entries.contains { !$0.modelTypes.isDisjoint(with: types) && !$0.rules.isEmpty }
+        guard let targets else {
+            guard !isRenamed else { throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory") }
+            return onDisk
+        }
+        if targets.isExpression, base.textModelType != nil || base.visionModelType != nil {
+            throw refuse("target_modules is an expression, and the model has parts")
+        }
+        guard !isRenamed || FusedRows.rules(for: types).isEmpty && !targets.isExpression else {
             throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory")
         }
-        guard let targets else { return }
-        if targets.isExpression {
-            guard base.textModelType == nil, base.visionModelType == nil else { throw refuse("target_modules is an expression, and the model has parts") }
-            let tied = TiedWeights.weights.flatMap(\.members).first { targets.contains($0) && base.shape($0 + ".weight") == nil }
-            if let tied, base.tieWordEmbeddings != false { throw refuse("target_modules matches \(tied), which may be tied to another weight") }
-            return
+        if targets.isExpression { return onDisk }
+        func unmet(_ modules: [Module]) -> [String] {
+            targets.names.sorted().filter { name in !modules.contains { $0.path == name || $0.path.hasSuffix("." + name) } }
         }
-        let paths = base.names.filter { $0.text.hasSuffix(".weight") }.map { String($0.text.dropLast(".weight".count)) }
-        let lost = targets.names.sorted().first { name in !paths.contains { $0 == name || $0.hasSuffix("." + name) } }
-        if let lost { throw refuse("no weight of the base is under the name of \"\(lost)\" of target_modules") }
+        let lost = unmet(onDisk)
+        guard isRenamed else {
+            guard let first = lost.first else { return onDisk }
+            throw PeftfileError(
+                .refused, "target_modules names \"\(first.printable)\", and the base has no such module", file: config.path,
+                rule: "MissingTarget", help: "correct target_modules, or merge onto the base that the adapter was trained on")
+        }
+        let rules = RenameTable.rules(for: types)
+        let inMemory: [Module] = onDisk.map { (RenameRule.inMemory($0.path, rules), $0.tensor) }
+        switch (lost.isEmpty, unmet(inMemory).isEmpty) {
+        case (true, false): return onDisk
+        case (false, true): return inMemory
+        case (true, true):
+            let (one, other) = (onDisk.filter { contains($0.path) }, inMemory.filter { contains($0.path) })
+            if one.map(\.tensor) == other.map(\.tensor) { return onDisk }
+            throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory, and target_modules fits both")
+        case (false, false):
+            throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory, and target_modules fits neither")
+        }
+    }
+
+    /// Modules without a tensor of their own that share another's: an output head beside its embedding.
+    private func tiedModules(in base: BaseDirectory) -> [Module] {
+        guard TiedWeights.mayTieHead(base), TiedWeights.hasLanguageModelHead(base) else { return [] }
+        let prefixes = BasePrefixes.prefixes(for: base.modelTypes)
+        return TiedWeights.rows(for: base.modelTypes, bias: false).flatMap { row -> [Module] in
+            guard let first = row.members.first else { return [] }
+            // Files of the bare model lack its prefix.
+            let names = [first] + prefixes.filter { first.hasPrefix($0 + ".") }.map { String(first.dropFirst($0.count + 1)) }
+            guard let stored = names.map({ ExactString($0 + ".weight") }).first(where: { base.shapes[$0] != nil }) else { return [] }
+            // An embedding that is one module with another is registered once, and is no layer.
+            return row.members.dropFirst(row.fixed).filter { base.shape($0 + ".weight") == nil }.map { ($0, stored) }
+        }
     }
 
     func contains(_ path: String) -> Bool { exclusion(of: path) == nil }

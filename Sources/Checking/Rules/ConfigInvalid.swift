@@ -6,10 +6,10 @@ struct ConfigInvalid: CheckRule {
     let id = "config-invalid"
     let family = RuleFamily.config
     let severity = Severity.error
-    let summary = "adapter_config.json is no JSON object, or a value in it is of the wrong kind, or no regular expression where one is meant."
+    let summary = "adapter_config.json is no JSON object, a value in it is of the wrong kind, or no regular expression where one is meant, or a key is not there on which the update depends."
     let protectsFrom = "Half-written and hand-edited configs: loaders fail with an exception of their JSON library, or take a default."
     let refusals: Set<String> = [
-        "ConfigValue", "DuplicateKey", "ModulePattern", "LayerReplication", "BlockDiagonal", "TokenIndices", "PatternSyntax", "ConfigContradiction", "FeedforwardMismatch", "WaveletFamily", "TopK", "DepthMismatch", "KaSARank", "SeedMissing",
+        "ConfigValue", "DuplicateKey", "ModulePattern", "LayerReplication", "BlockDiagonal", "TokenIndices", "PatternSyntax", "ConfigContradiction", "FeedforwardMismatch", "WaveletFamily", "TopK", "DepthMismatch", "KaSARank", "SeedMissing", "ConfigKeyMissing",
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {

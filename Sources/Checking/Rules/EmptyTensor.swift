@@ -17,7 +17,15 @@ struct EmptyTensor: CheckRule {
     let needs: [RuleNeed] = [.tensors]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        (subject.weights.checkpoint?.tensors ?? []).filter { $0.info.elementCount == 0 && !isPruned($0, subject) }.map { tensor in
+        let adapter = try? subject.adapter()
+        let method = adapter.flatMap { try? MethodRegistry.method(of: $0) }
+        func isMeant(_ tensor: StoredTensor) -> Bool {
+            guard let adapter, let key = adapter.keys.first(where: { $0.stored == tensor.name }) else { return false }
+            return method?.isEmptyByDesign(key, of: adapter) == true
+        }
+        return (subject.weights.checkpoint?.tensors ?? []).filter {
+            $0.info.elementCount == 0 && !isPruned($0, subject) && !isMeant($0)
+        }.map { tensor in
             finding(
                 "has shape \(tensor.shape.unsignedDimensions), no elements", file: subject.weights.file, tensor: tensor.name,
                 help: "gather the shards before saving (ZeRO-3, FSDP)")

@@ -26,7 +26,9 @@ struct MissingModule: CheckRule {
         let lost = lost(subject, config)
         let targets = unmetTargets(subject, adapter, config)
         // A target without any module is one finding, and not one for each layer.
-        let modules = (lost?.modules ?? []).filter { module in !targets.names.contains { ConfigCoverage.meets(module, $0) } }
+        // What was trained to change nothing has tensors all the same.
+        let own = Set(adapter.keys.filter { $0.component != nil }.map(\.module.text))
+        let modules = (lost?.modules ?? []).filter { module in !own.contains(module) && !targets.names.contains { ConfigCoverage.meets(module, $0) } }
         let inspect = "what is there: peftfile inspect \(subject.path.shellQuoted)"
         var result: [Finding] = []
         if let first = modules.first {
@@ -135,8 +137,9 @@ struct MissingModule: CheckRule {
 
     /// The first module of the base that the target means and that could have an update.
     private func module(of subject: CheckSubject, meeting target: String) -> String? {
-        guard let base = subject.options.base else { return nil }
-        for tensor in base.tensors where tensor.shape.count >= 2 && tensor.name.text.hasSuffix(".weight") {
+        guard let base = subject.options.base, let adapter = try? subject.adapter() else { return nil }
+        let skipsKernels = (try? MethodRegistry.method(of: adapter))?.skipsKernels == true
+        for tensor in base.tensors where tensor.shape.count >= 2 && !(skipsKernels && tensor.shape.count > 2) && tensor.name.text.hasSuffix(".weight") {
             let module = String(tensor.name.text.dropLast(".weight".count))
             if ConfigCoverage.meets(module, target), !module.contains("experts") { return module }
         }
