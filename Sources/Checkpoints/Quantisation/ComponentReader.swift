@@ -9,8 +9,8 @@ public final class ComponentReader: Sendable {
     private let cache = Mutex(Cache())
 
     /// Bytes that are kept at most, of one piece, and of a tensor that is kept whole.
-    static let limit = 16 << 20
-    static let pieceLimit = 4 << 20
+    static let limit = 12 << 20
+    static let pieceLimit = 3 << 20
     static let tensorLimit: UInt64 = 8 << 20
 
     private struct Key: Hashable {
