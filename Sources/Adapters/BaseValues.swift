@@ -45,7 +45,7 @@ public enum BaseValues: Sendable, Hashable {
 
     /// The base with the values that are meant.
     ///
-    /// - Throws: `.refused` with rule `BaseAs` where an adapter says that it was trained in 4 bits, the base is not stored so, and
+    /// - Throws: why the base's weights cannot be read; `.refused` with rule `BaseAs` where an adapter says that it was trained in 4 bits, the base is not stored so, and
     ///   nobody said which values are meant; or where the base does not allow it.
     public func applied(to base: Checkpoint, adapters: [Adapter]) throws -> Checkpoint {
         switch self {
@@ -58,6 +58,7 @@ public enum BaseValues: Sendable, Hashable {
             return try base.simulating(simulation)
         case .stored: return base
         case .unspecified:
+            if let problem = base.quantisation?.problem { throw problem }
             for adapter in adapters {
                 guard let hint = QuantisationHint(adapter), !hint.isMet(by: base) else { continue }
                 throw PeftfileError(

@@ -56,11 +56,12 @@ public struct Checkpoint: Sendable {
     public var storedTensors: [StoredTensor] {
         shards.enumerated().flatMap { number, shard in shard.file.tensors.map { StoredTensor(info: $0, shard: number) } }
     }
-    /// Bytes of all tensors of a plain checkpoint, every quantised weight in its plain dtype.
+    /// Bytes of all tensors of a plain checkpoint, every quantised weight in its plain dtype, and of GGUF every other number too.
     public var plainBytes: UInt64 {
         tensors.reduce(0) { sum, tensor in
-            tensor.quantised == nil
-                ? sum + tensor.byteCount : sum + UInt64(tensor.info.elementCount) * UInt64(plainDType(of: tensor).bits / 8)
+            var dtype = tensor.quantised == nil ? nil : plainDType(of: tensor)
+            if isGGUF, tensor.dtype.isMergeable, let quantisation { dtype = quantisation.dtype }
+            return sum + (dtype.map { UInt64(tensor.info.elementCount) * UInt64($0.bits / 8) } ?? tensor.byteCount)
         }
     }
     /// The dtype that a tensor has in a plain checkpoint: its own, or for a quantised weight that of the config.

@@ -38,6 +38,15 @@ import Testing
         _ = try BaseValues.stored.applied(to: base, adapters: [adapter])
     }
 
+    /// What is asked comes after what no answer could mend.
+    @Test(arguments: [("refuse-unknown-method", "UnknownScheme"), ("refuse-gptq-marlin", "UnsupportedPacking")])
+    func aBaseThatCannotBeRead(_ name: String, _ rule: String) throws {
+        let adapter = try Adapter(path: Fixtures.path("quantised/qlora-nf4/adapter"))
+        let base = try Checkpoint.open(Fixtures.path("quantised/\(name)/base"))
+        let error = #expect(throws: PeftfileError.self) { _ = try BaseValues.unspecified.applied(to: base, adapters: [adapter]) }
+        #expect(error?.rule == rule && error?.tensor != nil)
+    }
+
     /// The titles of the schemes that hold 4 bits, some of them among other widths.
     @Test(arguments: [
         (nil, "MLX affine, 4 and 8 bits", true), (nil, "MLX affine, 2, 4, 5 and 6 bits", true), (nil, "MLX affine, 8 bits", false),

@@ -87,6 +87,26 @@ import Testing
         #expect(NF4Simulation.quantises(StoredTensor(info: info, shard: 0)) == isQuantised)
     }
 
+    /// `_keep_in_fp32_modules` of the classes of T5 and BLIP-2.
+    @Test func layersThatStayInF32() {
+        func quantises(_ module: String, _ model: String) -> Bool {
+            let info = TensorInfo(name: ExactString(module + ".weight"), dtype: .bf16, shape: [4, 4], begin: 0, end: 32, isContiguous: true)
+            return NF4Simulation.quantises(StoredTensor(info: info, shard: 0), model: model)
+        }
+        #expect(!quantises("encoder.block.0.layer.1.DenseReluDense.wo", "t5"))
+        #expect(quantises("encoder.block.0.layer.1.DenseReluDense.wi", "t5"))
+        #expect(quantises("encoder.block.0.layer.1.DenseReluDense.wo", "longt5"))
+        #expect(!quantises("qformer.encoder.layer.0.attention.attention.query", "blip-2"))
+        #expect(quantises("vision_model.encoder.layers.0.mlp.fc1", "blip-2"))
+    }
+
+    /// What `inspect` and `check` say that a GGUF base weighs is what `convert --dequantise` writes: every number in one dtype.
+    @Test(arguments: ["gguf-k-mix", "gguf-legacy"]) func dequantisedBytesOfGGUF(_ name: String) throws {
+        let base = try Checkpoint.open(Fixtures.path("quantised/\(name)/base"))
+        let elements = base.tensors.reduce(0) { $0 + UInt64($1.info.elementCount) }
+        #expect(base.plainBytes == elements * 2)
+    }
+
     /// Whether experts and routers are modules depends on the version of transformers.
     @Test func aMixtureIsNotSimulated() throws {
         let base = try Checkpoint.open(Fixtures.path("merge/lora-mixtral-target-params/base"))

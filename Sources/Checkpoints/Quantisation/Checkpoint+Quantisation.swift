@@ -17,7 +17,7 @@ extension Checkpoint {
             guard scheme != nil else {
                 return with(
                     problem: QuantisationRule.unknownScheme.broken(
-                        method, "this quantisation is not known, and codes must not be taken for numbers",
+                        method.isEmpty ? "quant_method \"\"" : method, "this quantisation is not known, and codes must not be taken for numbers",
                         tensor: tensors.first { !$0.dtype.isMergeable }?.name,
                         help: "dequantise the base with the library that wrote it, then merge"), scheme: method)
             }
@@ -90,9 +90,8 @@ extension Checkpoint {
                 if contested.updateValue((contested[warning] ?? 0) + 1, forKey: warning) == nil {
                     found.append(warning)
                 }
-            } catch var error as PeftfileError {
-                if !error.message.hasPrefix(quantisation.scheme) { error.message = "\(quantisation.scheme): \(error.message)" }
-                throw error.inFile(path)
+            } catch let error as PeftfileError {
+                throw quantisation.ofScheme(error).inFile(path)
             }
         }
         return quantisation.warnings + found.map { "\(path): \(contested[$0] ?? 1) of \(quantisation.weights.count) quantised weights: \($0)" }

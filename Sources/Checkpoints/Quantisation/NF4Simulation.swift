@@ -33,14 +33,15 @@ public struct NF4Simulation: Sendable, Hashable {
         ])
     }
 
-    /// Whether QLoRA would have quantised a tensor.
-    static func quantises(_ tensor: StoredTensor) -> Bool {
+    /// Whether QLoRA would have quantised a tensor of a model of this `model_type`.
+    static func quantises(_ tensor: StoredTensor, model: String = "") -> Bool {
         guard [.bf16, .f16, .f32].contains(tensor.dtype), tensor.shape.count == 2, tensor.info.elementCount > 0,
             tensor.name.text.hasSuffix(".weight")
         else { return false }
         let path = String(tensor.name.text.dropLast(7))
         let module = path.split(separator: ".").last.map(String.init) ?? ""
         if heads.contains(module) || tables.contains(module) || bareHeads.contains(path) { return false }
+        if let kept = keptInF32[model], path.split(separator: ".").contains(where: { kept == $0 }) { return false }
         // Decoders of masked language models stand inside their head, whose other matrices are quantised.
         if path.hasSuffix("predictions.decoder") || path.hasSuffix("lm_head.decoder") { return false }
         return !module.hasPrefix("embed") && !module.hasSuffix("embeddings") && !module.hasSuffix("embedding") && !module.hasSuffix("norm")
@@ -53,6 +54,10 @@ public struct NF4Simulation: Sendable, Hashable {
     ]
     /// Heads by their whole path: InternLM2's, RWKV's, ModernBERT's.
     private static let bareHeads: Set<String> = ["output", "head", "decoder"]
+    /// Linear layers that `_keep_in_fp32_modules` of the model's class takes out, in transformers 4 and 5.
+    private static let keptInF32 = [
+        "t5": "wo", "mt5": "wo", "umt5": "wo", "udop": "wo", "pop2piano": "wo", "blip-2": "qformer",
+    ]
     private static let tables: Set<String> = [
         "wte", "wpe", "shared", "relative_attention_bias", "tok_embeddings", "embed_positions", "codebook",
     ]
@@ -84,7 +89,7 @@ extension Checkpoint {
         var weights: [any QuantisedWeight] = []
         var plain: [StoredTensor] = []
         for tensor in tensors {
-            guard NF4Simulation.quantises(tensor) else {
+            guard NF4Simulation.quantises(tensor, model: model) else {
                 plain.append(tensor)
                 continue
             }

@@ -61,6 +61,13 @@ public struct Quantisation: Sendable {
         return .bf16
     }
 
+    /// An error with the scheme before its message.
+    func ofScheme(_ error: PeftfileError) -> PeftfileError {
+        var error = error
+        if error.code == .refused, !error.message.hasPrefix(scheme) { error.message = "\(scheme): \(error.message)" }
+        return error
+    }
+
     /// Fills `buffer` with the little-endian F64 bytes of a weight from byte `offset` on.
     func read(_ weight: Int, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         guard let components, weights.indices.contains(weight), !buffer.isEmpty else { return }
@@ -86,7 +93,7 @@ public struct Quantisation: Sendable {
             values.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[(begin % 8)..<(begin % 8 + buffer.count)])) }
         } catch var error as PeftfileError {
             if error.tensor == nil { error.tensor = weights[weight].name }
-            throw error
+            throw ofScheme(error)
         }
     }
 }

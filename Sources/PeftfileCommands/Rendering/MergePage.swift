@@ -36,7 +36,9 @@ struct MergePage {
             line("NaN, Inf", "\(Text.count(total.nonfinite)) results, where the base has numbers: the adapter is broken, or the dtype too narrow")
         }
         if let error = total.roundingError {
-            line("rounding", "adds \(Text.number(error)) of the update's norm, in \(Text.counted(requantised, "tensor")) of blocks")
+            line(
+                "rounding", "to blocks leaves an error of \(Text.number(error)) of the update's norm, in \(Text.counted(requantised, "tensor")); "
+                    + "\(error < 1 ? "what is left" : "the update is lost in it, and what is left") may exceed the update by it")
         }
         if !binding.setAside.isEmpty { line("set aside", "\(Text.counted(binding.setAside.count, "adapter tensor")) without part in a merge") }
         for change in binding.configChanges {

@@ -16,13 +16,14 @@ public struct DifferenceInput: Sendable {
     /// Opens a path. What is an adapter is told as `inspect` tells it, and a training checkpoint is taken with all its tensors, under
     /// their full names; of one in several files the model, since each file has the rest again.
     ///
-    /// - Throws: what opening throws: the file cannot be read, or breaks a rule of its format.
+    /// - Throws: what opening throws: the file cannot be read, or breaks a rule of its format; or why its codes are no numbers.
     public init(path: String) throws {
         self.path = path
         adapter = Inspection.looksLikeAdapter(path) ? try Adapter(path: path) : nil
         let model = try adapter?.checkpoint ?? Checkpoint.open(path)
         let key = adapter == nil && model.isSingleFile ? try Checkpoint.openStored(path, entire: true).modelKey : nil
         checkpoint = key == nil ? model : try Checkpoint.open(path, entire: true)
+        if adapter == nil { _ = try checkpoint.requireReadableWeights() }
         modelPrefix = key.map { $0.text + "." }
     }
 

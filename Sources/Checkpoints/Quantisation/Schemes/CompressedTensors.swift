@@ -95,8 +95,8 @@ enum CompressedTensors: QuantisationScheme {
         case "tensor", "channel": return columns
         case "group":
             let size = try base.integer("group_size", in: settings)
-            guard size > 0 else {
-                throw QuantisationRule.groupSize.broken(base.title, "group_size \(size) is not positive", tensor: name)
+            guard size > 0, columns % size == 0 else {
+                throw QuantisationRule.groupSize.broken(base.title, "group_size \(size) does not divide \(columns) inputs", tensor: name)
             }
             return size
         default:
