@@ -103,5 +103,8 @@ enum Console {
     }
 
     /// Prints a JSON document.
-    static func output(_ document: JSONValue) { output(document.printable(indent: 2) + "\n") }
+    static func output(_ document: JSONValue) {
+        document.printable(indent: 2) { output($0) }
+        output("\n")
+    }
 }
