@@ -6,7 +6,7 @@ import Musl
 import Glibc
 #endif
 import Peftfile
-import Synchronization
+import struct Synchronization.Atomic
 
 /// The two streams: what a person or a program reads goes to stdout, everything else to stderr.
 enum Console {

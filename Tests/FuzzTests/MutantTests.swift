@@ -9,7 +9,7 @@ import Testing
 /// for longer runs; `make fuzz` looks further.
 @Suite struct MutantTests {
     static let parts = 10
-    static let count = 10_000 * (ProcessInfo.processInfo.environment["PEFTFILE_MUTANTS"].flatMap { Int($0) } ?? 1)
+    static let count = Mutants.count(10_000)
 
     struct Part: Sendable, CustomTestStringConvertible {
         var target: any FuzzTarget
