@@ -1,6 +1,5 @@
 public import ByteAccess
 public import Checkpoints
-import Synchronization
 public import Tensors
 
 /// The numbers of adapter tensors, widened to float64 once and kept while there is room.

@@ -1,5 +1,4 @@
 import ByteAccess
-import Synchronization
 
 /// What a method may know of all modules of an adapter when it states the formula of one: how large they are in the base,
 /// and in which order the model holds them; and what was derived for all of them together.

@@ -174,19 +174,6 @@ public struct Inspection: Sendable {
 
     /// The item of `inspect --json`.
     public var json: JSONValue {
-        var tensors: [JSONValue] = []
-        for tensor in checkpoint.storedTensors {
-            var object: JSONObject = [
-                "name": .string(tensor.name.text),
-                "dtype": .string(storedType(of: tensor)),
-                "shape": .array(storedShape(of: tensor).map { .number(JSONNumber(UInt64(UInt(bitPattern: $0)))) }),
-                "file": .string(checkpoint.shards[tensor.shard].fileName),
-                "begin": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.begin)) : .null,
-                "end": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.end)) : .null,
-            ]
-            if statistics != nil { object["stats"] = figures(of: tensor).map(Inspection.json) ?? .null }
-            tensors.append(.object(object))
-        }
         var metadata = JSONObject()
         for shard in checkpoint.shards {
             for entry in shard.file.metadata ?? [] where metadata[entry.key] == nil {
@@ -203,13 +190,26 @@ public struct Inspection: Sendable {
             "parameters": .number(JSONNumber(checkpoint.parameterCount)),
             "bytes": .number(JSONNumber(checkpoint.tensorBytes)),
             "quantisation": checkpoint.quantisation?.json ?? .null,
-            "tensors": .array(tensors),
+            "tensors": .sequence { add in for tensor in checkpoint.storedTensors { add(json(tensor)) } },
             "targets": .array(targets.map(Inspection.json)),
             "settings": .object(JSONObject((adapter?.config?.settings ?? []).map { (key: $0.key, value: $0.value) })),
             "unclaimed": .array(unclaimed.map { .string($0.text) }),
             "prompts": .array(prompts.map(\.json)),
             "bottlenecks": bottlenecks?.json(untrained: untrained) ?? .null,
         ])
+    }
+
+    private func json(_ tensor: StoredTensor) -> JSONValue {
+        var object: JSONObject = [
+            "name": .string(tensor.name.text),
+            "dtype": .string(storedType(of: tensor)),
+            "shape": .array(storedShape(of: tensor).map { .number(JSONNumber(UInt64(UInt(bitPattern: $0)))) }),
+            "file": .string(checkpoint.shards[tensor.shard].fileName),
+            "begin": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.begin)) : .null,
+            "end": tensor.info.isContiguous ? .number(JSONNumber(tensor.info.end)) : .null,
+        ]
+        if statistics != nil { object["stats"] = figures(of: tensor).map(Inspection.json) ?? .null }
+        return .object(object)
     }
 
     private static func json(_ target: AdapterTarget) -> JSONValue {

@@ -1,6 +1,5 @@
 import ByteAccess
 import Checkpoints
-import Synchronization
 import Tensors
 
 /// One target module of an adapter with its tensors, and the reader of those tensors.

@@ -5,7 +5,7 @@ import Musl
 #else
 import Glibc
 #endif
-import Synchronization
+import struct Synchronization.Atomic
 
 /// Ctrl-C and a request to terminate, turned into an error at the next safe point.
 ///

@@ -2,7 +2,6 @@ import Adapters
 import ByteAccess
 import Checkpoints
 import Rewriting
-import Synchronization
 import Tensors
 
 /// A merge computed and not written, to see what the base's dtype does to the update.

@@ -1,7 +1,6 @@
 import ByteAccess
 import Checkpoints
 import Containers
-import Synchronization
 import Tensors
 
 /// The numbers of all tensors of an adapter and the SHA-256 of its file, from one read.

@@ -53,9 +53,11 @@ public struct Checkpoint: Sendable {
     /// Bytes of all tensors as they are stored, without the headers.
     public var tensorBytes: UInt64 { shards.reduce(0) { $0 + $1.file.tensors.reduce(0) { $0 + $1.byteCount } } }
     /// All tensors as they are stored, codes and companions of quantised weights among them.
-    public var storedTensors: [StoredTensor] {
-        shards.enumerated().flatMap { number, shard in shard.file.tensors.map { StoredTensor(info: $0, shard: number) } }
+    public var storedTensors: some Collection<StoredTensor> {
+        shards.indices.lazy.flatMap { number in shards[number].file.tensors.lazy.map { StoredTensor(info: $0, shard: number) } }
     }
+    /// How many tensors are stored.
+    public var storedTensorCount: Int { shards.reduce(0) { $0 + $1.file.tensors.count } }
     /// Bytes of all tensors of a plain checkpoint, every quantised weight in its plain dtype, and of GGUF every other number too.
     public var plainBytes: UInt64 {
         tensors.reduce(0) { sum, tensor in

@@ -1,4 +1,4 @@
-import Synchronization
+import ByteAccess
 
 /// Places for shards that several threads open.
 final class ShardSlots: Sendable {

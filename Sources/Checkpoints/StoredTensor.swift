@@ -7,9 +7,19 @@ public struct StoredTensor: Sendable, Hashable {
     /// Name, dtype, shape and byte range in its file.
     public var info: TensorInfo
     /// The shard, counted in `Checkpoint.shards`.
-    public var shard: Int
+    public var shard: Int {
+        get { Int(shardNumber) }
+        set { shardNumber = Int32(newValue) }
+    }
     /// The weight among `Checkpoint.quantisation`'s that this tensor is computed from; nil where it is stored as it is.
-    public internal(set) var quantised: Int?
+    public internal(set) var quantised: Int? {
+        get { weightNumber < 0 ? nil : Int(weightNumber) }
+        set { weightNumber = newValue.map { Int32($0) } ?? -1 }
+    }
+
+    // Half as wide as an `Int`: models of a hundred thousand tensors have as many of these, and no number of them is near 2³¹.
+    private var shardNumber: Int32
+    private var weightNumber: Int32 = -1
 
     /// The name, byte for byte.
     public var name: ExactString { info.name }
@@ -22,7 +32,7 @@ public struct StoredTensor: Sendable, Hashable {
 
     public init(info: TensorInfo, shard: Int) {
         self.info = info
-        self.shard = shard
+        shardNumber = Int32(shard)
     }
 }
 

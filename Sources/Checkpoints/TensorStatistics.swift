@@ -1,5 +1,4 @@
 import ByteAccess
-import Synchronization
 import Tensors
 
 /// Minimum, maximum, mean, standard deviation, and counts of NaN, infinities and zeros of one tensor.

@@ -6,7 +6,7 @@ import Musl
 import Glibc
 #endif
 import Peftfile
-import Synchronization
+import struct Synchronization.Atomic
 
 /// The two streams: what a person or a program reads goes to stdout, everything else to stderr.
 enum Console {
@@ -103,5 +103,8 @@ enum Console {
     }
 
     /// Prints a JSON document.
-    static func output(_ document: JSONValue) { output(document.printable(indent: 2) + "\n") }
+    static func output(_ document: JSONValue) {
+        document.printable(indent: 2) { output($0) }
+        output("\n")
+    }
 }

@@ -1,5 +1,4 @@
 import Peftfile
-import Synchronization
 
 /// A progress bar on stderr with speed and time left, drawn over in place; on a terminal only, and for work over a second.
 final class Progress: Sendable {

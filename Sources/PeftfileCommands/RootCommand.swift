@@ -1,7 +1,7 @@
 import ArgumentParser
 import CProcess
 import Peftfile
-import Synchronization
+import struct Synchronization.Atomic
 
 /// `peftfile` itself: the list of verbs.
 struct RootCommand: ParsableCommand {

@@ -2,7 +2,7 @@ import Adapters
 public import ByteAccess
 import Checkpoints
 import Containers
-import Synchronization
+import struct Synchronization.Atomic
 import Tensors
 
 /// Carries out a plan: reads panels, computes, writes, hashes, and gives the output its name when all is done.

@@ -1,6 +1,5 @@
 import Adapters
 import ByteAccess
-import Synchronization
 import Tensors
 
 /// What all panels of a tensor share, prepared once.

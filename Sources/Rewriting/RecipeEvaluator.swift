@@ -2,7 +2,6 @@ import Adapters
 import ByteAccess
 import Checkpoints
 import Containers
-import Synchronization
 import Tensors
 
 /// Computes row panels of one output tensor in the defined order of the numerics.

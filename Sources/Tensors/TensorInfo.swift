@@ -2,10 +2,10 @@ public import ByteAccess
 
 /// One tensor as a container's directory describes it: name, element type, shape, and where its bytes are.
 public struct TensorInfo: Sendable, Hashable {
+    // Headers have many of these: the two fields of one byte stand last, so that nothing is lost to alignment.
+
     /// The name, byte for byte.
     public var name: ExactString
-    /// The dtype of the elements.
-    public var dtype: DType
     /// Outermost dimension first; elements are given in C order, little-endian.
     public var shape: Shape
     /// First byte, counted from the start of the file. For a tensor that is not contiguous it says only where its data
@@ -13,6 +13,8 @@ public struct TensorInfo: Sendable, Hashable {
     public var begin: UInt64
     /// `begin` plus the tensor's bytes; of a contiguous tensor the byte after its last one.
     public var end: UInt64
+    /// The dtype of the elements.
+    public var dtype: DType
     /// Whether the file holds the elements as they are: in C order, little-endian, in one piece at `begin..<end`. Where it
     /// does not (they are compressed, strided, quantised) only the container can read them.
     public var isContiguous: Bool

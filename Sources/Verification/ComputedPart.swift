@@ -1,5 +1,5 @@
 import Adapters
-import Synchronization
+import ByteAccess
 
 /// An expression of a recipe, ready to be evaluated with bounds, and in the defined order where that must decide.
 final class ComputedPart: Sendable {

@@ -2,7 +2,6 @@ import Adapters
 import ByteAccess
 import Checkpoints
 import Containers
-import Synchronization
 import Tensors
 
 /// Judges a GGUF file that a merge wrote, bit for bit: its metadata are the base's, tensors that no update reaches have the base's bytes,

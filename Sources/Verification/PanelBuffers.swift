@@ -1,4 +1,4 @@
-import Synchronization
+import ByteAccess
 
 /// The arrays that a panel is computed in. They are used again and again: half a megabyte that is newly allocated for
 /// every panel costs more in page faults than the arithmetic on it.

@@ -1,7 +1,6 @@
 import Adapters
 import ByteAccess
 import Checkpoints
-import Synchronization
 import Tensors
 
 /// One output tensor being verified: cut into parts that any worker can take, with the sum of what they found.

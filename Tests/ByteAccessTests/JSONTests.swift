@@ -197,4 +197,21 @@ import Testing
             try reader.finish()
         }
     }
+
+    /// A sequence is an array that is made while it is written; pieces are the text, cut.
+    @Test func aSequenceIsWrittenAsAnArray() throws {
+        let names = (0..<5000).map { JSONValue.string("na\u{202E}me \($0) 你好") }
+        let sequence = JSONValue.sequence { add in for name in names { add(name) } }
+        #expect(sequence == .array(names) && sequence.arrayValue == names)
+        #expect(sequence != .array([]) && JSONValue.sequence { _ in } == .array([]))
+        for indent in [nil, 2] {
+            #expect(sequence.serialized(indent: indent) == JSONValue.array(names).serialized(indent: indent))
+            let document: JSONValue = ["a": 1, "names": sequence, "none": .sequence { _ in }]
+            nonisolated(unsafe) var pieces: [String] = []
+            document.printable(indent: indent) { pieces.append($0) }
+            #expect(pieces.count > 1 && pieces.allSatisfy { $0.utf8.count < 1 << 17 })
+            #expect(pieces.joined() == document.printable(indent: indent))
+            #expect(try JSONValue.parse(Array(pieces.joined().utf8)) == document)
+        }
+    }
 }

@@ -207,6 +207,11 @@ struct FaultTests {
         let base = directory.path("base")
         try FileManager.default.copyItem(atPath: Fixtures.repository + "/" + Self.sharded + "/base", toPath: base)
         let target = directory.path("out")
+        // A time that can be set again to the nanosecond.
+        let dated = [FileAttributeKey.modificationDate: Date(timeIntervalSince1970: 1_700_000_000)]
+        for name in try FileManager.default.contentsOfDirectory(atPath: base) {
+            try FileManager.default.setAttributes(dated, ofItemAtPath: "\(base)/\(name)")
+        }
         func merge(_ environment: [String: String] = [:], to target: String) throws -> Tool.Result {
             try Tool.run(
                 ["merge", base, Self.sharded + "/adapter", "-o", target, "--resume", "-q", "--jobs", "1"], environment: environment)
@@ -222,12 +227,13 @@ struct FaultTests {
         var bytes = try TestFile.bytes(damaged)
         bytes[bytes.count - 1] ^= 1
         try TestFile.write(bytes, to: damaged)
-        // The same header, other numbers.
+        // The same header and time, other numbers, in the same file.
         let input = "\(base)/\(try #require(shards.last))"
         let original = try TestFile.bytes(input)
         var other = original
         other[other.count - 1] ^= 1
         try TestFile.write(other, to: input)
+        try FileManager.default.setAttributes(dated, ofItemAtPath: input)
         let refused = try merge(to: target)
         #expect(refused.status == 2 && refused.errors.contains("ResumeInputs"))
         #expect(!FileManager.default.fileExists(atPath: target))

@@ -9,7 +9,7 @@ import Testing
 ///
 /// PEFTFILE_MUTANTS multiplies their number for longer runs.
 @Suite struct GGUFMutationTests {
-    static let count = 3000 * (ProcessInfo.processInfo.environment["PEFTFILE_MUTANTS"].flatMap { Int($0) } ?? 1)
+    static let count = Mutants.count(3000, least: 3000)
 
     private static let edges: [[UInt8]] = [
         [0], [1], [0x7F], [0x80], [0xFF], [0, 0, 0, 0], [0xFF, 0xFF, 0xFF, 0xFF], [0xFF, 0xFF, 0xFF, 0x7F], [9, 0, 0, 0], [8, 0, 0, 0],

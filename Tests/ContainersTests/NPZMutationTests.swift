@@ -8,7 +8,7 @@ import Testing
 /// Seeded mutants of good archives: each is opened and read, or refused with one line; none ends the process. The count is
 /// multiplied by PEFTFILE_MUTANTS for longer runs.
 @Suite struct NPZMutationTests {
-    static let count = 4000 * (ProcessInfo.processInfo.environment["PEFTFILE_MUTANTS"].flatMap { Int($0) } ?? 1)
+    static let count = Mutants.count(4000, least: 4000)
 
     /// Characters that mean something in the dict, and bytes at the edge of something.
     private static let edges: [UInt8] = Array("{}()[]'\",: -+\\\n019OVTF<>|=_L#".utf8) + [0, 0x7F, 0x80, 0x93, 0xFF]

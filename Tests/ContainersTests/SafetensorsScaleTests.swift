@@ -37,4 +37,20 @@ import Testing
         #expect(header.tensors.first?.begin == UInt64(8 + json.count))
         #expect(zip(header.tensors, header.tensors.dropFirst()).allSatisfy { $0.end == $1.begin })
     }
+
+    /// Shapes that were seen before share their array: each tensor has its own all the same, whatever stood before it.
+    @Test func everyTensorHasItsOwnShape() throws {
+        var random = SplitMix64(seed: 7)
+        var end = 0
+        var shapes: [Shape] = []
+        let entries = (0..<4000).map { index in
+            let shape = (0..<Int(random.next() % 4)).map { _ in Int(random.next() % 6) }
+            shapes.append(shape)
+            let begin = end
+            end += shape.reduce(1, *)
+            return "\"\(index)\":{\"dtype\":\"U8\",\"shape\":\(shape),\"data_offsets\":[\(begin),\(end)]}"
+        }
+        let header = try Array("{\(entries.joined(separator: ","))}".utf8).withUnsafeBytes { try SafetensorsHeader(json: $0) }
+        for (index, shape) in shapes.enumerated() { #expect(header[ExactString("\(index)")]?.shape == shape) }
+    }
 }

@@ -92,6 +92,15 @@ import Testing
         #expect(users.count == 1, "one target names the product, PeftfileCommands")
     }
 
+    /// `Mutex` comes from ByteAccess, so that another lock can stand in its place (`Sources/README.md`); of Synchronization the others
+    /// import what they name.
+    @Test func locksComeFromByteAccess() {
+        for file in plan.files where file.path != "ByteAccess/Threads/Mutex.swift" {
+            let imports = file.lines.filter { $0.contains("import") && $0.contains("Synchronization") }
+            #expect(imports.allSatisfy { $0 == "import struct Synchronization.Atomic" }, "Sources/\(file.path)")
+        }
+    }
+
     @Test func noFoundation() {
         for file in plan.files where file.path.hasSuffix(".swift") {
             #expect(!FloorPlan.imports(of: file).contains { $0.hasPrefix("Foundation") }, "Sources/\(file.path)")

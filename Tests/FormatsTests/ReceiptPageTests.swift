@@ -18,6 +18,7 @@ import Testing
         case .number: ["\(path): number"]
         case .string: ["\(path): string"]
         case .array(let list): ["\(path): list"] + (list.first.map { outline($0, path + "[]") } ?? [])
+        case .sequence: outline(.array(value.arrayValue ?? []), path)
         case .object(let object): object.members.flatMap { outline($0.value, "\(path).\($0.key.text)") }
         }
     }

@@ -9,7 +9,7 @@ import Testing
 /// for longer runs; `make fuzz` looks further.
 @Suite struct MutantTests {
     static let parts = 10
-    static let count = 10_000 * (ProcessInfo.processInfo.environment["PEFTFILE_MUTANTS"].flatMap { Int($0) } ?? 1)
+    static let count = Mutants.count(10_000)
 
     struct Part: Sendable, CustomTestStringConvertible {
         var target: any FuzzTarget
@@ -33,7 +33,8 @@ import Testing
                 Issue.record("\(target.name), part \(part.number), mutant \(number): \(error)")
             }
         }
-        // Both happen: the damage is neither nothing nor everything.
+        // Both happen: the damage is neither nothing nor everything. Of few mutants that cannot be told.
+        guard Self.count >= 10_000 else { return }
         #expect(accepted > Self.count / 500 && accepted < Self.count * 19 / 20, "\(target.name): \(accepted) of \(Self.count) accepted")
     }
 

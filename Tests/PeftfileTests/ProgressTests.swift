@@ -1,5 +1,5 @@
 import Peftfile
-import Synchronization
+import struct Synchronization.Atomic
 import TestSupport
 import Testing
 

@@ -1,6 +1,5 @@
 import ByteAccess
 public import Checkpoints
-import Synchronization
 import Tensors
 
 /// Computes prompts in float64, every sum in the order that its formula states: the numbers that are written.

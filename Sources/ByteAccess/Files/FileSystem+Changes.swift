@@ -1,5 +1,5 @@
 import CPlatform
-import Synchronization
+import struct Synchronization.Atomic
 
 #if canImport(Darwin)
 import Darwin

@@ -28,17 +28,19 @@ public enum FileSystem {
         }
     }
 
-    /// What tells a file from what it becomes when it is written or replaced: its size, its inode and the time of its last
-    /// change, as text; nil where nothing is at `path`.
+    /// What tells a file from what it becomes when it is written or replaced: its size, its inode, and the times when its
+    /// content and its inode last changed, as text; nil where nothing is at `path`.
+    ///
+    /// The first time can be set to any value, and tools that copy restore it; the second cannot.
     public static func stamp(of path: String) -> String? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         #if canImport(Darwin)
-        let time = status.st_mtimespec
+        let times = [status.st_mtimespec, status.st_ctimespec]
         #else
-        let time = status.st_mtim
+        let times = [status.st_mtim, status.st_ctim]
         #endif
-        return "\(status.st_size) \(status.st_ino) \(time.tv_sec).\(time.tv_nsec)"
+        return "\(status.st_size) \(status.st_ino) " + times.map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
     }
 
     /// Whether something is at `path`; a symbolic link counts even where it points nowhere.

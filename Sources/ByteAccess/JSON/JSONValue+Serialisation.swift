@@ -5,48 +5,9 @@ extension JSONValue {
     /// write their configs (indent 2). Number texts stand as they were read. Sorting is by code points, as Python sorts
     /// strings, and stable. There is no final newline.
     public func serialized(indent: Int? = nil, sortedKeys: Bool = false) -> String {
-        var text: [UInt8] = []
-        append(to: &text, indent: indent, sortedKeys: sortedKeys, level: 0)
-        return String(decoding: text, as: UTF8.self)
-    }
-
-    private func append(to text: inout [UInt8], indent: Int?, sortedKeys: Bool, level: Int) {
-        switch self {
-        case .null: text.append(contentsOf: "null".utf8)
-        case .bool(let value): text.append(contentsOf: (value ? "true" : "false").utf8)
-        case .number(let number): text.append(contentsOf: number.text.utf8)
-        case .string(let string): JSONValue.appendQuoted(string, to: &text)
-        case .array(let elements):
-            JSONValue.appendMembers(elements, "[", "]", to: &text, indent: indent, level: level) { element, text in
-                element.append(to: &text, indent: indent, sortedKeys: sortedKeys, level: level + 1)
-            }
-        case .object(let object):
-            let members = sortedKeys ? object.members.sorted { $0.key < $1.key } : object.members
-            JSONValue.appendMembers(members, "{", "}", to: &text, indent: indent, level: level) { member, text in
-                JSONValue.appendQuoted(member.key.text, to: &text)
-                text.append(contentsOf: ": ".utf8)
-                member.value.append(to: &text, indent: indent, sortedKeys: sortedKeys, level: level + 1)
-            }
-        }
-    }
-
-    private static func appendMembers<Member>(
-        _ members: [Member], _ opening: String, _ closing: String, to text: inout [UInt8], indent: Int?, level: Int,
-        _ append: (Member, inout [UInt8]) -> Void
-    ) {
-        func breakLine(_ level: Int) {
-            guard let indent else { return }
-            text.append(0x0A)
-            text.append(contentsOf: repeatElement(0x20, count: indent * level))
-        }
-        text.append(contentsOf: opening.utf8)
-        for (index, member) in members.enumerated() {
-            if index > 0 { text.append(contentsOf: (indent == nil ? ", " : ",").utf8) }
-            breakLine(level + 1)
-            append(member, &text)
-        }
-        if !members.isEmpty { breakLine(level) }
-        text.append(contentsOf: closing.utf8)
+        var writer = JSONWriter(indent: indent, sortedKeys: sortedKeys)
+        writer.write(self)
+        return String(decoding: writer.text, as: UTF8.self)
     }
 
     /// Appends `string` as a JSON string: quote, backslash and control characters below U+0020 escaped (the five short
@@ -75,8 +36,16 @@ extension JSONValue {
 extension JSONValue {
     /// The text as `serialized` gives it, with every character that could drive a terminal or turn text around as its `\u` escape. They
     /// stand in strings alone, where both say the same; those below U+0020 are escaped in any case.
-    public func printable(indent: Int? = nil) -> String {
-        let text = serialized(indent: indent)
+    public func printable(indent: Int? = nil) -> String { JSONValue.escaped(serialized(indent: indent)) }
+
+    /// The text of `printable` in pieces of about 64 KiB, one after another: a long document is then never held whole.
+    public func printable(indent: Int?, pieces: @escaping (String) -> Void) {
+        var writer = JSONWriter(indent: indent) { pieces(JSONValue.escaped(String(decoding: $0, as: UTF8.self))) }
+        writer.write(self)
+        writer.flush()
+    }
+
+    private static func escaped(_ text: String) -> String {
         func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
             scalar.value >= 0x7F && String(scalar).printable.utf8.first == UInt8(ascii: "\\")
         }
@@ -91,5 +60,72 @@ extension JSONValue {
             }
         }
         return String(result)
+    }
+}
+
+/// Lays a value out as text, and gives away what it has whenever that is much.
+private struct JSONWriter {
+    /// What was written and not given away.
+    var text: [UInt8] = []
+    private let indent: Int?
+    private let sortedKeys: Bool
+    private let take: (([UInt8]) -> Void)?
+    private var level = 0
+
+    init(indent: Int?, sortedKeys: Bool = false, take: (([UInt8]) -> Void)? = nil) {
+        self.indent = indent
+        self.sortedKeys = sortedKeys
+        self.take = take
+    }
+
+    mutating func write(_ value: JSONValue) {
+        switch value {
+        case .null: text.append(contentsOf: "null".utf8)
+        case .bool(let value): text.append(contentsOf: (value ? "true" : "false").utf8)
+        case .number(let number): text.append(contentsOf: number.text.utf8)
+        case .string(let string): JSONValue.appendQuoted(string, to: &text)
+        case .array(let elements): write("[", "]") { writer, isFirst in for element in elements { writer.member(element, &isFirst) } }
+        case .sequence(let make): write("[", "]") { writer, isFirst in make { writer.member($0, &isFirst) } }
+        case .object(let object):
+            write("{", "}") { writer, isFirst in
+                let members = writer.sortedKeys ? object.members.sorted { $0.key < $1.key } : object.members
+                for member in members { writer.member(member.value, key: member.key.text, &isFirst) }
+            }
+        }
+    }
+
+    /// Gives away what is there.
+    mutating func flush() {
+        guard let take else { return }
+        take(text)
+        text.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func write(_ opening: String, _ closing: String, _ members: (inout JSONWriter, inout Bool) -> Void) {
+        text.append(contentsOf: opening.utf8)
+        level += 1
+        var isFirst = true
+        members(&self, &isFirst)
+        level -= 1
+        if !isFirst { breakLine() }
+        text.append(contentsOf: closing.utf8)
+    }
+
+    private mutating func member(_ value: JSONValue, key: String? = nil, _ isFirst: inout Bool) {
+        if !isFirst { text.append(contentsOf: (indent == nil ? ", " : ",").utf8) }
+        isFirst = false
+        breakLine()
+        if let key {
+            JSONValue.appendQuoted(key, to: &text)
+            text.append(contentsOf: ": ".utf8)
+        }
+        write(value)
+        if text.count >= 1 << 16 { flush() }
+    }
+
+    private mutating func breakLine() {
+        guard let indent else { return }
+        text.append(0x0A)
+        text.append(contentsOf: repeatElement(0x20, count: indent * level))
     }
 }

@@ -12,6 +12,9 @@ public indirect enum JSONValue: Sendable {
     case array([JSONValue])
     /// Members in order.
     case object(JSONObject)
+    /// Values in order, made one after another when they are written: an array that is too long to be held. The function
+    /// calls its argument with each.
+    case sequence(@Sendable ((JSONValue) -> Void) -> Void)
 
     /// Whether the value is `null`.
     public var isNull: Bool { if case .null = self { true } else { false } }
@@ -26,7 +29,16 @@ public indirect enum JSONValue: Sendable {
     /// The text; nil for what is none.
     public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
     /// The elements; nil for what is no array.
-    public var arrayValue: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
+    public var arrayValue: [JSONValue]? {
+        switch self {
+        case .array(let value): return value
+        case .sequence(let make):
+            var value: [JSONValue] = []
+            make { value.append($0) }
+            return value
+        default: return nil
+        }
+    }
     /// The members; nil for what is no object.
     public var objectValue: JSONObject? { if case .object(let value) = self { value } else { nil } }
 
@@ -42,7 +54,7 @@ extension JSONValue: Equatable {
         case (.bool(let left), .bool(let right)): left == right
         case (.number(let left), .number(let right)): left == right
         case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
-        case (.array(let left), .array(let right)): left == right
+        case (.array, .array), (.array, .sequence), (.sequence, .array), (.sequence, .sequence): left.arrayValue == right.arrayValue
         case (.object(let left), .object(let right)): left == right
         default: false
         }

@@ -1,4 +1,4 @@
-import Synchronization
+import ByteAccess
 
 /// The largest magnitude of each block of a tensor, found piece by piece by all workers that ask for them while they are not there.
 final class BlockMagnitudes: Sendable {

@@ -1,5 +1,4 @@
 import ByteAccess
-import Synchronization
 public import Tensors
 
 /// Reads the component tensors of quantised weights; what every panel asks for again is kept, small tensors and pieces of large ones.

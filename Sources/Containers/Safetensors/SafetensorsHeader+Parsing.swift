@@ -9,8 +9,9 @@ extension SafetensorsHeader {
             json, file: file, origin: Self.jsonOffset, rule: SafetensorsRule.invalidHeaderDeserialization.rawValue)
         try reader.beginObject()
         // The shortest entry, `"":{"dtype":"F4","shape":[],"data_offsets":[0,0]},`, has 50 bytes; common ones have 100
-        // to 160. Room for the common case, so that growing copies little.
-        tensors.reserveCapacity(json.count / 140)
+        // to 160. Room for those, so that nothing grows: an array that does is held twice for a moment.
+        tensors.reserveCapacity(json.count / 100)
+        var shapes = SharedShapes()
         var hasMetadata = false
         while let key = try reader.nextKey() {
             if reader.matches(key, "__metadata__") {
@@ -20,7 +21,7 @@ extension SafetensorsHeader {
             } else {
                 let name = ExactString(reader.decoded(key))
                 do {
-                    tensors.append(try Self.parseTensor(&reader, name: name))
+                    tensors.append(try Self.parseTensor(&reader, name: name, &shapes))
                 } catch var error as PeftfileError {
                     error.tensor = name
                     throw error
@@ -58,7 +59,9 @@ extension SafetensorsHeader {
 
     /// An object with `dtype`, `shape` and `data_offsets`, each once, in any order. Other keys are ignored, as the
     /// reference reader ignores them, once their values are seen to be JSON.
-    private static func parseTensor(_ reader: inout JSONReader, name: ExactString) throws -> TensorInfo {
+    private static func parseTensor(
+        _ reader: inout JSONReader, name: ExactString, _ shapes: inout SharedShapes
+    ) throws -> TensorInfo {
         var dtype: DType?
         var shape: Shape?
         var offsets: (begin: UInt64, end: UInt64)?
@@ -70,7 +73,7 @@ extension SafetensorsHeader {
                 dtype = try parseDType(&reader)
             } else if reader.matches(key, "shape") {
                 guard shape == nil else { throw reader.failure("shape stands there twice") }
-                shape = try parseShape(&reader)
+                shape = try parseShape(&reader, &shapes)
             } else if reader.matches(key, "data_offsets") {
                 guard offsets == nil else { throw reader.failure("data_offsets stands there twice") }
                 offsets = try parseOffsets(&reader)
@@ -94,15 +97,15 @@ extension SafetensorsHeader {
         return dtype
     }
 
-    private static func parseShape(_ reader: inout JSONReader) throws -> Shape {
-        var shape: Shape = []
+    private static func parseShape(_ reader: inout JSONReader, _ shapes: inout SharedShapes) throws -> Shape {
+        shapes.begin()
         try reader.beginArray()
         while try reader.nextElement() {
             // A dimension of 2^63 or more can only stand behind a zero (rule 7): the tensor is empty, and the bit
             // pattern keeps what the file says. `Shape.unsignedDimensions` gives it back.
-            shape.append(Int(bitPattern: UInt(try reader.readUInt64())))
+            shapes.append(Int(bitPattern: UInt(try reader.readUInt64())))
         }
-        return shape
+        return shapes.end()
     }
 
     private static func parseOffsets(_ reader: inout JSONReader) throws -> (begin: UInt64, end: UInt64) {

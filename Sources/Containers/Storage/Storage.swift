@@ -1,5 +1,4 @@
 import ByteAccess
-import Synchronization
 
 /// The bytes of a storage: where they lie in the file, and how they are read.
 ///

@@ -1,5 +1,4 @@
 import ByteAccess
-import Synchronization
 
 /// A deflated entry that can be read from any position in bounded memory.
 ///

@@ -16,7 +16,7 @@ struct InspectPage {
         line("container", "\((inspection.checkpoint.shards.first?.file.kind ?? .safetensors).rawValue), \(files) file\(files == 1 ? "" : "s")")
         if let base = inspection.adapter?.config?.baseModel { line("base model", base.printable) }
         if let type = checkpoint.config?["model_type"]?.stringValue { line("model type", type.printable) }
-        line("tensors", Text.count(checkpoint.storedTensors.count))
+        line("tensors", Text.count(checkpoint.storedTensorCount))
         line("parameters", Text.count(checkpoint.parameterCount))
         line("bytes", Text.exactBytes(checkpoint.tensorBytes))
         line("dtypes", dtypes)
@@ -50,14 +50,14 @@ struct InspectPage {
         }
         if !inspection.targets.isEmpty {
             let hasDetails = inspection.targets.contains { !$0.details.isEmpty }
+            let rows = inspection.targets.lazy.map { target in
+                var row = [target.pathName.printable, target.method, target.rank.map(String.init) ?? "-"]
+                row += [target.alpha, target.scale].map { $0.map(Text.number) ?? "-" }
+                if hasDetails { row.append(target.details.map(\.text.printable).joined(separator: ", ")) }
+                return row
+            }
             result += "\n" + Text.table(
-                ["module", "method", "rank", "alpha", "scale"] + (hasDetails ? ["parameters"] : []),
-                inspection.targets.map { target in
-                    [
-                        target.pathName.printable, target.method, target.rank.map(String.init) ?? "-",
-                        target.alpha.map(Text.number) ?? "-", target.scale.map(Text.number) ?? "-",
-                    ] + (hasDetails ? [target.details.map(\.text.printable).joined(separator: ", ")] : [])
-                }, right: [2, 3, 4])
+                ["module", "method", "rank", "alpha", "scale"] + (hasDetails ? ["parameters"] : []), rows, right: [2, 3, 4])
         }
         if listsTensors || inspection.statistics != nil { result += "\n" + tensorTable }
         return result
@@ -104,7 +104,7 @@ struct InspectPage {
     private var tensorTable: String {
         var header = ["tensor", "dtype", "shape", "bytes"]
         if inspection.statistics != nil { header += ["min", "max", "mean", "std", "NaN", "Inf", "zeros"] }
-        let rows = inspection.checkpoint.storedTensors.map { tensor in
+        let rows = inspection.checkpoint.storedTensors.lazy.map { tensor in
             var row = [
                 tensor.name.text.printable, inspection.storedType(of: tensor), Text.shape(inspection.storedShape(of: tensor)),
                 Text.count(tensor.byteCount),

@@ -75,12 +75,15 @@ enum Text {
     /// `[32, 24]`.
     static func shape(_ shape: Shape) -> String { "[\(shape.unsignedDimensions.map(String.init).joined(separator: ", "))]" }
 
-    /// A table with two spaces between columns; columns named in `right` are aligned to the right.
-    static func table(_ header: [String], _ rows: [[String]], right: Set<Int> = [], indent: String = "  ") -> String {
-        let all = [header] + rows
-        let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+    /// A table with two spaces between columns; columns named in `right` are aligned to the right. The rows are gone through
+    /// twice, so that those of a lazy collection are never held all at once.
+    static func table(
+        _ header: [String], _ rows: some Collection<[String]>, right: Set<Int> = [], indent: String = "  "
+    ) -> String {
+        var widths = header.map(\.count)
+        for row in rows { for column in widths.indices { widths[column] = max(widths[column], row[column].count) } }
         var result = ""
-        for row in all {
+        func add(_ row: [String]) {
             var line = indent
             for column in row.indices {
                 let padding = String(repeating: " ", count: widths[column] - row[column].count)
@@ -90,6 +93,8 @@ enum Text {
             }
             result += line + "\n"
         }
+        add(header)
+        for row in rows { add(row) }
         return result
     }
 

@@ -1,6 +1,5 @@
 import Adapters
 import ByteAccess
-import Synchronization
 import Tensors
 
 extension RewritePlan {

@@ -1,6 +1,6 @@
 public import Adapters
 import ByteAccess
-import Synchronization
+import struct Synchronization.Atomic
 
 /// The spectra of the updates that adapters make, module by module.
 public struct SpectrumReport: Sendable {

@@ -1,6 +1,5 @@
 import ByteAccess
 import Checkpoints
-import Synchronization
 import Tensors
 
 /// A tensor of A and the one of B that is compared with it, element by element; both have one shape.

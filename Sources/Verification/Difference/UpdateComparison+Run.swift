@@ -1,7 +1,7 @@
 import Adapters
 import ByteAccess
 import Checkpoints
-import Synchronization
+import struct Synchronization.Atomic
 import Tensors
 
 extension UpdateComparison {

@@ -1,6 +1,5 @@
 import ByteAccess
 import Checkpoints
-import Synchronization
 import Tensors
 
 /// A quantised weight read by loops that say its formula and nothing else: one element at a time, one bit at a time where codes are
