@@ -83,7 +83,7 @@ import Testing
     /// Every method is held to it, whole parameters and token rows too.
     @Test func everyMethod() throws {
         let wrong = #""target_modules": ["k"]"#
-        #expect(try refusal([T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], wrong, peftType: "HRA", shared: #""r": 2"#)?.rule == "TensorNotLoaded")
+        #expect(try refusal([T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], wrong, peftType: "HRA", shared: #""r": 2, "apply_GS": false"#)?.rule == "TensorNotLoaded")
         #expect(try refusal([T.tensor("model.layers.0.q.ln_tuning_layers.weight", [4, 4], seed: 1)], wrong, peftType: "LN_TUNING", shared: "")?.rule == "TensorNotLoaded")
         let rows = [T.tensor("model.embed_tokens.trainable_tokens_delta", [2, 4], seed: 1)]
         let indices = #""token_indices": [1, 3]"#
@@ -188,7 +188,7 @@ import Testing
         let error = try refusal(Self.pair("model.layers.0.q"), #""bias": \#(value)"#)
         #expect(error?.rule == "ConfigValue" && error?.message.contains("\"bias\"") == true)
         let other = try refusal(
-            [T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], #""bias": \#(value)"#, peftType: "HRA", shared: #""r": 2"#)
+            [T.tensor("model.layers.0.q.hra_u", [4, 2], seed: 1)], #""bias": \#(value)"#, peftType: "HRA", shared: #""r": 2, "apply_GS": false"#)
         #expect(other?.rule == "ConfigValue")
     }
 

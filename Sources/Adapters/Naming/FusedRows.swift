@@ -41,6 +41,9 @@ struct FusedRows: Sendable {
         table.filter { !$0.modelTypes.isDisjoint(with: modelTypes) }
     }
 
+    /// Whether the base holds any of the fused modules.
+    func isUsed(by base: BaseDirectory) -> Bool { base.names.contains { file.firstMatch(in: $0.text.dottedComponents) != nil } }
+
     /// The tensor that `name` is the whole or a part of, each name passed through `spell` before it is looked up.
     func locate(_ name: String, in base: BaseDirectory, spell: (String) -> String) -> StoredParameter? {
         let parts = name.dottedComponents

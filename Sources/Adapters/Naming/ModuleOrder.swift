@@ -24,11 +24,12 @@ struct ModuleOrder {
         "in_proj_qkv in_proj_z in_proj_b in_proj_a", "linear_q linear_k linear_v linear_out", "linear_fc1 linear_fc2",
         "model lm_head", "transformer lm_head", "gpt_neox embed_out", "qkv proj", "qkv projection",
         "self_attn mlp per_layer_input_gate per_layer_projection", "pre_classifier classifier", "dense out_proj",
-        "pooler classifier", "class_labels_classifier bbox_predictor", "norm_attn_norm ffn", "qkv_proj out_proj", "pwconv1 pwconv2",
-        "conv feed_forward", "mamba feed_forward", "in_proj_qkvz in_proj_ba", "encoder head",
+        "pooler classifier", "class_labels_classifier bbox_predictor", "norm_attn_norm ffn", "qkv_proj out_proj output_gate", "pwconv1 pwconv2",
+        "conv feed_forward", "mamba feed_forward", "in_proj_qkvz in_proj_ba out_proj", "encoder head",
         "spatial_block channel_block", "q_proj k_proj v_proj projection_layer",
         "key value receptance output", "key receptance value", "embedding_hidden_mapping_in albert_layer_groups",
-        "transformer global_transformer", "gate shared_mlp", "embeddings encoder", "layer_1 layer_2",
+        "transformer global_transformer", "gate shared_mlp", "embeddings encoder head", "layer_1 layer_2",
+        "self_attn encoder_attn mlp", "output_hypernetworks_mlps iou_prediction_head", "attention ffn ffn_output", "in_proj pos_proj pos_q_proj",
         "vision_tower multi_modal_projector language_model", "visual language_model", "visual model", "vision_tower language_model",
         "text_model vision_model visual_projection text_projection", "vision_model qformer language_projection language_model",
         "vision_model text_decoder", "vision_encoder prompt_encoder mask_decoder", "vision_model language_model", "video_tower image_tower multi_modal_projector language_model",
@@ -36,6 +37,7 @@ struct ModuleOrder {
 
     private static let exceptions: [(types: Set<String>, row: [String])] = [
         (["lfm2", "lfm2_moe", "sam", "sam_hq"], ["q_proj", "k_proj", "v_proj", "out_proj"]),
+        (["lfm2", "lfm2_moe"], ["in_proj", "out_proj"]),
         (
             ["dinov3_vit", "eomt_dinov3", "detr", "conditional_detr", "deformable_detr", "d_fine", "pp_doclayout_v2"],
             ["k_proj", "v_proj", "q_proj", "o_proj"]

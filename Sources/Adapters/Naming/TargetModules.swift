@@ -110,7 +110,8 @@ struct TargetModules {
         if targets.isExpression, base.textModelType != nil || base.visionModelType != nil {
             throw refuse("target_modules is an expression, and the model has parts")
         }
-        guard !isRenamed || FusedRows.rules(for: types).isEmpty && !targets.isExpression else {
+        let isFused = FusedRows.rules(for: types).contains { $0.isUsed(by: base) }
+        guard !isRenamed || !isFused && !targets.isExpression else {
             throw refuse("model_type \(base.modelType ?? "") has other names on disk than in memory")
         }
         if targets.isExpression { return onDisk }
