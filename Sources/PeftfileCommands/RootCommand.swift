@@ -79,7 +79,8 @@ public enum CommandLineTool {
         for missing in [["x"], ["x", "x"], ["-o", "x"], ["-o", "x", "x"]] {
             do { _ = try RootCommand.parseAsRoot(arguments + missing) } catch {
                 let other = line(error)
-                if other.hasPrefix("Unknown option") { return other }
+                // What was filled in may be unknown as well.
+                if arguments.contains(where: { other.hasPrefix("Unknown option '\($0.prefix { $0 != "=" })'") }) { return other }
             }
         }
         return own
