@@ -50,6 +50,9 @@ struct CheckCommand: ParsableCommand {
     @Flag(help: "Print one line of JSON for each adapter.")
     var jsonLines = false
 
+    @Flag(name: [.short, .long], help: "Replace reports and a baseline that are there.")
+    var force = false
+
     @OptionGroup var adapter: AdapterArguments
 
     @OptionGroup var common: CommonOptions
@@ -69,7 +72,7 @@ struct CheckCommand: ParsableCommand {
             base: try base.map { try Checkpoint.open($0) }, binding: try adapter.options(), targets: try targets(), policy: policy,
             jobs: try common.workerCount())
         let inputs = CheckInputs(adapters: paths, base: options.base, settings: settings.compactMap { $0 })
-        for output in outputs { try output.requireNoInput(inputs, mayReplace: writeBaseline == output.file ? baseline : nil) }
+        for output in outputs { try output.requirePlace(inputs, replacing: force, known: writeBaseline == output.file ? baseline : nil) }
 
         var checker = Checker(options: options)
         var report = try common.withProgress("check", total: try checker.weightBytes(at: paths)) {
@@ -78,7 +81,8 @@ struct CheckCommand: ParsableCommand {
         }
         if let writeBaseline {
             let document = CheckBaseline.document(of: report)
-            try CheckOutput.write(document.serialized(indent: 2) + "\n", to: writeBaseline)
+            let isKnown = baseline.map { CheckInputs.identity($0) == CheckInputs.identity(writeBaseline) } ?? false
+            try CheckOutput.write(document.serialized(indent: 2) + "\n", to: writeBaseline, replacing: force || isKnown)
             try CheckBaseline(path: writeBaseline).apply(to: &report)
         } else {
             known?.apply(to: &report)
@@ -86,7 +90,7 @@ struct CheckCommand: ParsableCommand {
         if !outputs.contains(where: { $0.isStandardOutput && $0.reporter is CheckJSONReporter }), !common.quiet {
             for warning in report.warnings { Console.message("peftfile: warning: \(warning.printable)") }
         }
-        try CheckOutput.write(report, to: outputs)
+        try CheckOutput.write(report, to: outputs, replacing: force)
         if !report.isClean { throw ExitStatus.findings }
     }
 

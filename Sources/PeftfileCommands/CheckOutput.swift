@@ -41,22 +41,36 @@ struct CheckOutput {
         return outputs
     }
 
-    /// Refuses to write over what is read; a baseline may take the place of the one that was read.
-    func requireNoInput(_ inputs: CheckInputs, mayReplace replaceable: String?) throws {
-        guard let file, FileSystem.exists(file), FileSystem.kind(of: file) != .other else { return }
-        if let replaceable, CheckInputs.identity(replaceable) == CheckInputs.identity(file) { return }
-        guard inputs.contains(file) else { return }
-        throw PeftfileError(
-            .refused, "is read by this check and is not written over", file: file, rule: "OutputIsInput",
-            help: "name another file for the report")
+    /// Refuses a place before any work is done: the Hub's cache, what is read, a symbolic link, and without `replacing` what is there.
+    /// What is no file, as `/dev/stderr` and pipes, is written to as it is.
+    ///
+    /// - Parameter known: the baseline that was read, in whose place a new one may go.
+    func requirePlace(_ inputs: CheckInputs, replacing: Bool, known: String?) throws {
+        guard let file, FileSystem.kind(of: file) != .other else { return }
+        try InputPaths.requireOutsideCache(file)
+        guard let kind = FileSystem.kind(of: file, followingLinks: false) else { return }
+        let isKnown = known.map { CheckInputs.identity($0) == CheckInputs.identity(file) } ?? false
+        guard isKnown || !inputs.contains(file) else {
+            throw PeftfileError(
+                .refused, "is read by this check and is not written over", file: file, rule: "OutputIsInput",
+                help: "name another file for the report")
+        }
+        guard kind != .symbolicLink else {
+            throw PeftfileError(
+                .refused, "is a symbolic link, and a report is written neither through one nor over it", file: file, rule: "OutputIsLink",
+                help: "name the file itself")
+        }
+        guard kind != .regularFile || replacing || isKnown else {
+            throw PeftfileError(.exists, "exists already", file: file, help: "choose another file or give --force")
+        }
     }
 
     /// Writes files first and stdout last, all that can be written; then says what could not.
-    static func write(_ report: CheckReport, to outputs: [CheckOutput]) throws {
+    static func write(_ report: CheckReport, to outputs: [CheckOutput], replacing: Bool) throws {
         var failure: (any Error)?
         for output in outputs where !output.isStandardOutput {
             guard let reporter = output.reporter, let file = output.file else { continue }
-            do { try write(reporter.render(report), to: file) } catch { failure = failure ?? error }
+            do { try write(reporter.render(report), to: file, replacing: replacing) } catch { failure = failure ?? error }
         }
         for output in outputs where output.isStandardOutput {
             guard let reporter = output.reporter else { continue }
@@ -66,10 +80,10 @@ struct CheckOutput {
         if let failure { throw failure }
     }
 
-    /// Writes a file whole, in place of one that is there. What is no file, as `/dev/stderr` and pipes, is written to as it is.
-    static func write(_ text: String, to file: String) throws {
+    /// Writes a file whole, and with `replacing` in place of one that is there. What is no file, as `/dev/stderr` and pipes, is written to as it is.
+    static func write(_ text: String, to file: String, replacing: Bool) throws {
         guard FileSystem.kind(of: file) == .other else {
-            return try FileWriter.write(Array(text.utf8), to: file, replacing: true)
+            return try FileWriter.write(Array(text.utf8), to: file, replacing: replacing)
         }
         try Console.write(text, toDevice: file)
     }

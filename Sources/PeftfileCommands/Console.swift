@@ -30,13 +30,7 @@ enum Console {
         return copy.withUTF8 { buffer in
             var offset = 0
             while offset < buffer.count, let base = buffer.baseAddress {
-                #if canImport(Darwin)
-                let count = Darwin.write(descriptor, base + offset, buffer.count - offset)
-                #elseif canImport(Musl)
-                let count = Musl.write(descriptor, base + offset, buffer.count - offset)
-                #else
-                let count = Glibc.write(descriptor, base + offset, buffer.count - offset)
-                #endif
+                let count = systemWrite(descriptor, base + offset, buffer.count - offset)
                 if count < 0 {
                     if errno == EINTR { continue }
                     return errno == EPIPE
@@ -67,10 +61,10 @@ enum Console {
     }
 
     /// A variable of the environment; nil where it is not set or empty.
-    static func environment(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
-    }
+    static func environment(_ name: String) -> String? { variable(name).flatMap { $0.isEmpty ? nil : $0 } }
+
+    /// A variable of the environment, which may be empty; nil where it is not set.
+    static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
     /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.
     static var width: Int? { outputIsTerminal ? columns(of: STDOUT_FILENO) : nil }
@@ -108,3 +102,6 @@ enum Console {
         output("\n")
     }
 }
+
+/// write(2), for which `Console` has a name of its own.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { write(descriptor, bytes, count) }

@@ -96,18 +96,13 @@ struct ConvertCommand: ParsableCommand {
         let settings = try container.settings(isSingleFile: ConvertOutput.isSingleFile(output))
         let source = try RewritePlan.openForConversion(InputPaths.located(input), settings)
         let plan = try RewritePlan.convert(source, settings: settings)
-        if container.dryRun {
-            let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
-            if common.json { return Console.output(plan.json(jobs: try common.workerCount(), freeBytes: free)) }
-            common.warn(plan.warnings)
-            return Console.output(PlanPage(plan: plan, jobs: try common.workerCount(), freeBytes: free).text)
-        }
+        var execution = PlanExecutor.Settings(
+            jobs: try common.workerCount(), replacing: force, hashing: container.hash, isDurable: container.sync,
+            keepsCache: container.keepCache, resuming: container.resume)
+        if container.dryRun { return try PlanPage.show(plan, target: output, execution, common) }
         let progress = common.progress("convert", total: plan.bytesWritten)
-        let executor = PlanExecutor(
-            plan: plan, target: output,
-            settings: .init(
-                jobs: try common.workerCount(), replacing: force, hashing: container.hash, isDurable: container.sync,
-                keepsCache: container.keepCache, resuming: container.resume, progress: progress.map { $0.update }))
+        execution.progress = progress.map { $0.update }
+        let executor = PlanExecutor(plan: plan, target: output, settings: execution)
         defer { progress?.finish() }
         let receipt = try executor.run()
         progress?.finish()
@@ -162,9 +157,14 @@ struct ConvertCommand: ParsableCommand {
         let page = ConvertPage(
             conversion: executor.conversion, source: source, target: output, files: [outline.fileName], receipt: executor.receiptPath)
         let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
-        if common.json { return Console.output(page.json(of: outline, freeBytes: free)) }
-        common.warn(executor.conversion.warnings)
-        Console.output(page.text(of: outline, freeBytes: free))
+        if common.json {
+            try executor.checkTarget()
+            Console.output(page.json(of: outline, freeBytes: free))
+        } else {
+            common.warn(executor.conversion.warnings)
+            Console.output(page.text(of: outline, freeBytes: free))
+        }
+        try executor.checkTarget()
     }
 }
 

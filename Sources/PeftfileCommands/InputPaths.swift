@@ -11,7 +11,7 @@ enum InputPaths {
     /// - Parameter need: what of a snapshot must be there.
     static func located(_ text: String, need: HubSnapshot.Need = .weights) throws -> String {
         if FileSystem.exists(text) { return text }
-        guard let id = HubID(text) else {
+        guard var id = HubID(text) else {
             guard HubID.isAddress(text) else { return try absent(text) }
             throw PeftfileError(
                 .usage, "is no address of a model", file: text, rule: "HubAddress", help: "hf://ORG/NAME[@REVISION][/PATH]")
@@ -20,8 +20,9 @@ enum InputPaths {
         // Hub's first days.
         let parent = FileSystem.directory(of: text)
         guard HubID.isAddress(text) || cache.holds(id) || parent != "." && !FileSystem.exists(parent) else {
-            return try absent(text)
+            return try absent(text, id: parent == "." ? id : nil)
         }
+        if !cache.holds(id), let canonical = HubID.canonical(text), cache.holds(canonical) { id = canonical }
         let snapshot = try cache.snapshot(of: id)
         try snapshot.requireComplete(need)
         return snapshot.path
@@ -30,8 +31,24 @@ enum InputPaths {
     /// The path of a file with settings, which is never a model's name.
     static func setting(_ path: String) throws -> String { FileSystem.exists(path) ? path : try absent(path) }
 
-    private static func absent(_ path: String) throws -> String {
-        throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
+    /// - Parameter id: the model that the word may have meant.
+    private static func absent(_ path: String, id: HubID? = nil) throws -> String {
+        // A file's name is nobody's model.
+        guard let id, ![".safetensors", ".json", ".bin", ".gguf", ".npz", ".pt", ".pth", ".ckpt"].contains(where: path.hasSuffix) else {
+            throw PeftfileError(.notFound, "does not exist", file: path, help: "check the path")
+        }
+        throw PeftfileError(
+            .notFound, "does not exist here, nor in the Hub's cache (\(cache.directory(of: id)))", file: path,
+            help: "check the path, or give the model's id with its organisation, ORG/NAME")
+    }
+
+    /// What is wrong with a file in the cache is mended by fetching it once more, and not by a download that finds it there.
+    static func withRepair(_ error: PeftfileError) -> PeftfileError {
+        guard error.code == .malformed, let file = error.file, cache.contains(file), let command = HubOrigin(of: file)?.downloadCommand
+        else { return error }
+        var copy = error
+        copy.help = (error.help.map { "\($0); " } ?? "") + "where the download is at fault: \(command)"
+        return copy
     }
 
     /// The cache belongs to those who download: nothing is written into it.
@@ -45,7 +62,7 @@ enum InputPaths {
     private static let environment: [String: String] = {
         var result: [String: String] = [:]
         for name in ["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"] {
-            if let value = Console.environment(name) { result[name] = value }
+            if let value = Console.variable(name) { result[name] = value }
         }
         return result
     }()

@@ -75,16 +75,9 @@ struct MergeCommand: ParsableCommand {
         var settings = try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card)
         settings.form = try OutputForm(output: output, base: base)
         let plan = try RewritePlan.merge(binding, settings: settings)
-        if dryRun {
-            let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
-            if common.json {
-                Console.output(plan.json(jobs: try common.workerCount(), freeBytes: free))
-            } else {
-                common.warn(plan.warnings)
-                Console.output(PlanPage(plan: plan, jobs: try common.workerCount(), freeBytes: free).text)
-            }
-            return
-        }
+        var execution = PlanExecutor.Settings(
+            jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache, resuming: resume)
+        if dryRun { return try PlanPage.show(plan, target: output, execution, common) }
         // A page that cannot be made is known before the merge, not after it.
         let spectrum = try report.map { _ in
             try common.withProgress("spectrum", total: adapters.reduce(0) { $0 + $1.checkpoint.tensorBytes }) {
@@ -92,12 +85,8 @@ struct MergeCommand: ParsableCommand {
             }
         }
         let progress = common.progress("merge", total: plan.bytesWritten)
-        let executor = PlanExecutor(
-            plan: plan, target: output,
-            settings: .init(
-                jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache,
-                resuming: resume,
-                progress: progress.map { $0.update }))
+        execution.progress = progress.map { $0.update }
+        let executor = PlanExecutor(plan: plan, target: output, settings: execution)
         defer { progress?.finish() }
         let receipt = try executor.run()
         progress?.finish()

@@ -70,6 +70,22 @@ public enum CommandLineTool {
         return topic.text()
     }
 
+    /// What is wrong with the arguments. An option that there is not goes before an argument that is missing: who mistypes the one
+    /// may have left out the other because of it.
+    private static func usageMessage(_ error: any Error, _ arguments: [String]) -> String {
+        func line(_ error: any Error) -> String { RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "wrong usage" }
+        let own = line(error)
+        guard own.hasPrefix("Missing expected argument"), arguments.contains(where: { $0.hasPrefix("-") }) else { return own }
+        for missing in [["x"], ["x", "x"], ["-o", "x"], ["-o", "x", "x"]] {
+            do { _ = try RootCommand.parseAsRoot(arguments + missing) } catch {
+                let other = line(error)
+                // What was filled in may be unknown as well.
+                if arguments.contains(where: { other.hasPrefix("Unknown option '\($0.prefix { $0 != "=" })'") }) { return other }
+            }
+        }
+        return own
+    }
+
     private static func perform(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
         Interruption.catchSignals()
@@ -79,13 +95,17 @@ public enum CommandLineTool {
                 Console.output(page)
                 return ExitStatus.clean.rawValue
             }
+            if let script = CompletionRoot.script(asked: arguments) {
+                Console.output(script + (script.hasSuffix("\n") ? "" : "\n"))
+                return ExitStatus.clean.rawValue
+            }
             var command = try RootCommand.parseAsRoot(arguments)
             try command.run()
             return ExitStatus.clean.rawValue
         } catch let status as ExitStatus {
             return status.rawValue
         } catch let error as PeftfileError {
-            Console.report(error, json: json)
+            Console.report(InputPaths.withRepair(error), json: json)
             return error.code == .interrupted ? Interruption.exitStatus ?? 130 : ExitStatus.failure.rawValue
         } catch {
             // Help and version are not errors, and ArgumentParser's own status for usage is 64.
@@ -102,7 +122,7 @@ public enum CommandLineTool {
                     json: json)
                 return ExitStatus.failure.rawValue
             }
-            let line = RootCommand.message(for: error).split(separator: "\n").first.map(String.init) ?? "wrong usage"
+            let line = usageMessage(error, arguments)
             Console.report(
                 PeftfileError(
                     .usage, (line.prefix(1).lowercased() + line.dropFirst()).printable, help: "\(usage(of: verb))see peftfile\(verb) --help"),

@@ -45,9 +45,15 @@ struct StripCommand: ParsableCommand {
         case .plan(let plan) where dryRun:
             let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: output))
             let jobs = try common.workerCount()
-            if common.json { return Console.output(plan.json(jobs: jobs, freeBytes: free)) }
-            common.warn(plan.warnings)
-            Console.output(StripPlanPage(plan: plan, jobs: jobs, freeBytes: free).text)
+            let executor = StripExecutor(plan: plan, target: output, settings: .init(replacing: force))
+            if common.json {
+                try executor.checkTarget()
+                Console.output(plan.json(jobs: jobs, freeBytes: free, hashing: hash))
+            } else {
+                common.warn(plan.warnings)
+                Console.output(StripPlanPage(plan: plan, jobs: jobs, freeBytes: free, hashing: hash).text)
+            }
+            try executor.checkTarget()
         case .plan(let plan):
             let progress = common.progress("strip", total: plan.bytesWritten)
             defer { progress?.finish() }

@@ -74,7 +74,7 @@ public struct PlanExecutor: Sendable {
         try output.checkParent()
         try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
         if !settings.resuming {
-            try output.checkRoom(for: plan.bytesWritten, madeOf: plan.binding.adapters.isEmpty ? plan.binding.base.path : nil)
+            try output.checkRoom(for: plan.bytesWritten + plan.receiptBytes(hashing: settings.hashing), madeOf: plan.binding.adapters.isEmpty ? plan.binding.base.path : nil)
         }
         guard settings.hashing || !settings.resuming else {
             throw PeftfileError(
@@ -123,7 +123,7 @@ public struct PlanExecutor: Sendable {
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
-                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing)
+                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, total: receipt.total)
                 receipt.add(sidecar: sidecar, digest: digest)
             }
             let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)

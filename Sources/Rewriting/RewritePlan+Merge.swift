@@ -83,7 +83,7 @@ extension RewritePlan {
         if !isSingleFile, let directory = sidecarDirectory(base) {
             sidecars = try mergeSidecars(
                 binding, directory: directory, files: files, configChanges: configChanges,
-                writesCard: settings.writesCard, warnings: &warnings)
+                settings: settings, warnings: &warnings)
         } else if !isSingleFile {
             if files.count > 1 { sidecars.append(index(of: files, base: base)) }
             warnings.append(

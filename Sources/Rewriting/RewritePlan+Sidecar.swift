@@ -4,12 +4,16 @@ import Tensors
 extension RewritePlan.Sidecar {
     /// Writes the file.
     ///
+    /// - Parameter total: what rounding left of all updates.
     /// - Returns: the SHA-256 of its bytes in hex, where `hashing` asks for it.
-    func write(to path: String, hashing: Bool) throws -> String? {
-        switch content {
-        case .bytes(let bytes):
+    func write(to path: String, hashing: Bool, total: UpdateStatistics = UpdateStatistics()) throws -> String? {
+        func whole(_ bytes: [UInt8]) throws -> String? {
             try FileWriter.write(bytes, to: path)
             return hashing ? SHA256.hex(SHA256.hash(bytes)) : nil
+        }
+        switch content {
+        case .bytes(let bytes): return try whole(bytes)
+        case .figures(let text): return try whole(text(total))
         case .copy(let source):
             let parent = FileSystem.directory(of: path)
             if !FileSystem.exists(parent) { try FileSystem.makeDirectory(parent, withParents: true) }

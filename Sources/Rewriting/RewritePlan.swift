@@ -48,6 +48,8 @@ public struct RewritePlan: Sendable {
             case copy(path: String)
             /// These bytes.
             case bytes([UInt8])
+            /// Bytes that say what rounding left of all updates, which is known when the tensors are written; always as many.
+            case figures(@Sendable (UpdateStatistics) -> [UInt8])
         }
         /// The name in the output directory.
         public var name: String
@@ -89,6 +91,16 @@ public struct RewritePlan: Sendable {
     /// Bytes written, headers and sidecar files included.
     public var bytesWritten: UInt64 {
         files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
+    }
+    /// Bytes of the receipt, at most: its figures are known when everything is written.
+    ///
+    /// - Parameter hashing: whether it names the SHA-256 of every file.
+    public func receiptBytes(hashing: Bool = true) -> UInt64 {
+        var receipt = Receipt(plan: self)
+        let digest = hashing ? String(repeating: "0", count: 64) : nil
+        for file in files { receipt.add(file: file, digest: digest, statistics: file.tensors.map { .widest(of: $0.recipe) }) }
+        for sidecar in sidecars { receipt.add(sidecar: sidecar, digest: digest) }
+        return UInt64(receipt.document(target: "").serialized(indent: 2).utf8.count + 1)
     }
     /// Tensors whose bytes are computed; all others are copied.
     public var computedCount: Int { files.lazy.flatMap(\.tensors).filter { !$0.recipe.isCopy || $0.encoding != nil }.count }

@@ -1,3 +1,4 @@
+import Adapters
 import Tensors
 
 /// What rounding left of an update, over the elements that it touches.
@@ -25,6 +26,15 @@ public struct UpdateStatistics: Sendable, Hashable {
         nonfinite = panel.nonfinite
         exactSquares = panel.updateSquares
         storedSquares = panel.storedSquares
+    }
+
+    /// Figures that take as many characters as any of a tensor can.
+    static func widest(of recipe: TensorRecipe) -> UpdateStatistics {
+        var result = UpdateStatistics()
+        let count = max(1, recipe.shape.elementCount ?? 0)
+        (result.updated, result.unchanged) = (count, count)
+        (result.exactSquares, result.storedSquares) = (1.2345e-10 * 1.2345e-10, 3.3e-20)
+        return result
     }
 
     /// `‖stored update‖ / ‖update‖`; nil where nothing was updated.

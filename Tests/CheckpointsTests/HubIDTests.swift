@@ -11,6 +11,8 @@ import Testing
         ("Foo-BAR_foo/bar.123", "Foo-BAR_foo/bar.123", "main", nil),
         ("hf://org/name", "org/name", "main", nil),
         ("hf://org/name/", "org/name", "main", nil),
+        ("hf://gpt2", "gpt2", "main", nil),
+        ("hf://gpt2@v1/", "gpt2", "v1", nil),
         ("hf://models/org/name@dev", "org/name", "dev", nil),
         ("hf://org/name@dev/sub/model.safetensors", "org/name", "dev", "sub/model.safetensors"),
         ("hf://org/name@refs%2Fpr%2F5/config.json", "org/name", "refs/pr/5", "config.json"),
@@ -23,7 +25,7 @@ import Testing
 
     @Test(arguments: [
         "", "/", "org/", "/name", "a/b/c", "./name", "../name", "org/..", "foo--bar/x", "foo..bar/x", ".repo", "-repo", "name.",
-        "name-", "org/name.git", "org/na me", "org/näme", "org/name@", "org/name@../../x", "org/name@a//b", "hf://", "hf://org",
+        "name-", "org/name.git", "org/na me", "org/näme", "org/name@", "org/name@../../x", "org/name@a//b", "hf://",
         "hf://datasets/org/name", "hf://spaces/org/name", "hf://kernels/org/name", "hf://org/name/../x", "hf://org/name@refs/pr", "org/na\u{0}me",
     ])
     func refuses(text: String) {
@@ -40,6 +42,13 @@ import Testing
         #expect(
             try #require(HubID("org/name@refs/pr/5")).downloadCommand(["a b.json"])
                 == "hf download org/name 'a b.json' --revision refs/pr/5")
+        #expect(try #require(HubID("org/name")).downloadCommand(including: "sub/*") == "hf download org/name --include 'sub/*'")
+        #expect(try #require(HubID("org/name")).downloadCommand(["a"], anew: true) == "hf download org/name a --force-download")
+    }
+
+    @Test func theFirstPartMayBeTheWholeName() {
+        #expect(HubID.canonical("hf://gpt2@v1/sub/config.json") == HubID(name: "gpt2", revision: "v1", path: "sub/config.json"))
+        for text in ["gpt2", "gpt2/config.json", "hf://gpt2", "hf://models/gpt2", "hf://datasets/x/y"] { #expect(HubID.canonical(text) == nil) }
     }
 
     /// The order of huggingface_hub/constants.py.
@@ -51,5 +60,9 @@ import Testing
         #expect(root(["HOME": "/h", "HF_HOME": "/hf", "HUGGINGFACE_HUB_CACHE": "/old"]) == "/old")
         #expect(root(["HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "$HOME/new"]) == "/h/new")
         #expect(root(["HOME": "/h", "HF_HUB_CACHE": "${HOME}/a$b$"]) == "/h/a$b$")
+        // Set and empty is set, as for os.getenv.
+        #expect(root(["HOME": "/h", "HF_HOME": ""]) == "hub")
+        #expect(root(["HOME": "/h", "XDG_CACHE_HOME": ""]) == "huggingface/hub")
+        #expect(root(["HOME": "/h", "HF_HUB_CACHE": "", "HF_HOME": "/hf"]).isEmpty)
     }
 }

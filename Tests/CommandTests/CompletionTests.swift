@@ -34,7 +34,7 @@ import Testing
         ["check", "--baseline"], ["check", "--write-baseline"], ["merge"], ["merge", "base"], ["merge", "base", "one", "two"], ["merge", "base", "one", "-o"],
         ["merge", "--output"], ["strip"], ["strip", "--base"], ["strip", "one", "-o"], ["verify"], ["verify", "--base"], ["verify", "one", "--adapter"],
         ["verify", "one", "--from"], ["diff"], ["diff", "one"], ["diff", "one", "two", "--base"], ["convert"], ["convert", "one", "-o"],
-        ["convert", "one", "--base"],
+        ["convert", "one", "--base"], ["fuse"], ["fuse", "base", "one", "-o"], ["info"], ["ls", "--base"],
     ])
     func pathsAreOffered(_ words: [String]) throws {
         let directory = try TemporaryDirectory()
@@ -50,10 +50,41 @@ import Testing
         (["check", "--format"], ["github", "gitlab", "json", "json-lines", "junit", "sarif", "text"]),
         (["convert", "--to"], ["diffusers", "gguf", "kohya", "mlx", "peft", "safetensors"]), (["convert", "--for"], ["llama.cpp", "mlx", "vllm"]),
         (["strip", "--layout"], ["peft", "source"]), (["inspect", "--orientation"], ["in-out", "out-in"]), (["merge", "--task"], []),
-        ([], ["--help", "--version", "-h", "check", "convert", "diff", "help", "inspect", "merge", "strip", "verify"]),
+        ([], ["--help", "--version", "-h", "check", "convert", "diff", "fuse", "help", "info", "inspect", "ls", "merge", "strip", "verify"]),
+        (["fuse", "--tie"], ["break", "keep"]), (["ls", "--orientation"], ["in-out", "out-in"]), (["help", "nu"], ["numerics"]),
     ] as [([String], [String])])
     func choicesAreOffered(_ words: [String], _ expected: [String]) throws {
-        #expect(try offers(["peftfile"] + words + [""]) == expected)
+        #expect(try offers(["peftfile"] + words + (words.first == "help" ? [] : [""])) == expected)
+    }
+
+    /// `help` explains every command and every topic, and each of them is one that it knows.
+    @Test func topicsAreOffered() throws {
+        let words = try offers(["peftfile", "help", ""]).filter { !$0.hasPrefix("-") }
+        #expect(["merge", "numerics", "exit-status", "formats", "environment", "topics"].allSatisfy(words.contains))
+        for word in words { #expect(try Tool.run(["help", word]).status == 0, "\(word)") }
+    }
+
+    /// A second name takes the options of its command; the scripts are sound and say nothing twice.
+    @Test(arguments: ["bash", "zsh", "fish"]) func secondNamesAreCommands(_ shell: String) throws {
+        let script = try Tool.run(["--generate-completion-script", shell]).output
+        #expect(try Tool.run(["--generate-completion-script=\(shell)"]).output == script)
+        func lines(_ verb: String) -> [String] {
+            let head = shell == "fish" ? "\"peftfile \(verb)" : "_peftfile_\(verb)() {"
+            guard shell != "fish" else { return script.split(separator: "\n").filter { $0.contains(head + "\"") || $0.contains(head + " ") }.map(String.init) }
+            return script.components(separatedBy: head).last?.components(separatedBy: "\n}\n").first?.split(separator: "\n").map(String.init) ?? []
+        }
+        for (name, verb) in [("fuse", "merge"), ("info", "inspect"), ("ls", "inspect")] {
+            let own = lines(name).map { $0.replacing("peftfile \(name)", with: "peftfile \(verb)") }
+            #expect(own == lines(verb) && own.count > 5, "\(name)")
+        }
+        #expect(!script.contains("Show subcommand help information") && !script.contains("help help"))
+        #expect(script.contains("numerics"))
+        let path = try TemporaryDirectory()
+        try TestFile.write(script, to: path.path("script"))
+        guard FileManager.default.isExecutableFile(atPath: "/usr/bin/\(shell)") else { return }
+        let process = try Process.run(URL(filePath: "/usr/bin/\(shell)"), arguments: ["-n", path.path("script")])
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
     }
 
     /// A choice that is offered is one that the command takes.

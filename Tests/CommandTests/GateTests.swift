@@ -53,12 +53,37 @@ import Testing
                 #expect(try TestFile.bytes(target) == before)
             }
         }
-        // A report beside the adapter may be written again and again, and a baseline in its own place.
+        // A report beside the adapter may be written again where asked, and a baseline in its own place.
         for _ in 0..<2 {
-            let report = try Tool.run(["check", ".", "--format", "sarif=out.sarif", "--format", "json=report.json"], in: adapter)
+            let report = try Tool.run(["check", ".", "--format", "sarif=out.sarif", "--format", "json=report.json", "--force"], in: adapter)
             #expect(report.status == 1 && report.errors.isEmpty)
         }
         #expect(try Tool.run(["check", adapter, "--baseline", known, "--write-baseline", known]).status == 0)
+    }
+
+    /// What is there stays without `--force`, links and the Hub's cache with it, and then nothing is judged.
+    @Test func whatIsThereStays() throws {
+        let file = try directory.write("mine", to: "mine.json")
+        let link = directory.path("link.json")
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+        try FileManager.default.createSymbolicLink(atPath: directory.path("nowhere.json"), withDestinationPath: directory.path("none"))
+        try FileManager.default.createDirectory(atPath: directory.path("hub"), withIntermediateDirectories: true)
+        let cases = [("mine.json", [], "exists already"), ("link.json", ["--force"], "[OutputIsLink]"), ("nowhere.json", ["-f"], "[OutputIsLink]"),
+            ("hub/out.json", ["--force"], "[HubCacheOutput]")]
+        for (name, force, words) in cases {
+            for option in [["--format", "json=\(directory.path(name))"], ["--write-baseline", directory.path(name)]] {
+                let result = try Tool.run(
+                    ["check", "Fixtures/negative/clean"] + option + force, environment: ["HF_HUB_CACHE": directory.path("hub")])
+                #expect(result.status == 2 && result.output.isEmpty && result.errors.contains(words), "\(name) \(result.errors)")
+            }
+        }
+        #expect(try TestFile.text(file) == "mine")
+        #expect(try directory.names() == ["hub", "link.json", "mine.json", "nowhere.json"])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path("hub")).isEmpty)
+        for option in [["--format", "json=\(file)"], ["--write-baseline", file]] {
+            #expect(try Tool.run(["check", "Fixtures/negative/clean", "-f"] + option).status == 0)
+            #expect(try TestFile.text(file).contains(option[0] == "--format" ? "peftfile.check" : "peftfile.baseline"))
+        }
     }
 
     @Test func whatCannotBeWrittenIsTrouble() throws {

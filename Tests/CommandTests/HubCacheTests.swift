@@ -224,4 +224,166 @@ import Testing
         }
         #expect(try cache.listing() == before)
     }
+
+    // MARK: Folders, damage, names
+
+    /// Puts a file into the snapshot and, with its size, into the listing; nil leaves it out of the snapshot.
+    private func add(_ name: String, _ source: String?, size: Int, to cache: Cache) throws {
+        let tree = "trees/\(Self.commit).json"
+        let text = try TestFile.text("\(cache.base)/\(tree)")
+        try cache.write(
+            text.replacing("\"files\": {", with: "\"files\": {\"\(name)\": {\"size\": \(size), \"blob_id\": \"x\"}, "), tree)
+        guard let source else { return }
+        let path = "\(cache.snapshot)/\(name)"
+        try FileManager.default.createDirectory(
+            atPath: URL(filePath: path).deletingLastPathComponent().path(), withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: source, toPath: path)
+    }
+
+    @Test func foldersAreHeldAgainstTheListing() throws {
+        let cache = try Cache()
+        let config = Self.fixture + "/base/config.json"
+        try add("unet/config.json", config, size: try TestFile.bytes(config).count, to: cache)
+        try add("unet/diffusion_pytorch_model.safetensors", nil, size: 1000, to: cache)
+        try add("vae/diffusion_pytorch_model.safetensors", nil, size: 1000, to: cache)
+        for address in ["hf://org/base/unet", "hf://org/base@main/unet/"] {
+            let result = try cache.run("inspect", address)
+            #expect(result.status == 2 && result.errors.contains("1 of its 2 files is not in the cache"), "\(result.errors)")
+            #expect(result.errors.hasSuffix("hf download org/base unet/diffusion_pytorch_model.safetensors\n"))
+        }
+        // Nothing of the folder is there.
+        let vae = try cache.run("inspect", "hf://org/base/vae")
+        #expect(vae.status == 2 && vae.errors.hasSuffix("hf download org/base vae/diffusion_pytorch_model.safetensors\n"), "\(vae.errors)")
+        let none = try cache.run("inspect", "hf://org/base/text_encoder")
+        #expect(none.status == 2 && none.errors.contains("[HubPath]"))
+    }
+
+    @Test func foldersWithoutAListingTellWhatTheyCan() throws {
+        let cache = try Cache(withTree: false)
+        let adapter = cache.directory.path("hub/models--org--adapter/snapshots/\(Self.commit)/sub/dir")
+        try FileManager.default.createDirectory(atPath: adapter, withIntermediateDirectories: true)
+        try FileManager.default.copyItem(
+            atPath: cache.directory.path("hub/models--org--adapter/snapshots/\(Self.commit)/adapter_config.json"),
+            toPath: adapter + "/adapter_config.json")
+        let half = try cache.run("merge", "hf://org/adapter/sub/dir", "-o", "out")
+        #expect(half.status == 2 && half.errors.contains("no file of weights") && half.errors.hasSuffix("hf download org/adapter --include 'sub/dir/*'\n"), "\(half.errors)")
+        try FileManager.default.createSymbolicLink(atPath: adapter + "/adapter_model.safetensors", withDestinationPath: "../../../../blobs/none")
+        let link = try cache.run("merge", "hf://org/adapter/sub/dir", "-o", "out")
+        #expect(link.status == 2 && link.errors.hasSuffix("hf download org/adapter sub/dir/adapter_model.safetensors\n"), "\(link.errors)")
+        let none = try cache.run("inspect", "hf://org/adapter/other")
+        #expect(none.status == 2 && none.errors.hasSuffix("hf download org/adapter --include 'other*'\n"), "\(none.errors)")
+    }
+
+    /// A blob that was cut short is there for a plain download.
+    @Test(arguments: [true, false]) func filesCutShortAreFetchedAnew(_ withTree: Bool) throws {
+        let cache = try Cache(withTree: withTree)
+        let shard = try #require(cache.names.first { $0.hasSuffix(".safetensors") })
+        let blob = URL(filePath: cache.snapshot).appending(path: shard).resolvingSymlinksInPath().path()
+        let bytes = try TestFile.bytes(blob)
+        try TestFile.write(bytes.prefix(100).map { $0 }, to: blob)
+        let result = try cache.run("inspect", "org/base")
+        #expect(result.status == 2)
+        if withTree {
+            let size = "\(bytes.count / 1000),\(String(1000 + bytes.count % 1000).dropFirst())"
+            #expect(result.errors.contains("\(shard) is cut short: 100 of \(size) bytes"), "\(result.errors)")
+            #expect(result.errors.hasSuffix("hf download org/base \(shard) --force-download\n"))
+        } else {
+            #expect(result.errors.hasSuffix("hf download org/base \(shard) --revision \(Self.commit) --force-download\n"), "\(result.errors)")
+        }
+    }
+
+    @Test func commitsWithoutAReferenceAreNamed() throws {
+        let cache = try Cache()
+        try FileManager.default.removeItem(atPath: cache.base + "/refs")
+        let result = try cache.run("inspect", "org/base")
+        #expect(result.status == 2 && result.errors.contains("none, and the commit \(Self.commit)"))
+        #expect(result.errors.contains("name the commit: org/base@\(Self.commit), or hf download org/base"))
+        #expect(try cache.run("inspect", "org/base@\(Self.commit)").status == 0)
+    }
+
+    /// Headings name what people typed, not where the cache keeps it.
+    @Test func headingsNameTheRepository() throws {
+        let cache = try Cache()
+        let shard = try #require(cache.names.first { $0.hasSuffix(".safetensors") })
+        #expect(try cache.run("inspect", "org/base").output.hasPrefix("org/base at 01234567: checkpoint\n"))
+        #expect(try cache.run("inspect", "hf://org/base/\(shard)").output.hasPrefix("org/base at 01234567: \(shard): "))
+        #expect(try cache.run("inspect", Self.fixture + "/base").output.hasPrefix(Self.fixture + "/base: checkpoint\n"))
+    }
+
+    /// The oldest models have no organisation.
+    @Test func modelsWithoutAnOrganisationAreFound() throws {
+        let cache = try Cache()
+        try FileManager.default.moveItem(atPath: cache.base, toPath: cache.directory.path("hub/models--gpt2"))
+        for name in ["gpt2", "hf://gpt2", "hf://gpt2@main", "hf://gpt2/config.json"] {
+            let result = try cache.run("inspect", name)
+            #expect(name.hasSuffix(".json") ? !result.errors.contains("not in the Hub") : result.status == 0, "\(name) \(result.errors)")
+        }
+        for name in ["gpt3", "gpt3@main"] {
+            let result = try cache.run("inspect", name)
+            #expect(result.status == 2 && result.errors.contains("does not exist here, nor in the Hub's cache (\(cache.directory.path("hub/models--gpt3")))"))
+        }
+    }
+
+    /// What the card says of the tensors is so, and of the base what the base itself says.
+    @Test func cardCountsWhatWasDone() throws {
+        let directory = try TemporaryDirectory()
+        let fixture = Fixtures.repository + "/Fixtures/merge/lora-mts"
+        #expect(try Tool.run(["merge", "-q", fixture + "/base", fixture + "/adapter", "-o", directory.path("plain")]).status == 0)
+        let plain = try TestFile.text(directory.path("plain/README.md"))
+        #expect(plain.contains("8 copied from the base bit for bit") && plain.contains("2 taken from the adapter"), "\(plain)")
+        #expect(plain.contains("| made by | peftfile ") && plain.contains("of its norm is left after rounding"))
+        #expect(
+            try Tool.run(
+                ["merge", "-q", Self.fixture + "/base", Self.fixture + "/adapter", "-o", directory.path("wide"), "--dtype", "f32", "--weights", "0.5"]
+            ).status == 0)
+        let wide = try TestFile.text(directory.path("wide/README.md"))
+        #expect(wide.contains("30: 21 computed, 9 converted to F32 |") && wide.contains("| weights | 0.5 |") && wide.contains("| dtype | F32 |"), "\(wide)")
+        #expect(!wide.contains("bit for bit"))
+        // A directory that says what it is goes before the adapter's word.
+        let base = directory.path("base")
+        try FileManager.default.copyItem(atPath: Self.fixture + "/base", toPath: base)
+        let config = try TestFile.text(base + "/config.json")
+        try TestFile.write("{\"_name_or_path\": \"org/other\"," + config.dropFirst(config.hasPrefix("{") ? 1 : 0), to: base + "/config.json")
+        #expect(try Tool.run(["merge", "-q", base, Self.fixture + "/adapter", "-o", directory.path("other")]).status == 0)
+        #expect(try TestFile.text(directory.path("other/README.md")).contains("base_model: org/other\n"))
+        #expect(try Tool.run(["verify", directory.path("other")]).status == 0)
+    }
+
+    /// A plan ends as the run would, and counts all that is written.
+    @Test func plansEndAsRunsWould() throws {
+        let directory = try TemporaryDirectory()
+        let (base, adapter) = (Self.fixture + "/base", Self.fixture + "/adapter")
+        let strip = Fixtures.repository + "/Fixtures/strip/ptuning-mlp/unstripped"
+        let commands = [["merge", base, adapter], ["convert", base], ["convert", adapter, "--to", "peft"], ["strip", strip]]
+        for (number, command) in commands.enumerated() {
+            let target = directory.path("out\(number)")
+            let plan = try Tool.run(command + ["-o", target, "--dry-run", "--json"])
+            #expect(plan.status == 0)
+            let document = try #require(try JSONSerialization.jsonObject(with: Data(plan.output.utf8)) as? [String: Any])
+            #expect(try Tool.run(command + ["-o", target, "-q"]).status == 0)
+            let sizes = try FileManager.default.subpathsOfDirectory(atPath: target).map { try TestFile.bytes("\(target)/\($0)").count }
+            let planned = try #require(document["bytes_written"] as? Int)
+            // The receipt's figures are known afterwards.
+            #expect(sizes.reduce(0, +) <= planned && planned <= sizes.reduce(0, +) + 2000, "\(command) \(sizes.reduce(0, +)) \(planned)")
+            let (dry, wet) = (try Tool.run(command + ["-o", target, "--dry-run"]), try Tool.run(command + ["-o", target]))
+            #expect(dry.status == 2 && wet.status == 2 && dry.errors.hasSuffix(wet.errors) && wet.errors.contains("not empty"), "\(dry.errors)\(wet.errors)")
+            #expect(dry.output.contains("  writes   "))
+            #expect(try Tool.run(command + ["-o", target, "--dry-run", "--force"]).status == 0)
+        }
+    }
+
+    /// As `os.getenv` has it, a variable that is set and empty is set.
+    @Test func emptyVariablesAreSet() throws {
+        let cache = try Cache()
+        let unset = ["HF_HUB_CACHE": "", "HF_HOME": cache.directory.path("no")]
+        let here = try Tool.run(["inspect", "org/base"], in: cache.directory.path("hub"), environment: unset)
+        #expect(here.status == 0, "\(here.errors)")
+    }
+
+    /// An option that there is not is told before an argument that is missing.
+    @Test(arguments: [["inspect", "--frob"], ["merge", "--frob", "a"], ["diff", "--frob"]]) func unknownOptionsAreToldFirst(_ arguments: [String]) throws {
+        let result = try Tool.run(arguments)
+        #expect(result.status == 2 && result.errors.contains("unknown option '--frob'"), "\(result.errors)")
+        #expect(try Tool.run(["diff", "--limit", "3"]).errors.contains("missing expected argument"))
+    }
 }

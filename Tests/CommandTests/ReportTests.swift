@@ -31,6 +31,40 @@ import Testing
         return abs(shown - number) <= 1e-3 * abs(number)
     }
 
+    /// Two layers: the middle is between them.
+    @Test func mediansOfEvenCountsLieBetween() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path("out.html")
+        #expect(try Tool.run(["inspect", "Fixtures/merge/lora-rank-pattern/adapter", "--report", path]).status == 0)
+        let page = try page(path)
+        let rows = try #require(tables(page)["Every module with a spectrum"])
+        let captions = page.root.all.filter { $0.name == "figcaption" }.map(\.wholeText)
+        var kinds = 0
+        for kind in Set(rows.compactMap { $0["module"]?.split(separator: ".").suffix(2).joined(separator: ".") }) {
+            let ranks = rows.filter { $0["module"]?.hasSuffix(kind) == true }.compactMap { Double($0["effective rank"] ?? "") }
+            try #require(ranks.count == 2)
+            let shown = captions.first { $0.hasPrefix(kind) }?.firstMatch(of: /median effective rank ([0-9.]+) of/)?.1
+            let median = try #require(shown.flatMap { Double($0) })
+            #expect(abs(median - (ranks[0] + ranks[1]) / 2) < 0.0101, "\(kind) \(median) \(ranks)")
+            kinds += ranks[0] == ranks[1] ? 0 : 1
+        }
+        #expect(kinds > 3)
+    }
+
+    /// Dots of another colour are explained where there are some, and only there.
+    @Test func coloursHaveALegend() throws {
+        let directory = try TemporaryDirectory()
+        let model = "Fixtures/merge/lora-sharded-bf16"
+        #expect(try Tool.run(["inspect", "\(model)/adapter", "--base", "\(model)/base", "--report", directory.path("none.html")]).status == 0)
+        #expect(try !TestFile.text(directory.path("none.html")).contains("most round away"))
+        // A ten-thousandth of the update is lost in bf16 for most elements.
+        let small = try Tool.run(
+            ["merge", "\(model)/base", "\(model)/adapter", "--weights", "0.0001", "-o", directory.path("out"), "--report", directory.path("some.html")])
+        #expect(small.status == 0, "\(small.errors)")
+        let some = try TestFile.text(directory.path("some.html"))
+        #expect(some.contains("most round away") && some.contains("dot flagged"))
+    }
+
     @Test func pageHoldsTheFiguresOfTheJSON() throws {
         let directory = try TemporaryDirectory()
         let path = directory.path("out.html")

@@ -16,7 +16,8 @@ public struct HubCache: Sendable {
     public init(root: String) { self.root = root }
 
     /// The cache that the environment names: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `HF_HOME/hub`;
-    /// `HF_HOME` is `XDG_CACHE_HOME/huggingface` or `~/.cache/huggingface` where it is not set.
+    /// `HF_HOME` is `XDG_CACHE_HOME/huggingface` or `~/.cache/huggingface` where it is not set. A variable that is set and empty is set,
+    /// as for `os.getenv`: with `HF_HOME=` the cache is `hub` in the working directory.
     public init(environment: [String: String]) {
         let paths = EnvironmentPaths(environment: environment)
         let cacheHome = environment["XDG_CACHE_HOME"] ?? FileSystem.join(environment["HOME"] ?? "/", ".cache")
@@ -26,7 +27,7 @@ public struct HubCache: Sendable {
     }
 
     /// The directory of a repository, whether it is there or not.
-    func directory(of id: HubID) -> String {
+    public func directory(of id: HubID) -> String {
         FileSystem.join(root, "models--" + id.name.split(separator: "/").joined(separator: "--"))
     }
 
@@ -35,7 +36,9 @@ public struct HubCache: Sendable {
 
     /// Whether a path leads into the cache, links followed.
     public func contains(_ path: String) -> Bool {
-        guard let root = try? FileSystem.resolved(root) else { return false }
+        // With `HF_HUB_CACHE=` repositories lie in the working directory, beside what is nobody's cache.
+        let isHere = self.root.isEmpty
+        guard let root = try? FileSystem.resolved(isHere ? "." : root) else { return false }
         var path = path
         while !FileSystem.exists(path) {
             let parent = FileSystem.directory(of: path)
@@ -43,7 +46,7 @@ public struct HubCache: Sendable {
             path = parent
         }
         guard let real = try? FileSystem.resolved(path) else { return false }
-        return real == root || real.hasPrefix(root + "/")
+        return isHere ? real.hasPrefix(FileSystem.join(root, "models--")) : real == root || real.hasPrefix(root + "/")
     }
 
     /// The snapshot of a repository at its revision.
@@ -64,10 +67,7 @@ public struct HubCache: Sendable {
         } else {
             let reference = FileSystem.join(FileSystem.join(repository, "refs"), id.revision)
             guard FileSystem.isRegularFile(reference) else {
-                let known = HubCache.references(in: repository)
-                throw missing(
-                    "the cache has no revision \(id.revision) of it (\(reference)); it has "
-                        + (known.isEmpty ? "none" : known.joined(separator: ", ")), rule: "HubRevision")
+                throw unknownRevision(of: id, reference, in: repository)
             }
             let text = String(decoding: try FileReader(path: reference).allBytes(limit: 4096), as: UTF8.self)
             commit = String(text.drop { $0.isWhitespace }.prefix { !$0.isWhitespace })
@@ -82,6 +82,19 @@ public struct HubCache: Sendable {
             throw missing("nothing of its commit \(commit) was downloaded (\(directory))", rule: "HubSnapshot")
         }
         return HubSnapshot(id: id, commit: commit, directory: directory, repository: repository)
+    }
+
+    /// What the cache has instead of a revision: others, or commits that were fetched by their hash.
+    private func unknownRevision(of id: HubID, _ reference: String, in repository: String) -> PeftfileError {
+        let known = HubCache.references(in: repository)
+        let commits = ((try? FileSystem.list(FileSystem.join(repository, "snapshots"))) ?? []).filter(HubCache.isCommit)
+        let what = known.isEmpty
+            ? commits.isEmpty ? "none" : "none, and the commit\(commits.count == 1 ? "" : "s") \(commits.joined(separator: ", "))"
+            : known.joined(separator: ", ")
+        let other = known.isEmpty ? commits.first.map { "name the commit: \(id.name)@\($0)\(id.path.map { "/\($0)" } ?? ""), or " } ?? "" : ""
+        return PeftfileError(
+            .notFound, "the cache has no revision \(id.revision) of it (\(reference)); it has \(what)", file: id.description,
+            rule: "HubRevision", help: other + id.downloadCommand())
     }
 
     static func isCommit(_ text: String) -> Bool {

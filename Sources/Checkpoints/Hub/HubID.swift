@@ -27,7 +27,7 @@ public struct HubID: Sendable, Hashable {
     /// Whether the text begins with `hf://`, and so can be nothing but an address.
     public static func isAddress(_ text: String) -> Bool { text.hasPrefix("hf://") }
 
-    /// Takes an address or a name apart; nil where it is neither.
+    /// Takes an address or a name apart; nil where it is neither. Of two parts the first is an organisation: see ``canonical(_:)``.
     public init?(_ text: String) {
         guard HubID.isAddress(text) else {
             let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
@@ -37,7 +37,12 @@ public struct HubID: Sendable, Hashable {
         var parts = text.dropFirst("hf://".count).split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         if parts.first == "models" { parts.removeFirst() }
         while parts.last?.isEmpty == true { parts.removeLast() }
-        guard parts.count >= 2, !["datasets", "spaces", "kernels", "buckets"].contains(parts[0]) else { return nil }
+        guard let first = parts.first, !["datasets", "spaces", "kernels", "buckets"].contains(first) else { return nil }
+        // The oldest models have no organisation: hf://gpt2.
+        guard parts.count >= 2 else {
+            self.init(first)
+            return
+        }
         let last = parts[1].split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         var rest = parts[2...]
         var revision = last.count > 1 ? last[1].replacing("%2F", with: "/") : nil
@@ -80,8 +85,26 @@ extension HubID: CustomStringConvertible {
     public var description: String { revision == HubID.defaultRevision ? name : "\(name)@\(revision)" }
 
     /// The command that brings the repository, or some of its files, into the cache.
-    public func downloadCommand(_ files: [String] = []) -> String {
-        (["hf", "download", name] + files.map(\.shellQuoted)
-            + (revision == HubID.defaultRevision ? [] : ["--revision", revision.shellQuoted])).joined(separator: " ")
+    ///
+    /// - Parameters:
+    ///   - files: the files to fetch; all of them where there is none.
+    ///   - pattern: fetches what matches it instead.
+    ///   - anew: whether files that are there already are fetched once more.
+    ///
+    /// Source: huggingface_hub/cli/download.py.
+    public func downloadCommand(_ files: [String] = [], including pattern: String? = nil, anew: Bool = false) -> String {
+        (["hf", "download", name] + files.map(\.shellQuoted) + (pattern.map { ["--include", $0.shellQuoted] } ?? [])
+            + (revision == HubID.defaultRevision ? [] : ["--revision", revision.shellQuoted])
+            + (anew ? ["--force-download"] : [])).joined(separator: " ")
+    }
+
+    /// An address read as one of a model without an organisation, `hf://gpt2/config.json`; nil where it has no folder that could be a name.
+    public static func canonical(_ text: String) -> HubID? {
+        guard isAddress(text) else { return nil }
+        let parts = text.dropFirst("hf://".count).split(separator: "/", maxSplits: 1).map(String.init)
+        guard parts.count == 2, let id = HubID(parts[0]), !["models", "datasets", "spaces", "kernels", "buckets"].contains(id.name) else { return nil }
+        var inner = parts[1][...]
+        while inner.last == "/" { inner.removeLast() }
+        return HubID(name: id.name, revision: id.revision, path: String(inner))
     }
 }

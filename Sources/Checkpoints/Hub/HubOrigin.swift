@@ -11,6 +11,8 @@ public struct HubOrigin: Sendable, Hashable {
     public let repository: String
     /// 40 hex digits.
     public let commit: String
+    /// The path in the repository; empty for all of it.
+    public let inner: String
 
     /// The origin of a path; nil where it leads into no snapshot.
     public init?(of path: String) {
@@ -26,6 +28,12 @@ public struct HubOrigin: Sendable, Hashable {
         guard HubID(name: name) != nil else { return nil }
         repository = name
         commit = parts[position + 1]
+        inner = (parts[(position + 2)...] + (isDirectory ? [] : [FileSystem.fileName(of: path)])).joined(separator: "/")
+    }
+
+    /// The command that fetches the file once more, over what is there.
+    public var downloadCommand: String? {
+        HubID(name: repository, revision: commit)?.downloadCommand(inner.isEmpty ? [] : [inner], anew: true)
     }
 
     /// The name of the blob that a file in a snapshot is a link to; nil where it is none.

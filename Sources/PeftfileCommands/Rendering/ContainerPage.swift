@@ -7,7 +7,7 @@ struct ContainerPage {
 
     var text: String {
         let source = plan.binding.base
-        var result = "converted \(source.path.printable) to \(target.printable)\n"
+        var result = "converted \(Text.place(source.path)) to \(target.printable)\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 10 - key.count)))\(value)\n"
         }

@@ -9,7 +9,7 @@ struct ConvertPage {
     let receipt: String
 
     var text: String {
-        var result = "converted \(source.path.printable) to \(target.printable)\n"
+        var result = "converted \(Text.place(source.path)) to \(target.printable)\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 10 - key.count)))\(value)\n"
         }
@@ -46,9 +46,9 @@ struct ConvertPage {
 extension ConvertPage {
     /// The plan that `convert --dry-run` prints for a dialect.
     func text(of outline: ConversionExecutor.Outline, freeBytes: UInt64?) -> String {
-        var result = "plan: convert \(source.path.printable) to \(target.printable)\n"
+        var result = "plan: convert \(Text.place(source.path)) to \(target.printable)\n"
         result += "  dialect  \(source.dialectName ?? "peft") -> \(conversion.target.rawValue)\n"
-        result += PlanPage.needs(reads: outline.bytesRead, writes: outline.bytesWritten, memory: outline.peakMemory, free: freeBytes)
+        result += PlanPage.needs(reads: outline.bytesRead, writes: outline.bytesWritten + outline.receiptBytes, memory: outline.peakMemory, free: freeBytes)
         for note in conversion.notes { result += "  note     \(note.printable)\n" }
         result += "\n\(outline.fileName.printable)\n"
         return result + Text.table(
@@ -63,7 +63,8 @@ extension ConvertPage {
         var document = object
         document["dry_run"] = true
         document["bytes_read"] = .number(JSONNumber(outline.bytesRead))
-        document["bytes_written"] = .number(JSONNumber(outline.bytesWritten))
+        document["bytes_written"] = .number(JSONNumber(outline.bytesWritten + outline.receiptBytes))
+        document["receipt_bytes"] = .number(JSONNumber(outline.receiptBytes))
         document["peak_memory"] = .number(JSONNumber(outline.peakMemory))
         document["free_bytes"] = freeBytes.map { .number(JSONNumber($0)) } ?? .null
         return .object(document)

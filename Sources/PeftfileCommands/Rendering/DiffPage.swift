@@ -8,7 +8,7 @@ struct DiffPage {
     let limit: Int
 
     var text: String {
-        var result = "\(paths.a.printable) and \(paths.b.printable): \(report.isEqual ? "equal" : "different")\n"
+        var result = "\(Text.place(paths.a)) and \(Text.place(paths.b)): \(report.isEqual ? "equal" : "different")\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }

@@ -8,7 +8,7 @@ struct InspectPage {
 
     var text: String {
         let checkpoint = inspection.checkpoint
-        var result = "\(inspection.path.printable): \(title)\n"
+        var result = "\(Text.place(inspection.path)): \(title)\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }

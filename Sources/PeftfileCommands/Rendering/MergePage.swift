@@ -57,6 +57,24 @@ struct PlanPage {
     let jobs: Int
     /// What is free where the output would go; nil where that cannot be told.
     let freeBytes: UInt64?
+    /// What the receipt takes, about.
+    let receiptBytes: UInt64
+
+    /// Prints a plan, and ends as carrying it out would where the target stands against it.
+    static func show(_ plan: RewritePlan, target: String, _ settings: PlanExecutor.Settings, _ common: CommonOptions) throws {
+        let executor = PlanExecutor(plan: plan, target: target, settings: settings)
+        let free = try? FileSystem.availableBytes(at: FileSystem.directory(of: target))
+        // People see the plan all the same; a document on stdout means that all is well.
+        if common.json {
+            try executor.checkTarget()
+            Console.output(plan.json(jobs: settings.jobs, freeBytes: free, hashing: settings.hashing))
+        } else {
+            common.warn(plan.warnings)
+            let receipt = plan.receiptBytes(hashing: settings.hashing)
+            Console.output(PlanPage(plan: plan, jobs: settings.jobs, freeBytes: free, receiptBytes: receipt).text)
+        }
+        try executor.checkTarget()
+    }
 
     /// What a plan of any command takes.
     static func needs(reads: UInt64, writes: UInt64, memory: UInt64, free: UInt64?) -> String {
@@ -67,8 +85,8 @@ struct PlanPage {
     var text: String {
         let what = plan.operation == "convert"
             ? "convert" : "\(plan.operation) \(Text.counted(plan.binding.adapters.count, "adapter")) into"
-        var result = "plan \(plan.id): \(what) \(plan.binding.base.path.printable)\n"
-        result += Self.needs(reads: plan.bytesRead, writes: plan.bytesWritten, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
+        var result = "plan \(plan.id): \(what) \(Text.place(plan.binding.base.path))\n"
+        result += Self.needs(reads: plan.bytesRead, writes: plan.bytesWritten + receiptBytes, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
         for change in plan.configChanges {
             result += "  config   \(change.path.map(\.text).joined(separator: ".")) = \(change.value.serialized())\n"
         }
@@ -83,11 +101,11 @@ struct PlanPage {
                     ]
                 }, right: [3, 4])
         }
-        if !plan.sidecars.isEmpty {
-            result += "\n" + Text.table(
-                ["file", "from", "bytes"],
-                plan.sidecars.map { [$0.name.printable, $0.origin, Text.count($0.byteCount)] }, right: [2])
-        }
+        let receipt = plan.isSingleFile ? "OUT.receipt.json" : Receipt.fileName
+        result += "\n" + Text.table(
+            ["file", "from", "bytes"],
+            plan.sidecars.map { [$0.name.printable, $0.origin, Text.count($0.byteCount)] }
+                + [[receipt, "peftfile", "about \(Text.count(receiptBytes))"]], right: [2])
         return result
     }
 }

@@ -10,7 +10,7 @@ struct SnapshotPage {
 
     var text: String {
         let hashed = check.files.count { $0.actual != nil }
-        var result = "\(path.printable): \(check.isRight ? "what the Hub named" : "NOT what the Hub named")\n"
+        var result = "\(Text.place(path)): \(check.isRight ? "what the Hub named" : "NOT what the Hub named")\n"
         result += "  files       \(Text.count(hashed)) hashed, \(Text.count(wrong.count)) wrong\n"
         if !unnamed.isEmpty {
             result += "  not hashed  \(unnamed.map(\.name.printable).joined(separator: ", ")): nothing says what they should be\n"

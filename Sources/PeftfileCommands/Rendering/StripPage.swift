@@ -45,7 +45,7 @@ struct StrippedPage {
     let path: String
     let reason: String
 
-    var text: String { "\(path.printable): \(reason.printable)\n  nothing written; --force writes it all the same\n" }
+    var text: String { "\(Text.place(path)): \(reason.printable)\n  nothing written; --force writes it all the same\n" }
 
     var json: JSONValue {
         .object([
@@ -61,13 +61,16 @@ struct StripPlanPage {
     let jobs: Int
     /// What is free where the output would go; nil where that cannot be told.
     let freeBytes: UInt64?
+    /// Whether the receipt is to name the SHA-256 of every file.
+    let hashing: Bool
 
     var text: String {
-        var result = "plan \(plan.id): strip \(plan.source.path.printable), layout \(plan.layout.rawValue)\n"
+        let receipt = plan.receiptBytes(hashing: hashing)
+        var result = "plan \(plan.id): strip \(Text.place(plan.source.path)), layout \(plan.layout.rawValue)\n"
         for module in plan.source.modules {
             result += "  \(module.form): \(module.formula.text)\n"
         }
-        result += PlanPage.needs(reads: plan.bytesRead, writes: plan.bytesWritten, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
+        result += PlanPage.needs(reads: plan.bytesRead, writes: plan.bytesWritten + receipt, memory: plan.peakMemory(jobs: jobs), free: freeBytes)
         for file in plan.files {
             result += "\n\(file.name.printable), \(Text.count(file.byteCount)) bytes\n"
             result += Text.table(
@@ -84,11 +87,10 @@ struct StripPlanPage {
                     ]
                 }, right: [3, 4])
         }
-        if !plan.sidecars.isEmpty {
-            result += "\n" + Text.table(
-                ["file", "from", "bytes"],
-                plan.sidecars.map { [$0.name.printable, $0.origin, Text.count($0.byteCount)] }, right: [2])
-        }
+        result += "\n" + Text.table(
+            ["file", "from", "bytes"],
+            plan.sidecars.map { [$0.name.printable, $0.origin, Text.count($0.byteCount)] }
+                + [[Receipt.fileName, "peftfile", Text.count(receipt)]], right: [2])
         return result
     }
 }

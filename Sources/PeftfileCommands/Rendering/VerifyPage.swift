@@ -9,7 +9,7 @@ struct VerifyPage {
     private let limit = 20
 
     var text: String {
-        var result = "\(path.printable): \(report.isEquivalent ? "equivalent" : "NOT equivalent")\n"
+        var result = "\(Text.place(path)): \(report.isEquivalent ? "equivalent" : "NOT equivalent")\n"
         func line(_ key: String, _ value: String) {
             result += "  \(key)\(String(repeating: " ", count: max(1, 12 - key.count)))\(value)\n"
         }

@@ -62,8 +62,9 @@ struct ReportPage {
         .element("footer", of: [.element("p", text: "Made by peftfile \(Receipt.toolVersion). Norms are Frobenius norms.")])
     }
 
-    /// The last part of a path, which is all that a page says of a place.
+    /// The last part of a path, which is all that a page says of a place; of what lies in the Hub's cache the id and the commit.
     static func name(of path: String) -> String {
+        if HubOrigin(of: path) != nil { return Text.place(path) }
         var path = path
         while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
         return FileSystem.fileName(of: path)

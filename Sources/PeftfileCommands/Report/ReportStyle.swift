@@ -47,6 +47,7 @@ enum ReportStyle {
         .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(13.5rem, 1fr)); gap: 1rem; }
         .wide { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: .75rem 2rem; }
         svg { display: block; width: 100%; height: auto; }
+        svg.key { display: inline-block; width: .75em; vertical-align: baseline; }
         svg text { fill: var(--soft); font-size: 10px; }
         .axis { stroke: var(--rule); stroke-width: 1; }
         .curve { fill: none; stroke: var(--line); stroke-width: 1.25; stroke-opacity: .45; }

@@ -62,8 +62,7 @@ struct SpectraFigure {
 
     private func chart(_ panel: Panel) -> HTML {
         let count = panel.modules.map(\.spectrum.singularValues.count).max() ?? 0
-        let ranks = panel.modules.map(\.spectrum.effectiveRank).sorted()
-        let middle = ranks.isEmpty ? 0 : ranks[ranks.count / 2]
+        let middle = SpectraFigure.median(panel.modules.map(\.spectrum.effectiveRank))
         let label = "\(panel.name): \(Text.counted(panel.modules.count, "spectrum curve")), up to \(count) values, "
             + "median effective rank \(Text.fixed(middle, 2))"
         var shapes: [HTML] = [
@@ -88,6 +87,14 @@ struct SpectraFigure {
                     "figcaption",
                     of: [.element("strong", text: panel.name), .element("br"), .element("span", ["class": "soft"], text: "median effective rank \(Text.fixed(middle, 2)) of \(count)")]),
             ])
+    }
+
+    /// The middle of the values in order; of an even number of them the mean of the two in the middle; 0 of none.
+    static func median(_ values: [Double]) -> Double {
+        let sorted = values.sorted()
+        guard !sorted.isEmpty else { return 0 }
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
     }
 
     private func curve(_ module: SpectrumReport.Module, _ count: Int) -> HTML {

@@ -13,6 +13,7 @@ struct SurvivalFigure {
                     text: "The share of the elements with an update that are stored with another value than the base's; the rest is smaller "
                         + "than half the spacing of the dtype and rounds away. A dot for each tensor, 0 to 100 %."))
             parts.append(.element("p", of: [.element("strong", text: SurvivalFigure.summary(changes))]))
+            if changes.contains(where: { $0.survivingShare.map(SurvivalFigure.isMostlyLost) ?? false }) { parts.append(SurvivalFigure.legend) }
             parts.append(.element("div", ["class": "wide"], of: strips(changes)))
             parts.append(.behind("Figures of every tensor", [table(changes)]))
         } else {
@@ -29,6 +30,20 @@ struct SurvivalFigure {
         guard total.updated > 0 else { return "No element has an update." }
         return "\(DiffPage.share(1 - Double(total.unchanged) / Double(total.updated))) of \(Text.count(total.updated)) elements change"
             + (total.survival.map { "; \(Text.percent($0)) of the update's norm is left." } ?? ".")
+    }
+
+    /// Whether so little is left that the dot says so by its colour.
+    private static func isMostlyLost(_ share: Double) -> Bool { share < 0.5 }
+
+    private static var legend: HTML {
+        func key(_ style: String, _ text: String) -> [HTML] {
+            [
+                .element("svg", ["class": "key", "viewBox": "0 0 12 12", "aria-hidden": "true"], of: [
+                    .element("circle", ["class": style, "cx": "6", "cy": "6", "r": "5"])
+                ]), .text(" \(text) "),
+            ]
+        }
+        return .element("p", ["class": "soft"], of: key("dot", "half of the elements or more change") + key("dot flagged", "most round away"))
     }
 
     private func strips(_ changes: [WeightChange]) -> [HTML] {
@@ -52,7 +67,7 @@ struct SurvivalFigure {
             HTML.element(
                 "circle",
                 [
-                    "class": tensor.share < 0.5 ? "dot flagged" : "dot", "cx": Text.fixed(6 + 308 * tensor.share, 1), "cy": "9", "r": "5",
+                    "class": SurvivalFigure.isMostlyLost(tensor.share) ? "dot flagged" : "dot", "cx": Text.fixed(6 + 308 * tensor.share, 1), "cy": "9", "r": "5",
                 ], of: [.element("title", text: "\(tensor.name): \(DiffPage.share(tensor.share))")])
         }
         return .element(

@@ -10,7 +10,7 @@ extension HelpTopic {
                     + "with the hf download line that fetches it."),
             .list([
                 ("HF_HUB_CACHE", "the cache; else HUGGINGFACE_HUB_CACHE, else hub in HF_HOME"),
-                ("HF_HOME", "by default huggingface in XDG_CACHE_HOME, else in ~/.cache"),
+                ("HF_HOME", "by default huggingface in XDG_CACHE_HOME, else in ~/.cache; of these, a variable that is empty is set, as for huggingface_hub"),
                 ("HUGGINGFACE_HUB_CACHE", "the older name of HF_HUB_CACHE"),
                 ("XDG_CACHE_HOME", "where caches of all programs are"),
                 ("HOME", "what ~ stands for"),

@@ -97,7 +97,13 @@ extension HelpTopic {
     }
 
     private static func filled(_ text: String) -> [String] {
-        Text.wrapped(text, width: 78).split(separator: "\n").map { escaped(String($0)) }
+        // mdoc wants each sentence to begin a line.
+        var sentences: [String] = [""]
+        for word in text.split(separator: " ") {
+            let begins = sentences[sentences.count - 1].hasSuffix(".") && word.first?.isUppercase == true
+            if begins { sentences.append(String(word)) } else { sentences[sentences.count - 1] += (sentences[sentences.count - 1].isEmpty ? "" : " ") + word }
+        }
+        return sentences.flatMap { Text.wrapped($0, width: 78).split(separator: "\n").map { escaped(String($0)) } }
     }
 
     /// Text in which roff finds no macro and no escape.

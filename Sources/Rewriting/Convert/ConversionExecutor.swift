@@ -31,17 +31,26 @@ public struct ConversionExecutor: Sendable {
     /// Where the receipt is written: in the directory, or beside the file.
     public var receiptPath: String { isFile ? target + ".receipt.json" : FileSystem.join(target, Receipt.fileName) }
 
+    /// Refuses a target that cannot be written before any work is done.
+    ///
+    /// - Throws: `.exists`, `.notFound` or `.refused` for the place, `.noSpace` where the disk has no room.
+    public func checkTarget() throws { try check(Layout(conversion)) }
+
+    private func check(_ layout: Layout) throws {
+        let output = OutputTarget(path: target, replacing: replacing)
+        if isFile { try checkFile(output) } else { try output.checkDirectory() }
+        try output.checkParent()
+        try output.refuseInputs([conversion.adapter.path], of: "conversion")
+        try output.checkRoom(for: layout.totalBytes, madeOf: conversion.adapter.path)
+    }
+
     /// Writes everything and publishes it in one step, with a receipt. No number is rounded: each keeps its dtype.
     ///
     /// - Returns: the names of the files, in order.
     /// - Throws: any failure; the target is then as it was.
     public func run() throws -> [String] {
-        let output = OutputTarget(path: target, replacing: replacing)
-        if isFile { try checkFile(output) } else { try output.checkDirectory() }
-        try output.checkParent()
-        try output.refuseInputs([conversion.adapter.path], of: "conversion")
         let layout = try Layout(conversion)
-        try output.checkRoom(for: layout.totalBytes, madeOf: conversion.adapter.path)
+        try check(layout)
         return isFile ? try runFile(layout) : try runDirectory(layout)
     }
 
@@ -55,6 +64,8 @@ public struct ConversionExecutor: Sendable {
         public let bytesRead: UInt64
         /// Bytes written, the config included and the receipt left out.
         public let bytesWritten: UInt64
+        /// Bytes of the receipt.
+        public let receiptBytes: UInt64
         /// An upper estimate of the memory that it takes, in bytes: the largest tensor in float64 four times over, 8 MiB of tensors that
         /// are kept for others, and 64 MiB for the process.
         public let peakMemory: UInt64
@@ -69,7 +80,16 @@ public struct ConversionExecutor: Sendable {
         return Outline(
             fileName: isFile ? FileSystem.fileName(of: target) : conversion.fileName, tensors: layout.tensors,
             bytesRead: conversion.adapter.checkpoint.tensorBytes, bytesWritten: layout.totalBytes + UInt64(configBytes?.count ?? 0),
-            peakMemory: largest + (72 << 20))
+            receiptBytes: try receiptSize(), peakMemory: largest + (72 << 20))
+    }
+
+    /// The receipt is known but for hashes, all of which are as long.
+    private func receiptSize() throws -> UInt64 {
+        var receipt = ConversionReceipt(conversion)
+        let digest = hashing ? String(repeating: "0", count: 64) : nil
+        receipt.add(subject: isFile ? FileSystem.fileName(of: target) : conversion.fileName, digest: digest)
+        if !isFile, configBytes != nil { receipt.add(subject: "adapter_config.json", digest: digest) }
+        return UInt64(try receipt.bytes().count)
     }
 
     private var configBytes: [UInt8]? {

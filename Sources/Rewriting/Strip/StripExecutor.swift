@@ -18,16 +18,23 @@ public struct StripExecutor: Sendable {
         self.settings = settings
     }
 
-    /// Writes everything and publishes it in one step.
+    /// Refuses a target that cannot be written before any work is done.
     ///
-    /// - Returns: the receipt, which also lies in the output.
-    /// - Throws: any failure; the target is then as it was, and what was begun is removed.
-    public func run() throws -> StripReceipt {
+    /// - Throws: `.exists`, `.notFound` or `.refused` for the place, `.noSpace` where the disk has no room.
+    public func checkTarget() throws {
         let output = OutputTarget(path: target, replacing: settings.replacing)
         try output.checkDirectory()
         try output.checkParent()
         try output.refuseInputs([plan.source.path], of: "strip")
         try output.checkRoom(for: plan.bytesWritten)
+    }
+
+    /// Writes everything and publishes it in one step.
+    ///
+    /// - Returns: the receipt, which also lies in the output.
+    /// - Throws: any failure; the target is then as it was, and what was begun is removed.
+    public func run() throws -> StripReceipt {
+        try checkTarget()
         let staged = try StagedDirectory(target: target, id: plan.id)
         do {
             var receipt = StripReceipt(plan: plan)

@@ -6,9 +6,12 @@ import Tensors
 extension StripPlan {
     /// The plan as `strip --dry-run --json` prints it.
     ///
-    /// - Parameter freeBytes: what is free where the output would go; nil where that cannot be told.
-    public func json(jobs: Int, freeBytes: UInt64? = nil) -> JSONValue {
-        .object([
+    /// - Parameters:
+    ///   - freeBytes: what is free where the output would go; nil where that cannot be told.
+    ///   - hashing: whether the receipt is to name the SHA-256 of every file.
+    public func json(jobs: Int, freeBytes: UInt64? = nil, hashing: Bool = true) -> JSONValue {
+        let receipt = receiptBytes(hashing: hashing)
+        return .object([
             "schema": "peftfile.strip/1",
             "warnings": .array(warnings.map { .string($0) }),
             "dry_run": true,
@@ -19,7 +22,8 @@ extension StripPlan {
             "left_out": .array(leftOut.map { .string($0.text) }),
             "files_left_out": .array(filesLeftOut.map { .string($0) }),
             "bytes_read": .number(JSONNumber(bytesRead)),
-            "bytes_written": .number(JSONNumber(bytesWritten)),
+            "bytes_written": .number(JSONNumber(bytesWritten + receipt)),
+            "receipt_bytes": .number(JSONNumber(receipt)),
             "peak_memory": .number(JSONNumber(peakMemory(jobs: jobs))),
             "free_bytes": freeBytes.map { .number(JSONNumber($0)) } ?? .null,
             "files": .array(files.map { file in

@@ -61,6 +61,19 @@ public struct StripPlan: Sendable {
     public var bytesWritten: UInt64 {
         files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
     }
+    /// Bytes of the receipt, where no result is NaN or infinite.
+    ///
+    /// - Parameter hashing: whether it names the SHA-256 of every file.
+    public func receiptBytes(hashing: Bool = true) -> UInt64 {
+        var receipt = StripReceipt(plan: self)
+        let digest = hashing ? String(repeating: "0", count: 64) : nil
+        for file in files {
+            for tensor in file.tensors { if case .computed = tensor.content { receipt.add(tensor: tensor.info, values: []) } }
+            receipt.add(subject: file.name, digest: digest)
+        }
+        for sidecar in sidecars { receipt.add(subject: sidecar.name, digest: digest) }
+        return UInt64(receipt.document.serialized(indent: 2).utf8.count + 1)
+    }
     /// Bytes read from the source: the prompt's tensors, and those that are copied beside them.
     public var bytesRead: UInt64 {
         let others = Set(source.others.map(\.name))
