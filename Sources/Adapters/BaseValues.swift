@@ -65,8 +65,8 @@ public enum BaseValues: Sendable, Hashable {
                     .refused, "\(hint.reason), and the base is not stored so: which values of it are meant must be said",
                     file: adapter.path, rule: BaseValues.rule,
                     help: hint.isNF4 && base.quantisation == nil
-                        ? "for the model that was trained: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT "
-                            + "--base-as nf4 (and merge with --double-quant where training had it); to add the update to the base as it is, merge with --base-as stored"
+                        ? "to add the update to the base as it is, merge with --base-as stored; for the model that was trained, and with --double-quant "
+                            + "where training had it: peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT --base-as nf4"
                         : "give the quantised base that it was trained on, or, to add the update to this one as it is: "
                             + "peftfile merge \(base.path.shellQuoted) \(adapter.path.shellQuoted) -o OUT --base-as stored")
             }
