@@ -30,6 +30,11 @@ public struct Adapter: Sendable {
     ///
     /// A directory without a config of its own but with a single subdirectory that has one is an adapter saved under a
     /// name other than `default`.
+    ///
+    /// - Throws: `.refused` with rule `SeveralAdapters` for a directory that only has several adapters below it, `ConfigMissing` for
+    ///   one that holds none, and `AmbiguousKey` where two names mean one tensor and hold different values; `.notFound` with rule
+    ///   `AdapterWeightsMissing` for a directory with a config and no weights; what listing the directory and reading such tensors
+    ///   throws; and what ``AdapterConfig/init(path:)`` and `Checkpoint.open` throw.
     public init(path: String) throws {
         self.path = path
         var warnings: [String] = []

@@ -10,6 +10,8 @@ public struct AdapterConfig: Sendable {
     public internal(set) var moduleScales: [ExactString: ModuleScale] = [:]
 
     /// Checks what every config needs: an object without duplicate keys.
+    ///
+    /// - Throws: `.malformed` with rule `DuplicateKey` where a key stands twice.
     public init(json: JSONObject, path: String) throws {
         self.json = json
         self.path = path
@@ -21,9 +23,15 @@ public struct AdapterConfig: Sendable {
     }
 
     /// Reads and parses the file. Python's writer may put `NaN` and `Infinity` in it, so these are read.
+    ///
+    /// - Throws: `.notFound` where there is no such file, `.refused` where it is no regular file, `.io` where it cannot be opened; and
+    ///   what ``init(_:)`` throws.
     public init(path: String) throws { try self.init(FileReader(path: path)) }
 
     /// The same for a file that is open already.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigSize` for more than 16 MiB, `InvalidUTF8` or `InvalidJSON` for what is no JSON text,
+    ///   `ConfigObject` where it is no object, and `DuplicateKey` where a key stands twice; `.io` where the file cannot be read.
     public init(_ reader: FileReader) throws {
         let path = reader.path
         guard reader.size <= 16 << 20 else {
@@ -52,6 +60,8 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A flag; absent and null mean `standard`.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where the value is neither true nor false.
     public func flag(_ key: ExactString, standard: Bool = false) throws -> Bool {
         guard let value = self[key] else { return standard }
         guard let flag = value.boolValue else { throw wrong(key, "true or false") }
@@ -59,6 +69,8 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A number, or nil where the key is absent.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where the value is no number, or NaN or infinite.
     public func number(_ key: ExactString) throws -> Double? {
         guard let value = self[key] else { return nil }
         guard let number = value.doubleValue, number.isFinite else { throw wrong(key, "a number") }
@@ -66,6 +78,8 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A positive whole number, or nil where the key is absent.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where the value is anything else: zero, a negative number, `8.0`, a text.
     public func count(_ key: ExactString) throws -> Int? {
         guard let value = self[key] else { return nil }
         guard let number = value.intValue, number > 0 else { throw wrong(key, "a positive whole number") }
@@ -73,6 +87,8 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A list of strings; a single string is a list of one; absent is empty.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where the value is neither a string nor a list of strings.
     public func strings(_ key: ExactString) throws -> [String] {
         guard let value = self[key] else { return [] }
         if let single = value.stringValue { return [single] }
@@ -84,6 +100,8 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A list of whole numbers that are not negative.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue`, naming `key`, where the value is no list or an element is no such number.
     public func indices(_ value: JSONValue, key: ExactString) throws -> [Int] {
         guard let list = value.arrayValue else { throw wrong(key, "a list of token indices") }
         return try list.map {
@@ -93,6 +111,9 @@ public struct AdapterConfig: Sendable {
     }
 
     /// A map from pattern to number, in file order; absent is empty.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where the value is no map or holds something else than finite numbers, and with
+    ///   rule `DuplicateKey` where a pattern stands in it twice.
     public func pattern(_ key: ExactString) throws -> [(key: String, value: Double)] {
         guard let value = self[key] else { return [] }
         guard let object = value.objectValue else { throw wrong(key, "a map from pattern to number") }

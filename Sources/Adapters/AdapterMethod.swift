@@ -29,6 +29,8 @@ public protocol AdapterMethod: Sendable {
     var takesTask: Bool { get }
 
     /// The modules that the adapter changes, for a page about the adapter alone; no base is needed.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
     func targets(of adapter: Adapter) throws -> [AdapterTarget]
 
     /// Whether the method knows what a tensor of this key is for; the keys that it does not know are listed as unclaimed.
@@ -45,16 +47,24 @@ public protocol AdapterMethod: Sendable {
 
     /// The low-rank updates that the adapter makes, as far as the adapter alone tells; nil for methods whose updates are
     /// of another form.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates?
 
     /// The updates that are products of thin factors, as far as the adapter alone tells, and the reason for every module whose
     /// update is not.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates
 
     /// The updates that the adapter makes, as far as the adapter alone tells; nil for methods that change no weights.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
     func standaloneUpdates(of adapter: Adapter) throws -> StandaloneUpdates?
 
     /// What the adapter does to each module, on a stand-in for the base where the formula needs one.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
     func effects(of adapter: Adapter) throws -> [ModuleEffect]
 
     /// Sets of components with a number each: a module whose tensors of one set are all that number leaves the base as it is.
@@ -209,6 +219,9 @@ public struct BindingContext: Sendable {
     public var options: BindingOptions
     /// The elements of a tensor of the base, widened to float64, for methods whose formula depends on a choice that they
     /// make.
+    ///
+    /// Throws `.unsupported` with rule `BaseDType` for a tensor that the base does not have or does not store in F64, F32, F16 or
+    /// BF16, and what reading it throws.
     public var elements: @Sendable (ExactString) throws -> [Double]
     /// Finds in-memory parameters in the base's files; called once with all requests of an adapter, since all of its
     /// modules share one prefix form. A request in the second list may stay without a place: a head that the base

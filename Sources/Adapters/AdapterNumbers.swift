@@ -32,6 +32,10 @@ public final class AdapterNumbers: FactorSource, Sendable {
         self.limit = limit
     }
 
+    /// All elements of an adapter tensor, or of one of the base, widened to float64; kept for the next who asks.
+    ///
+    /// - Throws: `.malformed` with rule `TensorMissing` where there is no such adapter or tensor, and with rule `FactorShape` where the
+    ///   stored tensors do not fit into the one that the dialect makes of them; `.unsupported` for C64; and what reading throws.
     public func elements(of tensor: ExactString, adapter: Int) throws -> [Double] {
         let key = Key(adapter: adapter, tensor: tensor)
         // Reading under the lock keeps two workers from reading one tensor twice.
@@ -49,6 +53,9 @@ public final class AdapterNumbers: FactorSource, Sendable {
         }
     }
 
+    /// The same from what is kept or else from the file, and then not kept.
+    ///
+    /// - Throws: as `elements(of:adapter:)`.
     public func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double] {
         let known = cache.withLock { $0.elements[Key(adapter: adapter, tensor: tensor)] }
         return try known ?? read(tensor, adapter)

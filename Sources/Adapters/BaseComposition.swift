@@ -28,6 +28,7 @@ public struct BaseComposition: Sendable, Hashable {
     /// The term's factors, `left` (rows, rank) and `right` (rank, columns).
     ///
     /// - Parameter weight: the stored matrix, widened.
+    /// - Throws: what ``Factor/matrix(from:)`` throws for D or Uᵀ: `.malformed` with rule `FactorShape`, and what `numbers` throws.
     public func factors(
         of weight: [Double], rows: Int, columns: Int, numbers: any FactorSource
     ) throws -> (left: [Double], right: [Double]) {

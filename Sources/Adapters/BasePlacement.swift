@@ -140,6 +140,9 @@ public struct BasePlacement: Sendable {
 
 extension Adapter {
     /// The adapter as if its config did not have these keys.
+    ///
+    /// - Throws: what ``AdapterConfig/init(json:path:)`` throws, which refuses only a key that stands twice; a config that was read has
+    ///   none.
     public func ignoringConfigKeys(_ keys: Set<ExactString>) throws -> Adapter {
         guard let config else { return self }
         var json = JSONObject()

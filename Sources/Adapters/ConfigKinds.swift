@@ -95,6 +95,9 @@ extension AdapterConfig {
 extension AdapterMethod {
     /// Refuses a config in which a value is of the wrong kind, or a key is not there on which the update depends: PEFT would take
     /// its default for whatever the training had.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` for a value of the wrong kind; `.refused` with rule `ConfigKeyMissing` for a
+    ///   required key that is not there, or is null where the method takes no null.
     public func requireConfig(of adapter: Adapter) throws {
         guard adapter.method == nil, let config = adapter.config, config.peftType != nil else { return }
         try config.requireKinds(of: configKeys)

@@ -73,13 +73,20 @@ public struct Factor: Sendable, Hashable {
 /// Where factors get their numbers: adapter tensors widened to float64, each read once and kept while it is in use.
 public protocol FactorSource: Sendable {
     /// All elements of an adapter tensor, widened to float64 without error.
+    ///
+    /// - Throws: what reading the tensor throws.
     func elements(of tensor: ExactString, adapter: Int) throws -> [Double]
 
     /// The same for who keeps the numbers himself, so that nobody else need.
+    ///
+    /// - Throws: what reading the tensor throws.
     func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double]
 }
 
 extension FactorSource {
+    /// The elements as `elements(of:adapter:)` gives them, for sources that make no difference between the two.
+    ///
+    /// - Throws: what `elements(of:adapter:)` throws.
     public func takenElements(of tensor: ExactString, adapter: Int) throws -> [Double] {
         try elements(of: tensor, adapter: adapter)
     }
@@ -89,6 +96,9 @@ extension Factor {
     /// The view as a dense row-major matrix of `rows` × `columns` float64 numbers.
     ///
     /// A diagonal multiplies with one rounding per element; everything else is exact.
+    ///
+    /// - Throws: `.malformed` with rule `FactorShape` where the view reaches beyond the elements of the tensor, or the diagonal does
+    ///   not have `columns` elements; and what `source` throws.
     public func matrix(from source: any FactorSource) throws -> [Double] {
         let isWhole = isPlain && columnStride == 1 && rowStride == columns && offset == 0
         let elements = try isWhole

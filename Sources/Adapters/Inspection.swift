@@ -37,6 +37,10 @@ public struct Inspection: Sendable {
     public var statistics: [TensorStatistics?]?
 
     /// Inspects a file, a shard set, a checkpoint directory or an adapter directory.
+    ///
+    /// - Throws: what `Checkpoint.open` throws, for an adapter ``Adapter/init(path:)``, and ``AdapterConfig/init(path:)`` for a config
+    ///   beside other files; for an adapter in another library's dialect also what its method throws when it lists the modules. Why
+    ///   an adapter cannot be merged, or a prompt cannot be stripped, is a warning.
     public init(path: String, options: BindingOptions = BindingOptions()) throws {
         self.path = path
         statistics = nil

@@ -94,6 +94,8 @@ public enum BaseDecomposition: Sendable, Hashable {
     }
 
     /// The factors for a matrix as stored, which may be the transpose of what the decomposition reads.
+    ///
+    /// - Throws: as ``factors(of:rows:columns:)``.
     public func factors(ofStored weight: [Double], rows: Int, columns: Int, transposed: Bool) throws -> (
         left: [Double], right: [Double], rank: Int
     ) {

@@ -39,6 +39,9 @@ public final class CheckSubject: Sendable {
 
     /// The files of the adapter's directory and of those below it that hold no adapter of their own. Empty for a bare file,
     /// whose neighbours are none of its business.
+    ///
+    /// - Throws: `.io` where a directory cannot be listed; ``NotChecked`` where there are too many files, or directories nested too
+    ///   deeply. The error is kept: later calls throw it again.
     public func entries() throws -> [AdapterDirectory.Entry] {
         try listed.value { isFile ? [] : try AdapterDirectory.entries(of: directory) }
     }
@@ -66,6 +69,10 @@ public final class CheckSubject: Sendable {
     }
 
     /// The adapter as merging sees it.
+    ///
+    /// - Throws: what `Adapter` throws at opening: among others `.refused` with rule `ConfigMissing`, `SeveralAdapters` or
+    ///   `AmbiguousKey`, `.notFound` with rule `AdapterWeightsMissing`, and what reading its config and weights throws. The
+    ///   error is kept: later calls throw it again.
     public func adapter() throws -> Adapter {
         try openedAdapter.value { try Adapter(path: isFile ? path : weights.file ?? directory) }
     }

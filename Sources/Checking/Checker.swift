@@ -35,11 +35,17 @@ public struct Checker: Sendable {
 
     /// Bytes of the weights that ``check(_:failOn:today:)`` reads at these paths, from headers alone; what cannot be opened counts
     /// for nothing.
+    ///
+    /// - Throws: `.interrupted` where a signal came; `.refused` with rule `TreeSize` where a tree is too deep or has too many
+    ///   directories; `.io` where a directory cannot be listed.
     public func weightBytes(at paths: [String]) throws -> UInt64 {
         try AdapterSearch(paths).found.reduce(0) { $0 + (CheckSubject(path: $1.path).weights.checkpoint?.tensorBytes ?? 0) }
     }
 
     /// Checks one adapter by the rules' own measure; severities and ignores of a policy are for the whole report.
+    ///
+    /// - Throws: `.interrupted` where a signal came. What else a rule throws becomes a finding or an omission of the result, unless it
+    ///   is neither ``NotChecked`` nor a `PeftfileError`.
     public func check(_ path: String) throws -> CheckedSubject {
         let subject = CheckSubject(path: path, options: options)
         var result = CheckedSubject(path: path)

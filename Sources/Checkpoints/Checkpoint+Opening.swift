@@ -23,6 +23,12 @@ extension Checkpoint {
     }
 
     /// Opens a checkpoint with its tensors as they are stored.
+    ///
+    /// - Throws: `.notFound` where there is no such file, the directory holds no checkpoint, or a shard is not there (`MissingShard`);
+    ///   `.refused` for a directory with several checkpoints (`AmbiguousCheckpoint`) or with shards and no index (`MissingIndex`);
+    ///   `.unsupported` for one that holds only weights in other formats; `.malformed` with an `IndexRule` where an index breaks a rule
+    ///   or disagrees with its shards, with `InvalidJSON` or `InvalidUTF8` where config.json is no JSON object; what
+    ///   `ContainerKind.open` throws for each file; `.interrupted` where a signal stops the opening of shards.
     public static func openStored(_ path: String, entire: Bool = false) throws -> Checkpoint {
         if FileSystem.isDirectory(path) {
             switch try CheckpointDirectory(path).choice() {

@@ -157,9 +157,15 @@ public struct Checkpoint: Sendable {
 /// The bytes of tensors.
 extension Checkpoint {
     /// All bytes of a tensor.
+    ///
+    /// - Throws: as `read(_:bytes:)`.
     public func read(_ tensor: StoredTensor) throws -> [UInt8] { try read(tensor, bytes: 0..<tensor.byteCount) }
 
     /// Some bytes of a tensor; `bytes` counts from the tensor's first.
+    ///
+    /// - Throws: `.io` where the range ends behind the tensor or the file cannot be read; what `TensorFile.validate` throws, `ZipCRC`
+    ///   and `TorchExpanded` among it; for a quantised weight what ``QuantisedWeight`` throws on reading, with the scheme before the
+    ///   message of a refusal.
     public func read(_ tensor: StoredTensor, bytes: Range<UInt64>) throws -> [UInt8] {
         guard bytes.upperBound <= tensor.byteCount else {
             throw PeftfileError(
@@ -177,6 +183,8 @@ extension Checkpoint {
     }
 
     /// Fills `buffer` with a tensor's bytes from `offset` on, counted from the tensor's first.
+    ///
+    /// - Throws: `.io` where the bytes do not lie in a plain tensor or the file cannot be read; else as `read(_:bytes:)`.
     public func read(_ tensor: StoredTensor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         if let weight = tensor.quantised, let quantisation { return try quantisation.read(weight, at: offset, into: buffer) }
         try file(of: tensor).read(tensor.info, at: offset, into: buffer)

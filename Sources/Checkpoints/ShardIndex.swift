@@ -18,12 +18,19 @@ public struct ShardIndex: Sendable {
     public var weightMap: [(tensor: ExactString, shard: Int)]
 
     /// Reads an index file.
+    ///
+    /// - Throws: `.notFound` where there is no such file; `.refused` where it is no regular file or has more than `sizeLimit` bytes;
+    ///   `.io` where it cannot be read; else as `parse(_:file:)`.
     public static func open(_ path: String) throws -> ShardIndex {
         try parse(FileReader(path: path).allBytes(limit: sizeLimit), file: path)
     }
 
     /// Reads an index from its bytes, in linear time and straight from the parser: an index of a large model has
     /// 100 000 entries.
+    ///
+    /// - Throws: `.malformed` with rule `InvalidUTF8`; `InvalidIndex` where the text is no JSON object with the object `weight_map` of
+    ///   strings, or `metadata` is no object; `DuplicateKey` for a key or a tensor that stands there twice; `UnsafeShardName` for a
+    ///   shard that is no plain file name.
     public static func parse(_ bytes: [UInt8], file: String? = nil) throws -> ShardIndex {
         try bytes.withUnsafeBytes { buffer in
             if let index = UTF8Validation.firstInvalidByte(in: buffer) {

@@ -45,6 +45,8 @@ public struct SidecarFiles: Sendable {
     ///   - base: the base's directory.
     ///   - adapter: the adapter's directory, or nil.
     ///   - namesPythonModules: whether the base's config has an `auto_map`.
+    /// - Throws: `.notFound` where `base` or `adapter` is no directory that is there; `.io` where one of them, or a directory of chat
+    ///   templates in it, cannot be listed.
     public init(base: String, adapter: String?, namesPythonModules: Bool) throws {
         var chosen: [String: File] = [:]
         var leftOut: [String] = []

@@ -79,6 +79,8 @@ extension Checkpoint {
     /// Reads every byte once, in blocks of a few MiB, on `jobs` threads.
     ///
     /// - Parameter progress: called with bytes that have just been read, from any thread.
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws, for the first block in the order of `tensors` that failed; `.interrupted`
+    ///   where a signal came.
     public func statistics(jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil) throws -> [TensorStatistics?] {
         struct Block {
             let tensor: Int

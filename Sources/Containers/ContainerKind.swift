@@ -37,6 +37,8 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
 
     /// Whether the first 8 bytes are an allowed length and the next one begins a header: `{`, or whitespace, which is
     /// refused later under its own rule.
+    ///
+    /// - Throws: `.io` where the first 9 bytes cannot be read.
     public static func hasSafetensorsOutline(_ reader: FileReader) throws -> Bool {
         guard reader.size >= 9 else { return false }
         let prefix = try reader.bytes(at: 0, count: 9)

@@ -2,6 +2,8 @@ public import ByteAccess
 
 extension ForeignFile {
     /// What the file is by its first bytes, or nil where they say nothing.
+    ///
+    /// - Throws: `.io` where the first bytes or the last one cannot be read. A damaged zip archive is no error here.
     public static func identify(_ reader: FileReader) throws -> ForeignFile? {
         let prefix = try reader.bytes(at: 0, count: Int(min(reader.size, 1024)))
         let found = identify(prefix: prefix)

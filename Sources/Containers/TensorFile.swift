@@ -32,6 +32,8 @@ public protocol TensorFile: Sendable {
 
     /// Checks what the container can say of a tensor's bytes beside their place, such as a CRC; `read` does so itself,
     /// once. Whoever takes a contiguous tensor's bytes from `reader` calls it first.
+    ///
+    /// - Throws: `.malformed` where the bytes are not the ones that the container tells of; what reading throws.
     func validate(_ tensor: TensorInfo) throws
 
     /// Whether `validate` has something to check of a tensor that was not checked yet.
@@ -50,6 +52,8 @@ public protocol TensorFile: Sendable {
 
     /// The SHA-256 of the file's directory: of the bytes that say which tensors there are and where. With the file's
     /// size it names the inputs of a receipt where the whole file is not hashed.
+    ///
+    /// - Throws: what reading throws.
     func headerSHA256() throws -> [UInt8]
 }
 
@@ -69,12 +73,18 @@ extension TensorFile {
 
     public var shared: [SharedTensors] { [] }
 
+    /// Checks nothing: for containers that say nothing of a tensor's bytes beside their place.
+    ///
+    /// - Throws: nothing.
     public func validate(_ tensor: TensorInfo) throws {}
 
     public func isUnchecked(_ tensor: TensorInfo) -> Bool { false }
 
     public func deferChecks() {}
 
+    /// Checks nothing: for containers whose `deferChecks` puts nothing off.
+    ///
+    /// - Throws: nothing.
     public func finishChecks() throws {}
 
     public func blocks(of tensor: TensorInfo) -> TensorBlocks? { nil }
@@ -99,6 +109,9 @@ extension ContainerKind {
 
     /// The same for a file that is open already. A file that nothing is known of is held against safetensors' rules,
     /// which say best what is wrong with it.
+    ///
+    /// - Throws: what the container's own `open` throws, or the refusal of a `ForeignFile`; for a file that nothing is known of
+    ///   `.malformed` with a `SafetensorsRule`; `.io` where it cannot be read.
     public static func open(_ reader: FileReader) throws -> any TensorFile {
         if try hasSafetensorsOutline(reader) { return try SafetensorsFile.open(reader) }
         switch try ForeignFile.identify(reader) {

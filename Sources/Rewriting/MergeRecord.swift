@@ -81,6 +81,8 @@ public struct MergeRecord: Sendable {
     /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
     ///
     /// - Parameter progress: called with bytes that have just been hashed.
+    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
+    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
     public func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] { try evidence.changedFiles(progress: progress) }
 
     /// Bytes of the result that ``changedFiles(progress:)`` hashes.

@@ -57,6 +57,11 @@ public struct PlanExecutor: Sendable {
     }
 
     /// Refuses a target that cannot be written before any work is done.
+    ///
+    /// - Throws: `.exists` where something is at the target that may not be replaced, or a file where a directory is to be, or the other
+    ///   way round; `.notFound` with rule `ParentMissing`; `.refused` with rule `ForeignTarget` or `OutputIsInput`; `.noSpace`
+    ///   with rule `DiskSpace`; `.usage` with rule `ResumeHash` for resuming without hashing; `.notFound` or `.io` where an
+    ///   input or a directory cannot be looked at.
     public func checkTarget() throws {
         let output = OutputTarget(path: target, replacing: settings.replacing)
         if plan.isSingleFile {

@@ -33,6 +33,8 @@ extension Conversion {
     }
 
     /// `widened` for bytes in an array.
+    ///
+    /// - Throws: `.unsupported` for C64; `.malformed` where `source` is not exactly the bytes of `count` elements.
     public static func widened(_ source: [UInt8], as dtype: DType, count: Int) throws -> [Double] {
         try source.withUnsafeBytes { try widened($0, as: dtype, count: count) }
     }

@@ -11,10 +11,17 @@ import Testing
             struct Comment: Decodable { var lines: [Line] }
             struct Line: Decodable { var text: String }
             struct Location: Decodable { var uri: String }
+            struct Fragment: Decodable { var kind: String, spelling: String }
             var kind: Kind
             var pathComponents: [String]
             var docComment: Comment?
             var location: Location?
+            var declarationFragments: [Fragment]?
+
+            /// Whether its declaration says that it, or what it is given, throws.
+            var throwsErrors: Bool {
+                (declarationFragments ?? []).contains { $0.kind == "keyword" && $0.spelling == "throws" }
+            }
         }
         var symbols: [Symbol]
     }
@@ -49,9 +56,14 @@ import Testing
         for symbol in symbols where symbol.kind.identifier.hasSuffix("property") {
             properties[symbol.pathComponents.dropLast(), default: []].insert(symbol.pathComponents.last ?? "")
         }
-        var missing: [String] = []
+        var missing: [String] = [], silent: [String] = []
         for symbol in symbols where symbol.location != nil {
-            if symbol.docComment?.lines.contains(where: { !$0.text.isEmpty }) == true { continue }
+            if symbol.docComment?.lines.contains(where: { !$0.text.isEmpty }) == true {
+                if symbol.throwsErrors, symbol.docComment?.lines.contains(where: { $0.text.lowercased().contains("throw") }) == false {
+                    silent.append(symbol.pathComponents.joined(separator: "."))
+                }
+                continue
+            }
             if symbol.kind.identifier == "swift.init" {
                 let labels = (symbol.pathComponents.last ?? "").dropFirst("init(".count).dropLast().split(separator: ":")
                 let own = properties[symbol.pathComponents.dropLast()] ?? []
@@ -59,6 +71,7 @@ import Testing
             }
             missing.append(symbol.pathComponents.joined(separator: "."))
         }
+        #expect(silent.isEmpty, "without what it throws: \(silent.sorted().joined(separator: ", "))")
         #expect(missing.isEmpty, "without a doc comment: \(missing.sorted().joined(separator: ", "))")
     }
 

@@ -7,7 +7,7 @@ import Tensors
 /// their rows) is computed once, when the walk is made, and kept; the rest is computed for the rows that are asked for.
 /// The rows come out the same for every cut, since no operation sums across rows that it was not given whole.
 public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
-    /// Rows of the matrix that the recipe reads, widened, with replaced rows in place.
+    /// Rows of the matrix that the recipe reads, widened, with replaced rows in place. Throws what reading them throws.
     public typealias Source = (Range<Int>) throws -> [Double]
 
     /// What is evaluated.
@@ -20,6 +20,8 @@ public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
     /// - Parameters:
     ///   - sourceColumns: the length of a row of the matrix that the recipe reads.
     ///   - source: reads that matrix; only expressions that need it whole read it here.
+    /// - Throws: what `source`, `numbers` and `arithmetic` throw for the parts that are computed here; `.malformed` with rule
+    ///   `FactorShape` where a stored factor does not fit its tensors.
     public init(
         _ expression: MatrixExpression, arithmetic: Arithmetic, numbers: any FactorSource, sourceColumns: Int,
         source: Source
@@ -32,6 +34,9 @@ public struct ExpressionWalk<Arithmetic: MatrixArithmetic>: Sendable {
     }
 
     /// Some rows of the result.
+    ///
+    /// - Throws: what `source`, the numbers' source and the arithmetic throw; `.malformed` with rule `FactorShape` where a stored
+    ///   factor does not fit its tensors.
     public func rows(_ range: Range<Int>, source: Source) throws -> Arithmetic.Matrix {
         try rows(expression, range, source)
     }

@@ -15,6 +15,8 @@ public protocol MatrixArithmetic: Sendable {
     /// Matrices one after the other.
     func joined(_ parts: [Matrix]) -> Matrix
     /// `left` (rows × depth) times `right` (depth × columns).
+    ///
+    /// - Throws: what the linear algebra of a conforming type throws.
     func product(_ left: Matrix, _ right: Matrix, rows: Int, columns: Int, depth: Int) throws -> Matrix
     /// Element by element, with operands that may be repeated along rows or columns.
     func elementwise(
@@ -27,8 +29,12 @@ public protocol MatrixArithmetic: Sendable {
     /// The Euclidean norm of each row, as `rows` elements.
     func rowNorms(_ matrix: Matrix, rows: Int, columns: Int) -> Matrix
     /// X with left·X = right, `left` being `size` × `size`.
+    ///
+    /// - Throws: where `left` is singular, or what the linear algebra of a conforming type throws.
     func solved(_ left: Matrix, _ right: Matrix, size: Int, columns: Int) throws -> Matrix
     /// Q of Q·R, `rows` ≥ `columns`.
+    ///
+    /// - Throws: what the linear algebra of a conforming type throws.
     func orthonormal(_ matrix: Matrix, rows: Int, columns: Int) throws -> Matrix
     /// `count` zeros, to which value i is added at `places[i].target`, in order; `places[i].value` is its index.
     func scattered(_ values: Matrix, places: [(value: Int, target: Int)], count: Int) -> Matrix

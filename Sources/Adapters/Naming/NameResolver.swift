@@ -44,6 +44,10 @@ public struct NameResolver: Sendable {
 
     /// As `resolve`, but requests without a place are listed in the result: a head saved whole with the adapter may be
     /// new to the base.
+    ///
+    /// - Throws: `.refused` with rule `AmbiguousTarget` where two prefix forms place a request differently; `WrappedParameters` or
+    ///   `TensorNotLoaded` where the wrappers of a module do not get one parameter each; `SquareOrientation` where nothing tells how a
+    ///   square matrix lies; `ExpertShapes`, `UnequalExperts` or `IncompleteExpert` where the base's experts do not fit together.
     public func survey(_ requests: [ParameterRequest]) throws(PeftfileError) -> NameResolution {
         let subjects = try ResolutionSubjects(requests, locator: locator, targetParameters: targetParameters)
         let forms = PrefixForms.candidates(basePrefixes: basePrefixes)

@@ -16,6 +16,9 @@ public struct PromptEvaluator: Sendable {
     }
 
     /// The prompt, row by row, before it is rounded.
+    ///
+    /// - Throws: `.malformed` with rule `PromptTensorMissing` where the file lacks a tensor of the formula; `.unsupported` for C64;
+    ///   `.interrupted` where a signal came while layers were computed; and what reading throws.
     public func values(of formula: PromptFormula) throws -> [Double] {
         switch formula {
         case .stored(let name): try numbers(name)

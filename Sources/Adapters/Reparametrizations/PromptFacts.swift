@@ -25,6 +25,10 @@ public struct PromptFacts: Sendable, Hashable {
     ///
     /// The rules for models are PEFT's: key/value heads and `head_dim` where the config has them, else the hidden size
     /// over the attention heads; where layers differ, those of the widest. Source: `_prepare_prompt_learning_config` in peft/utils/other.py.
+    ///
+    /// - Throws: `.malformed` with rule `ConfigValue` where a size is no positive whole number, `multi_query_attention` no flag, or heads
+    ///   times their width too large for an integer; and with rule `DuplicateKey` where a key stands twice in `text_config` or in a
+    ///   layer of `per_layer_config`.
     public init?(of config: AdapterConfig?) throws {
         guard var config else { return nil }
         if let text = config["text_config"]?.objectValue { config = try AdapterConfig(json: text, path: config.path) }

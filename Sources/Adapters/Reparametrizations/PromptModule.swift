@@ -65,6 +65,8 @@ public struct PromptModule: Sendable {
     /// - Parameters:
     ///   - layers: how many layers there are slots for, where their names follow from it.
     ///   - formula: the prompt's formula, or that of the task that is baked.
+    /// - Throws: `.refused` with rule `OptionMissing` where slots are to be cut and `layers` is nil, with rule `PrefixWidth` where the
+    ///   width is not that of keys and values of so many layers, and with rule `NoSourceLayout` where the slots' names are unknown.
     public func sourceTensors(
         layers: Int?, formula: PromptFormula
     ) throws -> [(name: ExactString, shape: Shape, formula: PromptFormula)] {

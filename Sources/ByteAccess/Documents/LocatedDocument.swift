@@ -45,6 +45,9 @@ public struct LocatedDocument: Sendable {
     }
 
     /// Reads a whole file.
+    ///
+    /// - Throws: `.notFound`, `.io` or `.refused` where the file is not there, cannot be read or is no regular file; `.malformed` with
+    ///   rule `DocumentSize` where it has more than ``sizeLimit`` bytes; what ``init(_:file:)`` throws.
     public init(path: String) throws {
         let reader = try FileReader(path: path)
         guard reader.size <= LocatedDocument.sizeLimit else {
@@ -58,6 +61,10 @@ public struct LocatedDocument: Sendable {
     }
 
     /// Reads a document from its bytes.
+    ///
+    /// - Throws: `.malformed` with rule `InvalidUTF8`, `InvalidJSON` or `InvalidYAML` (the last also for anchors, aliases, tags and a
+    ///   second document), with `DuplicateKey` where a key stands twice in an object, or `DocumentDepth` beyond
+    ///   ``depthLimit``; `.library` where YAML is to be read and libyaml cannot be loaded; `.io` where libyaml gets no memory.
     public init(_ bytes: [UInt8], file: String? = nil) throws {
         if let index = bytes.withUnsafeBytes({ UTF8Validation.firstInvalidByte(in: $0) }) {
             throw PeftfileError(

@@ -29,6 +29,9 @@ public final class FileReader: Sendable {
     }
 
     /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
+    ///
+    /// - Throws: `.notFound` where nothing is at `path`, or it holds a NUL; `.refused` where it is no regular file; `.io` where the
+    ///   system does not let us open it.
     public init(path: String) throws {
         guard !path.utf8.contains(0) else {
             throw PeftfileError(.notFound, "the path holds a NUL character", file: path)
@@ -84,6 +87,8 @@ public final class FileReader: Sendable {
     }
 
     /// The `count` bytes from `offset` on.
+    ///
+    /// - Throws: `.io` where the file does not have these bytes, has shrunk since it was opened, or cannot be read.
     public func bytes(at offset: UInt64, count: Int) throws -> [UInt8] {
         // Held against the size before anything is allocated: the count may come from the file itself.
         guard count >= 0, UInt64(count) <= size, offset <= size - UInt64(count) else {
@@ -97,6 +102,8 @@ public final class FileReader: Sendable {
     }
 
     /// All bytes of the file, which may have at most `limit`.
+    ///
+    /// - Throws: `.refused` where the file has more than `limit` bytes; `.io` where it has shrunk since it was opened or cannot be read.
     public func allBytes(limit: UInt64) throws -> [UInt8] {
         guard size <= limit else {
             throw PeftfileError(.refused, "the file has \(size) bytes; at most \(limit) are read", file: path)

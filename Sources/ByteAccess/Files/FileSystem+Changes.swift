@@ -62,6 +62,9 @@ extension FileSystem {
     }
 
     /// Makes the names in a directory durable.
+    ///
+    /// - Throws: `.notFound` where there is no directory at `path`; `.io` where it cannot be opened; `.io` or
+    ///   `.noSpace` where the disk does not take the names.
     public static func synchroniseDirectory(_ path: String) throws {
         let descriptor = SystemError.retrying { open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         guard descriptor >= 0 else { throw SystemError.last("cannot open", file: path) }
@@ -82,6 +85,9 @@ extension FileSystem {
     }
 
     /// Removes a file, or a directory with all that is in it. Symbolic links are removed, never followed.
+    ///
+    /// - Throws: `.notFound` where nothing is at `path`; `.exists` where a directory was filled again meanwhile; `.io` where the system
+    ///   refuses to list or remove something. What was removed until then is gone.
     public static func remove(_ path: String) throws {
         if kind(of: path, followingLinks: false) == .directory {
             for name in try list(path) { try remove(join(path, name)) }

@@ -55,6 +55,8 @@ public enum FileSystem {
     }
 
     /// The names in a directory, without `.` and `..`, sorted by their bytes.
+    ///
+    /// - Throws: `.notFound` where there is no directory at the path; `.io` where it cannot be read.
     public static func list(_ directory: String) throws -> [String] {
         guard let stream = opendir(directory) else { throw SystemError.last("cannot list", file: directory) }
         defer { closedir(stream) }
@@ -74,6 +76,10 @@ public enum FileSystem {
     }
 
     /// Makes the directory `path`; with `withParents` also those above it, and then one that exists is no error.
+    ///
+    /// - Throws: `.exists` where something is at `path` (with `withParents` only what is no directory, there or above);
+    ///   `.notFound` where the directory above is not there; `.noSpace` where the disk has no room; `.io` where the system
+    ///   refuses.
     public static func makeDirectory(_ path: String, withParents: Bool = false) throws {
         if withParents, isDirectory(path) { return }
         if withParents {
@@ -87,6 +93,8 @@ public enum FileSystem {
     }
 
     /// Bytes that this process may still write to the file system that holds `path`.
+    ///
+    /// - Throws: `.notFound` where nothing is at `path`; `.io` where the system does not tell.
     public static func availableBytes(at path: String) throws -> UInt64 {
         var status = statvfs()
         guard SystemError.retrying({ statvfs(path, &status) }) == 0 else {
@@ -96,6 +104,8 @@ public enum FileSystem {
     }
 
     /// The path with every symbolic link, `.` and `..` resolved.
+    ///
+    /// - Throws: `.notFound` where a part of the path is not there; `.io` where links lead in a circle or a directory may not be entered.
     public static func resolved(_ path: String) throws -> String {
         guard let real = realpath(path, nil) else { throw SystemError.last("cannot resolve", file: path) }
         defer { free(real) }

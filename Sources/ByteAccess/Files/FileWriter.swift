@@ -33,6 +33,9 @@ public final class FileWriter: Sendable {
     ///   - replacing: whether a file at `path` may be replaced; without it, one that is there or comes to be there
     ///     before `commit` is refused with code `exists`.
     ///   - id: ends the temporary's name, `.NAME.peftfile-ID`; by default different for each writer of each process.
+    /// - Throws: `.usage` where `path` names no file; `.exists` where a directory is there, the temporary is there, or a file that may
+    ///   not be replaced; `.refused` where a FIFO, a socket or a device would be replaced; `.notFound` where the directory is
+    ///   missing; `.noSpace` or `.io` where the system does not create the temporary.
     public init(path: String, replacing: Bool = false, id: String? = nil) throws {
         let name = FileSystem.fileName(of: path)
         guard !name.isEmpty, name != ".", name != ".." else {
@@ -60,6 +63,8 @@ public final class FileWriter: Sendable {
     deinit { discard() }
 
     /// Reserves room for `size` bytes and makes the file that long, so that a full disk shows before the work starts.
+    ///
+    /// - Throws: `.noSpace` where the disk has no room or takes no file of this size; `.io` where the system refuses for another reason.
     public func allocate(_ size: UInt64) throws {
         guard let length = off_t(exactly: size) else {
             throw PeftfileError(.noSpace, "no file system holds a file of \(size) bytes", file: path)
@@ -78,6 +83,9 @@ public final class FileWriter: Sendable {
     }
 
     /// Writes all of `buffer` at `offset`. Writes from several threads to ranges that do not overlap are independent.
+    ///
+    /// - Throws: `.noSpace` where the disk is full or the file would grow too large; `.io` where no file has the offset, or the system
+    ///   refuses for another reason.
     public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
         guard let base = buffer.baseAddress else { return }
         guard let start = off_t(exactly: offset), off_t.max - start >= buffer.count else {
@@ -98,11 +106,16 @@ public final class FileWriter: Sendable {
     }
 
     /// Writes all of `bytes` at `offset`.
+    ///
+    /// - Throws: `.noSpace` or `.io`, as `write(_:at:)` of a buffer does.
     public func write(_ bytes: [UInt8], at offset: UInt64) throws {
         try bytes.withUnsafeBytes { try write($0, at: offset) }
     }
 
     /// Copies bytes from another file, inside the kernel where it can (file systems with reflinks then share blocks).
+    ///
+    /// - Throws: `.io` where `source` does not have the range or cannot be read, where no file has the offset, or where the system
+    ///   refuses to write; `.noSpace` where the disk is full or the file would grow too large.
     public func copy(from source: FileReader, range: Range<UInt64>, to offset: UInt64) throws {
         guard range.upperBound <= source.size else {
             throw PeftfileError(
@@ -169,6 +182,9 @@ public final class FileWriter: Sendable {
     /// Makes the bytes durable and gives the file its name. After this, or after it threw, the writer takes no more.
     ///
     /// - Parameter durable: false leaves it to the system when the bytes reach the disk; a power failure can then lose them.
+    /// - Throws: `.io` where the writer was committed or discarded before, where the bytes or the name cannot be made durable, or
+    ///   where the file cannot be given its name; `.exists` where, without `replacing`, something came to be at `path`;
+    ///   `.noSpace` where the disk has no room. Where only the name cannot be made durable, the file is in place.
     public func commit(durable: Bool = true) throws {
         let isFirst = phase.withLock { phase in
             defer { phase = .committed }
@@ -204,6 +220,8 @@ public final class FileWriter: Sendable {
     }
 
     /// Writes a whole small file at once.
+    ///
+    /// - Throws: what ``init(path:replacing:id:)``, `write(_:at:)` and ``commit(durable:)`` throw.
     public static func write(_ bytes: [UInt8], to path: String, replacing: Bool = false) throws {
         let writer = try FileWriter(path: path, replacing: replacing)
         do {

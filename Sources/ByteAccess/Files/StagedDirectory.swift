@@ -76,6 +76,9 @@ public final class StagedDirectory {
     }
 
     /// Removes what is in the directory, but for the entries named.
+    ///
+    /// - Throws: `.io` where the directory cannot be listed or an entry not removed; `.notFound` where the directory or
+    ///   an entry is gone meanwhile.
     public func clear(but kept: Set<String> = []) throws {
         for name in try FileSystem.list(path) where !kept.contains(name) { try FileSystem.remove(self.path(of: name)) }
     }

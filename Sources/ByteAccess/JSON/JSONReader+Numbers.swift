@@ -1,11 +1,15 @@
 extension JSONReader {
     /// Reads a number and keeps its text.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no number stands here, or one beyond float64.
     public mutating func readNumber() throws -> JSONNumber {
         let range = try scanNumber()
         return JSONNumber(text: String(decoding: UnsafeRawBufferPointer(rebasing: bytes[range]), as: UTF8.self))
     }
 
     /// Reads a plain unsigned integer: digits only, no sign, point or exponent, below 2⁶⁴.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where something else stands here: a sign, a leading zero, 2⁶⁴ or more.
     public mutating func readUInt64() throws -> UInt64 {
         let first = try nextByte(wanted: "an unsigned integer")
         let start = position

@@ -7,9 +7,14 @@ extension JSONReader {
     }
 
     /// Reads a string and decodes it.
+    ///
+    /// - Throws: `.malformed`, as ``readText()`` does.
     public mutating func readString() throws -> String { decoded(try readText()) }
 
     /// Reads a string without decoding it.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no string stands here, or one without its end, with a control character,
+    ///   or with an escape that is unknown or half a surrogate pair.
     public mutating func readText() throws -> Text {
         guard try nextByte(wanted: "a string") == UInt8(ascii: "\"") else { throw failure("expected a string") }
         let text = try scanString()

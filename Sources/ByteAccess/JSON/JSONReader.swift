@@ -62,6 +62,8 @@ public struct JSONReader {
     // MARK: Structure
 
     /// The kind of the value that comes next.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no value begins here, or the bytes end.
     public mutating func peek() throws -> Kind {
         switch try nextByte(wanted: "a value") {
         case UInt8(ascii: "{"): return .object
@@ -78,12 +80,19 @@ public struct JSONReader {
     }
 
     /// Reads `{`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where something else stands here, or ``depthLimit`` arrays and objects are open.
     public mutating func beginObject() throws { try open(UInt8(ascii: "{"), "an object") }
 
     /// Reads `[`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where something else stands here, or ``depthLimit`` arrays and objects are open.
     public mutating func beginArray() throws { try open(UInt8(ascii: "["), "an array") }
 
     /// Reads the next key of the innermost object and its colon, or `}` and returns nil.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where a comma, key or colon is missing, where a comma stands before `}`, where the
+    ///   key is no well-formed string, or where the bytes end.
     public mutating func nextKey() throws -> Text? {
         guard try nextMember(closing: UInt8(ascii: "}"), "an object") else { return nil }
         guard try nextByte(wanted: "a key") == UInt8(ascii: "\"") else { throw failure("expected a string as key") }
@@ -94,15 +103,21 @@ public struct JSONReader {
     }
 
     /// Whether the innermost array has another element; reads the comma before it, or `]`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where a comma is missing or stands before `]`, or the bytes end.
     public mutating func nextElement() throws -> Bool { try nextMember(closing: UInt8(ascii: "]"), "an array") }
 
     /// Checks that nothing but whitespace follows.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where something follows.
     public mutating func finish() throws {
         skipWhitespace()
         guard position == bytes.count else { throw failure("expected nothing more after the JSON value") }
     }
 
     /// Reads `true` or `false`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where neither stands here.
     public mutating func readBool() throws -> Bool {
         let isTrue = try nextByte(wanted: "true or false") == UInt8(ascii: "t")
         try readLiteral(isTrue ? "true" : "false")
@@ -110,9 +125,13 @@ public struct JSONReader {
     }
 
     /// Reads `null`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where something else stands here.
     public mutating func readNull() throws { try readLiteral("null") }
 
     /// Reads a value of any kind and drops it; it must keep every rule all the same.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no well-formed value stands here, or one deeper than ``depthLimit``.
     public mutating func skipValue() throws {
         // Recursion is bounded by `depthLimit`, which `open` holds.
         switch try peek() {

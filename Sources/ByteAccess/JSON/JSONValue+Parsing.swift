@@ -4,8 +4,9 @@ public typealias JSONDialect = JSONReader.Dialect
 extension JSONValue {
     /// Parses a whole JSON text.
     ///
-    /// Key order, duplicate keys and the text of numbers are kept. Errors have code `malformed`, name the byte, and
-    /// carry the rule `InvalidUTF8` or `InvalidJSON`.
+    /// Key order, duplicate keys and the text of numbers are kept.
+    ///
+    /// - Throws: `.malformed` with rule `InvalidUTF8` or `InvalidJSON`, and the byte.
     public static func parse(
         _ bytes: [UInt8], file: String? = nil, allowing dialect: JSONDialect = .strict
     ) throws -> JSONValue {
@@ -24,6 +25,8 @@ extension JSONValue {
 
 extension JSONReader {
     /// Reads a value of any kind as a tree. The recursion is bounded by `depthLimit`.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no well-formed value stands here, or one deeper than ``depthLimit``.
     public mutating func readValue() throws -> JSONValue {
         switch try peek() {
         case .object: return .object(try readObject())
@@ -42,6 +45,8 @@ extension JSONReader {
     }
 
     /// Reads an object as a tree.
+    ///
+    /// - Throws: `.malformed` with the reader's rule where no well-formed object stands here, or one deeper than ``depthLimit``.
     public mutating func readObject() throws -> JSONObject {
         var members: [(key: ExactString, value: JSONValue)] = []
         try beginObject()

@@ -32,6 +32,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
 
     /// Waits until no other thread holds the value, and lends it to `body`.
+    ///
+    /// - Throws: only what `body` throws; the lock is released first.
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
@@ -41,6 +43,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
 
     /// The same without waiting: nil where another thread holds the value.
+    ///
+    /// - Throws: only what `body` throws; the lock is released first.
     public borrowing func withLockIfAvailable<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result? {

@@ -44,6 +44,9 @@ public struct GGUFFacts: Sendable {
     }
 
     /// What the config.json in a directory says, or one that is named itself; nil where there is none.
+    ///
+    /// - Throws: `.malformed` with rule `InvalidJSON` or `InvalidUTF8` where config.json is no JSON object; `.refused` where it has
+    ///   more than 64 MiB; `.io` where it cannot be read.
     public init?(configAt path: String) throws {
         guard let config = try Checkpoint.config(in: FileSystem.isDirectory(path) ? path : FileSystem.directory(of: path)) else {
             return nil

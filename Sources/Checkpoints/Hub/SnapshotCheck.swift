@@ -110,6 +110,8 @@ public struct SnapshotCheck: Sendable {
     }
 
     /// Bytes of all files of a snapshot, which ``init(directory:progress:)`` hashes as far as something says what they should be.
+    ///
+    /// - Throws: `.notFound` where there is no such directory; `.io` where it or one below it cannot be listed, or a file not opened.
     public static func byteCount(of directory: String) throws -> UInt64 {
         try names(in: directory, depth: 16).reduce(0) { sum, name in
             let path = FileSystem.join(directory, name)

@@ -27,12 +27,16 @@ public final class ComponentReader: Sendable {
     init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
     /// All bytes of a tensor, kept for the next reader where it is not too large.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:)`` throws; nothing where the bytes are kept.
     public func bytes(_ tensor: StoredTensor) throws -> [UInt8] {
         guard tensor.byteCount <= ComponentReader.tensorLimit else { return try checkpoint.read(tensor) }
         return try kept(tensor, at: 0) { try checkpoint.read(tensor) }
     }
 
     /// Some bytes of a tensor, kept for the next reader of the same range.
+    ///
+    /// - Throws: as `bytes(_:_:)`; nothing where the bytes are kept.
     public func kept(_ tensor: StoredTensor, _ range: Range<Int>) throws -> [UInt8] {
         try kept(tensor, at: range.lowerBound) { try bytes(tensor, range) }
     }
@@ -40,6 +44,8 @@ public final class ComponentReader: Sendable {
     /// Neighbouring columns of every row of a matrix of 32-bit words, `column` among them, row after row; kept.
     ///
     /// - Returns: the columns, all where the matrix is small, and their bytes.
+    /// - Throws: what ``Checkpoint/read(_:at:into:)`` throws, or for a small matrix ``Checkpoint/read(_:)``; nothing where the bytes
+    ///   are kept.
     public func columns(_ tensor: StoredTensor, around column: Int) throws -> (columns: Range<Int>, bytes: [UInt8]) {
         let (rows, width) = (tensor.shape[0], tensor.shape[1])
         guard rows * width * 4 > ComponentReader.pieceLimit else { return (0..<width, try bytes(tensor)) }
@@ -122,6 +128,9 @@ public final class ComponentReader: Sendable {
     func keeps(_ tensor: StoredTensor) -> Bool { tensor.byteCount <= ComponentReader.tensorLimit }
 
     /// Some bytes of a tensor; never kept.
+    ///
+    /// - Throws: `.io` where the range begins before the tensor; what ``Checkpoint/read(_:bytes:)`` throws, `.io` for one that ends
+    ///   behind it among it.
     public func bytes(_ tensor: StoredTensor, _ range: Range<Int>) throws -> [UInt8] {
         guard let lower = UInt64(exactly: range.lowerBound), let upper = UInt64(exactly: range.upperBound) else {
             throw PeftfileError(.io, "cannot read before a tensor", tensor: tensor.name)
@@ -130,6 +139,8 @@ public final class ComponentReader: Sendable {
     }
 
     /// All elements of a tensor, widened.
+    ///
+    /// - Throws: as `bytes(_:)`; `.unsupported` for C64, whose elements are not real.
     public func values(_ tensor: StoredTensor) throws -> [Double] {
         try Conversion.widened(try bytes(tensor), as: tensor.dtype, count: tensor.info.elementCount)
     }

@@ -24,6 +24,8 @@ public protocol QuantisedWeight: Sendable {
     ///
     /// Each is the exact value of the scheme's formula, or where that is no float64 number, the formula evaluated in float64 in the
     /// order that the type's comment gives.
+    ///
+    /// - Throws: what reading the components throws; `.refused` where their numbers cannot be right.
     func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws
@@ -38,6 +40,10 @@ public protocol QuantisedWeight: Sendable {
 extension QuantisedWeight {
     public var plainDType: DType? { nil }
     public var rowsReadTogether: Int { 1 }
+
+    /// Looks at nothing and warns of nothing: for schemes whose numbers need no second look.
+    ///
+    /// - Throws: nothing.
     public func inspect(_ components: ComponentReader) throws -> String? { nil }
 }
 

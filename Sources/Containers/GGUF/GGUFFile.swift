@@ -17,6 +17,9 @@ public struct GGUFFile: TensorFile {
     public static func open(_ path: String) throws -> GGUFFile { try open(FileReader(path: path)) }
 
     /// The same for a file that is open already.
+    ///
+    /// - Throws: `.unsupported` with rule `GGUFVersion`, `GGUFByteOrder` or `GGUFType`; `.malformed` with any other `GGUFRule`; `.io`
+    ///   where the file cannot be read.
     public static func open(_ reader: FileReader) throws -> GGUFFile { try GGUFFile(reader) }
 
     private init(_ reader: FileReader) throws {
@@ -53,12 +56,17 @@ public struct GGUFFile: TensorFile {
     private func position(of key: ExactString) -> Int? { directory.keys.find(key) { directory.metadata[$0].key } }
 
     /// The elements of an array of this file's metadata.
+    ///
+    /// - Throws: `.io` where the file cannot be read; `.malformed` with rule `GGUFTruncated` or `GGUFValue` where the bytes at its
+    ///   place are no such elements, as for an array of another file.
     public func elements(of array: GGUFArray) throws -> [GGUFValue] {
         var cursor = GGUFCursor(reader, in: array.range)
         return try (0..<array.count).map { _ in try cursor.value(array.elementType, "an element") }
     }
 
     /// The bytes of a key's value as they stand in the file, its type before it: what a writer carries over.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func encodedValue(_ key: ExactString) throws -> [UInt8]? {
         guard let range = position(of: key).map({ directory.valueRanges[$0] }) else { return nil }
         return try reader.bytes(at: range.lowerBound, count: range.count)
@@ -78,12 +86,17 @@ public struct GGUFFile: TensorFile {
         directory.names.find(tensor.name) { directory.entries[$0].name }.map { directory.entries[$0] }
     }
 
+    /// A tensor's bytes as they lie in the file: numbers, or blocks.
+    ///
+    /// - Throws: `.io` where `offset` and the buffer's length do not lie in the tensor, or the file cannot be read.
     public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         try check(tensor, at: offset, count: buffer.count)
         try reader.read(at: tensor.begin + offset, into: buffer)
     }
 
     /// The SHA-256 of the file's bytes up to the first tensor.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
         var hash = SHA256()
         var position: UInt64 = 0

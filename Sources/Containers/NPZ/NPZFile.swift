@@ -21,6 +21,9 @@ public struct NPZFile: TensorFile {
     public static func open(_ path: String) throws -> NPZFile { try open(FileReader(path: path)) }
 
     /// The same for a file that is open already.
+    ///
+    /// - Throws: `.unsupported` with rule `NPYDType`; `.refused` with `NPYObject`; `.malformed` with any other `NPZRule` or a
+    ///   `ZipRule`; `.io` where the file cannot be read; `.interrupted` where a signal came while a deflated entry was checked.
     public static func open(_ reader: FileReader) throws -> NPZFile { try NPZFile(reader) }
 
     private init(_ reader: FileReader) throws {
@@ -92,6 +95,9 @@ public struct NPZFile: TensorFile {
     }
 
     /// Checks the CRC of the entry, once.
+    ///
+    /// - Throws: `.malformed` with rule `ZipCRC` where it is another; `.io` where the file has no such tensor or cannot be read;
+    ///   `.interrupted` where a signal came.
     public func validate(_ tensor: TensorInfo) throws {
         do { try view(of: tensor).storage.validate() } catch var error as PeftfileError {
             error.tensor = tensor.name
@@ -103,6 +109,10 @@ public struct NPZFile: TensorFile {
 
     public func deferChecks() { for view in views { view.storage.deferCheck() } }
 
+    /// Checks the CRC of each entry that `read` gave bytes of since `deferChecks`; what nobody read of it is read now.
+    ///
+    /// - Throws: `.malformed` with rule `ZipCRC` where one is another, for the first tensor in order; `.io` where the file cannot be
+    ///   read; `.interrupted` where a signal came.
     public func finishChecks() throws {
         for (tensor, view) in zip(tensors, views) {
             do { try view.storage.finishCheck() } catch var error as PeftfileError {
@@ -112,6 +122,10 @@ public struct NPZFile: TensorFile {
         }
     }
 
+    /// A tensor's elements in C order and little-endian, whatever order and form the array has.
+    ///
+    /// - Throws: `.io` where `offset` and the buffer's length do not lie in the tensor; what `validate` throws; `.malformed` with rule
+    ///   `ZipData` where a deflated entry is no longer what it was when the file was opened.
     public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         try check(tensor, at: offset, count: buffer.count)
         guard buffer.count > 0 else { return }
@@ -120,6 +134,8 @@ public struct NPZFile: TensorFile {
     }
 
     /// The SHA-256 of the zip's directory, which has the CRC of every array with its header.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
         SHA256.hash(try reader.bytes(at: directory.lowerBound, count: directory.count))
     }

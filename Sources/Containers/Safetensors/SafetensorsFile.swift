@@ -26,6 +26,9 @@ public struct SafetensorsFile: TensorFile {
     public static func open(_ path: String) throws -> SafetensorsFile { try open(FileReader(path: path)) }
 
     /// The same for a file that is open already.
+    ///
+    /// - Throws: `.malformed` with a `SafetensorsRule`; the refusal of a `ForeignFile` where the file has no safetensors outline and is
+    ///   known to be something else; `.io` where it cannot be read.
     public static func open(_ reader: FileReader) throws -> SafetensorsFile {
         do {
             return try SafetensorsFile(reader)
@@ -82,11 +85,15 @@ public struct SafetensorsFile: TensorFile {
     }
 
     /// The bytes of the header's JSON with its padding, as they stand in the file.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func readHeaderBytes() throws -> [UInt8] {
         try reader.bytes(at: headerBytes.lowerBound, count: headerBytes.count)
     }
 
     /// A tensor's bytes, which lie in the file as they are.
+    ///
+    /// - Throws: `.io` where `offset` and the buffer's length do not lie in the tensor, or the file cannot be read.
     public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         try check(tensor, at: offset, count: buffer.count)
         try reader.read(at: tensor.begin + offset, into: buffer)
@@ -97,6 +104,8 @@ public struct SafetensorsFile: TensorFile {
     ///
     /// With the file's size it names the inputs of a receipt where the whole file is not hashed; `head -c N FILE |
     /// sha256sum` gives the same, N being `headerBytes.upperBound`.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
         SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound)))
     }

@@ -30,6 +30,9 @@ public struct SafetensorsHeader: Sendable {
     /// - Parameters:
     ///   - json: the header without the 8 bytes of its length, with its padding.
     ///   - file: the file that errors name; in it the header begins at byte 8.
+    /// - Throws: `.malformed` with rule `InvalidHeader`, `LeadingWhitespace`, `InvalidHeaderDeserialization`, `DuplicateKey`,
+    ///   `InvalidOffset`, `ValidationOverflow`, `MisalignedSlice` or `TensorInvalidInfo`; with `MetadataIncompleteBuffer` where the
+    ///   offsets from the start of the file do not fit 64 bits.
     public init(json: UnsafeRawBufferPointer, file: String? = nil) throws {
         // Rule 4.
         if let index = UTF8Validation.firstInvalidByte(in: json) {

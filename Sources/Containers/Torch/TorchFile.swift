@@ -26,6 +26,10 @@ public struct TorchFile: TensorFile {
     public static func open(_ path: String) throws -> TorchFile { try open(FileReader(path: path)) }
 
     /// The same for a file that is open already.
+    ///
+    /// - Throws: `.unsupported` with rule `TorchScript` or `TorchDType`; `.refused` with `PickleGlobal`; `.malformed` with any other
+    ///   `TorchRule` or a `ZipRule`; `.io` where the file cannot be read; `.interrupted` where a signal came while a deflated record
+    ///   was checked.
     public static func open(_ reader: FileReader) throws -> TorchFile {
         let isZip = reader.size >= 4 ? try reader.bytes(at: 0, count: 4).starts(with: [0x50, 0x4B]) : false
         let content = isZip ? try TorchContent(zip: reader) : try TorchContent(legacy: reader)
@@ -112,6 +116,9 @@ public struct TorchFile: TensorFile {
     }
 
     /// Refuses a view that gives much more than the file has, and checks the CRC of the record, once.
+    ///
+    /// - Throws: `.refused` with rule `TorchExpanded` where the tensor has more than 64 MiB and more than 16 times its storage's bytes;
+    ///   `.malformed` with `ZipCRC`; `.io` where the file has no such tensor or cannot be read; `.interrupted` where a signal came.
     public func validate(_ tensor: TensorInfo) throws {
         let view = try view(of: tensor)
         guard tensor.byteCount <= max(1 << 26, view.storage.byteCount * 16) else {
@@ -129,6 +136,10 @@ public struct TorchFile: TensorFile {
 
     public func deferChecks() { for view in views { view.storage.deferCheck() } }
 
+    /// Checks the CRC of each record that `read` gave bytes of since `deferChecks`; what nobody read of it is read now.
+    ///
+    /// - Throws: `.malformed` with rule `ZipCRC` where one is another, for the first tensor in order; `.io` where the file cannot be
+    ///   read; `.interrupted` where a signal came.
     public func finishChecks() throws {
         for (tensor, view) in zip(tensors, views) {
             do { try view.storage.finishCheck() } catch var error as PeftfileError {
@@ -138,6 +149,10 @@ public struct TorchFile: TensorFile {
         }
     }
 
+    /// A tensor's elements in C order and little-endian, as if it had a storage of its own.
+    ///
+    /// - Throws: `.io` where `offset` and the buffer's length do not lie in the tensor; what `validate` throws; `.malformed` with rule
+    ///   `ZipData` where a deflated record is no longer what it was when the file was opened.
     public func read(_ tensor: TensorInfo, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
         try check(tensor, at: offset, count: buffer.count)
         guard buffer.count > 0 else { return }
@@ -146,6 +161,8 @@ public struct TorchFile: TensorFile {
     }
 
     /// The SHA-256 of the pickle and of the zip's directory, which has the CRC of every record.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
         var hash = SHA256()
         for range in directory { hash.update(try reader.bytes(at: range.lowerBound, count: range.count)) }

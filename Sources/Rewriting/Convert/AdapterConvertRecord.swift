@@ -81,5 +81,8 @@ public struct AdapterConvertRecord: Sendable {
     }
 
     /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
+    ///
+    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
+    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
     public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

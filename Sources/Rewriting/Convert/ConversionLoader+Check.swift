@@ -7,6 +7,8 @@ extension AdapterConversion {
     /// Source: `PEFTHelper` in vllm/lora/peft_helper.py, which takes `r`, `lora_alpha` and `use_rslora` and validates the
     /// rest; `main` in convert_lora_to_gguf.py of ggml-org/llama.cpp, which takes `lora_alpha` alone; `load_adapters` in
     /// mlx_lm/tuner/utils.py.
+    ///
+    /// - Throws: `.refused` with rule `LoaderCannot`, which names the first reason found.
     public func requireServable(by loader: ConversionLoader) throws {
         func refuse(_ reason: String, _ help: String) -> PeftfileError {
             PeftfileError(

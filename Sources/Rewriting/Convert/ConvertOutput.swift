@@ -10,6 +10,8 @@ public enum ConvertOutput {
     public static func isGGUF(_ path: String) -> Bool { path.lowercased().hasSuffix(".gguf") }
 
     /// Refuses a name that says another container than the one that is written.
+    ///
+    /// - Throws: `.usage` with rule `OutputForm` where GGUF would be written to `.safetensors`, or safetensors to `.gguf`.
     public static func requireMatch(_ path: String, gguf: Bool, option: String) throws {
         guard gguf ? isSingleFile(path) : isGGUF(path) else { return }
         let (own, ending) = gguf ? ("GGUF", ".gguf") : ("safetensors", ".safetensors")
@@ -20,6 +22,8 @@ public enum ConvertOutput {
     }
 
     /// Refuses the names of containers that are read and never written.
+    ///
+    /// - Throws: `.refused` with rule `TorchOutput` for the name of a torch file, `NPZOutput` for that of an NPZ archive.
     public static func requireWritable(_ path: String) throws {
         let name = FileSystem.fileName(of: path).lowercased()
         let help = "name a .safetensors file or a directory: -o \(name.split(separator: ".").first.map(String.init)?.shellQuoted ?? "out").safetensors"

@@ -48,9 +48,15 @@ public struct ConvertRecord: Sendable {
     }
 
     /// The input as the conversion read it.
+    ///
+    /// - Throws: what ``RewritePlan/openForConversion(_:_:)`` throws: what opening the input throws, and `.refused` with rule
+    ///   `NothingToDequantise` or `QuantisedDType` where the recorded settings do not fit what is there now.
     public func openSource() throws -> Checkpoint { try RewritePlan.openForConversion(source, settings) }
 
     /// The result with its tensors as they are stored, or as numbers where the conversion made numbers of them.
+    ///
+    /// - Throws: what `Checkpoint` throws at opening: `.notFound` where the result is gone, `.io` where it cannot be read, and the
+    ///   rule that it breaks where a file, index or directory is not well-formed.
     public func openResult() throws -> Checkpoint {
         settings.dequantises ? try Checkpoint.open(evidence.result) : try Checkpoint.openStored(evidence.result)
     }
@@ -58,6 +64,8 @@ public struct ConvertRecord: Sendable {
     /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
     ///
     /// - Parameter progress: called with bytes that have just been hashed.
+    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
+    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
     public func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] { try evidence.changedFiles(progress: progress) }
 
     /// Bytes of the result that ``changedFiles(progress:)`` hashes.

@@ -12,11 +12,16 @@ extension RewritePlan {
     /// Computes what the merge would compute and writes nothing: how far each tensor would change.
     ///
     /// - Parameter progress: called with bytes that have just been done, from any thread.
+    /// - Throws: what reading the base and the adapters throws; `.refused` where the arithmetic of a method has no result, for example
+    ///   with rule `SingularMatrix` or `DecompositionFinite`; `.library` where it takes a decomposition and OpenBLAS is not
+    ///   installed; `.interrupted` where a signal came.
     public func changes(jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil) throws -> [WeightChange] {
         try measure(jobs: jobs, progress) { evaluator, rows in try evaluator.panel(rows: rows).statistics }
     }
 
     /// The same after the merge has run: the receipt has the updates, so that only the base is read once more for its norms.
+    ///
+    /// - Throws: what reading the tensors that change throws; `.interrupted` where a signal came.
     public func changes(
         of receipt: Receipt, jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil
     ) throws -> [WeightChange] {

@@ -40,6 +40,9 @@ public struct CodebookWeight: QuantisedWeight {
         [codes, table, absmax, state] + (nested.map { [$0.table, $0.absmax] } ?? [])
     }
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws for the codes, the tables and the magnitudes.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

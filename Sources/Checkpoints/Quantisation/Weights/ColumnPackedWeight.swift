@@ -47,6 +47,10 @@ public struct ColumnPackedWeight: QuantisedWeight {
     /// Where column 8c + j of AWQ stands in its word.
     static let awqField = [0, 4, 1, 5, 2, 6, 3, 7]
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: `.refused` with rule `GroupIndex` where an entry of `groupIndex` is no group; what ``Checkpoint/read(_:bytes:)`` and
+    ///   ``Checkpoint/read(_:at:into:)`` throw for the components.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
@@ -183,6 +187,12 @@ public struct ColumnPackedWeight: QuantisedWeight {
         }
     }
 
+    /// Looks at the groups of the inputs and at the stored zero points.
+    ///
+    /// - Returns: a warning where stored zero points have all bits set and readers take them differently; else nil.
+    /// - Throws: `.refused` with rule `GroupIndex` where an entry of `groupIndex` is no group, with `ZeroPoint` where a zero point that
+    ///   is stored less one has all bits set and `bits` does not divide 32; what ``Checkpoint/read(_:bytes:)`` throws for the two
+    ///   tensors.
     public func inspect(_ components: ComponentReader) throws -> String? {
         _ = try order(components)
         guard case .inputs(zerosAreLess: true) = packing, try hasFullField(components) else { return nil }

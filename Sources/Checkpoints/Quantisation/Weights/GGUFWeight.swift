@@ -38,6 +38,9 @@ public struct GGUFWeight: QuantisedWeight {
         return order.groupSize
     }
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws for the stored tensor.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

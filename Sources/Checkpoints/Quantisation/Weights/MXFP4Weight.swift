@@ -20,6 +20,9 @@ public struct MXFP4Weight: QuantisedWeight {
     /// The values by code.
     public static let values: [Double] = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws for the codes and the scales.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

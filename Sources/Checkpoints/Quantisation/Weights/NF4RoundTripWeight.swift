@@ -32,6 +32,9 @@ public struct NF4RoundTripWeight: QuantisedWeight {
 
     private var count: Int { codes.info.elementCount }
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws for the 16-bit tensor, with double quantisation for any part of it.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {

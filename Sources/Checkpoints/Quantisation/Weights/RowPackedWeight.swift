@@ -54,6 +54,10 @@ public struct RowPackedWeight: QuantisedWeight {
     /// Groups of a row.
     public var groups: Int { scale.shape.last ?? 1 }
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: `.refused` with rule `GroupIndex` where a column that is asked for is in a group that is not there; what
+    ///   ``Checkpoint/read(_:bytes:)`` throws for the components.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
@@ -133,6 +137,11 @@ public struct RowPackedWeight: QuantisedWeight {
         PeftfileError(.refused, "a column's group is not there", tensor: groupIndex?.name ?? name, rule: QuantisationRule.groupIndex.rawValue)
     }
 
+    /// Looks at the groups of the columns, where they are not in order.
+    ///
+    /// - Returns: nil: there is nothing to warn of.
+    /// - Throws: `.refused` with rule `GroupIndex` where an entry of `groupIndex` is no group; what ``Checkpoint/read(_:)`` throws for
+    ///   it.
     public func inspect(_ components: ComponentReader) throws -> String? {
         guard let groupIndex else { return nil }
         guard try components.values(groupIndex).allSatisfy({ $0 >= 0 && $0 < Double(groups) }) else { throw outOfRange }

@@ -28,6 +28,9 @@ public struct ScaledWeight: QuantisedWeight {
     /// Scales beside each other.
     public var gridColumns: Int { (columns + block.columns - 1) / max(1, block.columns) }
 
+    /// Fills `result` with elements of the plain tensor, in row-major order, by the formula of the type.
+    ///
+    /// - Throws: what ``Checkpoint/read(_:bytes:)`` throws for the codes, the scales and the zero points.
     public func read(
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
