@@ -47,7 +47,8 @@ let package = Package(
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 
         // Swift floors, lowest first.
-        .target(name: "ByteAccess", dependencies: ["CPlatform", "CYAML"], swiftSettings: house),
+        .target(name: "SystemLibrary", swiftSettings: house),
+        .target(name: "ByteAccess", dependencies: ["CPlatform", "CYAML", "SystemLibrary"], swiftSettings: house),
         .target(name: "Tensors", dependencies: ["ByteAccess", "CKernels"], swiftSettings: house),
         .target(name: "LinearAlgebra", dependencies: ["ByteAccess", "Tensors", "COpenBLAS"], swiftSettings: house),
         .target(name: "Containers", dependencies: ["ByteAccess", "Tensors", "CZlib"], swiftSettings: house),
@@ -80,10 +81,10 @@ let package = Package(
         .target(
             name: "PeftfileCommands",
             dependencies: [
-                "Peftfile", "CProcess", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Peftfile", "CProcess", "SystemLibrary", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: house),
-        .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands"], swiftSettings: house),
+        .executableTarget(name: "PeftfileTool", dependencies: ["PeftfileCommands", "SystemLibrary"], swiftSettings: house),
 
         // Outside the house: it times what stands in it.
         .executableTarget(

@@ -1,10 +1,4 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 extension UnsafeRawBufferPointer {
     /// Whether two buffers have the same length and the same bytes: memcmp, which is several times as fast as comparing

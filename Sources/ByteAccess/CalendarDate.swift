@@ -1,10 +1,4 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 /// A day of the Gregorian calendar, as settings write it: `2026-11-28`.
 public struct CalendarDate: Sendable, Hashable, Comparable, CustomStringConvertible {

@@ -1,11 +1,5 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
 import struct Synchronization.Atomic
+import SystemLibrary
 
 /// Ctrl-C and a request to terminate, turned into an error at the next safe point.
 ///

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef __GLIBC__
@@ -49,6 +51,38 @@ int peftfile_rename_exchange(const char *left, const char *right) {
     return -ENOSYS;
 #endif
 }
+
+int peftfile_rename(const char *from, const char *to) { return rename(from, to) == 0 ? 0 : -errno; }
+
+int peftfile_synchronise(int descriptor) {
+#ifdef __APPLE__
+    // fsync stops at the drive's cache there.
+    if (fcntl(descriptor, F_FULLFSYNC) != -1) return 0;
+#endif
+    int status;
+    do { status = fsync(descriptor); } while (status != 0 && errno == EINTR);
+    return status == 0 ? 0 : -errno;
+}
+
+int peftfile_file_times(const char *path, struct timespec *content, struct timespec *inode) {
+    struct stat status;
+    if (stat(path, &status) != 0) return -errno;
+#ifdef __APPLE__
+    *content = status.st_mtimespec, *inode = status.st_ctimespec;
+#else
+    *content = status.st_mtim, *inode = status.st_ctim;
+#endif
+    return 0;
+}
+
+// A pthread_t is an integer on some systems and a pointer on others.
+_Static_assert(sizeof(pthread_t) == sizeof(uintptr_t), "a thread's name fits an integer");
+
+int peftfile_start_thread(uintptr_t *thread, void *(*run)(void *), void *argument) {
+    return -pthread_create((pthread_t *)thread, NULL, run, argument);
+}
+
+int peftfile_join_thread(uintptr_t thread) { return -pthread_join((pthread_t)thread, NULL); }
 
 int peftfile_reserve(int descriptor, int64_t size) {
 #ifdef __linux__

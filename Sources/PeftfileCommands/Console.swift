@@ -1,12 +1,6 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
 import Peftfile
 import struct Synchronization.Atomic
+import SystemLibrary
 
 /// The two streams: what a person or a program reads goes to stdout, everything else to stderr.
 enum Console {

@@ -1,11 +1,4 @@
 import PeftfileCommands
-
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 exit(CommandLineTool.run(CommandLineTool.arguments))

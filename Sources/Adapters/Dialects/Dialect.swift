@@ -65,7 +65,8 @@ struct DialectFile: Sendable {
     /// A config beside the file that names no `peft_type`.
     let config: AdapterConfig?
 
-    var tensors: [TensorInfo] { checkpoint.tensors.map(\.info) }
+    /// Its tensors, taken one by one: headers may name a hundred thousand.
+    var tensors: some Collection<TensorInfo> { checkpoint.tensors.lazy.map(\.info) }
 
     /// An entry of the container's metadata.
     func metadata(_ key: ExactString) -> String? {

@@ -29,8 +29,12 @@ struct MLX: Dialect {
         if let type = file.config?["fine_tune_type"] { return type.stringValue != nil }
         guard let config = file.config, config["lora_parameters"] != nil else {
             // Without a config, names alone: both factors, and nothing that is not of an adapter.
-            let ends = file.tensors.map { $0.name.text.dottedComponents.last.map(String.init) ?? "" }
-            return ends.contains("lora_a") && ends.contains("lora_b") && ends.allSatisfy(MLX.leaves.contains)
+            var ends: Set<String> = []
+            for info in file.tensors {
+                guard let end = info.name.text.dottedComponents.last.map(String.init), MLX.leaves.contains(end) else { return false }
+                ends.insert(end)
+            }
+            return ends.isSuperset(of: ["lora_a", "lora_b"])
         }
         return true
     }

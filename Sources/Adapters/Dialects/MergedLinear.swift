@@ -48,8 +48,8 @@ struct MergedLinear: Dialect {
     }
 
     /// The pairs of factors, in file order; nil where a factor has no partner.
-    static func pairs(in tensors: [TensorInfo], a: String, b: String) -> [Pair]? {
-        let byName = Dictionary(tensors.map { ($0.name, $0) }) { first, _ in first }
+    static func pairs(in tensors: some Collection<TensorInfo>, a: String, b: String) -> [Pair]? {
+        let byName = Dictionary(tensors.filter { $0.name.text.hasSuffix(b) }.map { ($0.name, $0) }) { first, _ in first }
         var pairs: [Pair] = []
         for info in tensors where info.name.text.hasSuffix(a) {
             let module = String(info.name.text.dropLast(a.count))

@@ -1,13 +1,6 @@
 import CPlatform
 import struct Synchronization.Atomic
-
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 /// How outputs are put in place: temporaries, renaming, durability, removal.
 extension FileSystem {
@@ -41,24 +34,8 @@ extension FileSystem {
             case let number: throw SystemError.make(number, "cannot rename \(source)", file: target)
             }
         }
-        #if canImport(Darwin)
-        let status = Darwin.rename(source, target)
-        #elseif canImport(Musl)
-        let status = Musl.rename(source, target)
-        #else
-        let status = Glibc.rename(source, target)
-        #endif
-        guard status == 0 else { throw SystemError.last("cannot rename \(source)", file: target) }
-    }
-
-    /// Makes the bytes of an open file durable; returns 0, or -1 with errno set.
-    ///
-    /// On Darwin fsync stops at the drive's cache; F_FULLFSYNC goes through it.
-    static func synchronise(_ descriptor: Int32) -> Int32 {
-        #if canImport(Darwin)
-        if fcntl(descriptor, F_FULLFSYNC) != -1 { return 0 }
-        #endif
-        return SystemError.retrying { fsync(descriptor) }
+        let status = peftfile_rename(source, target)
+        guard status == 0 else { throw SystemError.make(-status, "cannot rename \(source)", file: target) }
     }
 
     /// Makes the names in a directory durable.
@@ -70,8 +47,9 @@ extension FileSystem {
         guard descriptor >= 0 else { throw SystemError.last("cannot open", file: path) }
         defer { close(descriptor) }
         // Some file systems (FUSE, network) have no fsync for directories and say EINVAL; there is nothing to wait for.
-        guard synchronise(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
-            throw SystemError.last("cannot make the names durable", file: path)
+        let error = -peftfile_synchronise(descriptor)
+        guard [0, EINVAL, ENOTSUP].contains(error) else {
+            throw SystemError.make(error, "cannot make the names durable", file: path)
         }
     }
 

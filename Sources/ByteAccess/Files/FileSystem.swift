@@ -1,10 +1,5 @@
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import CPlatform
+import SystemLibrary
 
 /// Questions to the file system, and paths taken apart and put together.
 public enum FileSystem {
@@ -35,12 +30,9 @@ public enum FileSystem {
     public static func stamp(of path: String) -> String? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
-        #if canImport(Darwin)
-        let times = [status.st_mtimespec, status.st_ctimespec]
-        #else
-        let times = [status.st_mtim, status.st_ctim]
-        #endif
-        return "\(status.st_size) \(status.st_ino) " + times.map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
+        var (content, inode) = (timespec(), timespec())
+        guard peftfile_file_times(path, &content, &inode) == 0 else { return nil }
+        return "\(status.st_size) \(status.st_ino) " + [content, inode].map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
     }
 
     /// Whether something is at `path`; a symbolic link counts even where it points nowhere.

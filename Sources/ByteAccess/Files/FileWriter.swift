@@ -1,12 +1,5 @@
 import CPlatform
-
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 /// A file that appears whole or not at all.
 ///
@@ -192,8 +185,7 @@ public final class FileWriter: Sendable {
         }
         guard isFirst else { throw PeftfileError(.io, "the output was committed or discarded before", file: path) }
         do {
-            let synced = durable ? FileSystem.synchronise(descriptor) : 0
-            let status = synced == 0 ? 0 : errno
+            let status = durable ? -peftfile_synchronise(descriptor) : 0
             // The descriptor is gone even where close fails, so it is not closed twice.
             guard close(descriptor) == 0 || errno == EINTR || status != 0 else {
                 throw SystemError.last("cannot close", file: path)

@@ -1,12 +1,5 @@
 import CPlatform
-
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 /// What this machine gives the process.
 public enum Machine {

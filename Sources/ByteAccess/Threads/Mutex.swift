@@ -4,13 +4,7 @@
 // Source: stdlib/public/Synchronization/Mutex in github.com/swiftlang/swift.
 #if THREAD_SANITIZER
 
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
+import SystemLibrary
 
 /// A value that one thread at a time can reach, by a lock that ThreadSanitizer sees.
 public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {

@@ -1,12 +1,5 @@
+import CPlatform
 import struct Synchronization.Atomic
-
-#if canImport(Darwin)
-import Darwin
-#elseif canImport(Musl)
-import Musl
-#else
-import Glibc
-#endif
 
 /// Calls `body` once for each index below `count`, on up to `jobs` threads, and returns when all calls have ended.
 ///
@@ -15,8 +8,8 @@ import Glibc
 /// A signal (`Interruption`) stops the work in the same way, between two calls. Where the system gives fewer threads than asked for, the work is done with those; the calling thread is one of them.
 public func parallelForEach(count: Int, jobs: Int, _ body: @Sendable (Int) throws -> Void) throws {
     guard count > 0 else { return }
-    let threads = min(max(1, jobs), count)
-    guard threads > 1 else {
+    let width = min(max(1, jobs), count)
+    guard width > 1 else {
         for index in 0..<count {
             try Interruption.check()
             try body(index)
@@ -26,9 +19,9 @@ public func parallelForEach(count: Int, jobs: Int, _ body: @Sendable (Int) throw
     // The closure outlives no thread: all of them are joined below.
     try withoutActuallyEscaping(body) { body in
         let work = ParallelWork(count: count, body: body)
-        let handles = (1..<threads).compactMap { _ in startThread(work) }
+        let threads = (1..<width).compactMap { _ in startThread(work) }
         work.run()
-        for handle in handles { pthread_join(handle, nil) }
+        for thread in threads { _ = peftfile_join_thread(thread) }
         if let error = work.failure.withLock({ $0?.error }) { throw error }
     }
 }
@@ -63,28 +56,18 @@ private final class ParallelWork: Sendable {
 }
 
 /// Starts a thread that runs `work`; nil where the system gives none.
-private func startThread(_ work: ParallelWork) -> pthread_t? {
+private func startThread(_ work: ParallelWork) -> UInt? {
     let argument = Unmanaged.passRetained(work)
-    #if canImport(Darwin)
-    var handle: pthread_t?
-    let status = pthread_create(
-        &handle, nil,
-        { pointer in
-            Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run()
-            return nil
-        }, argument.toOpaque())
-    #else
-    var handle = pthread_t()
-    let status = pthread_create(
-        &handle, nil,
+    var thread: UInt = 0
+    let status = peftfile_start_thread(
+        &thread,
         { pointer in
             if let pointer { Unmanaged<ParallelWork>.fromOpaque(pointer).takeRetainedValue().run() }
             return nil
         }, argument.toOpaque())
-    #endif
     guard status == 0 else {
         argument.release()
         return nil
     }
-    return handle
+    return thread
 }

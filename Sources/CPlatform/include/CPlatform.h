@@ -1,15 +1,32 @@
-// The system calls that Glibc declares only under _GNU_SOURCE, which Swift's Glibc module is built without. Each
+// What differs from one platform to the next: the system calls that Glibc declares only under _GNU_SOURCE, which Swift's Glibc
+// module is built without, and those whose types or meaning are others on Darwin. Each
 // function returns 0 or a non-negative count on success and a negated errno on failure; on systems that lack the call
 // it returns -ENOSYS, and the Swift side takes its portable path. Only ByteAccess imports this module.
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 /// rename(2) that fails with -EEXIST where `to` exists (renameat2 RENAME_NOREPLACE, renamex_np RENAME_EXCL).
 int peftfile_rename_exclusive(const char *from, const char *to);
 
 /// Exchanges two existing paths atomically (renameat2 RENAME_EXCHANGE, renamex_np RENAME_SWAP).
 int peftfile_rename_exchange(const char *left, const char *right);
+
+/// rename(2), which replaces what is at `to`.
+int peftfile_rename(const char *from, const char *to);
+
+/// Makes the bytes of an open file durable (fsync; on Darwin F_FULLFSYNC, which goes through the drive's cache), again where a signal came between.
+int peftfile_synchronise(int descriptor);
+
+/// The times when a file's content and its inode last changed (stat).
+int peftfile_file_times(const char *path, struct timespec *content, struct timespec *inode);
+
+/// Starts a thread that calls `run` with `argument` (pthread_create).
+int peftfile_start_thread(uintptr_t *thread, void *(*run)(void *), void *argument);
+
+/// Waits until a thread has ended (pthread_join).
+int peftfile_join_thread(uintptr_t thread);
 
 /// Reserves `size` bytes of disk for the file and sets its length (fallocate).
 int peftfile_reserve(int descriptor, int64_t size);
