@@ -119,6 +119,7 @@ public struct MethodUpdates: Sendable {
     /// What a reader should know, in words.
     public var warnings: [String]
 
+    /// The changes that a method gives back. Without arguments there are none yet, and the method appends as it goes through its modules.
     public init(
         changes: [ParameterUpdate] = [], additions: [(name: ExactString, tensor: ExactString)] = [],
         setAside: [(tensor: ExactString, reason: String)] = [],
@@ -148,6 +149,8 @@ public struct AdapterTarget: Sendable, Hashable {
     /// What else decides the method's update: block sizes, modes, variants, by the name that the config gives them.
     public var details: [TargetDetail]
 
+    /// A module of which no more than its name and method need be known: by default its `weight` changes, and without a rank, an alpha or
+    /// a scale none is shown.
     public init(
         module: ExactString, parameter: String = "weight", method: String, rank: Int? = nil, alpha: Double? = nil,
         scale: Double? = nil, details: [TargetDetail] = []
@@ -232,6 +235,8 @@ public struct BindingContext: Sendable {
     /// The type in which the base stores a tensor; nil where it has none of this name.
     public var dtype: @Sendable (ExactString) -> DType?
 
+    /// What ``Binding`` tells a method of one adapter. Made by hand, it runs a method's `updates(of:in:)` alone, on places that `resolve`
+    /// makes up. Nothing is thrown here: `elements` and `resolve` throw when the method calls them.
     public init(
         adapterIndex: Int, weight: Double, options: BindingOptions, base: BaseDirectory,
         elements: @escaping @Sendable (ExactString) throws -> [Double],
@@ -302,6 +307,12 @@ public struct BindingOptions: Sendable, Hashable {
     /// Which values of the base were meant.
     public var baseValues: BaseValues = .unspecified
 
+    /// The answers that most callers give; `component`, `enableLoRA`, `expertOrder`, `squareOrientation` and `baseValues` stay open until
+    /// they are set. By default ties are broken, the base is the original model, and a bare file's factors lie as PEFT's do.
+    ///
+    /// - Parameters:
+    ///   - scale: nil where the adapter's files tell it; one whose files do not is then refused.
+    ///   - task: nil where no adapter has a merged form for each task.
     public init(
         tie: Tie = .break, baseRole: BaseRole = .original, orientation: Orientation = .outIn, scale: Double? = nil,
         weights: [Double] = [], task: Int? = nil
@@ -349,6 +360,7 @@ public struct ParameterUpdate: Sendable {
     /// What `inspect` and the receipt say of it.
     public var target: AdapterTarget?
 
+    /// A change to be made at a place. Without a target the change is made all the same, and ``Binding/targets`` does not list it.
     public init(place: ParameterPlace, change: Change, target: AdapterTarget? = nil) {
         self.place = place
         self.change = change

@@ -16,6 +16,7 @@ public struct BaseComposition: Sendable, Hashable {
     /// Whether the stored matrix has the layer's outputs as rows.
     public var outputsAreRows: Bool
 
+    /// The map U·D behind a layer. U comes transposed, so that both factors are (rank, out).
     public init(down: Factor, upTransposed: Factor, outputsAreRows: Bool) {
         self.down = down
         self.upTransposed = upTransposed

@@ -58,6 +58,7 @@ public struct Binding: Sendable {
         /// The value to be written.
         public var value: JSONValue
 
+        /// A value for the key at the end of `path`; a path of one key is a key of config.json itself.
         public init(path: [ExactString], value: JSONValue) {
             self.path = path
             self.value = value

@@ -23,6 +23,7 @@ public struct LostModules: Sendable {
         /// The tensors of the base, where the adapter was trained.
         public var tensors: [ExactString]
 
+        /// A module that is there, whose `weight` is changed unless another parameter is named.
         public init(module: String, parameter: String = "weight", tensors: [ExactString]) {
             (self.module, self.parameter, self.tensors) = (module, parameter, tensors)
         }

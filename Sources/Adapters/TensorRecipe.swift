@@ -26,6 +26,7 @@ public struct TensorRecipe: Sendable, Hashable {
         /// The rows that take their place, one for each of `rows`.
         public var values: Factor
 
+        /// Puts the rows of `values` in the place of `rows`, in these columns alone.
         public init(rows: [Int], columns: Range<Int>, values: Factor) {
             self.rows = rows
             self.columns = columns
@@ -40,6 +41,7 @@ public struct TensorRecipe: Sendable, Hashable {
         /// What is added there.
         public var update: WeightUpdate
 
+        /// Adds the update inside the region; its matrix is as large as the region.
         public init(region: Region, update: WeightUpdate) {
             self.region = region
             self.update = update
@@ -53,6 +55,7 @@ public struct TensorRecipe: Sendable, Hashable {
         /// Its elements, as many rows and columns as the region.
         public var expression: MatrixExpression
 
+        /// Replaces what is inside the region.
         public init(region: Region, expression: MatrixExpression) {
             self.region = region
             self.expression = expression
@@ -76,6 +79,7 @@ public struct TensorRecipe: Sendable, Hashable {
         /// A single row of `region.rows.count` or `region.columns.count` elements.
         public var values: Factor
 
+        /// Gives each row or each column of the region the norm that `values` has for it.
         public init(region: Region, axis: Axis, values: Factor) {
             self.region = region
             self.axis = axis
@@ -102,6 +106,8 @@ public struct TensorRecipe: Sendable, Hashable {
     /// DoRA's magnitudes, last.
     public var magnitudes: [Magnitude] = []
 
+    /// A recipe that takes the source's elements and does nothing to them but convert them from `sourceDType` to `dtype`. What else happens
+    /// is appended to its lists.
     public init(name: ExactString, source: Source, sourceDType: DType, dtype: DType, shape: Shape) {
         self.name = name
         self.source = source

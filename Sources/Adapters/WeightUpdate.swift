@@ -28,6 +28,7 @@ public struct Region: Sendable, Hashable {
     /// The columns covered, from 0.
     public var columns: Range<Int>
 
+    /// The elements where these rows and columns meet.
     public init(rows: Range<Int>, columns: Range<Int>) {
         self.rows = rows
         self.columns = columns

@@ -51,6 +51,7 @@ public struct ExactString: Hashable, Comparable, Sendable {
 }
 
 extension ExactString: ExpressibleByStringLiteral, CustomStringConvertible {
+    /// The literal's text, byte for byte.
     public init(stringLiteral value: String) { self.init(value) }
     public var description: String { text }
 }

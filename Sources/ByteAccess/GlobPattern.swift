@@ -17,6 +17,7 @@ public struct GlobPattern: Sendable, Hashable {
         case set([ClosedRange<Unicode.Scalar>], negated: Bool)
     }
 
+    /// Reads a pattern. Every text is one: what has no meaning as a pattern stands for itself.
     public init(_ text: String) {
         self.text = text
         let scalars = Array(text.unicodeScalars)

@@ -42,6 +42,7 @@ public struct PeftfileError: Error, Sendable, Hashable {
     /// What to do about it; where a command gets further, that command, ready to paste.
     public var help: String?
 
+    /// An error of which more than code and message is said only where it is known; ``inFile(_:)`` can add the file later.
     public init(
         _ code: Code, _ message: String, file: String? = nil, tensor: ExactString? = nil, offset: UInt64? = nil,
         rule: String? = nil, help: String? = nil

@@ -16,6 +16,11 @@ public struct CheckOptions: Sendable {
     /// Called with bytes of weights that have just been read, from any thread.
     public var progress: (@Sendable (UInt64) -> Void)?
 
+    /// Options that ask for nothing but the rules' own measure. Rules that need a base, a loader or a policy do not run without one.
+    ///
+    /// - Parameters:
+    ///   - targets: empty for no loader.
+    ///   - jobs: by default one thread.
     public init(
         base: Checkpoint? = nil, binding: BindingOptions = BindingOptions(), targets: [ServingTarget] = [], policy: CheckPolicy? = nil, jobs: Int = 1,
         progress: (@Sendable (UInt64) -> Void)? = nil

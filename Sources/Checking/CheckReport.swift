@@ -7,6 +7,7 @@ public struct CheckReport: Sendable {
     /// The least severity that fails a subject.
     public var failOn: Severity
 
+    /// A report on these adapters. By default errors alone fail a subject.
     public init(subjects: [CheckedSubject], failOn: Severity = .error, warnings: [String] = []) {
         self.subjects = subjects
         self.failOn = failOn
@@ -39,6 +40,7 @@ public struct CheckedSubject: Sendable {
         /// stays open where that finding does not count as an error.
         public var isUnread: Bool
 
+        /// Notes that a rule did not run, because its question does not arise, stayed open, or met what could not be read.
         public init(rule: String, reason: String, isInconclusive: Bool, isUnread: Bool = false) {
             self.rule = rule
             self.reason = reason
@@ -54,6 +56,7 @@ public struct CheckedSubject: Sendable {
         /// The part, in words: `16 rows of each of 24 of 224 tensors, 1572864 of 939524096 elements`.
         public var extent: String
 
+        /// Notes that a rule looked at this part and at no more.
         public init(rule: String, extent: String) {
             self.rule = rule
             self.extent = extent
@@ -67,6 +70,7 @@ public struct CheckedSubject: Sendable {
         /// Why it does not count.
         public var reason: String
 
+        /// Takes a finding out of the count, with the reason that reports give.
         public init(finding: Finding, reason: String) {
             self.finding = finding
             self.reason = reason
@@ -90,6 +94,7 @@ public struct CheckedSubject: Sendable {
     /// Findings that do not count.
     public var hidden: [Hidden]
 
+    /// An adapter of which, without more arguments, nothing is said yet: no rule has run, and it passes.
     public init(
         path: String, sha256: String? = nil, rulesRun: Int = 0, omissions: [Omission] = [], findings: [Finding] = [],
         hidden: [Hidden] = []

@@ -71,6 +71,7 @@ public struct NotChecked: Error, Sendable, Hashable {
     /// What was found beside what stayed open.
     public var findings: [Finding]
 
+    /// What a rule throws where its question stays open; findings that it made before that are kept in the report.
     public init(_ reason: String, findings: [Finding] = []) {
         self.reason = reason
         self.findings = findings

@@ -27,6 +27,9 @@ public final class CheckSubject: Sendable {
     let effectTable = Once<EffectTable?>()
     private let lookedForBottlenecks = Once<BottleneckReport?>()
 
+    /// A subject at this path. Nothing is opened yet: a path that is no directory is taken for a file, whether it is there or not.
+    ///
+    /// - Parameter options: by default there is no base, no loader and no policy.
     public init(path: String, options: CheckOptions = CheckOptions()) {
         self.path = path
         self.options = options

@@ -8,6 +8,7 @@ public struct Checker: Sendable {
     /// What the rules are told beside the adapter.
     public var options: CheckOptions
 
+    /// A checker with all rules of the registry and nothing told beside the adapter, unless other rules or options are given.
     public init(rules: [any CheckRule] = RuleRegistry.rules, options: CheckOptions = CheckOptions()) {
         self.rules = rules
         self.options = options

@@ -17,6 +17,7 @@ public struct Finding: Sendable, Hashable {
     /// What to do about it; where a command gets further, that command, ready to paste.
     public var help: String?
 
+    /// What a rule reports. A ``CheckRule`` has `finding`, which makes one with the rule's own id and severity.
     public init(
         rule: String, severity: Severity, message: String, file: String? = nil, tensor: ExactString? = nil,
         offset: UInt64? = nil, help: String? = nil

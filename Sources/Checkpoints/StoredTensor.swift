@@ -30,6 +30,7 @@ public struct StoredTensor: Sendable, Hashable {
     /// Bytes of all elements.
     public var byteCount: UInt64 { info.byteCount }
 
+    /// A tensor that is stored as it is in one of the shards.
     public init(info: TensorInfo, shard: Int) {
         self.info = info
         shardNumber = Int32(shard)

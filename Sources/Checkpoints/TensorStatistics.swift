@@ -23,6 +23,7 @@ public struct TensorStatistics: Sendable, Hashable {
     /// Elements that are 0 or −0.
     public private(set) var zeroCount = 0
 
+    /// The statistics of no values yet.
     public init() {}
 
     /// The population standard deviation of the finite elements; 0 for none.

@@ -8,6 +8,7 @@ public struct SharedTensors: Sendable, Hashable {
     /// its own and some bytes, or the span from the first to the last of them, in common with another.
     public var isIdentical: Bool
 
+    /// A group of tensors that a container found in the same bytes.
     public init(names: [ExactString], isIdentical: Bool) {
         self.names = names
         self.isIdentical = isIdentical

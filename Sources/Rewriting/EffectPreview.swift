@@ -26,6 +26,7 @@ public struct EffectPreview: Sendable {
     /// The elements of an expression that are computed at most; what is larger and shows no change in its first rows is left open.
     private static let elementLimit = 1 << 26
 
+    /// A preview for the effects of one adapter. Its tensors are read when an outcome is asked for.
     public init(_ effects: AdapterEffects) { numbers = AdapterNumbers(adapters: [effects.adapter]) }
 
     /// What a sum or a map comes to; nil where that takes too much.

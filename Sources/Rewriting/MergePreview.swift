@@ -11,6 +11,7 @@ public struct MergePreview: Sendable {
     /// Tensors that are computed whole before the first row is: up to this many numbers a preview waits for them.
     public static let wholeLimit = 1 << 24
 
+    /// A preview of what a binding's merge would write. Tensors are read when rows are asked for.
     public init(_ binding: Binding) {
         self.binding = binding
         numbers = AdapterNumbers(adapters: binding.adapters, base: binding.base)

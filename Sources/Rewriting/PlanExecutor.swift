@@ -27,6 +27,8 @@ public struct PlanExecutor: Sendable {
         /// Called with the bytes written so far, from any thread.
         public var progress: (@Sendable (UInt64) -> Void)?
 
+        /// Settings for a careful run: on every core that the process may use, an existing target refused, outputs hashed and on disk
+        /// before they get their name, then dropped from the page cache, and nothing kept of a run that fails.
         public init(
             jobs: Int = Machine.availableCores, replacing: Bool = false, hashing: Bool = true,
             isDurable: Bool = true, keepsCache: Bool = false, resuming: Bool = false, panelElements: Int = Panels.elements,
@@ -50,6 +52,7 @@ public struct PlanExecutor: Sendable {
     /// How it is written.
     public let settings: Settings
 
+    /// An executor for one plan and one target. Nothing is looked at or written before ``checkTarget()`` or ``run()``.
     public init(plan: RewritePlan, target: String, settings: Settings = Settings()) {
         self.plan = plan
         self.target = target

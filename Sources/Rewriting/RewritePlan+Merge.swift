@@ -17,6 +17,8 @@ public struct MergeSettings: Sendable {
     /// What is written: as the base is, or for a GGUF base what the output's name says.
     public var form = OutputForm.likeBase
 
+    /// Settings that keep each tensor's dtype and the base's shards, and give a directory its model card, unless told otherwise; ``form``
+    /// is set on its own.
     public init(
         dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil, writesCard: Bool = true
     ) {

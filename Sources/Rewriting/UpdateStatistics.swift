@@ -18,6 +18,7 @@ public struct UpdateStatistics: Sendable, Hashable {
     var storedSquares = 0.0
     var roundingSquares = 0.0
 
+    /// The statistics of no elements yet.
     public init() {}
 
     init(_ panel: PanelStatistics) {

@@ -15,6 +15,7 @@ public struct PanelStatistics: Sendable, Hashable {
     /// The sum of squares of what the stored elements changed by.
     public var storedSquares = 0.0
 
+    /// The statistics of no elements yet.
     public init() {}
 
     init(_ tally: ck_low_rank_tally) {

@@ -19,6 +19,8 @@ public struct TensorInfo: Sendable, Hashable {
     /// does not (they are compressed, strided, quantised) only the container can read them.
     public var isContiguous: Bool
 
+    /// A tensor as a container found it, in one piece unless said otherwise. The container has checked its numbers: `end` is not below
+    /// `begin`.
     public init(
         name: ExactString, dtype: DType, shape: Shape, begin: UInt64, end: UInt64, isContiguous: Bool = true
     ) {

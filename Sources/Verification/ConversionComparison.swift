@@ -35,6 +35,8 @@ public struct ConversionComparison: Sendable {
         /// Whether scales may be rounded to F32.
         public var roundsScale: Bool
 
+        /// How both sides are read. By default no base is at hand, names are paths in memory of one model, components keep their names,
+        /// and scales are not rounded.
         public init(
             bases: [PipelineBase] = [], heads: GGUFHeads? = nil, binding: BindingOptions = BindingOptions(),
             names: PortableAdapter.Names = .inMemory, renamesComponent: Bool = false, roundsScale: Bool = false

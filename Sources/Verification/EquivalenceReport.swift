@@ -109,6 +109,7 @@ public struct EquivalenceReport: Sendable {
     /// What a reader should know beside the verdict.
     public var warnings: [String] = []
 
+    /// A report in which nothing was compared yet and nothing is wrong, so that it counts as equivalent.
     public init() {}
 
     /// Whether the result is what base and adapters come to: every tensor there, none besides, every element accepted,

@@ -52,6 +52,8 @@ public struct AdapterKey: Sendable, Hashable {
 
     static let wrappers: Set<String> = ["module", "_orig_mod", "_fsdp_wrapped_module"]
 
+    /// Takes a name apart as PEFT's files and raw state dicts spell it. A name without a component of a known method is that of a plain
+    /// parameter, its last part the leaf.
     public init(_ name: ExactString) { self.init(name, stored: name) }
 
     /// A name that stands for another in the file.

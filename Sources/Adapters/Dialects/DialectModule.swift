@@ -49,6 +49,7 @@ public struct ModuleScale: Sendable, Hashable {
         value = alpha / Double(max(1, rank))
     }
 
+    /// The whole factor, for dialects that have no alpha and do not divide by the rank.
     public init(rank: Int, value: Double) {
         self.rank = rank
         alpha = nil

@@ -55,6 +55,7 @@ public struct PipelineBase: Sendable {
     /// Its folder in diffusers' pipeline, `text_encoder_2`; nil for a model of its own.
     public var component: String?
 
+    /// A model whose names the adapter's modules get. Without a component it stands for itself and is no part of a pipeline.
     public init(_ checkpoint: Checkpoint, component: String? = nil) {
         self.checkpoint = checkpoint
         self.component = component

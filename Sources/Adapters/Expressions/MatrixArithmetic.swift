@@ -49,6 +49,7 @@ public struct Spread<Matrix: Sendable>: Sendable {
     /// Elements from one column to the next; 0 where one column stands for all.
     public let columnStride: Int
 
+    /// A reading of stored elements: element (i, j) is `matrix[i·rowStride + j·columnStride]`.
     public init(matrix: Matrix, rowStride: Int, columnStride: Int) {
         self.matrix = matrix
         self.rowStride = rowStride

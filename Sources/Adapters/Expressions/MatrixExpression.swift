@@ -90,6 +90,7 @@ public struct BaseRectangle: Sendable, Hashable {
     /// Whether the expression sees rows and columns exchanged.
     public var transposed: Bool
 
+    /// The part of the matrix where these rows and columns meet; unless `transposed`, the expression sees it as it lies there.
     public init(rows: Range<Int>, columns: Range<Int>, transposed: Bool = false) {
         self.rows = rows
         self.columns = columns
@@ -138,6 +139,7 @@ public final class SharedList<Element: Hashable & Sendable>: Sendable, Hashable 
     public let values: [Element]
     private let hash: Int
 
+    /// Keeps the elements and takes their hash, in time that grows with their number.
     public init(_ values: [Element]) {
         self.values = values
         hash = values.hashValue

@@ -13,6 +13,7 @@ public enum SoftPrompt: String, Sendable, Hashable, CaseIterable {
     /// Keys and values distilled from a document.
     case cartridge = "CARTRIDGE"
 
+    /// The method that a config's `peft_type` names, spelt as PEFT spells it; nil for any other value.
     public init?(peftType: String) { self.init(rawValue: peftType) }
 
     /// The value of `peft_type`.

@@ -34,6 +34,7 @@ public struct ParameterRequest: Sendable, Hashable {
     /// place shall say whether it is held as (in, out).
     var asksOrientation = false
 
+    /// Asks for a parameter. `update` is left out where no matrix update is meant, as for a bias or a parameter saved whole.
     public init(
         module: ExactString, parameter: Parameter, update: (rows: Int, columns: Int)? = nil, isEmbedding: Bool = false
     ) {
@@ -59,6 +60,8 @@ public struct ParameterPiece: Sendable, Hashable {
     /// Whether the stored matrix is the transpose of the in-memory one.
     public var transposed: Bool
 
+    /// Rows of a parameter and the tensor that holds them. The defaults mean a plain matrix or vector, stored as it is in memory from its
+    /// first row on.
     public init(
         expert: Int? = nil, rows: Range<Int>, tensor: ExactString, storedExpert: Int? = nil, storedOffset: Int = 0,
         transposed: Bool = false
@@ -89,6 +92,8 @@ public struct ParameterPlace: Sendable, Hashable {
     /// the name under which this side would be stored on its own.
     public var untiedName: ExactString?
 
+    /// A parameter whose pieces were found. The defaults mean that it is held as the update is, (out, in), added to once, and stored under
+    /// a name of its own.
     public init(
         parameter: String, shape: Shape, pieces: [ParameterPiece], updateTransposed: Bool = false,
         multiplicity: Int = 1, untiedName: ExactString? = nil

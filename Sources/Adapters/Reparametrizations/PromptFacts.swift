@@ -14,6 +14,7 @@ public struct PromptFacts: Sendable, Hashable {
     /// The model's own width, for prompts that are input embeddings.
     public var hidden: Int?
 
+    /// Sizes that the caller states; nil where one is not known and must be told by a config or a tensor.
     public init(layers: Int? = nil, tokenWidth: Int? = nil, heads: Int? = nil, hidden: Int? = nil) {
         self.layers = layers
         self.tokenWidth = tokenWidth

@@ -8,7 +8,9 @@ public struct JSONNumber: Sendable, Hashable {
 
     init(text: String) { self.text = text }
 
+    /// The number in decimal digits, with a sign where it is negative.
     public init(_ value: Int) { text = String(value) }
+    /// The number in decimal digits, also where it is too large for `Int`.
     public init(_ value: UInt64) { text = String(value) }
     /// Writes the shortest text that reads back as `value`, as Python's `repr` does up to the form of the exponent;
     /// NaN and infinities in Python's spelling.

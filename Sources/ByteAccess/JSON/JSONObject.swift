@@ -3,6 +3,7 @@ public struct JSONObject: Sendable {
     /// The members in file order.
     public var members: [(key: ExactString, value: JSONValue)]
 
+    /// An object of these members, in this order; a key may stand twice. Without an argument it is empty.
     public init(_ members: [(key: ExactString, value: JSONValue)] = []) { self.members = members }
 
     /// Whether there is no member.
@@ -42,6 +43,7 @@ extension JSONObject: Equatable {
 }
 
 extension JSONObject: ExpressibleByDictionaryLiteral {
+    /// The members as the literal has them, in its order; a key may stand twice.
     public init(dictionaryLiteral elements: (ExactString, JSONValue)...) {
         members = elements.map { (key: $0.0, value: $0.1) }
     }

@@ -64,12 +64,19 @@ extension JSONValue: Equatable {
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
     ExpressibleByBooleanLiteral, ExpressibleByNilLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
+    /// A text.
     public init(stringLiteral value: String) { self = .string(value) }
+    /// A number without point or exponent.
     public init(integerLiteral value: Int) { self = .number(JSONNumber(value)) }
+    /// A number in the shortest digits that read back as it.
     public init(floatLiteral value: Double) { self = .number(JSONNumber(value)) }
+    /// `true` or `false`.
     public init(booleanLiteral value: Bool) { self = .bool(value) }
+    /// `null`.
     public init(nilLiteral: ()) { self = .null }
+    /// An array of the literal's elements.
     public init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+    /// An object of the literal's members, in its order; a key may stand twice.
     public init(dictionaryLiteral elements: (ExactString, JSONValue)...) {
         self = .object(JSONObject(elements.map { (key: $0.0, value: $0.1) }))
     }

@@ -54,6 +54,9 @@ public struct CheckPolicy: Sendable {
     /// Findings that do not count.
     public var ignores: [Ignore] = []
 
+    /// A policy that asks for nothing yet, to be filled in by code instead of from a file.
+    ///
+    /// - Parameter file: what messages call it; it is not opened.
     public init(file: String) { self.file = file }
 
     /// Which key of a policy each rule needs that measures by one.

@@ -6,6 +6,7 @@ import ByteAccess
 public struct CheckJSONLinesReporter: CheckReporter {
     public let name = "json-lines"
 
+    /// A reporter that writes paths as they were given.
     public init() {}
 
     public func render(_ report: CheckReport) -> String {

@@ -4,6 +4,7 @@ import ByteAccess
 public struct CheckJSONReporter: CheckReporter {
     public let name = "json"
 
+    /// A reporter that writes paths as they were given.
     public init() {}
 
     public func render(_ report: CheckReport) -> String { document(report).printable(indent: 2) + "\n" }

@@ -8,6 +8,7 @@ public struct CheckTextReporter: CheckReporter {
     /// How many findings of one rule are shown; the other formats have all of them.
     public var limit: Int
 
+    /// A reporter that by default uses no colours and shows ten findings of each rule.
     public init(isColored: Bool = false, limit: Int = 10) {
         self.isColored = isColored
         self.limit = limit

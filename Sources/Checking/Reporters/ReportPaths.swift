@@ -7,6 +7,9 @@ public struct ReportPaths: Sendable, Hashable {
     /// The absolute path that relative ones begin at.
     public let workingDirectory: String
 
+    /// Paths relative to this directory.
+    ///
+    /// - Parameter workingDirectory: absolute and without symbolic links; empty to leave absolute paths absolute.
     public init(workingDirectory: String) {
         self.workingDirectory = ReportPaths.normalised(workingDirectory)
     }
@@ -54,6 +57,7 @@ public struct Fingerprint: Sendable, Hashable {
     /// 64 hexadecimal digits.
     public let hex: String
 
+    /// A fingerprint that a baseline or a report holds already; its digits are not checked.
     public init(hex: String) { self.hex = hex }
 
     /// SHA-256 of rule, path and tensor: the same from run to run and from machine to machine.

@@ -13,6 +13,7 @@ public struct HubCache: Sendable {
     /// The directory of the cache.
     public let root: String
 
+    /// The cache in this directory, whether it is there or not. `~` and variables in the path are not expanded.
     public init(root: String) { self.root = root }
 
     /// The cache that the environment names: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `HF_HOME/hub`;

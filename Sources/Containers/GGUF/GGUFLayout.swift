@@ -15,6 +15,7 @@ public struct GGUFLayout: Sendable {
         /// Outermost dimension first.
         public var shape: Shape
 
+        /// A tensor to be written. ``GGUFLayout`` refuses it where the format has no place for its name, its shape or its rows of blocks.
         public init(name: ExactString, type: GGUFType, shape: Shape) {
             self.name = name
             self.type = type

@@ -13,6 +13,7 @@ public struct ConversionOptions: Sendable {
     /// What names and rows of llama.cpp's files depend on; the first base's own where it is nil.
     public var gguf: AdapterConversion.GGUFOptions?
 
+    /// Options that by default have no base to look names up in, answer nothing that the adapter's file leaves open, and name no component.
     public init(
         bases: [PipelineBase] = [], binding: BindingOptions = BindingOptions(), componentName: String? = nil,
         gguf: AdapterConversion.GGUFOptions? = nil

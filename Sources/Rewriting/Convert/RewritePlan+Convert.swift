@@ -19,6 +19,8 @@ public struct ConvertSettings: Sendable {
     /// Whether the output is one file, and not a directory.
     public var isSingleFile: Bool
 
+    /// Settings that change nothing unless told to: no dtype, no shard, and no codes that safetensors can hold. The output is a
+    /// directory, and a tensor with several names is written under one of them where loaders tie them.
     public init(
         dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil, dequantises: Bool = false,
         keepsShared: Bool = false, isSingleFile: Bool = false

@@ -12,6 +12,7 @@ public struct StripExecutor: Sendable {
     /// How it is written.
     public let settings: PlanExecutor.Settings
 
+    /// An executor for one plan and one target. Nothing is looked at or written before ``checkTarget()`` or ``run()``.
     public init(plan: StripPlan, target: String, settings: PlanExecutor.Settings = .init()) {
         self.plan = plan
         self.target = target

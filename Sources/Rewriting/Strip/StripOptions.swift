@@ -28,6 +28,12 @@ public struct StripOptions: Sendable {
     /// Whether to write a prompt that is stripped already.
     public var writesStripped: Bool
 
+    /// Options that take everything from the source, as far as it tells.
+    ///
+    /// - Parameters:
+    ///   - base: nil where no base was given; its config is nil where no more than its name is known.
+    ///   - tokens: nil where the tensor's rows tell it.
+    ///   - taskType: nil keeps what the source's config says, else what the base's architecture tells.
     public init(
         layout: Layout? = nil, task: Int? = nil, dtype: DType? = nil, base: (name: String, config: AdapterConfig?)? = nil,
         stated: PromptFacts = PromptFacts(), tokens: Int? = nil, taskType: String? = nil, writesStripped: Bool = false

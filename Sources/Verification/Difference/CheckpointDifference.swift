@@ -76,6 +76,7 @@ public struct CheckpointDifference: Sendable {
     /// What a reader should know, in words.
     public var warnings: [String] = []
 
+    /// A difference of nothing yet, in which A and B are equal.
     public init() {}
 
     /// Whether the tensors are the same: by name, dtype, shape and number.

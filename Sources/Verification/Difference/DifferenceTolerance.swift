@@ -11,6 +11,7 @@ public struct DifferenceTolerance: Sendable, Hashable {
     /// Absolute; finite, at least 0.
     public var absolute: Double
 
+    /// A tolerance of these two parts; without arguments only equal numbers are equal.
     public init(relative: Double = 0, absolute: Double = 0) {
         self.relative = relative
         self.absolute = absolute

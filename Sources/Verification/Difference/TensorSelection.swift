@@ -8,6 +8,7 @@ public struct TensorSelection: Sendable, Hashable {
     /// Names that are left out of those.
     public var exclude: [GlobPattern]
 
+    /// A selection by patterns; without arguments every tensor is compared.
     public init(include: [GlobPattern] = [], exclude: [GlobPattern] = []) {
         self.include = include
         self.exclude = exclude
