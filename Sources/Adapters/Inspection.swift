@@ -133,12 +133,8 @@ public struct Inspection: Sendable {
     /// Tensors of a checkpoint whose names can be of a prompt encoder or a bottleneck adapter: most models have none,
     /// and then no name is taken apart.
     private static func candidates(_ checkpoint: Checkpoint) -> [PromptTensor] {
-        let marks = ["prompt_", "prefix_", "control_trans", "lstm_head", "reparams", "adapter_", "modulelist", "past_"]
-            .map { Array($0.utf8) }
-        return checkpoint.tensors.filter { tensor in
-            let name = Array(tensor.name.text.utf8)
-            return name.indices.contains { start in marks.contains { name[start...].starts(with: $0) } }
-        }.map { PromptTensor($0) }
+        let marks = TextMarks(["prompt_", "prefix_", "control_trans", "lstm_head", "reparams", "adapter_", "modulelist", "past_"])
+        return checkpoint.tensors.filter { marks.occur(in: $0.name.text) }.map { PromptTensor($0) }
     }
 
     /// The bottleneck adapters whose up-projection is zero everywhere; nil before `--stats` read the numbers.

@@ -88,10 +88,12 @@ struct MemoryTests {
         }
         let length = try SparseModel.write(tensors, to: directory.path("many.safetensors"))
         try SparseModel.write([tensors[0]], to: directory.path("one.safetensors"))
-        let one = try Self.resident(["inspect", directory.path("one.safetensors")])
-        let many = try Self.resident(["inspect", directory.path("many.safetensors")])
-        #expect(many <= (64 << 20) + 3 * length, "\(many) bytes for a header of \(length)")
-        #expect(many - one <= 6 * length + (8 << 20), "\(many - one) bytes more for a header of \(length)")
+        for output in [[], ["--json"]] {
+            let one = try Self.resident(["inspect", directory.path("one.safetensors")] + output)
+            let many = try Self.resident(["inspect", directory.path("many.safetensors")] + output)
+            // What the process takes for itself differs by half a mebibyte from run to run.
+            #expect(many - one <= 3 * length + (1 << 20), "\(many - one) bytes more for a header of \(length)")
+        }
     }
 
     /// Who plans or compares holds both headers and at most 1 KiB a tensor; a merge stays under the bound that its plan states.

@@ -31,13 +31,18 @@ public struct AdapterKey: Sendable, Hashable {
 
     /// Components that PEFT registers on a module, by the prefix of their name; beside them stand those that a method of the
     /// registry names one by one.
-    static let componentPrefixes = [
+    private static let componentPrefixes = TextMarks([
         "lora_", "trainable_tokens_", "ia3_", "hada_", "lokr_", "oft_", "boft_", "vera_", "pvera_", "randlora_",
         "vblora_", "unilora_", "tinylora_", "gralora_", "hira_", "delora_", "psoft_", "poly_", "lily_", "peanut_",
         "deft_", "glora_", "adamss_", "frod_", "osf_", "ln_tuning_", "beft_", "hra_", "miss_", "bone_", "road_",
         "shira_", "supertuning_", "c3a_", "fourierft_", "waveft_", "adaption_", "internal_xlora_",
         "shadow_down", "shadow_up", "shadow_backbone",
-    ]
+    ])
+
+    /// Whether a part of a name is a component.
+    private static func isComponent(_ part: String) -> Bool {
+        componentPrefixes.begin(part) || MethodRegistry.components.contains(part)
+    }
 
     /// A key that a dialect took apart.
     init(stored: ExactString, module: ExactString, component: String?, leaf: String) {
@@ -59,8 +64,7 @@ public struct AdapterKey: Sendable, Hashable {
     /// A name that stands for another in the file.
     init(_ name: ExactString, stored: ExactString) {
         self.stored = stored
-        var parts = name.text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-            .map { String(Substring($0)) }
+        var parts = name.text.dottedComponents.map(String.init)
         while parts.count > 1, parts[0] == "module" || parts[0] == "_orig_mod" || parts[0] == "_fsdp_wrapped_module" {
             parts.removeFirst()
         }
@@ -74,9 +78,7 @@ public struct AdapterKey: Sendable, Hashable {
             parts.removeFirst()
         }
 
-        let found = parts.lastIndex { part in
-            AdapterKey.componentPrefixes.contains { part.hasPrefix($0) } || MethodRegistry.components.contains(part)
-        }
+        let found = parts.lastIndex(where: AdapterKey.isComponent)
         if let original = parts.firstIndex(of: "original_module") {
             // A raw dump's copy of the parameter that modules_to_save stands in for.
             component = "original_module"

@@ -31,7 +31,9 @@ struct MLX: Dialect {
             // Without a config, names alone: both factors, and nothing that is not of an adapter.
             var ends: Set<String> = []
             for info in file.tensors {
-                guard let end = info.name.text.dottedComponents.last.map(String.init), MLX.leaves.contains(end) else { return false }
+                let name = info.name.text.utf8
+                let end = String(Substring(name[(name.lastIndex(of: UInt8(ascii: ".")).map { name.index(after: $0) } ?? name.startIndex)...]))
+                guard MLX.leaves.contains(end) else { return false }
                 ends.insert(end)
             }
             return ends.isSuperset(of: ["lora_a", "lora_b"])

@@ -52,7 +52,17 @@ struct DottedPattern: Sendable {
 extension StringProtocol {
     /// Whether every byte is an ASCII digit, and there is at least one.
     var isDecimal: Bool { !isEmpty && utf8.allSatisfy { (48...57).contains($0) } }
+}
 
-    /// The name cut at its dots; empty components are kept, so that joining gives the name back.
-    var dottedComponents: [SubSequence] { split(separator: ".", omittingEmptySubsequences: false) }
+extension Substring {
+    /// The name cut at its dots; empty components are kept, so that joining gives the name back. Bytes are compared and not
+    /// characters: a combining mark behind a dot does not hide it, and most of the time goes into names.
+    var dottedComponents: [Substring] {
+        utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map { Substring($0) }
+    }
+}
+
+extension String {
+    /// The name cut at its dots, as a `Substring` is.
+    var dottedComponents: [Substring] { self[...].dottedComponents }
 }
