@@ -60,6 +60,65 @@ import Testing
         #expect(file.metadata?.first { $0.key == "tokenizer.ggml.tokens" }?.value == "[3 × string]")
     }
 
+    /// Each value as a number, a truth value and text; nil where it is none.
+    @Test func valuesAreWhatTheyAre() throws {
+        let (directory, file) = try Self.open(Self.everything())
+        defer { _ = directory }
+        let numbers: [(ExactString, Int?, Double?, String)] = [
+            ("a.u8", 200, 200, "200"), ("a.i8", -2, -2, "-2"), ("a.u16", 513, 513, "513"), ("a.i16", -1, -1, "-1"), ("a.u32", 7, 7, "7"),
+            ("a.i32", -3, -3, "-3"), ("a.f32", nil, 0.5, "0.5"), ("a.bool", nil, nil, "true"), ("a.u64", nil, nil, "18446744073709551615"),
+            ("a.i64", .min, -0x1p63, "-9223372036854775808"), ("a.f64", nil, 0.1, "0.1"), ("general.architecture", nil, nil, "llama"),
+            ("a.numbers", nil, nil, "[2 × uint32]"),
+        ]
+        for (key, int, double, text) in numbers {
+            let value = try #require(file.value(key))
+            #expect(value.intValue == int && value.doubleValue == double && value.text == text, "\(key)")
+            #expect(value.boolValue == (key == "a.bool" ? true : nil), "\(key)")
+            #expect(value.stringValue == (key == "general.architecture" ? "llama" : nil), "\(key)")
+            #expect((value.arrayValue == nil) == (key != "a.numbers"), "\(key)")
+        }
+        #expect(GGUFValue.bool(false).text == "false" && GGUFValue.bool(false).boolValue == false)
+        // A type and a byte; an array is written with its elements, which a value does not have.
+        #expect(GGUFValue.bool(false).encoded == [7, 0, 0, 0, 0] && GGUFValue.bool(true).encoded == [7, 0, 0, 0, 1])
+        #expect(try #require(file.value("a.numbers")).encoded == nil)
+        #expect(try file.encodedValue("a.u16") == [2, 0, 0, 0, 1, 2])
+        #expect(try file.encodedValue("none") == nil)
+    }
+
+    /// The digest is that of all before the first tensor, however long that is, and of nothing behind.
+    @Test func theDigestIsThatOfTheDirectory() throws {
+        let directory = try TemporaryDirectory()
+        var builder = Self.everything()
+        builder.add("long", String(repeating: "0123456789abcdef", count: 100_000))
+        let path = try directory.write(builder.file(), to: "long")
+        let file = try GGUFFile.open(path)
+        let start = Int(file.tensors[0].begin)
+        #expect(start > 1_600_000 && start % 32 == 0)
+        let digest = try file.headerSHA256()
+        #expect(digest == SHA256.hash(Array(builder.file().prefix(start))))
+        builder.tensors[0].data[0] ^= 1
+        #expect(try GGUFFile.open(directory.write(builder.file(), to: "other")).headerSHA256() == digest)
+        // A vocabulary alone ends before the place where tensors would begin.
+        builder.tensors = []
+        let whole = builder.file()
+        #expect(whole.count % 32 != 0)
+        #expect(try GGUFFile.open(directory.write(whole, to: "vocabulary")).headerSHA256() == SHA256.hash(whole))
+    }
+
+    @Test func noLayoutIsLongerThanAFile() throws {
+        let tensor = GGUFLayout.Tensor(name: "a", type: .f32, shape: [1 << 26, 1 << 26])
+        // 65 bytes of header and directory before it, up to the next multiple of 32.
+        #expect(try GGUFLayout(metadata: [], tensors: [tensor]).totalBytes == 1 << 54 + 96)
+        // 2^54 bytes each.
+        let error = #expect(throws: PeftfileError.self) {
+            try GGUFLayout(metadata: [], tensors: [tensor, .init(name: "b", type: .f32, shape: [1 << 26, 1 << 26])])
+        }
+        #expect(error?.rule == "GGUFShape" && error?.code == .malformed && error?.tensor == "b" && error?.message == "no file is that long")
+        // A number of bytes beyond 63 bits is none.
+        #expect(GGUFType.f64.byteCount([1 << 59]) == 1 << 62)
+        #expect(GGUFType.f64.byteCount([1 << 30, 1 << 30]) == nil && GGUFType.f64.byteCount([1 << 40, 1 << 40]) == nil)
+    }
+
     @Test func tensorsComeThrough() throws {
         let (directory, file) = try Self.open(Self.everything())
         defer { _ = directory }

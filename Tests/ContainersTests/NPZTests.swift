@@ -54,6 +54,65 @@ import Testing
         #expect(#expect(throws: PeftfileError.self) { try ContainerKind.open(path) }?.rule == "TorchLayout")
     }
 
+    /// Refusals of an array for its header; the error names the tensor.
+    static let headers: [(array: [UInt8], rule: String, code: PeftfileError.Code, words: String)] = [
+        (NPYBuilder.array([], shape: [0], descr: "|O"), "NPYObject", .refused, "is an array of Python objects, which is a pickle"),
+        (NPYBuilder.array([], shape: [0], descr: "<c16"), "NPYDType", .unsupported, #"has elements of type "<c16", which no tensor has"#),
+        (NPYBuilder.array([], shape: [0], descr: "|f4"), "NPYDType", .unsupported, #"has elements of type "|f4", which no tensor has"#),
+        (
+            NPYBuilder.array(header: "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (0,), }", []), "NPYDType", .unsupported,
+            "is an array of records"
+        ),
+        (magic + [1, 0], "NPYMagic", .malformed, "is no NumPy array"),
+        (magic + [4, 0, 0, 0], "NPYMagic", .malformed, "is 4.0; 1.0, 2.0 and 3.0 are known"),
+        (magic + [2, 0, 0, 0], "NPYHeader", .malformed, "the array ends inside the length of its header"),
+        (magic + [3, 0, 5, 0, 0], "NPYHeader", .malformed, "the array ends inside the length of its header"),
+        (magic + [2, 0, 5, 0, 0, 0], "NPYHeader", .malformed, "the array's header has 5 bytes, which are more than the file has"),
+        (magic + [2, 0, 0, 0, 1, 0], "NPYHeader", .malformed, "the array's header has 65536 bytes, which are more than"),
+        (NPYBuilder.array([0], shape: [0]), "NPYSize", .malformed, "has 1 bytes of elements, which are not those of F32 [0]"),
+    ]
+    private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
+
+    @Test(arguments: headers.indices) func aBadHeaderIsRefusedByRule(_ number: Int) throws {
+        let (array, rule, code, words) = Self.headers[number]
+        let directory = try TemporaryDirectory()
+        let path = try directory.write(ZipFile.archive([.init("w.npy", array)]), to: "f")
+        let error = #expect(throws: PeftfileError.self) { try NPZFile.open(path) }
+        #expect(error?.rule == rule && error?.code == code && error?.tensor == "w" && error?.file == path, "\(error as Any)")
+        #expect(error?.message.contains(words) == true, "\(error as Any)")
+    }
+
+    /// Spaces pad a header as NumPy writes it, and its line ends where it does.
+    @Test func paddingIsSpacesAndALineFeed() throws {
+        let directory = try TemporaryDirectory()
+        let dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
+        for (padding, isGood) in [("", true), (String(repeating: " ", count: 60), true), ("\n", false), (" x", false), ("\t", false)] {
+            let array = NPYBuilder.array(header: dict + padding, [0, 0, 0x80, 0x3F])
+            let path = try directory.write(ZipFile.archive([.init("w.npy", array)]), to: "f")
+            if isGood {
+                let file = try NPZFile.open(path)
+                #expect(try Self.bytes(of: file.tensors[0], in: file) == [0, 0, 0x80, 0x3F])
+            } else {
+                #expect(#expect(throws: PeftfileError.self) { try NPZFile.open(path) }?.rule == "NPYHeader", "\(padding)")
+            }
+        }
+    }
+
+    @Test func whatIsNotInTheArchiveIsSaidToBe() throws {
+        let directory = try TemporaryDirectory()
+        let archive = try ZipFile.archive([.init("w.npy", NPYBuilder.array([0, 0, 0x80, 0x3F], shape: [1]))])
+        let file = try NPZFile.open(directory.write(archive, to: "f"))
+        #expect(file.metadata == nil && file.isUnchecked(file.tensors[0]))
+        var stranger = file.tensors[0]
+        stranger.name = "v"
+        #expect(!file.isUnchecked(stranger))
+        let error = #expect(throws: PeftfileError.self) { try Self.bytes(of: stranger, in: file) }
+        #expect(error?.code == .io && error?.tensor == "v" && error?.message == "is not in the file")
+        // The end record's offset of the directory, which goes on to the end record.
+        let begin = archive.suffix(6).prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+        #expect(try file.headerSHA256() == SHA256.hash(Array(archive[begin..<(archive.count - 22)])))
+    }
+
     @Test func aDamagedArrayIsNamedWhenItIsRead() throws {
         let directory = try TemporaryDirectory()
         var bytes = try ZipFile.archive([.init("w.npy", NPYBuilder.array([1, 2, 3, 4], shape: [1]))])

@@ -1,6 +1,6 @@
 /// Writes torch checkpoints for tests: a pickle of protocol 2 as `torch.save` makes it, without the memo.
 public struct TorchBuilder {
-    public struct View {
+    public struct View: Sendable {
         public var name: String
         public var key: String
         public var type = "FloatStorage"

@@ -6,9 +6,11 @@ public enum ZipFile {
         public var name: String
         public var content: [UInt8]
         public var isDeflated: Bool
+        /// What stands in the archive, where it is not the content or what deflate makes of it.
+        public var data: [UInt8]?
 
-        public init(_ name: String, _ content: [UInt8], isDeflated: Bool = false) {
-            (self.name, self.content, self.isDeflated) = (name, content, isDeflated)
+        public init(_ name: String, _ content: [UInt8], isDeflated: Bool = false, data: [UInt8]? = nil) {
+            (self.name, self.content, self.isDeflated, self.data) = (name, content, isDeflated, data)
         }
     }
 
@@ -17,7 +19,7 @@ public enum ZipFile {
         var file: [UInt8] = []
         var directory: [UInt8] = []
         for entry in entries {
-            let data = entry.isDeflated ? try deflated(entry.content) : entry.content
+            let data = try entry.data ?? (entry.isDeflated ? deflated(entry.content) : entry.content)
             let name = Array(entry.name.utf8)
             let crc = entry.content.withUnsafeBufferPointer { UInt32(crc32_z(0, $0.baseAddress, $0.count)) }
             let common =

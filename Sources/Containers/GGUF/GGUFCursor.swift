@@ -73,7 +73,7 @@ struct GGUFCursor {
         }
     }
 
-    /// One value of a type, arrays excepted.
+    /// One value of a type; an array's elements are checked and passed over.
     mutating func value(_ type: GGUFValueType, _ what: String) throws -> GGUFValue {
         switch type {
         case .uint8: return .uint8(try integer(what))
@@ -88,8 +88,7 @@ struct GGUFCursor {
         case .float64: return .float64(Double(bitPattern: try integer(what)))
         case .bool: return .bool(try bool(what))
         case .string: return .string(try string(what, rule: .value))
-        case .array:
-            throw GGUFRule.value.broken("\(what) is an array of arrays, which no reader takes", file: reader.path, offset: position)
+        case .array: return .array(try array(what))
         }
     }
 
@@ -102,7 +101,7 @@ struct GGUFCursor {
     }
 
     /// An array's type and length, and its elements checked and passed over.
-    mutating func array(_ what: String) throws -> GGUFArray {
+    private mutating func array(_ what: String) throws -> GGUFArray {
         let start = position
         let type = try valueType(what)
         guard type != .array else {

@@ -47,7 +47,7 @@ struct GGUFDirectory {
         try readAlignment()
         try readTensors(&cursor, count: tensorCount)
         end = cursor.position
-        dataStart = try aligned(end)
+        dataStart = aligned(end)
         try checkLayout(size: reader.size)
     }
 
@@ -89,7 +89,7 @@ struct GGUFDirectory {
             let what = "the value of \(key)"
             let valueStart = cursor.position
             let type = try cursor.valueType(what)
-            metadata.append((key, type == .array ? .array(try cursor.array(what)) : try cursor.value(type, what)))
+            metadata.append((key, try cursor.value(type, what)))
             valueRanges.append(valueStart..<cursor.position)
             guard keys.insert(number, name: { metadata[$0].key }) == nil else {
                 throw GGUFRule.key.broken("the key \(key) is there twice", file: path, offset: start)
@@ -159,11 +159,8 @@ struct GGUFDirectory {
 
     // MARK: The data
 
-    private func aligned(_ position: UInt64) throws -> UInt64 {
-        let (sum, overflow) = position.addingReportingOverflow(alignment - 1)
-        guard !overflow else { throw GGUFRule.offset.broken("the tensors are longer than any file", file: path) }
-        return sum & ~(alignment - 1)
-    }
+    /// The next multiple of the alignment. Positions are in the file, far below 2^64.
+    private func aligned(_ position: UInt64) -> UInt64 { (position + alignment - 1) & ~(alignment - 1) }
 
     /// Tensors follow each other in the order of the directory, each on the next multiple of the alignment.
     private func checkLayout(size: UInt64) throws {
@@ -182,9 +179,9 @@ struct GGUFDirectory {
                     tensor: entry.name, help: "the file is cut short or damaged: fetch it again")
             }
             last = stop
-            expected = try aligned(expected + entry.byteCount)
+            expected = aligned(expected + entry.byteCount)
         }
-        guard size <= max(last, try aligned(last)) else {
+        guard size <= aligned(last) else {
             throw GGUFRule.trailing.broken(
                 "the tensors end at byte \(last), and \(size - last) bytes follow that no tensor has", file: path, offset: last)
         }

@@ -29,14 +29,9 @@ public struct GGUFFile: TensorFile {
         tensors = directory.entries.map { entry in
             let begin = directory.dataStart + entry.offset
             return TensorInfo(
-                name: entry.name, dtype: entry.type.dtype ?? .u8, shape: GGUFFile.storedShape(entry.shape, entry.type),
+                name: entry.name, dtype: entry.type.dtype ?? .u8, shape: entry.type.storedShape(entry.shape),
                 begin: begin, end: begin + entry.byteCount)
         }
-    }
-
-    /// The shape of the bytes: rows of blocks.
-    private static func storedShape(_ shape: Shape, _ type: GGUFType) -> Shape {
-        type.dtype != nil ? shape : shape.dropLast() + [(shape.last ?? 1) / type.blockElements * type.blockBytes]
     }
 
     /// 2 or 3.

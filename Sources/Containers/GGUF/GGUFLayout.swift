@@ -73,10 +73,7 @@ public struct GGUFLayout: Sendable {
         headerBytes = bytes
         self.tensors = infos.map { tensor, offset, count in
             TensorInfo(
-                name: tensor.name, dtype: tensor.type.dtype ?? .u8,
-                shape: tensor.type.dtype != nil
-                    ? tensor.shape
-                    : tensor.shape.dropLast() + [(tensor.shape.last ?? 1) / tensor.type.blockElements * tensor.type.blockBytes],
+                name: tensor.name, dtype: tensor.type.dtype ?? .u8, shape: tensor.type.storedShape(tensor.shape),
                 begin: UInt64(start + offset), end: UInt64(start + offset + count))
         }
         self.padding = infos.map { padding($0.count) }

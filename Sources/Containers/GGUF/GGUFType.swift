@@ -81,6 +81,12 @@ public enum GGUFType: UInt32, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// The shape of a tensor's bytes: that of plain numbers, or rows of blocks.
+    func storedShape(_ shape: Shape) -> Shape {
+        guard dtype == nil, let row = shape.last else { return shape }
+        return shape.dropLast() + [row / blockElements * blockBytes]
+    }
+
     /// The bytes of a tensor of this shape; nil where a row is no whole number of blocks, or the number does not fit.
     public func byteCount(_ shape: Shape) -> Int? {
         guard let count = shape.elementCount, (shape.last ?? 1) % blockElements == 0 else { return nil }

@@ -40,9 +40,10 @@ struct NPYHeader {
         let start = version.0 == 1 ? 10 : 12
         let length = version.0 == 1
             ? prefix.number(UInt16.self, at: 8).map(Int.init) : prefix.number(UInt32.self, at: 8).map(Int.init)
-        guard let length, length <= NPYHeader.limit, prefix.count - start >= length else {
+        guard let length else { throw broken(.header, "the array ends inside the length of its header") }
+        guard length <= NPYHeader.limit, prefix.count - start >= length else {
             throw broken(
-                .header, "the array's header has \(length ?? 0) bytes, which are more than the file has or than "
+                .header, "the array's header has \(length) bytes, which are more than the file has or than "
                     + "\(NPYHeader.limit), the most that is read")
         }
         end = start + length
@@ -132,8 +133,7 @@ struct NPYHeaderParser {
             }
             guard take(",") || next == UInt8(ascii: "}") else { return nil }
         }
-        // Padding is spaces, and the line ends with the header.
-        while next == UInt8(ascii: " ") { position += 1 }
+        // The padding, spaces, went with the brace; the line ends with the header.
         if next == UInt8(ascii: "\n") { position += 1 }
         guard position == bytes.endIndex, let descr, let isFortran, let shape else { return nil }
         return Fields(descr: descr, isFortran: isFortran, shape: shape)

@@ -10,7 +10,7 @@ extension PickleMachine {
     ///
     /// Source: torch/_utils.py; `checkInBoundsForStorage` and `computeStorageNbytes` in ATen.
     mutating func tensor(_ arguments: [PickleValue], version: Int) throws -> PickleValue {
-        let counts = [1: 4...4, 2: 6...7, 3: 7...8][version] ?? 0...0
+        let counts = version == 1 ? 4...4 : version == 2 ? 6...7 : 7...8
         guard counts.contains(arguments.count) else {
             throw broken(.pickleCall, "a tensor is rebuilt from \(arguments.count) values")
         }

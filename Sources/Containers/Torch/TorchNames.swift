@@ -63,11 +63,23 @@ struct TorchNames {
                 if case .dict = value {
                     isDict = true
                     // A dict has each key once; of two, Python keeps the last one silently.
-                    var keys: Set<ArraySlice<UInt8>> = []
+                    var texts: Set<ArraySlice<UInt8>> = []
+                    var numbers: Set<Int64> = []
                     for index in stride(from: 0, to: machine.nodes[Int(place)].count, by: 2) {
-                        guard case .text(let piece) = machine.nodes[Int(place)][index] else { continue }
-                        guard keys.insert(machine.bytes[piece.range]).inserted else {
-                            throw broken("a dict has one key twice", name + machine.bytes[piece.range].prefix(200))
+                        let key = machine.nodes[Int(place)][index]
+                        let isNew =
+                            switch key {
+                            case .text(let piece): texts.insert(machine.bytes[piece.range]).inserted
+                            case .int(let number): numbers.insert(number).inserted
+                            // True is 1 and False 0.
+                            case .bool(let value): numbers.insert(value ? 1 : 0).inserted
+                            // Under any other key no tensor is found.
+                            default: true
+                            }
+                        guard isNew else {
+                            let spelt = (TorchNames.spelling(key, machine) ?? []).prefix(200)
+                            let dot = levels.isEmpty ? [] : [UInt8(ascii: ".")]
+                            throw broken("a dict has one key twice", name + dot + spelt)
                         }
                     }
                 }

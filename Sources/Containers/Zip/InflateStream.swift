@@ -73,9 +73,6 @@ final class InflateStream: @unchecked Sendable {
         stream.deallocate()
     }
 
-    /// Lets go of the compressed bytes that are read ahead; they are read again when needed.
-    func forgetInput() { (input, inputPosition) = ([], 0) }
-
     /// Gives the next bytes of the content, as many as `output` has room for, fewer at its end.
     ///
     /// Throws ZipData where the stream is damaged, or does not end with the entry.
