@@ -1,6 +1,8 @@
 #include "CProcess.h"
 
+#include <pwd.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #ifndef PEFTFILE_COMMIT
 #define PEFTFILE_COMMIT ""
@@ -20,5 +22,14 @@ __attribute__((constructor)) static void keep_arguments(int count, char **values
 #endif
 
 int peftfile_argument_count(void) { return argument_count; }
+
+extern char **environ;
+
+char **peftfile_environment(void) { return environ; }
+
+const char *peftfile_home(void) {
+    struct passwd *user = getpwuid(getuid());
+    return user == NULL ? NULL : user->pw_dir;
+}
 
 const char *peftfile_argument(int index) { return arguments[index]; }

@@ -23,7 +23,22 @@ struct CompletionRoot: ParsableCommand {
         }
         return text.replacing(" help help'", with: " help'").replacing("|help|help)", with: "|help)")
             .split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.contains("Show subcommand help information.") }
-            .joined(separator: "\n")
+            .map(withOwnText).joined(separator: "\n")
+    }
+
+    /// What `--no-…` does: the parser describes both forms of a flag with the words of the first.
+    private static let inversions = [
+        "no-hash": "Take no SHA-256 of output files.", "no-sync": "Give the output its name before its bytes are on disk.",
+        "no-card": "Write no model card.",
+    ]
+
+    /// A line of a zsh or fish script that describes an inverted flag, with what that one does.
+    private static func withOwnText(_ line: Substring) -> String {
+        for (flag, text) in inversions {
+            if let start = line.firstRange(of: "'--\(flag)[") { return "\(line[..<start.upperBound])\(text)]'" }
+            if line.contains("-l '\(flag)'"), let start = line.firstRange(of: " -d '") { return "\(line[..<start.upperBound])\(text)'" }
+        }
+        return String(line)
     }
 
     /// What `--generate-completion-script` asks for; nil where the arguments ask for something else, or for a shell that is none.

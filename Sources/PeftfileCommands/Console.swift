@@ -1,3 +1,4 @@
+import CProcess
 import Peftfile
 import struct Synchronization.Atomic
 import SystemLibrary
@@ -59,6 +60,21 @@ enum Console {
 
     /// A variable of the environment, which may be empty; nil where it is not set.
     static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+    /// All variables of the environment; of a name that stands twice the first.
+    static var environment: [String: String] {
+        var result: [String: String] = [:]
+        var next = peftfile_environment()
+        while let entry = next?.pointee {
+            let text = String(cString: entry)
+            if let sign = text.utf8.firstIndex(of: UInt8(ascii: "=")) {
+                let name = String(text[..<sign])
+                if result[name] == nil { result[name] = String(text[text.utf8.index(after: sign)...]) }
+            }
+            next = next?.successor()
+        }
+        return result
+    }
 
     /// Columns of the terminal behind stdout; nil where it is none, and then nothing is cut.
     static var width: Int? { outputIsTerminal ? columns(of: STDOUT_FILENO) : nil }

@@ -1,3 +1,4 @@
+import CProcess
 import Peftfile
 
 /// What a user names on the command line: a path, or a repository in the local cache of the Hub.
@@ -59,11 +60,10 @@ enum InputPaths {
             help: "name an output outside \(cache.root)")
     }
 
+    /// All variables, since a path may name any; `HOME` is the system's where it is not set, as for Python's `expanduser`.
     private static let environment: [String: String] = {
-        var result: [String: String] = [:]
-        for name in ["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"] {
-            if let value = Console.variable(name) { result[name] = value }
-        }
+        var result = Console.environment
+        if result["HOME"] == nil { result["HOME"] = peftfile_home().map { String(cString: $0) } }
         return result
     }()
 }

@@ -144,7 +144,12 @@ struct Roles {
         base = first
         adapters = Array(paths.dropFirst())
         if FileSystem.exists(FileSystem.join(first, "adapter_config.json")) {
-            let hint = adapters.first.map { "peftfile merge \($0.shellQuoted) \(first.shellQuoted) -o OUT" }
+            // In the other order, unless that one is no base either.
+            let hint = adapters.first.map {
+                FileSystem.exists(FileSystem.join($0, "adapter_config.json"))
+                    ? "peftfile merge BASE \(Set(paths).sorted().map(\.shellQuoted).joined(separator: " ")) -o OUT"
+                    : "peftfile merge \($0.shellQuoted) \(first.shellQuoted) -o OUT"
+            }
             throw PeftfileError(
                 .usage, "is an adapter, and the first path is the base", file: first, rule: "Roles", help: hint)
         }

@@ -58,13 +58,15 @@ public enum CommandLineTool {
 
     /// The page that `help TOPIC` asks for; nil where the parser answers, as for `help COMMAND`.
     private static func topic(of arguments: [String]) throws -> String? {
-        guard arguments.count == 2, arguments[0] == "help", !verbs.contains(arguments[1]), !arguments[1].hasPrefix("-"),
-            arguments[1] != "help"
+        guard arguments.count >= 2, arguments[0] == "help", !verbs.contains(arguments[1]), arguments[1] != "help",
+            !arguments.contains(where: { $0.hasPrefix("-") })
         else { return nil }
-        if arguments[1] == "topics" { return HelpTopic.index }
-        guard let topic = HelpTopic.named(arguments[1]) else {
+        // `help exit status` is a way to say `help exit-status`.
+        let words = arguments.dropFirst()
+        if Array(words) == ["topics"] { return HelpTopic.index }
+        guard let topic = HelpTopic.named(words.joined(separator: "-")) else {
             throw PeftfileError(
-                .usage, "there is no help on \"\(arguments[1].printable)\"",
+                .usage, "there is no help on \"\(words.joined(separator: " ").printable)\"",
                 help: "topics are \(HelpTopic.all.map(\.name).joined(separator: ", ")); commands are \(verbs.joined(separator: ", "))")
         }
         return topic.text()

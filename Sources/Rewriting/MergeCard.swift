@@ -17,7 +17,7 @@ struct MergeCard: Sendable {
         if let baseName { lines += ["base_model: \(baseName)", "base_model_relation: finetune"] }
         // A diffusers component names its class, a transformers model its type.
         lines.append("library_name: \(binding.base.config?["_class_name"] == nil ? "transformers" : "diffusers")")
-        if let license = MergeCard.license(in: FileSystem.join(baseDirectory, "README.md")) { lines.append("license: \(license)") }
+        lines += MergeCard.license(in: FileSystem.join(baseDirectory, "README.md"))
         lines += ["tags:", "- merge", "- peft", "- peftfile", "---", "", "# Merged checkpoint", ""]
         let methods = Set(binding.targets.map(\.target.method)).sorted().joined(separator: ", ")
         let count = binding.adapters.count
@@ -105,22 +105,22 @@ struct MergeCard: Sendable {
         }
     }
 
-    /// The `license:` of a README's front matter, where it is one plain word.
-    private static func license(in path: String) -> String? {
+    /// The lines of a README's front matter that name the licence: `license:` where it is one plain word, and what says which other
+    /// one it is, `license_name:` and a `license_link:` on the web. A link to a file of the base's repository leads nowhere here.
+    private static func license(in path: String) -> [String] {
         guard let reader = try? FileReader(path: path), let bytes = try? reader.bytes(at: 0, count: Int(min(reader.size, 65536)))
-        else { return nil }
+        else { return [] }
         let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-        guard lines.first == "---" else { return nil }
-        for line in lines.dropFirst() {
-            if line == "---" { return nil }
-            guard line.hasPrefix("license:") else { continue }
-            let value = line.dropFirst("license:".count).drop { $0 == " " }
-            let isWord = !value.isEmpty && value.utf8.allSatisfy {
-                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0)
-                    || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".")
+        guard lines.first == "---" else { return [] }
+        let matter = lines.dropFirst().prefix { $0 != "---" }
+        guard matter.endIndex < lines.endIndex else { return [] }
+        return [("license", "-."), ("license_name", "-._"), ("license_link", "-._~:/")].compactMap { key, signs -> String? in
+            guard let line = matter.first(where: { $0.hasPrefix(key + ":") }) else { return nil }
+            let value = line.dropFirst(key.utf8.count + 1).drop { $0 == " " }
+            let isPlain = !value.isEmpty && value.utf8.allSatisfy {
+                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || signs.utf8.contains($0)
             }
-            return isWord ? String(value) : nil
+            return isPlain && (key != "license_link" || value.hasPrefix("https://")) ? "\(key): \(value)" : nil
         }
-        return nil
     }
 }

@@ -60,6 +60,9 @@ import Testing
         #expect(root(["HOME": "/h", "HF_HOME": "/hf", "HUGGINGFACE_HUB_CACHE": "/old"]) == "/old")
         #expect(root(["HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "$HOME/new"]) == "/h/new")
         #expect(root(["HOME": "/h", "HF_HUB_CACHE": "${HOME}/a$b$"]) == "/h/a$b$")
+        #expect(root(["HOME": "/h/", "HF_HOME": "~"]) == "/h/hub")
+        #expect(root(["HOME": ""]) == "/.cache/huggingface/hub")
+        #expect(root(["HOME": "/h", "HF_HOME": "$DATA/hf", "DATA": "/d"]) == "/d/hf/hub")
         // Set and empty is set, as for os.getenv.
         #expect(root(["HOME": "/h", "HF_HOME": ""]) == "hub")
         #expect(root(["HOME": "/h", "XDG_CACHE_HOME": ""]) == "huggingface/hub")

@@ -98,6 +98,15 @@ import Testing
             let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(cache.snapshot)/\(name)")
             #expect(file["hub_blob"] as? String == URL(filePath: link).lastPathComponent)
         }
+        // Nor does it matter where the blobs themselves lead.
+        let blob = try FileManager.default.destinationOfSymbolicLink(atPath: "\(cache.snapshot)/config.json").split(separator: "/").last ?? ""
+        let store = cache.directory.path("hub/blobs/ab")
+        try FileManager.default.createDirectory(atPath: store, withIntermediateDirectories: true)
+        try FileManager.default.moveItem(atPath: "\(cache.base)/blobs/\(blob)", toPath: store + "/" + String(repeating: "ab", count: 32))
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(cache.base)/blobs/\(blob)", withDestinationPath: "../../blobs/ab/" + String(repeating: "ab", count: 32))
+        #expect(try cache.run("merge", "org/adapter", "-o", "shared").status == 0)
+        #expect(try TestFile.text(cache.directory.path("shared/peftfile-receipt.json")) == text)
         // The adapter's cache has no links, so there are no blobs to name.
         let adapter = try #require((predicate["adapters"] as? [[String: Any]])?.first)
         #expect(adapter["hub"] as? [String: String] == ["repository": "org/adapter", "commit": Self.commit])
@@ -308,6 +317,7 @@ import Testing
         #expect(try cache.run("inspect", "org/base").output.hasPrefix("org/base at 01234567: checkpoint\n"))
         #expect(try cache.run("inspect", "hf://org/base/\(shard)").output.hasPrefix("org/base at 01234567: \(shard): "))
         #expect(try cache.run("inspect", Self.fixture + "/base").output.hasPrefix(Self.fixture + "/base: checkpoint\n"))
+        #expect(try cache.run("check", "org/adapter").output.hasPrefix("org/adapter at 01234567: "))
     }
 
     /// The oldest models have no organisation.
@@ -339,6 +349,15 @@ import Testing
         let wide = try TestFile.text(directory.path("wide/README.md"))
         #expect(wide.contains("30: 21 computed, 9 converted to F32 |") && wide.contains("| weights | 0.5 |") && wide.contains("| dtype | F32 |"), "\(wide)")
         #expect(!wide.contains("bit for bit"))
+        // A licence that is none of the known ones is named, and its place on the web.
+        let licensed = directory.path("licensed")
+        try FileManager.default.copyItem(atPath: Self.fixture + "/base", toPath: licensed)
+        for (link, line) in [("https://example.org/a-b_c/LICENSE", "license_link: https://example.org/a-b_c/LICENSE\n"), ("LICENSE", ""), ("https://a b", "")] {
+            try TestFile.write("---\nlicense: other\nlicense_name: my-terms_1.0\nlicense_link: \(link)\n---\nlicense: mit\n", to: licensed + "/README.md")
+            #expect(try Tool.run(["merge", "-q", "-f", licensed, Self.fixture + "/adapter", "-o", directory.path("terms")]).status == 0)
+            let card = try TestFile.text(directory.path("terms/README.md"))
+            #expect(card.contains("\nlicense: other\nlicense_name: my-terms_1.0\n\(line)tags:\n"), "\(card)")
+        }
         // A directory that says what it is goes before the adapter's word.
         let base = directory.path("base")
         try FileManager.default.copyItem(atPath: Self.fixture + "/base", toPath: base)
@@ -378,6 +397,15 @@ import Testing
         let unset = ["HF_HUB_CACHE": "", "HF_HOME": cache.directory.path("no")]
         let here = try Tool.run(["inspect", "org/base"], in: cache.directory.path("hub"), environment: unset)
         #expect(here.status == 0, "\(here.errors)")
+    }
+
+    /// A path may name any variable, as for `os.path.expandvars`.
+    @Test func pathsOfTheCacheNameAnyVariable() throws {
+        let cache = try Cache()
+        let result = try Tool.run(
+            ["inspect", "org/base"], in: cache.directory.path,
+            environment: ["HF_HUB_CACHE": "${MY_DATA}/hub", "MY_DATA": cache.directory.path])
+        #expect(result.status == 0, "\(result.errors)")
     }
 
     /// An option that there is not is told before an argument that is missing.

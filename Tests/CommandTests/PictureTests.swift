@@ -38,6 +38,22 @@ import Testing
         #expect((0...8).map { map.level(Double(1 << $0)) } == [0, 1, 2, 3, 4, 5, 6, 7, 7])
     }
 
+    /// Others keep their steps beside a module that is as good as dead.
+    @Test func oneDeadModuleLeavesTheScale() {
+        let values = (0...8).map { Double(1 << $0) } + [1e-33]
+        let map = HeatMap(values.enumerated().map { .init(module: "layers.\($0).w", update: $1, base: nil) })
+        #expect(map.smallest == 1 && map.largest == 256)
+        #expect(values.map { map.level($0) } == [0, 1, 2, 3, 4, 5, 6, 7, 7, 0])
+    }
+
+    /// Layers that no update changes have their place, within reason.
+    @Test func layersWithoutUpdatesKeepTheirPlace() {
+        let layers = [0, 1, 4, 1_000_000_000, 1_000_000_001]
+        let map = HeatMap(layers.map { .init(module: "layers.\($0).w", update: 1, base: nil) })
+        #expect(map.stacks[0].layers == [0, 1, 2, 3, 4, 1_000_000_000, 1_000_000_001])
+        #expect(map.stacks[0].value("w", 2) == nil)
+    }
+
     private func picture(_ count: Int, width: Int?) -> String {
         let map = HeatMap((0..<count).flatMap { layer in
             ["a", "bc"].map { HeatMap.Entry(module: "m.layers.\(layer).\($0)", update: Double(layer + 1), base: nil) }

@@ -64,6 +64,28 @@ import Testing
         #expect(result.output.contains("and its blob is called \(blob)"))
     }
 
+    /// A blob may be a link into the store that the repositories of a cache share, where its name is the hash that Xet gives it.
+    @Test func blobsMayLieInTheSharedStore() throws {
+        let cache = try Cache()
+        let (blob, stored) = ("\(cache.repository)/blobs/\(Self.weights.sha256)", String(repeating: "9c", count: 32))
+        try FileManager.default.createDirectory(atPath: cache.directory.path("hub/blobs/9c"), withIntermediateDirectories: true)
+        try FileManager.default.moveItem(atPath: blob, toPath: cache.directory.path("hub/blobs/9c/\(stored)"))
+        try FileManager.default.createSymbolicLink(atPath: blob, withDestinationPath: "../../blobs/9c/\(stored)")
+        let result = try cache.verify()
+        #expect(result.status == 0 && result.output.contains("3 hashed, 0 wrong"), "\(result.output)")
+        // What lies there is hashed, and no other place is that store.
+        try TestFile.write("other", to: cache.directory.path("hub/blobs/9c/\(stored)"))
+        #expect(try cache.verify().output.contains("and its blob is called \(Self.weights.sha256)"))
+        for place in ["../../blobs/9d/\(stored)", "../../../\(stored)"] {
+            try FileManager.default.removeItem(atPath: blob)
+            try FileManager.default.createDirectory(atPath: cache.directory.path("hub/blobs/9d"), withIntermediateDirectories: true)
+            try TestFile.write(Self.weights.text, to: "\(cache.repository)/blobs/\(place)")
+            try FileManager.default.createSymbolicLink(atPath: blob, withDestinationPath: place)
+            let result = try cache.verify()
+            #expect(result.status == 1 && result.output.contains("model.safetensors: is a link to something else"), "\(place)")
+        }
+    }
+
     @Test func linksThatLeadElsewhereAreFound() throws {
         let cache = try Cache()
         try TestFile.write(Self.weights.text, to: cache.directory.path(Self.weights.sha256))

@@ -104,6 +104,18 @@ public enum FileSystem {
         return String(cString: real)
     }
 
+    /// Where a symbolic link leads, followed once: the name that it gives, in its directory with all links resolved. Nil where `path` is
+    /// no link or that directory is not there.
+    public static func linkTarget(of path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(path, &buffer, buffer.count)
+        guard count > 0, count < buffer.count else { return nil }
+        let text = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let target = text.hasPrefix("/") ? text : join(directory(of: path), text)
+        guard let parent = try? resolved(directory(of: target)) else { return nil }
+        return join(parent, fileName(of: target))
+    }
+
     // MARK: Paths
 
     /// The last component: "b" of "a/b" and of "a/b/"; empty for "/" and "".

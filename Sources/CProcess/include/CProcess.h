@@ -11,5 +11,11 @@ const char *peftfile_commit(void);
 /// would then check nothing and end well.
 int peftfile_argument_count(void);
 
+/// The environment: NAME=VALUE each, and a null pointer at the end.
+char **peftfile_environment(void);
+
+/// The home directory that the system knows of the user who runs the process; null where it knows none.
+const char *peftfile_home(void);
+
 /// Argument number `index`, from 0.
 const char *peftfile_argument(int index);

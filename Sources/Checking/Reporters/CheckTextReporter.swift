@@ -1,4 +1,5 @@
 import ByteAccess
+import Checkpoints
 
 /// The page for people: each adapter with its verdict, its findings by family, and what to do about each.
 public struct CheckTextReporter: CheckReporter {
@@ -22,7 +23,7 @@ public struct CheckTextReporter: CheckReporter {
 
     private func subject(_ subject: CheckedSubject, _ failOn: Severity) -> String {
         let verdict = subject.verdict(failOn: failOn)
-        var page = "\(subject.path.printable): \(paint(verdict)): \(counts(subject))\n"
+        var page = "\(HubOrigin(of: subject.path)?.shown ?? subject.path.printable): \(paint(verdict)): \(counts(subject))\n"
         for family in RuleFamily.allCases {
             let findings = subject.findings.filter { RuleRegistry.rule($0.rule)?.family == family }
             guard !findings.isEmpty else { continue }

@@ -4,7 +4,7 @@ public import ByteAccess
 ///
 ///     <root>/models--org--name/refs/<revision>        a commit, 40 hex digits
 ///                              snapshots/<commit>/…   links to blobs, or files where links are not used
-///                              blobs/<sha256 | git sha1>
+///                              blobs/<sha256 | git sha1>   files, or links into `<root>/blobs/<2 digits>/<64 digits>`
 ///                              trees/<commit>.json    what the commit holds (``HubTree``)
 ///
 /// Source: huggingface_hub/constants.py for the root, `repo_folder_name` in file_download.py, `snapshot_download` in
@@ -21,7 +21,7 @@ public struct HubCache: Sendable {
     /// as for `os.getenv`: with `HF_HOME=` the cache is `hub` in the working directory.
     public init(environment: [String: String]) {
         let paths = EnvironmentPaths(environment: environment)
-        let cacheHome = environment["XDG_CACHE_HOME"] ?? FileSystem.join(environment["HOME"] ?? "/", ".cache")
+        let cacheHome = environment["XDG_CACHE_HOME"] ?? FileSystem.join(paths.expanded("~"), ".cache")
         let home = paths.expanded(environment["HF_HOME"] ?? FileSystem.join(cacheHome, "huggingface"))
         root = paths.expanded(
             environment["HF_HUB_CACHE"] ?? environment["HUGGINGFACE_HUB_CACHE"] ?? FileSystem.join(home, "hub"))
@@ -121,7 +121,13 @@ struct EnvironmentPaths {
 
     func expanded(_ path: String) -> String {
         var text = path
-        if text == "~" || text.hasPrefix("~/"), let home = environment["HOME"] { text = home + text.dropFirst() }
+        if text == "~" || text.hasPrefix("~/") {
+            // `expanduser`: without slashes at its end, and the root where nothing is left.
+            var home = environment["HOME"] ?? ""
+            while home.hasSuffix("/") { home.removeLast() }
+            text = home + text.dropFirst()
+            if text.isEmpty { text = "/" }
+        }
         var result = ""
         var rest = text[...]
         while let dollar = rest.firstIndex(of: "$") {

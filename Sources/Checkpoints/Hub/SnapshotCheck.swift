@@ -90,8 +90,8 @@ public struct SnapshotCheck: Sendable {
                 name: name, expected: listed[name] ?? nil, actual: nil, isMissing: !FileSystem.isRegularFile(path), leadsOut: false)
             guard !file.isMissing else { return file }
             if FileSystem.kind(of: path, followingLinks: false) == .symbolicLink {
-                let blob = try FileSystem.resolved(path)
-                file.leadsOut = FileSystem.directory(of: blob) != blobs
+                let blob = FileSystem.linkTarget(of: path) ?? path
+                file.leadsOut = FileSystem.directory(of: blob) != blobs || !HubOrigin.isBlobInPlace(blob, repository: repository)
                 let named = Digest(FileSystem.fileName(of: blob))
                 // Where name and listing both say something, the content must be what both say.
                 if let named, let listed = file.expected, named != listed, named.algorithm == listed.algorithm {

@@ -53,8 +53,11 @@ struct HeatMap {
             guard relative else { return sum.update.squareRoot() }
             return sum.base > 0 ? (sum.update / sum.base).squareRoot() : nil
         }.filter(\.value.isFinite)
-        let shown = values.values.filter { $0 > 0 }
-        (smallest, largest) = (shown.min() ?? 0, shown.max() ?? 0)
+        let shown = values.values.filter { $0 > 0 }.sorted()
+        // One module that is as good as dead would leave one step for all others: what is a thousandth of the middle one or less is on
+        // the lowest step, as is what a spectrum calls dead.
+        let floor = shown.isEmpty ? 0 : shown[shown.count / 2] / 1000
+        (smallest, largest) = (shown.first { $0 >= floor } ?? 0, shown.last ?? 0)
         var names: [String] = []
         for place in order where !names.contains(place.stack) { names.append(place.stack) }
         // What is outside of the layers stands last.
@@ -63,14 +66,26 @@ struct HeatMap {
             let places = order.filter { $0.stack == name }
             var kinds: [String] = []
             for place in places where !kinds.contains(place.kind) { kinds.append(place.kind) }
-            let layers = Set(places.map(\.layer)).sorted { ($0 ?? -1) < ($1 ?? -1) }
-            return Stack(name: name, layers: layers, kinds: kinds, values: values)
+            let numbers = Set(places.map(\.layer)).sorted { ($0 ?? -1) < ($1 ?? -1) }
+            return Stack(name: name, layers: HeatMap.withGaps(numbers), kinds: kinds, values: values)
         }
+    }
+
+    /// Layers with those between them that no update changes, which have a place of their own: who counts places shall count layers. A
+    /// gap of more than a hundred is no gap of a model's.
+    private static func withGaps(_ layers: [Int?]) -> [Int?] {
+        var result: [Int?] = []
+        for layer in layers {
+            if let layer, let last = result.last ?? nil, layer - last <= 100 { result += (last + 1..<layer).map(Optional.some) }
+            result.append(layer)
+        }
+        return result
     }
 
     /// The step of a value, 0 to 7; nil for an update that is zero.
     func level(_ value: Double) -> Int? {
         guard value > 0 else { return nil }
+        guard value >= smallest else { return 0 }
         guard largest > smallest else { return HeatMap.levels - 1 }
         let share = isLogarithmic
             ? HeatMap.octaves(value / smallest) / HeatMap.octaves(largest / smallest)

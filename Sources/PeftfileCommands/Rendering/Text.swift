@@ -70,10 +70,7 @@ enum Text {
     }
 
     /// A path as headings have it: of what lies in the Hub's cache the id and the commit, `org/name at 01234567`, and the path inside.
-    static func place(_ path: String) -> String {
-        guard let origin = HubOrigin(of: path) else { return path.printable }
-        return "\(origin.repository) at \(origin.commit.prefix(8))\(origin.inner.isEmpty ? "" : ": \(origin.inner.printable)")"
-    }
+    static func place(_ path: String) -> String { HubOrigin(of: path)?.shown ?? path.printable }
 
     /// `12.3 %`.
     static func percent(_ share: Double) -> String { "\(fixed(share * 100, 1)) %" }

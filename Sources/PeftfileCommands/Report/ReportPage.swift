@@ -75,6 +75,9 @@ struct ReportPage {
     /// - Parameter made: a directory that the command makes first, in which the page may lie.
     static func requirePlace(_ path: String, inputs: [String], replacing: Bool, made: String? = nil) throws {
         try InputPaths.requireOutsideCache(path)
+        guard path != "-" else {
+            throw PeftfileError(.usage, "the report is a file, and - is none", rule: "ReportPlace", help: "--report report.html")
+        }
         if FileSystem.isDirectory(path) {
             throw PeftfileError(
                 .exists, "is a directory, and the report is one file", file: path, rule: "ReportPlace",
