@@ -123,7 +123,7 @@ private struct DealtIndices: Sendable {
         _ scope: AdapterScope, _ config: AdapterConfig, _ module: MethodModule, rank: Int, length: Int
     ) throws {
         let seed = try ProjectionSeed(config, "proj_seed")
-        guard Int64(bitPattern: seed.value) >= 0 else { throw config.wrong("proj_seed", "a whole number from 0 on") }
+        guard !seed.isNegative else { throw config.wrong("proj_seed", "a whole number from 0 on") }
         let positions = try scope.positions()
         var starts: [ExactString: Int] = [:]
         var total = 0
