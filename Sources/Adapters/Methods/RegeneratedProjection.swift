@@ -55,6 +55,12 @@ struct SharedProjection {
         let rows: Int
         let columns: Int
 
+        func held(in types: [DType]) throws -> Matrix {
+            guard !types.isEmpty else { return self }
+            let values = try types.reduce(numbers.values) { try $1.holding($0) }
+            return Matrix(numbers: NumberTable(values), rows: rows, columns: columns)
+        }
+
         var expression: MatrixExpression { .constant(.table(numbers, rows: rows, columns: columns)) }
     }
 
@@ -97,7 +103,9 @@ struct SharedProjection {
         let seed = try ProjectionSeed(module.config, seedKey)
         let (a, b, note) = try scope.once(names.0) {
             var generator = MersenneTwister(seed: seed.value)
-            return try make(&generator, scope)
+            let (a, b, note) = try make(&generator, scope)
+            let types = try scope.narrowings()
+            return (try a.held(in: types), try b.held(in: types), note + ProjectionSeed.note(roundedTo: types))
         }
         (first, second) = (a.expression, b.expression)
         warnings = [seed.assumption("\(names.0) and \(names.1) are", note)]

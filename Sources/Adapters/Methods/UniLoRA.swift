@@ -160,6 +160,6 @@ private struct DealtIndices: Sendable {
     func scales(in dtype: DType?) throws -> [Double] {
         let scales = counts.map { $0 == 0 ? 0 : Double(1 / Float($0).squareRoot()) }
         guard let dtype, dtype.isMergeable else { return scales }
-        return try Conversion.widened(Conversion.narrowed(scales, to: dtype), as: dtype, count: scales.count)
+        return try dtype.holding(scales)
     }
 }
