@@ -12,7 +12,7 @@ import Tensors
 /// | and `unilora_scales_A`, `unilora_scales_B` | the same |
 ///
 /// Without `save_indices` the file holds θ alone, and `inspect` shows the names of `target_modules`. The modules are those of
-/// the base that `target_modules` means. All
+/// the base that `target_modules` means, where the model's names in memory are known; else the adapter is refused. All
 /// elements of all A and B, module by module in the order in which the model registers them, A before B, take the numbers
 /// of one list: each of 0 ..< d as often as all of them fit, the rest by `choice` without replacement, all shuffled, by
 /// `numpy.random.default_rng(proj_seed)`. An index that occurs c times has the scale 1 / √c, root and quotient rounded to
