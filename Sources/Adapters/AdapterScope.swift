@@ -1,4 +1,5 @@
 import ByteAccess
+import Tensors
 
 /// What a method may know of all modules of an adapter when it states the formula of one: how large they are in the base,
 /// and in which order the model holds them; and what was derived for all of them together.
@@ -10,10 +11,13 @@ final class AdapterScope: Sendable {
         let columns: Int
         /// The tensor of the base that holds it, or the first of several.
         let tensor: ExactString?
+        /// The type in which training held the weight, as far as the base tells.
+        let dtype: DType?
 
-        init(_ path: ExactString, _ weight: ModuleWeight, tensor: ExactString?) {
+        init(_ path: ExactString, _ weight: ModuleWeight, tensor: ExactString?, dtype: DType?) {
             self.path = path
             self.tensor = tensor
+            self.dtype = dtype
             rows = weight.rows
             columns = weight.columns
         }
@@ -31,6 +35,19 @@ final class AdapterScope: Sendable {
     /// The largest number of rows and of columns.
     var largest: (rows: Int, columns: Int) {
         targets.reduce((0, 0)) { (max($0.0, $1.rows), max($0.1, $1.columns)) }
+    }
+
+    /// The types of 16 bits through which PEFT takes a buffer that all modules share: it moves the one buffer to the type of each
+    /// base layer in turn, and what was rounded once is not brought back. The wider types change nothing.
+    ///
+    /// Source: `BaseTunerLayer._move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py.
+    /// - Throws: `.refused` where several such types stand among modules whose order is not known.
+    func narrowings() throws -> [DType] {
+        let narrow = targets.filter { $0.dtype?.isHalf == true }
+        guard Set(narrow.map(\.dtype)).count > 1 else { return narrow.first?.dtype.map { [$0] } ?? [] }
+        let positions = try positions()
+        return narrow.sorted { positions[$0.path] ?? 0 < positions[$1.path] ?? 0 }.compactMap(\.dtype)
+            .reduce(into: []) { if $0.last != $1 { $0.append($1) } }
     }
 
     /// Of `count` for each module, as many as its size is of all: at least 1, rounded half to even, as PEFT's WaveFT does it.
@@ -60,5 +77,15 @@ final class AdapterScope: Sendable {
             let sorted = try order.sorted(targets.map(\.path))
             return Dictionary(zip(sorted, sorted.indices)) { first, _ in first }
         }
+    }
+}
+
+extension DType {
+    /// Whether PEFT's cast to the base layer's type rounds float32 numbers.
+    var isHalf: Bool { self == .bf16 || self == .f16 }
+
+    /// Numbers as the type holds them.
+    func holding(_ numbers: [Double]) throws -> [Double] {
+        try Conversion.widened(Conversion.narrowed(numbers, to: self), as: self, count: numbers.count)
     }
 }

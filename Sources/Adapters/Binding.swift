@@ -159,7 +159,12 @@ public struct Binding: Sendable {
                 }
                 return try Conversion.widened(
                     base.read(stored), as: stored.dtype, count: stored.info.elementCount)
-            }, dtype: { view[$0]?.stored.dtype }
+            }, dtype: { [base] name in
+                guard let stored = view[name]?.stored else { return nil }
+                // The type that PEFT takes bitsandbytes' layers to have.
+                let computed = stored.quantised == nil ? nil : base.config?["quantization_config"]?["bnb_4bit_compute_dtype"]
+                return computed?.stringValue.flatMap(DType.init(spelling:)) ?? stored.dtype
+            }
         ) { required, optional in
             try Binding.resolve(required, optional: optional, resolver)
         }

@@ -26,7 +26,7 @@ enum ConfigKind: String, CaseIterable {
         "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
         "use_asa", "asa_importance_beta", "asa_uncertainty_beta", "asa_schedule_exponent", "asa_target_subspaces", "init_warmup",
         "final_warmup", "mask_interval",
-        "megatron_core", "ephemeral_gpu_offload", "progressbar", "runtime_offload_base_weight", "select_top",
+        "megatron_core", "ephemeral_gpu_offload", "merge_weights", "progressbar", "runtime_offload_base_weight", "select_top",
         "save_precomputed_indices", "mask_type", "generator_seed", "regularization_alpha",
     ]
 

@@ -66,7 +66,7 @@ struct ModuleWeight {
     let stored: MatrixExpression?
     /// Reads the elements (rows × columns), where there is a bias with that as one more column; nil where `stored` is.
     var values: (() throws -> [Double])?
-    /// The type in which the base stores the weight.
+    /// The type in which training held the weight, as far as the base tells: the stored one, or for codes that of their computation.
     var dtype: DType?
 
     var isConvolution: Bool { shape.count > 2 }
@@ -177,7 +177,9 @@ extension ModuleMethod {
         let scope = AdapterScope(
             targets: zip(modules, requests).compactMap { module, request in
                 places[request].map {
-                    AdapterScope.Target(module.path, $0.weight(hasBias: false), tensor: $0.pieces.first?.tensor)
+                    let tensor = $0.pieces.first?.tensor
+                    return AdapterScope.Target(
+                        module.path, $0.weight(hasBias: false), tensor: tensor, dtype: tensor.flatMap(context.dtype))
                 }
             }, base: context.base)
         for ((module, request), bias) in zip(zip(modules, requests), biases) {

@@ -57,6 +57,12 @@ import Testing
         #expect(Set(Self.items.map(\.type)).isSuperset(of: merging.compactMap(\.peftTypes.first)))
     }
 
+    /// PEFT 0.1 wrote whether its layers merge for evaluation.
+    @Test func aKeyOfTheFirstPEFT() throws {
+        let item = try #require(Self.items.first { $0.type == "LORA" })
+        #expect(try Self.refusal(item) { $0["merge_weights"] = .bool(true) } == nil)
+    }
+
     /// A new key is either of a kind, or said to have no part in a merge.
     @Test func everyKeyIsOfAKindOrOfTrainingAlone() {
         for method in MethodRegistry.methods {

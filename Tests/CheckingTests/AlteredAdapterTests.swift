@@ -53,6 +53,16 @@ import Testing
         #expect(found.contains { $0.rule == "missing-module" || $0.rule == "not-an-adapter" }, "\(found)")
     }
 
+    /// A parameter that target_parameters names twice, in full and bare, is one.
+    @Test func aParameterNamedTwiceIsOne() throws {
+        for hasBase in [false, true] {
+            let found = try errors("merge/lora-moe-target-params", hasBase: hasBase) { adapter in
+                adapter.config["target_parameters"] = ["mlp.experts.gate_up_proj", "experts.down_proj", "gate_up_proj", "down_proj"]
+            }
+            #expect(found.isEmpty, "\(found)")
+        }
+    }
+
     @Test(arguments: ["bert.embeddings.LayerNorm.bias", "classifier.bias"]) func oneLostBiasIsMissed(_ name: String) throws {
         let found = try errors("merge/lora-bias-all") { adapter in adapter.tensors.removeAll { $0.name.hasSuffix(name) } }
         #expect(!found.isEmpty)

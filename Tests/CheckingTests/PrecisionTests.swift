@@ -41,6 +41,17 @@ import Testing
         }
     }
 
+    static let projections: [String] = ((try? FileManager.default.contentsOfDirectory(atPath: Fixtures.path("projections"))) ?? []).sorted()
+
+    /// What an adapter leaves out by design is no loss: indices, projections, the only weight of one vector.
+    @Test(arguments: projections) func noGenuineProjectionHasAnError(_ name: String) throws {
+        let folder = Fixtures.path("projections/\(name)")
+        for base in [nil, try Checkpoint.open("\(folder)/base")] {
+            let subject = try Checker(options: CheckOptions(base: base, jobs: 2)).check("\(folder)/adapter")
+            #expect(subject.findings.filter { $0.severity == .error } == [], "\(name)")
+        }
+    }
+
     static let dialects: [String] = ((try? FileManager.default.contentsOfDirectory(atPath: Fixtures.path("dialects"))) ?? [])
         .filter { FileManager.default.fileExists(atPath: Fixtures.path("dialects/\($0)/case.json")) }.sorted()
 

@@ -58,6 +58,13 @@ import Testing
         expect(try merged.numbers("classifier.weight"), Self.head.map { $0 + 1 })
     }
 
+    /// A type that transformers may rename: dory's `gate_proj` of memory is `g_proj` on disk, and to overlook it would shift all others.
+    @Test(arguments: [#"{"model_type": "dory"}"#, #"{"model_type": "newtype"}"#, #"{"model_type": "llama", "text_config": {"model_type": "newtype"}}"#, "{}"])
+    func aTypeWhoseNamesAreNotKnown(_ config: String) throws {
+        let names: (ExactString, ExactString) = ("model.layers.0.self_attn.q_proj.weight", "model.embed_tokens.weight")
+        #expect(try model(names, config: config, targets: #"["q_proj"]"#).refusal() == "TargetModules")
+    }
+
     /// What fits neither, or both with different modules, is not guessed.
     @Test func namesThatFitNeither() throws {
         let names: (ExactString, ExactString) = ("vit.encoder.layer.0.attention.attention.query.weight", "classifier.weight")

@@ -13,7 +13,8 @@ import Tensors
 ///
 /// k is `init_r`, or how many of them `rank_pattern` keeps for the module: PEFT stores only those. The divisor stays
 /// `init_r`: a module that is resized on loading keeps it ("the scaling is exactly as the previous"). An alpha that is
-/// not positive means `init_r`.
+/// not positive means `init_r`. PEFT's AdaLoRA reads neither `use_rslora` nor `alpha_pattern`, which its config inherits
+/// from LoRA's: the scale is one for all modules, whatever they say.
 ///
 /// Config: `init_r`, `lora_alpha`, `rank_pattern`. Order: A ⊙ E, the product, the scale.
 /// Source: `SVDLinear.get_delta_weight`, `AdaLoraLayer.update_layer` in peft/tuners/adalora/layer.py,
@@ -23,10 +24,10 @@ struct AdaLoRA: ModuleMethod {
     let peftTypes = ["ADALORA"]
     let components: Set<String> = ["lora_A", "lora_B", "lora_E"]
     let configKeys: Set<String> = [
-        "init_r", "lora_alpha", "rank_pattern", "fan_in_fan_out", "bias",
+        "init_r", "lora_alpha", "rank_pattern", "fan_in_fan_out", "bias", "trainable_token_indices", "ensure_weight_tying",
         // The budget's schedule, and what LoRA's config brings along without a part in AdaLoRA.
         "r", "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step", "lora_dropout",
-        "init_lora_weights", "megatron_config", "megatron_core", "qalora_group_size", "loftq_config",
+        "init_lora_weights", "megatron_config", "megatron_core", "qalora_group_size", "loftq_config", "use_rslora", "alpha_pattern",
     ]
     let requiredKeys: Set<String> = ["lora_alpha", "init_r"]
 

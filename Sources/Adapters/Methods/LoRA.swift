@@ -38,6 +38,8 @@ struct LoRA: AdapterMethod {
         // init_lora_weights), samplers, memory savers, and the parallel layers that Megatron trains in.
         "lora_dropout", "monteclora_config", "velora_config", "loftq_config", "eva_config", "corda_config",
         "lora_ga_config", "megatron_config", "megatron_core", "ephemeral_gpu_offload",
+        // Whether PEFT 0.1 merged in memory for evaluation: a state of its layers and none of the file.
+        "merge_weights",
     ]
 
     private static let components: Set<String> = [

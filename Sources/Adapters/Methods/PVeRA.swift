@@ -14,7 +14,7 @@ import Tensors
 /// | `pvera_lambda_b`, `pvera_lambda_d` of each module | (out), (2r) |
 /// | `base_model.pvera_A`, `base_model.pvera_B`, for all modules | (2r, largest in), (largest out, r) |
 ///
-/// With `save_projection` false the two matrices are drawn as VeRA's are, from `projection_prng_key`.
+/// With `save_projection` false the two matrices are drawn, and rounded, as VeRA's are, from `projection_prng_key`.
 ///
 /// Order: as VeRA's. Config: `r`, `projection_prng_key`, `save_projection`, `sample_at_inference`.
 /// Source: `PveraModel._init_pvera_A_pvera_B` in peft/tuners/pvera/model.py, `Linear.get_delta_weight` in layer.py.

@@ -17,7 +17,8 @@ import Tensors
 /// With `save_projection` false A, and after it each basis of B, are drawn from one generator seeded with
 /// `projection_prng_key`: bfloat16, uniform between ∓1 / √fan, fan being the last dimension; then each of the two is divided
 /// by its standard deviation. `sparse` (s = 3) and `very_sparse` (s = √m) draw float32 in [0, 1) instead: −1 below 1/2s, 1
-/// above 1 − 1/2s, 0 between, then divided likewise. m and M are the smaller and the larger of the largest in and out.
+/// above 1 − 1/2s, 0 between, then divided likewise. As in VeRA, layers
+/// of 16 bits leave both rounded to their type. m and M are the smaller and the larger of the largest in and out.
 ///
 /// Order: λ·A, then ·γ; the product, t ascending; the scale.
 /// Config: `r`, `randlora_alpha`, `projection_prng_key`, `save_projection`, `sparse`, `very_sparse`.

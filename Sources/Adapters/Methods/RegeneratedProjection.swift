@@ -3,8 +3,10 @@ import Tensors
 
 /// The seed that a config names for numbers which its file leaves out.
 struct ProjectionSeed {
-    /// What `torch.Generator.manual_seed` makes of the number: a negative one is taken modulo 2⁶⁴.
+    /// What `torch.Generator.manual_seed` makes of the number, from −2⁶³ to 2⁶⁴ − 1: a negative one is taken modulo 2⁶⁴.
     let value: UInt64
+    /// Whether the number is negative, which numpy takes none of.
+    let isNegative: Bool
     /// The key and the number, as the config writes them.
     let text: String
 
@@ -22,9 +24,17 @@ struct ProjectionSeed {
                 .refused, "has no \(key), and without a seed the numbers that the file leaves out are lost", file: config.path,
                 rule: "SeedMissing", help: "add the \(key) of the training run (PEFT would silently assume its default)")
         }
-        guard let number = given.intValue else { throw config.wrong(key, "a whole number") }
-        value = UInt64(bitPattern: Int64(number))
-        text = "\(key) \(number)"
+        guard case .number(let number) = given, let value = number.uint64 ?? number.int.map({ UInt64(bitPattern: Int64($0)) }) else {
+            throw config.wrong(key, "a whole number from -2^63 to 2^64 - 1")
+        }
+        self.value = value
+        isNegative = number.uint64 == nil
+        text = "\(key) \(number.text)"
+    }
+
+    /// What a receipt says of the types through which the numbers went.
+    static func note(roundedTo types: [DType]) -> String {
+        types.isEmpty ? "" : ", rounded to " + types.map(\.torchName).joined(separator: " and to ") + " as the base's layers are"
     }
 
     /// What a receipt says of regenerated numbers.
@@ -44,6 +54,12 @@ struct SharedProjection {
         let numbers: NumberTable
         let rows: Int
         let columns: Int
+
+        func held(in types: [DType]) throws -> Matrix {
+            guard !types.isEmpty else { return self }
+            let values = try types.reduce(numbers.values) { try $1.holding($0) }
+            return Matrix(numbers: NumberTable(values), rows: rows, columns: columns)
+        }
 
         var expression: MatrixExpression { .constant(.table(numbers, rows: rows, columns: columns)) }
     }
@@ -87,7 +103,9 @@ struct SharedProjection {
         let seed = try ProjectionSeed(module.config, seedKey)
         let (a, b, note) = try scope.once(names.0) {
             var generator = MersenneTwister(seed: seed.value)
-            return try make(&generator, scope)
+            let (a, b, note) = try make(&generator, scope)
+            let types = try scope.narrowings()
+            return (try a.held(in: types), try b.held(in: types), note + ProjectionSeed.note(roundedTo: types))
         }
         (first, second) = (a.expression, b.expression)
         warnings = [seed.assumption("\(names.0) and \(names.1) are", note)]

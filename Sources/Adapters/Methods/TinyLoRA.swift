@@ -16,7 +16,8 @@ import Tensors
 ///
 /// The g groups follow from `weight_tying` t: of n modules, in the order in which the model registers them,
 /// g = max(1, round(n·(1 − t))), halves to even, and module number l is of group min(l div (n div g), g − 1). P is
-/// `torch.normal(0, 1/√r)`, float32, seeded with `projection_seed` + l. So a saved P tells l; without it l is the position
+/// `torch.normal(0, 1/√r)`, float32, seeded with `projection_seed` + l, and rounded to the type of the base's layer where that
+/// has 16 bits, to which PEFT moves it. So a saved P tells l; without it l is the position
 /// among the modules, in the order that ``ModuleOrder`` knows. A P that the seed makes for no module is refused. Where some modules have a P and others none, those that have none
 /// get theirs from the seed, as PEFT's load leaves what its constructor drew (`set_peft_model_state_dict`, strict=False).
 ///
@@ -67,14 +68,15 @@ struct TinyLoRA: ModuleMethod {
         if module.has("tinylora_P") {
             projection = try module.matrix("tinylora_P", [length, rank, rank])
         } else {
-            let numbers = Self.projection(seed, layer, rank: rank, length: length)
-            projection = .constant(
-                .table(NumberTable(numbers.map { Double($0) }), rows: length, columns: size))
+            let types = weight.dtype.map { $0.isHalf ? [$0] : [] } ?? []
+            let numbers = try types.reduce(
+                Self.projection(seed, layer, rank: rank, length: length).map { Double($0) }) { try $1.holding($0) }
+            projection = .constant(.table(NumberTable(numbers), rows: length, columns: size))
             warnings = [
                 seed.assumption(
                     module.isAtAnyModule("tinylora_P")
                         ? "tinylora_P of \(module.path), which other modules have, is" : "tinylora_P of each module is", " on x86-64 with AVX2, for the modules in the order in which transformers "
-                        + "registers them")
+                        + "registers them" + ProjectionSeed.note(roundedTo: types))
             ]
         }
         let mixed = (vector × projection).reshaped(columns: rank)

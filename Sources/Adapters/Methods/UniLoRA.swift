@@ -12,7 +12,7 @@ import Tensors
 /// | and `unilora_scales_A`, `unilora_scales_B` | the same |
 ///
 /// Without `save_indices` the file holds θ alone, and `inspect` shows the names of `target_modules`. The modules are those of
-/// the base that `target_modules` means. All
+/// the base that `target_modules` means, where the model's names in memory are known; else the adapter is refused. All
 /// elements of all A and B, module by module in the order in which the model registers them, A before B, take the numbers
 /// of one list: each of 0 ..< d as often as all of them fit, the rest by `choice` without replacement, all shuffled, by
 /// `numpy.random.default_rng(proj_seed)`. An index that occurs c times has the scale 1 / √c, root and quotient rounded to
@@ -123,7 +123,7 @@ private struct DealtIndices: Sendable {
         _ scope: AdapterScope, _ config: AdapterConfig, _ module: MethodModule, rank: Int, length: Int
     ) throws {
         let seed = try ProjectionSeed(config, "proj_seed")
-        guard Int64(bitPattern: seed.value) >= 0 else { throw config.wrong("proj_seed", "a whole number from 0 on") }
+        guard !seed.isNegative else { throw config.wrong("proj_seed", "a whole number from 0 on") }
         let positions = try scope.positions()
         var starts: [ExactString: Int] = [:]
         var total = 0
@@ -160,6 +160,6 @@ private struct DealtIndices: Sendable {
     func scales(in dtype: DType?) throws -> [Double] {
         let scales = counts.map { $0 == 0 ? 0 : Double(1 / Float($0).squareRoot()) }
         guard let dtype, dtype.isMergeable else { return scales }
-        return try Conversion.widened(Conversion.narrowed(scales, to: dtype), as: dtype, count: scales.count)
+        return try dtype.holding(scales)
     }
 }

@@ -37,6 +37,16 @@ struct VBLoRA: ModuleMethod {
         return module.has(logits) ? logits : "\(logits)_topk_indices"
     }
 
+    /// With a `topk` of 1 no weight is stored: (r, in / L, 0) beside indices of (r, in / L, 1). A placeholder of a shard has one side.
+    func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        guard let component = key.component, component.hasSuffix("_topk_weights") else { return false }
+        let beside = component.dropLast("weights".count) + "indices"
+        guard let indices = adapter.keys.first(where: { $0.module == key.module && $0.component == String(beside) }),
+            let shape = adapter.tensor(indices.stored)?.shape, shape.count == 3, shape[2] == 1
+        else { return false }
+        return adapter.tensor(key.stored)?.shape == [shape[0], shape[1], 0]
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let length = try module.side("vblora_vector_bank", 1)
         func sides(_ side: String, _ axis: Int) throws -> Int {

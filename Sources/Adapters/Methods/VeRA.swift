@@ -12,12 +12,13 @@ import Tensors
 ///
 /// With `save_projection` false the two matrices are not in the file. Then A and after it B are drawn from one generator,
 /// seeded with `projection_prng_key`: float32, uniform between ∓√3·√2 / √fan, fan being the second dimension (Kaiming), the
-/// largest in and out being those of the adapter's modules in the base; as x86-64 with AVX2 rounds them.
+/// largest in and out being those of the adapter's modules in the base; as x86-64 with AVX2 rounds them. PEFT moves both to the type of
+/// each base layer in turn: layers of 16 bits leave them rounded to their type, those of codes to `bnb_4bit_compute_dtype`.
 ///
 /// Order: the scaled rows of B and of A, one rounding each; then the product.
 /// Config: `r`, `projection_prng_key`, `save_projection`.
 /// Source: `VeraModel._init_vera_A_vera_B`, `_find_dim`, `_kaiming_init` in peft/tuners/vera/model.py,
-/// `Linear.get_delta_weight` in layer.py.
+/// `Linear.get_delta_weight` in layer.py; `_move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py.
 struct VeRA: ModuleMethod {
     let name = "VeRA"
     let peftTypes = ["VERA"]

@@ -17,15 +17,23 @@ extension NameResolver {
                 + shown.joined(separator: ", ") + more,
             tensor: missing.first?.storedName, rule: "MissingTarget",
             help: missing.count == total
-                ? "give the base model that the adapter was trained on" : partialHelp(of: missing.count))
+                ? "give the base model that the adapter was trained on" + renamingHelp : partialHelp)
     }
 
     /// Where the others have their place, the base may well be the right one.
-    private func partialHelp(of count: Int) -> String {
+    private var partialHelp: String {
+        "the base is another, or has no such modules, or " + unknownRenaming
+    }
+
+    /// Where none has a place, the base is most likely another, unless its type is one that transformers may rename throughout.
+    private var renamingHelp: String {
+        PlainNames.unknown(among: modelTypes) == nil ? "" : "; if this is it, " + unknownRenaming
+    }
+
+    private var unknownRenaming: String {
         let type = modelType.map { "model_type \($0.printable)" } ?? "a base without a model_type"
-        return "the base is another, or has no such modules, or its files name them otherwise than memory does by a renaming of "
-            + "\(type) that this version does not know: save the base with transformers 5 and save_original_format=False, and "
-            + "merge onto that"
+        return "its files name them otherwise than memory does by a renaming of \(type) that this version does not know: save the "
+            + "base with transformers 5 and save_original_format=False, and merge onto that"
     }
 
     func ambiguityError(

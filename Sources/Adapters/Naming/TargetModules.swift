@@ -97,6 +97,10 @@ struct TargetModules {
                 .refused, "\(what), and which modules target_modules means in memory is not told by the base's files", file: config.path,
                 rule: "TargetModules", help: "save the adapter again with its indices in the file (save_indices)")
         }
+        guard base.modelType != nil else { throw refuse("the base has no config.json that says its model_type") }
+        if let unknown = PlainNames.unknown(among: base.allModelTypes) {
+            throw refuse("whether model_type \(unknown) has the same names in memory as on disk is not known")
+        }
         let stored: [Module] = base.names.filter { $0.text.hasSuffix(".weight") && base.shapes[$0]?.count == 2 }.map {
             (String($0.text.dropLast(".weight".count)), $0)
         }

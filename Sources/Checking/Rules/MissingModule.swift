@@ -78,7 +78,9 @@ struct MissingModule: CheckRule {
                 help: "save the adapter again, or correct target_parameters; what is there: peftfile inspect \(subject.path.shellQuoted)")
         }
         let lacking = wrappers.compactMap { module, depths -> (module: String, wanted: Int, found: Int)? in
-            let wanted = names.count { ConfigCoverage.meets(module.text, owner($0)) }
+            // A parameter can be named twice, in full and bare.
+            let wanted = Set(names.filter { ConfigCoverage.meets(module.text, owner($0)) }.compactMap { $0.split(separator: ".").last })
+                .count
             return depths.count < wanted ? (module.text, wanted, depths.count) : nil
         }.sorted { $0.module < $1.module }
         guard let first = lacking.first else { return unmet }
