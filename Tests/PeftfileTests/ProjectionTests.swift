@@ -203,10 +203,12 @@ import Testing
             SmallTensor(name: $0.name, shape: $0.shape, values: try stored.numbers($0.name), dtype: .f32)
         }
         try SmallTensor.write(list, to: directory.path("base/model.safetensors"))
-        try directory.write(#"{"model_type": "novel"}"#, to: "base/config.json")
-        #expect(
-            try refusal(
-                "unilora", [(targets, "\"target_modules\": [\"q_proj\", \"k_proj\"]")], base: directory.path("base"))
-                == "ModuleOrder")
+        // Of a type that nobody knows not even the names in memory are.
+        for (type, rule) in [("persimmon", "ModuleOrder"), ("novel", "TargetModules")] {
+            try directory.write("{\"model_type\": \"\(type)\"}", to: "base/config.json")
+            #expect(
+                try refusal(
+                    "unilora", [(targets, "\"target_modules\": [\"q_proj\", \"k_proj\"]")], base: directory.path("base")) == rule, "\(type)")
+        }
     }
 }
