@@ -12,7 +12,7 @@ import Tensors
 struct ResumeJournal {
     /// The name in the directory.
     static let fileName = ".peftfile-progress.json"
-    private static let schema = "peftfile.progress/1"
+    private static let schema = "peftfile.progress/2"
 
     struct File {
         var name: String
@@ -50,7 +50,10 @@ struct ResumeJournal {
             }
         }
         for entry in document["files"]?.arrayValue ?? [] {
-            guard let file = File(entry), plan.files.contains(where: { $0.name == file.name && $0.tensors.count == file.statistics.count })
+            // Figures that no merge of these tensors has are damage: the file is made anew.
+            guard let file = File(entry), let planned = plan.files.first(where: { $0.name == file.name }),
+                planned.tensors.count == file.statistics.count,
+                zip(planned.tensors, file.statistics).allSatisfy({ $1.arePossible(of: $0.recipe.shape.elementCount ?? 0) })
             else { continue }
             files.append(file)
         }
@@ -119,18 +122,25 @@ extension UpdateStatistics {
     /// Counts in decimal, sums as the bits of their float64 in hexadecimal: nothing is lost on the way.
     fileprivate var exactFields: [String] {
         [String(updated), String(unchanged), String(nonfinite)]
-            + [exactSquares, storedSquares].map { String($0.bitPattern, radix: 16) }
+            + [exactSquares, storedSquares, roundingSquares].map { String($0.bitPattern, radix: 16) }
+    }
+
+    /// Whether they can be those of so many elements: counts among them, and sums of squares.
+    fileprivate func arePossible(of elements: Int) -> Bool {
+        [updated, unchanged, nonfinite].allSatisfy { (0...elements).contains($0) }
+            && (nonfinite > 0 || [exactSquares, storedSquares, roundingSquares].allSatisfy { $0 >= 0 })
     }
 
     fileprivate init?(exactFields fields: [String?]) {
-        guard fields.count == 5 else { return nil }
+        guard fields.count == 6 else { return nil }
         let counts = fields[..<3].compactMap { $0.flatMap { Int($0) } }
         let sums = fields[3...].compactMap { $0.flatMap { UInt64($0, radix: 16) } }
-        guard counts.count == 3, sums.count == 2 else { return nil }
+        guard counts.count == 3, sums.count == 3 else { return nil }
         self.init()
         (updated, unchanged, nonfinite) = (counts[0], counts[1], counts[2])
         exactSquares = Double(bitPattern: sums[0])
         storedSquares = Double(bitPattern: sums[1])
+        roundingSquares = Double(bitPattern: sums[2])
     }
 }
 
