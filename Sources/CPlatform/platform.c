@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -73,6 +74,24 @@ int peftfile_file_times(const char *path, struct timespec *content, struct times
     *content = status.st_mtim, *inode = status.st_ctim;
 #endif
     return 0;
+}
+
+int peftfile_content_time(int descriptor, struct timespec *content) {
+    struct stat status;
+    if (fstat(descriptor, &status) != 0) return -errno;
+#ifdef __APPLE__
+    *content = status.st_mtimespec;
+#else
+    *content = status.st_mtim;
+#endif
+    return 0;
+}
+
+int peftfile_catch(int number, void (*handler)(int)) {
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) != 0) return -errno;
+    if (before.sa_handler == SIG_IGN) return 0;
+    return signal(number, handler) == SIG_ERR ? -errno : 0;
 }
 
 // A pthread_t is an integer on some systems and a pointer on others.

@@ -41,6 +41,13 @@ public struct Checkpoint: Sendable {
     /// The position in `tensors` of the tensor called `name`.
     public func position(of name: ExactString) -> Int? { names.find(name) { tensors[$0].info.name } }
 
+    /// What was read of the files is of one piece only where nobody wrote to them since they were opened.
+    ///
+    /// - Throws: `.io` with rule `InputChanged` where somebody did.
+    public func requireUnchanged() throws {
+        for shard in shards { try shard.file.reader.requireUnchanged() }
+    }
+
     /// The same as if these tensors had their dimensions the other way round; the bytes stay as they are.
     public func turning(_ names: Set<ExactString>) -> Checkpoint {
         var copy = self

@@ -37,7 +37,7 @@ public enum CommandLineTool {
 
     /// Runs the program with the arguments after its name.
     ///
-    /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it, 130 and 143 interrupted.
+    /// - Returns: the exit status: 0 done and clean, 1 findings, 2 could not do it, 129, 130 and 143 interrupted.
     public static func run(_ arguments: [String]) -> Int32 {
         let status = perform(arguments)
         // A report that nobody got says nothing, whatever it would have said.
@@ -88,6 +88,14 @@ public enum CommandLineTool {
         return own
     }
 
+    /// What a signal left of the target, where a command was to write one.
+    private static func withState(_ error: PeftfileError, _ arguments: [String]) -> PeftfileError {
+        guard error.code == .interrupted, error.help == nil, ["merge", "strip", "convert"].contains(arguments.first) else { return error }
+        var copy = error
+        copy.help = "the target is as it was, and nothing half written is left"
+        return copy
+    }
+
     private static func perform(_ arguments: [String]) -> Int32 {
         let json = arguments.contains("--json")
         Interruption.catchSignals()
@@ -107,7 +115,7 @@ public enum CommandLineTool {
         } catch let status as ExitStatus {
             return status.rawValue
         } catch let error as PeftfileError {
-            Console.report(InputPaths.withRepair(error), json: json)
+            Console.report(InputPaths.withRepair(withState(error, arguments)), json: json)
             return error.code == .interrupted ? Interruption.exitStatus ?? 130 : ExitStatus.failure.rawValue
         } catch {
             // Help and version are not errors, and ArgumentParser's own status for usage is 64.

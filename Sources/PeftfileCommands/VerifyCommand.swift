@@ -79,9 +79,7 @@ struct VerifyCommand: ParsableCommand {
         var report = try verifier.run()
         counter?.finish()
         if let record = inputs.record {
-            report.changedFiles = try common.withProgress("hash", total: record.hashedBytes) { progress in
-                try record.changedFiles(progress: progress.map { $0.add })
-            }
+            report.files = try compareFiles(record.evidence)
         } else if !report.isEquivalent, let record = try? MergeRecord(besides: result), record.differs(from: inputs.options, inputs.settings) {
             report.warnings.append(
                 "its receipt names other options than those given here: `peftfile verify \(result.shellQuoted)` takes them from the receipt")
@@ -101,9 +99,7 @@ struct VerifyCommand: ParsableCommand {
             jobs: try common.workerCount(), probes: probes, progress: counter.map { $0.add })
         var report = try verifier.run()
         counter?.finish()
-        report.changedFiles = try common.withProgress("hash", total: record.hashedBytes) { progress in
-            try record.changedFiles(progress: progress.map { $0.add })
-        }
+        report.files = try compareFiles(record.evidence)
         try show(report)
     }
 
@@ -126,9 +122,13 @@ struct VerifyCommand: ParsableCommand {
                 progress: $0.map { $0.add })
         }
         let page = ConversionProofPage(
-            comparison: comparison, changedFiles: try record.changedFiles(), notes: record.notes, path: result)
+            comparison: comparison, files: try compareFiles(record.evidence), notes: record.notes, path: result)
         if common.json { Console.output(page.json) } else { Console.output(page.text) }
         if !page.isEquivalent { throw ExitStatus.findings }
+    }
+
+    private func compareFiles(_ evidence: ReceiptEvidence) throws -> FileComparison {
+        try common.withProgress("hash", total: evidence.hashedBytes) { try evidence.compareFiles(progress: $0.map { $0.add }) }
     }
 
     private func show(_ report: EquivalenceReport) throws {
@@ -172,7 +172,7 @@ struct VerifyCommand: ParsableCommand {
             source: try PromptSource(path: InputPaths.located(path)), result: stripped.checkpoint, config: stripped.config,
             task: arguments.task ?? record?.task, dtype: try arguments.mergeSettings().dtype ?? record?.dtype, maxULP: maxUlp)
         var report = try verifier.run()
-        if byReceipt { report.changedFiles = try record?.changedFiles() ?? [] }
+        if byReceipt { report.files = try record.map { try compareFiles($0.evidence) } }
         try show(report)
     }
 

@@ -12,7 +12,8 @@ public struct MergeRecord: Sendable {
     public let options: BindingOptions
     /// Dtypes and shards of the output.
     public let settings: MergeSettings
-    private let evidence: ReceiptEvidence
+    /// What the receipt says of the files.
+    public let evidence: ReceiptEvidence
 
     /// Reads the receipt in a merged directory or beside a merged file.
     ///
@@ -37,29 +38,25 @@ public struct MergeRecord: Sendable {
         guard let adapters = predicate?["adapters"]?.arrayValue?.map({ $0["path"]?.stringValue }), !adapters.isEmpty,
             adapters.allSatisfy({ $0 != nil })
         else { throw malformed("adapters") }
-        guard let options = predicate?["options"]?.objectValue,
-            let tie = options["tie"]?.stringValue.flatMap(BindingOptions.Tie.init(rawValue:)),
-            let role = options["base_as"]?.stringValue.flatMap(BindingOptions.BaseRole.init(rawValue:)),
-            let orientation = options["orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:)),
-            let weights = options["weights"]?.arrayValue?.map(\.doubleValue), weights.allSatisfy({ $0 != nil }),
-            let baseValues = BaseValues(json: options["base_values"])
-        else { throw malformed("options") }
+        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
+        let weights = try options.list("weights", \.doubleValue)
+        guard weights.count == adapters.count else { throw malformed("option weights") }
         self.base = base
         self.adapters = adapters.compactMap { $0 }
         evidence = ReceiptEvidence(
             result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
         var bindingOptions = BindingOptions(
-            tie: tie, baseRole: role, orientation: orientation, scale: options["scale"]?.doubleValue,
-            weights: weights.compactMap { $0 }, task: options["task"]?.intValue)
-        bindingOptions.component = options["component"]?.stringValue
-        bindingOptions.enableLoRA = options["enable_lora"]?.arrayValue?.compactMap(\.boolValue) ?? []
-        bindingOptions.expertOrder = options["expert_order"]?.stringValue.flatMap(BindingOptions.ExpertOrder.init(rawValue:))
-        bindingOptions.squareOrientation = options["square_orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:))
-        bindingOptions.baseValues = baseValues
+            tie: try options.required("tie", options.choice("tie")), baseRole: try options.required("base_as", options.choice("base_as")),
+            orientation: try options.required("orientation", options.choice("orientation")), scale: try options.value("scale", \.doubleValue),
+            weights: weights, task: try options.value("task", \.intValue))
+        bindingOptions.component = try options.value("component", \.stringValue)
+        bindingOptions.enableLoRA = try options.list("enable_lora", \.boolValue)
+        bindingOptions.expertOrder = try options.choice("expert_order")
+        bindingOptions.squareOrientation = try options.choice("square_orientation")
+        bindingOptions.baseValues = try options.value("base_values") { BaseValues(json: $0) } ?? .unspecified
         self.options = bindingOptions
         settings = MergeSettings(
-            dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)),
-            convertsAllDTypes: options["dtype_all"]?.boolValue ?? false)
+            dtype: try options.choice("dtype"), convertsAllDTypes: try options.value("dtype_all", \.boolValue) ?? false)
     }
 
     /// The inputs must be where the receipt says, and be what they were.
@@ -77,14 +74,4 @@ public struct MergeRecord: Sendable {
             || self.options.scale != options.scale || weights(self.options) != weights(options)
             || self.options.baseValues != options.baseValues || self.options.task != options.task
     }
-
-    /// The files of the result that are not what the merge wrote: changed, or gone. Without hashes only the latter.
-    ///
-    /// - Parameter progress: called with bytes that have just been hashed.
-    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
-    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
-    public func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] { try evidence.changedFiles(progress: progress) }
-
-    /// Bytes of the result that ``changedFiles(progress:)`` hashes.
-    public var hashedBytes: UInt64 { evidence.hashedBytes }
 }

@@ -8,7 +8,12 @@ struct OutputTarget {
 
     /// Refuses a directory that cannot be made: a file in its place, or content that nobody offered up.
     func checkDirectory() throws {
-        if FileSystem.exists(path), !FileSystem.isDirectory(path) {
+        if FileSystem.kind(of: path, followingLinks: false) == .symbolicLink, FileSystem.kind(of: path) == nil {
+            guard replacing else {
+                throw PeftfileError(
+                    .exists, "is a symbolic link that leads nowhere", file: path, help: "choose another output, or give --force, which replaces the link")
+            }
+        } else if FileSystem.exists(path), !FileSystem.isDirectory(path) {
             throw PeftfileError(
                 .exists, "is a file, and the output is a directory", file: path, help: "choose another output")
         } else if FileSystem.isNonEmptyDirectory(path) {
@@ -54,7 +59,7 @@ struct OutputTarget {
     /// - Parameter operation: the verb's noun, for the message.
     func refuseInputs(_ inputs: [String], of operation: String) throws {
         let parent = try FileSystem.resolved(FileSystem.directory(of: path))
-        let output = FileSystem.exists(path)
+        let output = FileSystem.kind(of: path) != nil
             ? try FileSystem.resolved(path) : FileSystem.join(parent, FileSystem.fileName(of: path))
         for input in inputs {
             let resolved = try FileSystem.resolved(input)

@@ -73,7 +73,7 @@ public struct PlanExecutor: Sendable {
                     .exists, "is a directory, and the output is one file", file: target,
                     help: "name the output file: -o \(FileSystem.join(target, "merged.safetensors"))")
             }
-            for path in [target, target + ".receipt.json"] where FileSystem.exists(path) && !settings.replacing {
+            for path in [target, ReceiptedFile.receiptPath(of: target)] where FileSystem.exists(path) && !settings.replacing {
                 throw PeftfileError(.exists, "exists already", file: path, help: "choose another output or give --force")
             }
         } else {
@@ -102,6 +102,14 @@ public struct PlanExecutor: Sendable {
         return plan.isSingleFile ? try runFile() : try runDirectory()
     }
 
+    /// Of the adapters, which are read once more for it.
+    private func inputDigests() throws -> [InputDigests]? { settings.hashing ? try plan.binding.adapters.map(InputDigests.init(of:)) : nil }
+
+    /// Nobody may have written to what was read.
+    private func requireUnchangedInputs() throws {
+        for checkpoint in [plan.binding.base] + plan.binding.adapters.map(\.checkpoint) { try checkpoint.requireUnchanged() }
+    }
+
     private func finishChecks() throws {
         for shard in plan.binding.base.shards { try shard.file.finishChecks() }
     }
@@ -109,7 +117,7 @@ public struct PlanExecutor: Sendable {
     private func runDirectory() throws -> Receipt {
         let staged = try StagedDirectory(target: target, id: plan.id, resuming: settings.resuming)
         do {
-            var receipt = Receipt(plan: plan)
+            var receipt = try Receipt(plan: plan, digests: inputDigests())
             let counter = ByteCounter(settings.progress)
             var journal = settings.resuming ? try ResumeJournal(plan: plan, directory: staged) : nil
             if let journal {
@@ -134,8 +142,8 @@ public struct PlanExecutor: Sendable {
                 let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, total: receipt.total)
                 receipt.add(sidecar: sidecar, digest: digest)
             }
-            let bytes = Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8)
-            try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
+            try requireUnchangedInputs()
+            try FileWriter.write(receipt.bytes(target: target), to: staged.path(of: Receipt.fileName))
             try journal?.remove()
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
@@ -151,7 +159,7 @@ public struct PlanExecutor: Sendable {
     /// The error with what becomes of the files that are finished: they wait for the next `--resume`.
     private func kept(_ staged: StagedDirectory, _ error: PeftfileError) -> PeftfileError {
         var copy = error
-        let isWorthIt = error.rule != "ResumeInputs" && ResumeJournal.exists(in: staged)
+        let isWorthIt = !["ResumeInputs", "InputChanged"].contains(error.rule) && ResumeJournal.exists(in: staged)
         if isWorthIt {
             staged.keep()
             copy.help = "the target is as it was; finished files are kept, and the same command with --resume goes on"
@@ -169,17 +177,13 @@ public struct PlanExecutor: Sendable {
         }
         let writer = try FileWriter(path: target, replacing: settings.replacing)
         do {
-            var receipt = Receipt(plan: plan)
+            var receipt = try Receipt(plan: plan, digests: inputDigests())
             let written = try write(file, to: writer, counter: ByteCounter(settings.progress))
             receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             try finishChecks()
-            // The receipt comes last: where it stands, the file it speaks of is whole.
-            if settings.replacing, FileSystem.exists(target + ".receipt.json") {
-                try FileSystem.remove(target + ".receipt.json")
-            }
-            try writer.commit(durable: settings.isDurable)
-            try FileWriter.write(
-                Array((receipt.document(target: target).serialized(indent: 2) + "\n").utf8), to: target + ".receipt.json", replacing: settings.replacing)
+            try requireUnchangedInputs()
+            try ReceiptedFile.publish(
+                writer, receipt: receipt.bytes(target: target), replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
             writer.discard()

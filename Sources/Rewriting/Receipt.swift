@@ -18,6 +18,8 @@ public struct Receipt: Sendable {
     public static let toolVersion = "0.1.0"
 
     private let plan: RewritePlan
+    /// Of each adapter; nil where no hashes are taken.
+    private let digests: [InputDigests]?
     private var subjects: [JSONValue] = []
     private var tensors: [JSONValue] = []
     /// What rounding left of each tensor's update.
@@ -27,8 +29,9 @@ public struct Receipt: Sendable {
     /// Warnings of the plan and of what the numbers showed.
     public private(set) var warnings: [String]
 
-    init(plan: RewritePlan) {
+    init(plan: RewritePlan, digests: [InputDigests]?) {
         self.plan = plan
+        self.digests = digests
         warnings = plan.warnings
     }
 
@@ -85,6 +88,9 @@ public struct Receipt: Sendable {
         return number(scaled)
     }
 
+    /// The document as the bytes of its file.
+    func bytes(target: String) -> [UInt8] { Array((document(target: target).serialized(indent: 2) + "\n").utf8) }
+
     /// The document.
     public func document(target: String) -> JSONValue {
         let binding = plan.binding
@@ -99,7 +105,8 @@ public struct Receipt: Sendable {
             "operation": .string(plan.operation),
             "plan": .string(plan.id),
             "base": Receipt.base(binding.base),
-            "adapters": .array(binding.adapters.map { Receipt.adapter($0) }),
+            "adapters": .array(
+                binding.adapters.enumerated().map { digests?[$0].added(to: Receipt.adapter($1)) ?? Receipt.adapter($1) }),
             "options": .object(plan.options),
             "targets": .array(binding.targets.map(Receipt.target)),
             "set_aside": .array(

@@ -1,15 +1,44 @@
 import ByteAccess
+public import Checkpoints
 import Containers
 import Tensors
 
 /// What a receipt says of files: those that were read, and those that were written.
-struct ReceiptEvidence: Sendable {
+public struct ReceiptEvidence: Sendable {
     /// The output that the receipt belongs to.
     let result: String
     /// The files that were written, with the SHA-256 taken of them; nil for `--no-hash`.
     private let subjects: [(name: String, digest: String?)]
-    /// The inputs' files: path, bytes, SHA-256 of the header.
-    private let inputs: [(path: String, name: String, bytes: UInt64?, header: String?)]
+    private let inputs: [Input]
+
+    private struct Input {
+        let path: String
+        var files: [File] = []
+        /// The config's name, and its SHA-256.
+        var config: (name: String, digest: String)?
+
+        struct File {
+            let name: String
+            let bytes: UInt64?
+            /// SHA-256 of the header.
+            let header: String?
+            /// SHA-256 of all of it, of inputs that are small.
+            let digest: String?
+        }
+
+        init?(_ json: JSONValue?) {
+            guard let path = json?["path"]?.stringValue else { return nil }
+            self.path = path
+            for file in json?["files"]?.arrayValue ?? [] {
+                guard let name = file["name"]?.stringValue else { continue }
+                files.append(
+                    File(
+                        name: name, bytes: file["bytes"]?.uint64Value, header: file["header_sha256"]?.stringValue,
+                        digest: file["sha256"]?.stringValue))
+            }
+            if let digest = json?["config_sha256"]?.stringValue { config = (json?["config_file"]?.stringValue ?? "adapter_config.json", digest) }
+        }
+    }
 
     /// - Parameter inputs: the predicate's objects with `path` and `files`.
     init(result: String, document: JSONValue, inputs: [JSONValue?]) {
@@ -17,12 +46,7 @@ struct ReceiptEvidence: Sendable {
         subjects = (document["subject"]?.arrayValue ?? []).compactMap { subject in
             subject["name"]?.stringValue.map { ($0, subject["digest"]?["sha256"]?.stringValue) }
         }
-        self.inputs = inputs.flatMap { input in
-            (input?["files"]?.arrayValue ?? []).compactMap { file in
-                guard let path = input?["path"]?.stringValue, let name = file["name"]?.stringValue else { return nil }
-                return (path, name, file["bytes"]?.uint64Value, file["header_sha256"]?.stringValue)
-            }
-        }
+        self.inputs = inputs.compactMap(Input.init)
     }
 
     /// The inputs must be where the receipt says, and be what they were.
@@ -31,27 +55,41 @@ struct ReceiptEvidence: Sendable {
     ///   - paths: the inputs' paths.
     ///   - operation: the verb's noun, for the message.
     ///   - help: the command that names the inputs.
-    /// - Throws: `.notFound` where one is not there; `.refused` where size or header changed since.
+    /// - Throws: `.notFound` where one is not there; `.refused` where a size, a header, or a hash that the receipt has of all of a file
+    ///   is another one.
     func requireInputs(_ paths: [String], operation: String, help: String) throws {
         for path in paths where !FileSystem.exists(path) {
             throw PeftfileError(
                 .notFound, "its receipt names the input \"\(path.printable)\", which is not there from this directory",
                 file: result, rule: "ReceiptInput", help: "run it where the \(operation) ran, or " + help)
         }
-        for input in inputs {
-            let path = FileSystem.isDirectory(input.path) ? FileSystem.join(input.path, input.name) : input.path
-            guard FileSystem.exists(path), FileSystem.fileName(of: path) == input.name else { continue }
-            let file = try ContainerKind.open(path)
-            guard file.reader.size == input.bytes, SHA256.hex(try file.headerSHA256()) == input.header else {
-                throw PeftfileError(
-                    .refused, "is not the file that the \(operation) read: its size or header differs from the receipt's",
-                    file: path, rule: "ReceiptInput", help: "to judge by what is there now: " + help)
+        func refuse(_ path: String, _ what: String) -> PeftfileError {
+            PeftfileError(
+                .refused, "is not the file that the \(operation) read: its \(what) differs from the receipt's", file: path,
+                rule: "ReceiptInput", help: "to judge by what is there now: " + help)
+        }
+        for input in inputs where paths.contains(input.path) {
+            let isDirectory = FileSystem.isDirectory(input.path)
+            for recorded in input.files {
+                let path = isDirectory ? FileSystem.join(input.path, recorded.name) : input.path
+                guard FileSystem.exists(path), FileSystem.fileName(of: path) == recorded.name else { continue }
+                let file = try ContainerKind.open(path)
+                guard file.reader.size == recorded.bytes, SHA256.hex(try file.headerSHA256()) == recorded.header else {
+                    throw refuse(path, "size or header")
+                }
+                if let digest = recorded.digest, SHA256.hex(try file.reader.sha256()) != digest { throw refuse(path, "SHA-256") }
+            }
+            if let config = input.config {
+                let path = FileSystem.join(isDirectory ? input.path : FileSystem.directory(of: input.path), config.name)
+                guard FileSystem.isRegularFile(path), SHA256.hex(try FileReader(path: path).sha256()) == config.digest else {
+                    throw refuse(path, "SHA-256")
+                }
             }
         }
     }
 
-    /// Bytes of the files that ``changedFiles(progress:)`` hashes.
-    var hashedBytes: UInt64 {
+    /// Bytes of the files that ``compareFiles(progress:)`` hashes.
+    public var hashedBytes: UInt64 {
         subjects.reduce(0) { sum, subject in
             guard subject.digest != nil, let reader = try? FileReader(path: place(of: subject.name)) else { return sum }
             return sum + reader.size
@@ -60,15 +98,29 @@ struct ReceiptEvidence: Sendable {
 
     private func place(of name: String) -> String { FileSystem.isDirectory(result) ? FileSystem.join(result, name) : result }
 
-    /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
+    /// Compares the files of the result with what was written.
     ///
     /// - Parameter progress: called with bytes that have just been hashed.
-    func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] {
-        try subjects.filter { subject in
+    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
+    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
+    public func compareFiles(progress: ((UInt64) -> Void)? = nil) throws -> FileComparison {
+        var result = FileComparison()
+        for subject in subjects {
             let path = place(of: subject.name)
-            guard FileSystem.exists(path) else { return true }
-            guard let digest = subject.digest else { return false }
-            return SHA256.hex(try FileReader(path: path).sha256(progress: progress)) != digest
-        }.map(\.name)
+            guard FileSystem.exists(path) else {
+                result.changed.append(subject.name)
+                continue
+            }
+            guard let digest = subject.digest else {
+                result.unhashed += 1
+                continue
+            }
+            if SHA256.hex(try FileReader(path: path).sha256(progress: progress)) == digest {
+                result.matching += 1
+            } else {
+                result.changed.append(subject.name)
+            }
+        }
+        return result
     }
 }

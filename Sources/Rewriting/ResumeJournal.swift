@@ -32,8 +32,9 @@ struct ResumeJournal {
         self.plan = plan
         self.directory = directory
         let checkpoints = [plan.binding.base] + plan.binding.adapters.map(\.checkpoint)
+        // By their resolved paths: the same file may be named in another way the next time.
         inputs = checkpoints.flatMap { checkpoint in checkpoint.shards.map(\.file.path) }
-            .map { ($0, FileSystem.stamp(of: $0) ?? "") }
+            .map { ((try? FileSystem.resolved($0)) ?? $0, FileSystem.stamp(of: $0) ?? "") }
         let path = directory.path(of: ResumeJournal.fileName)
         guard FileSystem.isRegularFile(path) else { return }
         // A journal is written in one step. One that cannot be read says nothing, and everything is made anew.
@@ -43,9 +44,12 @@ struct ResumeJournal {
         else { return }
         let known = document["inputs"]?.objectValue?.members ?? []
         for input in inputs {
-            guard known.first(where: { $0.key.text == input.path })?.value.stringValue == input.stamp else {
+            let stamp = known.first { $0.key.text == input.path }?.value.stringValue
+            guard stamp == input.stamp else {
                 throw PeftfileError(
-                    .refused, "has changed since the merge was begun, and half of the output would come from another file",
+                    .refused, stamp == nil
+                        ? "is not what the files that are finished were made from: those have other inputs"
+                        : "has changed since the merge was begun, and half of the output would come from another file",
                     file: input.path, rule: "ResumeInputs", help: "run the merge again without --resume")
             }
         }

@@ -96,11 +96,12 @@ public struct RewritePlan: Sendable {
     ///
     /// - Parameter hashing: whether it names the SHA-256 of every file.
     public func receiptBytes(hashing: Bool = true) -> UInt64 {
-        var receipt = Receipt(plan: self)
+        var receipt = Receipt(
+            plan: self, digests: hashing ? binding.adapters.map { InputDigests(measuring: $0.checkpoint, config: $0.config?.path) } : nil)
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         for file in files { receipt.add(file: file, digest: digest, statistics: file.tensors.map { .widest(of: $0.recipe) }) }
         for sidecar in sidecars { receipt.add(sidecar: sidecar, digest: digest) }
-        return UInt64(receipt.document(target: "").serialized(indent: 2).utf8.count + 1)
+        return UInt64(receipt.bytes(target: "").count)
     }
     /// Tensors whose bytes are computed; all others are copied.
     public var computedCount: Int { files.lazy.flatMap(\.tensors).filter { !$0.recipe.isCopy || $0.encoding != nil }.count }

@@ -1,4 +1,5 @@
 public import ByteAccess
+import Checkpoints
 import Tensors
 
 extension EquivalenceReport {
@@ -16,7 +17,8 @@ extension EquivalenceReport {
         document["unexpected"] = .array(unexpected.map { .string($0.text) })
         document["dtype_or_shape"] = .array(disagreements.map(\.json))
         document["config"] = .array(config.map { .string($0.key) })
-        document["changed_files"] = .array(changedFiles.map { .string($0) })
+        document["changed_files"] = .array((files?.changed ?? []).map { .string($0) })
+        document["hashed_files"] = files.map { .number(JSONNumber($0.matching)) } ?? .null
         return .object(document)
     }
 }

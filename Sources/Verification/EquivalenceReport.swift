@@ -1,4 +1,5 @@
 public import ByteAccess
+public import Checkpoints
 public import Tensors
 
 /// How a result compares with what a base and adapters come to, tensor by tensor.
@@ -104,8 +105,8 @@ public struct EquivalenceReport: Sendable {
     public var disagreements: [Disagreement] = []
     /// Keys of config.json that should have been changed and are not.
     public var config: [ConfigMismatch] = []
-    /// Files of the result that differ from what the merge's receipt says it wrote, or are gone.
-    public var changedFiles: [String] = []
+    /// The files of the result beside what the receipt says was written; nil where no receipt was asked.
+    public var files: FileComparison?
     /// What a reader should know beside the verdict.
     public var warnings: [String] = []
 
@@ -115,7 +116,7 @@ public struct EquivalenceReport: Sendable {
     /// Whether the result is what base and adapters come to: every tensor there, none besides, every element accepted,
     /// every probe within its tolerance, the config in step.
     public var isEquivalent: Bool {
-        missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty && changedFiles.isEmpty
+        missing.isEmpty && unexpected.isEmpty && disagreements.isEmpty && config.isEmpty && files?.changed.isEmpty != false
             && tensors.allSatisfy(\.isEquivalent)
     }
 }

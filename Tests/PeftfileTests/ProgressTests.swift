@@ -51,8 +51,8 @@ import Testing
         _ = try PlanExecutor(plan: .merge(binding), target: directory.path("merged")).run()
         let record = try MergeRecord(besides: directory.path("merged"))
         let sum = Sum()
-        #expect(try record.changedFiles(progress: sum.add).isEmpty)
+        #expect(try record.evidence.compareFiles(progress: sum.add).changed.isEmpty)
         let tensors = try Checkpoint.open(directory.path("merged")).tensorBytes
-        #expect(sum.value == record.hashedBytes && sum.value > tensors)
+        #expect(sum.value == record.evidence.hashedBytes && sum.value > tensors)
     }
 }

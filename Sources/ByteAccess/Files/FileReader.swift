@@ -1,3 +1,4 @@
+import CPlatform
 import SystemLibrary
 
 /// A regular file opened for reading at any position, or bytes that are read as one.
@@ -13,6 +14,8 @@ public final class FileReader: Sendable {
     /// -1 where the bytes are in memory.
     let descriptor: Int32
     private let memory: [UInt8]
+    /// When the content had last changed at opening.
+    private let changed: ContentTime
 
     /// Bytes that are in memory already, read as a file would be. Errors name `path`.
     public init(bytes: [UInt8], path: String) {
@@ -20,6 +23,7 @@ public final class FileReader: Sendable {
         size = UInt64(bytes.count)
         descriptor = -1
         memory = bytes
+        changed = ContentTime()
     }
 
     /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
@@ -43,12 +47,38 @@ public final class FileReader: Sendable {
             close(descriptor)
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
             throw PeftfileError(
-                .refused, isDirectory ? "is a directory, not a file" : "is not a regular file", file: path)
+                .refused, isDirectory ? "is a directory, not a file" : "is not a regular file", file: path,
+                help: isDirectory ? nil : "put a regular file in its place, or take it away")
         }
         self.path = path
         self.size = UInt64(max(0, status.st_size))
         self.descriptor = descriptor
         memory = []
+        changed = ContentTime(of: descriptor)
+    }
+
+    private struct ContentTime: Equatable {
+        private var (seconds, nanoseconds) = (0, 0)
+
+        init() {}
+
+        init(of descriptor: Int32) {
+            var time = timespec()
+            if peftfile_content_time(descriptor, &time) == 0 { (seconds, nanoseconds) = (Int(time.tv_sec), Int(time.tv_nsec)) }
+        }
+    }
+
+    /// What was read is of one piece only where nobody wrote to the file meanwhile.
+    ///
+    /// - Throws: `.io` with rule `InputChanged` where the content's time or the size are others than at opening.
+    public func requireUnchanged() throws {
+        guard descriptor >= 0 else { return }
+        var status = stat()
+        guard fstat(descriptor, &status) != 0 || UInt64(max(0, status.st_size)) == size, ContentTime(of: descriptor) == changed else {
+            throw PeftfileError(
+                .io, "was written to while it was read, and the output would be of two files", file: path, rule: "InputChanged",
+                help: "run the command again when nothing writes to it")
+        }
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }

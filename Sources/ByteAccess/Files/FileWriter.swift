@@ -10,7 +10,7 @@ import SystemLibrary
 ///
 /// Order of the steps: the crash study "All File Systems Are Not Created Equal" (OSDI 2014).
 public final class FileWriter: Sendable {
-    private enum Phase { case writing, committed, discarded }
+    private enum Phase { case writing, synchronised, committed, discarded }
 
     /// The target.
     public let path: String
@@ -172,6 +172,17 @@ public final class FileWriter: Sendable {
         }
     }
 
+    /// Makes the bytes durable, before ``commit(durable:)`` gives the file its name: for files that are to appear together. Nothing may
+    /// be written after it.
+    ///
+    /// - Throws: `.io` or `.noSpace` where the disk does not take the bytes, or where the writer was committed or discarded before.
+    public func synchronise() throws {
+        guard phase.withLock({ $0 == .writing }) else { throw PeftfileError(.io, "the output was committed or discarded before", file: path) }
+        let status = -peftfile_synchronise(descriptor)
+        guard status == 0 else { throw SystemError.make(status, "cannot make the bytes durable", file: path) }
+        phase.withLock { $0 = .synchronised }
+    }
+
     /// Makes the bytes durable and gives the file its name. After this, or after it threw, the writer takes no more.
     ///
     /// - Parameter durable: false leaves it to the system when the bytes reach the disk; a power failure can then lose them.
@@ -179,13 +190,15 @@ public final class FileWriter: Sendable {
     ///   where the file cannot be given its name; `.exists` where, without `replacing`, something came to be at `path`;
     ///   `.noSpace` where the disk has no room. Where only the name cannot be made durable, the file is in place.
     public func commit(durable: Bool = true) throws {
-        let isFirst = phase.withLock { phase in
+        let before = phase.withLock { phase in
             defer { phase = .committed }
-            return phase == .writing
+            return phase
         }
-        guard isFirst else { throw PeftfileError(.io, "the output was committed or discarded before", file: path) }
+        guard before == .writing || before == .synchronised else {
+            throw PeftfileError(.io, "the output was committed or discarded before", file: path)
+        }
         do {
-            let status = durable ? -peftfile_synchronise(descriptor) : 0
+            let status = durable && before == .writing ? -peftfile_synchronise(descriptor) : 0
             // The descriptor is gone even where close fails, so it is not closed twice.
             guard close(descriptor) == 0 || errno == EINTR || status != 0 else {
                 throw SystemError.last("cannot close", file: path)
@@ -202,7 +215,7 @@ public final class FileWriter: Sendable {
     /// Drops the file; the target is as it was. Does nothing after `commit`.
     public func discard() {
         let isFirst = phase.withLock { phase in
-            guard phase == .writing else { return false }
+            guard phase == .writing || phase == .synchronised else { return false }
             phase = .discarded
             return true
         }

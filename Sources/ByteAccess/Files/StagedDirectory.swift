@@ -31,7 +31,9 @@ public final class StagedDirectory {
         path = FileSystem.temporaryPath(for: target, id: id)
         // lstat, so that a symbolic link planted at this name is refused and not written through.
         switch FileSystem.kind(of: path, followingLinks: false) {
-        case nil: try FileSystem.makeDirectory(path)
+        case nil:
+            // Another run may have made it just now: the lock decides.
+            do { try FileSystem.makeDirectory(path) } catch let error as PeftfileError where error.code == .exists {}
         case .directory: break
         default:
             throw PeftfileError(

@@ -22,6 +22,12 @@ int peftfile_synchronise(int descriptor);
 /// The times when a file's content and its inode last changed (stat).
 int peftfile_file_times(const char *path, struct timespec *content, struct timespec *inode);
 
+/// The time when an open file's content last changed (fstat).
+int peftfile_content_time(int descriptor, struct timespec *content);
+
+/// Lets a signal call `handler`, unless whoever started this process lets it be ignored (nohup, a background job of a script).
+int peftfile_catch(int number, void (*handler)(int));
+
 /// Starts a thread that calls `run` with `argument` (pthread_create).
 int peftfile_start_thread(uintptr_t *thread, void *(*run)(void *), void *argument);
 

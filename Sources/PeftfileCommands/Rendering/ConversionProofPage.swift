@@ -3,11 +3,11 @@ import Peftfile
 /// The verdict of `verify` on an adapter in another dialect.
 struct ConversionProofPage {
     let comparison: ConversionComparison
-    let changedFiles: [String]
+    let files: FileComparison
     let notes: [String]
     let path: String
 
-    var isEquivalent: Bool { comparison.isEquivalent && changedFiles.isEmpty }
+    var isEquivalent: Bool { comparison.isEquivalent && files.changed.isEmpty }
 
     var text: String {
         var result = "\(path.printable): \(isEquivalent ? "equivalent" : "NOT equivalent")\n"
@@ -20,10 +20,11 @@ struct ConversionProofPage {
         if !comparison.isRepair {
             line("scale", comparison.worst == 0 ? "the same" : "off by \(Text.number(comparison.worst)) of the update at most")
         }
+        line("hashes", VerifyPage.hashes(files))
         for note in notes { line("note", note.printable) }
-        if !changedFiles.isEmpty {
-            result += "\n  files that differ from the receipt: \(changedFiles.count)\n"
-            for file in changedFiles { result += "    \(file.printable)\n" }
+        if !files.changed.isEmpty {
+            result += "\n  files that differ from the receipt: \(files.changed.count)\n"
+            for file in files.changed { result += "    \(file.printable)\n" }
         }
         if !comparison.faults.isEmpty {
             result += "\n  wrong: \(comparison.faults.count)\n"
@@ -37,7 +38,8 @@ struct ConversionProofPage {
     var json: JSONValue {
         [
             "schema": "peftfile.verify/1", "warnings": [], "equivalent": .bool(isEquivalent), "tensors": [],
-            "missing": [], "unexpected": [], "changed_files": .array(changedFiles.map { .string($0) }),
+            "missing": [], "unexpected": [], "changed_files": .array(files.changed.map { .string($0) }),
+            "hashed_files": .number(JSONNumber(files.matching)),
             "conversion": [
                 "compared": .number(JSONNumber(comparison.compared)), "elements": .number(JSONNumber(comparison.elements)),
                 "worst": comparison.worst.isFinite ? .number(JSONNumber(comparison.worst)) : .null, "notes": .array(notes.map { .string($0) }),

@@ -23,6 +23,7 @@ struct VerifyPage {
             line("max abs", "\(Text.number(computed.map(\.maxAbs).max() ?? 0)) before rounding")
             line("probes", probes)
         }
+        if let files = report.files { line("hashes", Self.hashes(files)) }
         list("missing", report.missing.map(\.text), &result)
         list("unexpected", report.unexpected.map(\.text), &result)
         list(
@@ -35,7 +36,7 @@ struct VerifyPage {
             "wrong in config.json",
             report.config.map { "\($0.key) is \($0.found?.serialized() ?? "absent"), expected \($0.expected.serialized())" },
             &result)
-        list("files that differ from the receipt", report.changedFiles, &result)
+        list("files that differ from the receipt", report.files?.changed ?? [], &result)
         let wrong = report.tensors.filter { !$0.isEquivalent }
         if !wrong.isEmpty {
             result += "\n" + Text.table(
@@ -50,6 +51,14 @@ struct VerifyPage {
             if wrong.count > limit { result += "  and \(wrong.count - limit) more\n" }
         }
         return result
+    }
+
+    /// How many files have the SHA-256 that the receipt names.
+    static func hashes(_ files: FileComparison) -> String {
+        if files.matching == 0, files.changed.isEmpty { return "none in the receipt (--no-hash)" }
+        return "\(Text.counted(files.matching, "file")) as the receipt has \(files.matching == 1 ? "it" : "them")"
+            + (files.changed.isEmpty ? "" : ", \(Text.count(files.changed.count)) not")
+            + (files.unhashed == 0 ? "" : ", \(Text.count(files.unhashed)) without a hash")
     }
 
     private var mismatched: Int { report.tensors.reduce(0) { $0 + $1.mismatched } }

@@ -19,8 +19,8 @@ public struct AdapterConvertRecord: Sendable {
     /// What was folded, repaired or dropped.
     public let notes: [String]
     private let bases: [(path: String, component: String?)]
-    private let digests: [String: String]
-    private let evidence: ReceiptEvidence
+    /// What the receipt says of the files.
+    public let evidence: ReceiptEvidence
 
     /// Reads the receipt in a directory or beside a file; nil where there is none, or one of another operation.
     ///
@@ -30,37 +30,32 @@ public struct AdapterConvertRecord: Sendable {
         guard FileSystem.exists(file) else { return nil }
         let document = try JSONValue.parse(FileReader(path: file).allBytes(limit: 1 << 28), file: file, allowing: .strict)
         let predicate = document["predicate"]
-        guard document["schema"]?.stringValue == "peftfile.convert/1", let options = predicate?["options"]?.objectValue,
-            let target = options["to"]?.stringValue.flatMap(ConversionTarget.init(rawValue:))
+        func malformed(_ key: String) -> PeftfileError {
+            PeftfileError(
+                .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt", help: "peftfile diff INPUT \(path.shellQuoted)")
+        }
+        guard document["schema"]?.stringValue == "peftfile.convert/1",
+            let options = ReceiptOptions(predicate?["options"], malformed: malformed),
+            let target: ConversionTarget = try? options.choice("to")
         else { return nil }
         let adapter = predicate?["adapters"]?.arrayValue?.first
-        guard let source = adapter?["path"]?.stringValue,
-            let orientation = options["orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:))
-        else {
-            throw PeftfileError(
-                .malformed, "the receipt has no usable adapter or options", file: file, rule: "Receipt",
-                help: "peftfile diff INPUT \(path.shellQuoted)")
-        }
+        guard let source = adapter?["path"]?.stringValue else { throw malformed("adapter") }
         (self.source, self.target) = (source, target)
-        var binding = BindingOptions(orientation: orientation, scale: options["scale"]?.doubleValue)
-        binding.component = options["component"]?.stringValue
-        binding.enableLoRA = options["enable_lora"]?.arrayValue?.compactMap(\.boolValue) ?? []
-        binding.expertOrder = options["expert_order"]?.stringValue.flatMap(BindingOptions.ExpertOrder.init(rawValue:))
-        binding.squareOrientation = options["square_orientation"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:))
+        var binding = BindingOptions(
+            orientation: try options.required("orientation", options.choice("orientation")), scale: try options.value("scale", \.doubleValue))
+        binding.component = try options.value("component", \.stringValue)
+        binding.enableLoRA = try options.list("enable_lora", \.boolValue)
+        binding.expertOrder = try options.choice("expert_order")
+        binding.squareOrientation = try options.choice("square_orientation")
         self.binding = binding
-        let counts = options["heads"]?.arrayValue?.compactMap(\.intValue) ?? []
-        heads = counts.count == 2 ? GGUFHeads(query: counts[0], key: counts[1]) : nil
-        componentName = options["as"]?.stringValue
-        roundsScale = options["round_scale"]?.boolValue ?? false
+        let counts = try options.list("heads", \.intValue)
+        guard counts.isEmpty || counts.count == 2 else { throw malformed("option heads") }
+        heads = counts.isEmpty ? nil : GGUFHeads(query: counts[0], key: counts[1])
+        componentName = try options.value("as", \.stringValue)
+        roundsScale = try options.value("round_scale", \.boolValue) ?? false
         notes = (predicate?["notes"]?.arrayValue ?? []).compactMap(\.stringValue)
         let bases = predicate?["bases"]?.arrayValue ?? []
         self.bases = bases.compactMap { base in base["path"]?.stringValue.map { ($0, base["component"]?.stringValue) } }
-        var digests: [String: String] = [:]
-        for file in adapter?["files"]?.arrayValue ?? [] {
-            if let name = file["name"]?.stringValue { digests[name] = file["sha256"]?.stringValue }
-        }
-        digests[ConversionReceipt.configKey] = adapter?["config_sha256"]?.stringValue
-        self.digests = digests
         evidence = ReceiptEvidence(result: path, document: document, inputs: bases + [adapter])
     }
 
@@ -71,18 +66,6 @@ public struct AdapterConvertRecord: Sendable {
     public func openInputs(from path: String? = nil) throws -> (adapter: Adapter, bases: [PipelineBase]) {
         let help = "peftfile diff INPUT \(evidence.result.shellQuoted)"
         try evidence.requireInputs((path == nil ? [source] : []) + bases.map(\.path), operation: "conversion", help: help)
-        let adapter = try Adapter(path: path ?? source)
-        if path == nil, try ConversionReceipt.digests(of: adapter) != digests {
-            throw PeftfileError(
-                .refused, "is not the adapter that the conversion read: a file's SHA-256 differs from the receipt's",
-                file: source, rule: "ReceiptInput", help: "to judge by what is there now: " + help)
-        }
-        return (adapter, try bases.map { PipelineBase(try Checkpoint.open($0.path), component: $0.component) })
+        return (try Adapter(path: path ?? source), try bases.map { PipelineBase(try Checkpoint.open($0.path), component: $0.component) })
     }
-
-    /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
-    ///
-    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
-    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
-    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

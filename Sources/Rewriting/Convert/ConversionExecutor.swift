@@ -29,7 +29,7 @@ public struct ConversionExecutor: Sendable {
     }
 
     /// Where the receipt is written: in the directory, or beside the file.
-    public var receiptPath: String { isFile ? target + ".receipt.json" : FileSystem.join(target, Receipt.fileName) }
+    public var receiptPath: String { isFile ? ReceiptedFile.receiptPath(of: target) : FileSystem.join(target, Receipt.fileName) }
 
     /// Refuses a target that cannot be written before any work is done.
     ///
@@ -114,6 +114,7 @@ public struct ConversionExecutor: Sendable {
                 names.append("adapter_config.json")
                 receipt.add(subject: "adapter_config.json", digest: hashing ? digest(bytes) : nil)
             }
+            try conversion.adapter.checkpoint.requireUnchanged()
             try FileWriter.write(receipt.bytes(), to: staged.path(of: Receipt.fileName))
             try staged.publish(replacing: replacing, durable: true)
             return names
@@ -129,11 +130,8 @@ public struct ConversionExecutor: Sendable {
         do {
             var receipt = ConversionReceipt(conversion)
             receipt.add(subject: name, digest: try write(layout, to: writer))
-            let bytes = try receipt.bytes()
-            // The receipt comes last: where it stands, the file it speaks of is whole.
-            if replacing, FileSystem.exists(receiptPath) { try FileSystem.remove(receiptPath) }
-            try writer.commit(durable: true)
-            try FileWriter.write(bytes, to: receiptPath, replacing: replacing)
+            try conversion.adapter.checkpoint.requireUnchanged()
+            try ReceiptedFile.publish(writer, receipt: receipt.bytes(), replacing: replacing, durable: true)
             return [name]
         } catch {
             writer.discard()

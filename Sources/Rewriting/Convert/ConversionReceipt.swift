@@ -24,7 +24,7 @@ struct ConversionReceipt {
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": "convert",
             "bases": .array(conversion.options.bases.map(ConversionReceipt.base)),
-            "adapters": .array([try ConversionReceipt.adapter(conversion.adapter)]),
+            "adapters": .array([try InputDigests(of: conversion.adapter).added(to: Receipt.adapter(conversion.adapter))]),
             "options": .object(options),
             "tensors": .array(
                 conversion.outputs.map {
@@ -72,32 +72,5 @@ struct ConversionReceipt {
         guard case .object(var object) = Receipt.input(base.checkpoint) else { return .null }
         object["component"] = base.component.map { .string($0) } ?? .null
         return .object(object)
-    }
-
-    /// The adapter with a digest of all of each file: an adapter is small enough to be read once more.
-    private static func adapter(_ adapter: Adapter) throws -> JSONValue {
-        guard case .object(var object) = Receipt.adapter(adapter) else { return .null }
-        let digests = try digests(of: adapter)
-        object["files"] = .array(
-            (object["files"]?.arrayValue ?? []).map { file in
-                guard case .object(var entry) = file, let name = entry["name"]?.stringValue else { return file }
-                entry["sha256"] = digests[name].map { .string($0) } ?? .null
-                return .object(entry)
-            })
-        object["config_sha256"] = digests[configKey].map { .string($0) } ?? .null
-        return .object(object)
-    }
-
-    /// The key of the config in ``digests(of:)``; no file has this name.
-    static let configKey = ""
-
-    /// SHA-256 in hex of an adapter's files by name, and of its config.
-    static func digests(of adapter: Adapter) throws -> [String: String] {
-        var result: [String: String] = [:]
-        for shard in adapter.checkpoint.shards { result[shard.fileName] = SHA256.hex(try shard.file.reader.sha256()) }
-        if let path = adapter.config?.path, FileSystem.isRegularFile(path) {
-            result[configKey] = SHA256.hex(try FileReader(path: path).sha256())
-        }
-        return result
     }
 }

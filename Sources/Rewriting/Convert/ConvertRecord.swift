@@ -10,7 +10,8 @@ public struct ConvertRecord: Sendable {
     public let settings: ConvertSettings
     /// Tensors of the input that were left out as second names of others.
     public let dropped: [ExactString]
-    private let evidence: ReceiptEvidence
+    /// What the receipt says of the files.
+    public let evidence: ReceiptEvidence
 
     /// Reads the receipt in a directory or beside a file; nil where there is none, or one of another operation.
     ///
@@ -24,17 +25,17 @@ public struct ConvertRecord: Sendable {
         let predicate = document["predicate"]
         // An adapter's is read by `AdapterConvertRecord`.
         if let to = predicate?["options"]?["to"]?.stringValue, to != "safetensors" { return nil }
-        guard let source = predicate?["base"]?["path"]?.stringValue, let options = predicate?["options"]?.objectValue,
-            let dequantises = options["dequantise"]?.boolValue, let convertsAll = options["dtype_all"]?.boolValue
-        else {
-            throw PeftfileError(
-                .malformed, "the receipt has no usable base or options", file: file, rule: "Receipt",
-                help: "peftfile diff INPUT \(path.shellQuoted)")
+        func malformed(_ key: String) -> PeftfileError {
+            PeftfileError(
+                .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt", help: "peftfile diff INPUT \(path.shellQuoted)")
         }
+        guard let source = predicate?["base"]?["path"]?.stringValue else { throw malformed("base") }
+        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
         self.source = source
         settings = ConvertSettings(
-            dtype: options["dtype"]?.stringValue.flatMap(DType.init(rawValue:)), convertsAllDTypes: convertsAll,
-            dequantises: dequantises)
+            dtype: try options.choice("dtype"),
+            convertsAllDTypes: try options.required("dtype_all", options.value("dtype_all", \.boolValue)),
+            dequantises: try options.required("dequantise", options.value("dequantise", \.boolValue)))
         dropped = (predicate?["dropped"]?.arrayValue ?? []).compactMap { $0["tensor"]?.stringValue.map { ExactString($0) } }
         evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["base"]])
     }
@@ -60,14 +61,4 @@ public struct ConvertRecord: Sendable {
     public func openResult() throws -> Checkpoint {
         settings.dequantises ? try Checkpoint.open(evidence.result) : try Checkpoint.openStored(evidence.result)
     }
-
-    /// The files of the result that are not what was written: changed, or gone. Without hashes only the latter.
-    ///
-    /// - Parameter progress: called with bytes that have just been hashed.
-    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
-    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
-    public func changedFiles(progress: ((UInt64) -> Void)? = nil) throws -> [String] { try evidence.changedFiles(progress: progress) }
-
-    /// Bytes of the result that ``changedFiles(progress:)`` hashes.
-    public var hashedBytes: UInt64 { evidence.hashedBytes }
 }

@@ -38,7 +38,8 @@ public struct StripExecutor: Sendable {
         try checkTarget()
         let staged = try StagedDirectory(target: target, id: plan.id)
         do {
-            var receipt = StripReceipt(plan: plan)
+            let digests = settings.hashing ? try InputDigests(of: plan.source.checkpoint, config: plan.source.config?.path) : nil
+            var receipt = StripReceipt(plan: plan, digests: digests)
             for file in plan.files {
                 let writer = try FileWriter(path: staged.path(of: file.name))
                 let digest = try write(file, to: writer, receipt: &receipt)
@@ -50,8 +51,8 @@ public struct StripExecutor: Sendable {
                     subject: sidecar.name,
                     digest: try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing))
             }
-            let bytes = Array((receipt.document.serialized(indent: 2) + "\n").utf8)
-            try FileWriter.write(bytes, to: staged.path(of: Receipt.fileName))
+            try plan.source.checkpoint.requireUnchanged()
+            try FileWriter.write(receipt.bytes, to: staged.path(of: Receipt.fileName))
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {

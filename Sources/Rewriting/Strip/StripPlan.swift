@@ -65,14 +65,15 @@ public struct StripPlan: Sendable {
     ///
     /// - Parameter hashing: whether it names the SHA-256 of every file.
     public func receiptBytes(hashing: Bool = true) -> UInt64 {
-        var receipt = StripReceipt(plan: self)
+        var receipt = StripReceipt(
+            plan: self, digests: hashing ? InputDigests(measuring: source.checkpoint, config: source.config?.path) : nil)
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         for file in files {
             for tensor in file.tensors { if case .computed = tensor.content { receipt.add(tensor: tensor.info, values: []) } }
             receipt.add(subject: file.name, digest: digest)
         }
         for sidecar in sidecars { receipt.add(subject: sidecar.name, digest: digest) }
-        return UInt64(receipt.document.serialized(indent: 2).utf8.count + 1)
+        return UInt64(receipt.bytes.count)
     }
     /// Bytes read from the source: the prompt's tensors, and those that are copied beside them.
     public var bytesRead: UInt64 {

@@ -7,13 +7,16 @@ import Tensors
 /// What a strip leaves behind as proof of what it did: an in-toto Statement v1, as ``Receipt`` is for a merge.
 public struct StripReceipt: Sendable {
     private let plan: StripPlan
+    private let digests: InputDigests?
     private var subjects: [JSONValue] = []
     private var tensors: [JSONValue] = []
     /// Warnings of the plan and of what the numbers showed.
     public private(set) var warnings: [String]
 
-    init(plan: StripPlan) {
+    /// - Parameter digests: of the source; nil where no hashes are taken.
+    init(plan: StripPlan, digests: InputDigests?) {
         self.plan = plan
+        self.digests = digests
         warnings = plan.warnings
     }
 
@@ -35,6 +38,9 @@ public struct StripReceipt: Sendable {
         if nonfinite > 0 { warnings.append("\(tensor.name.text.printable): \(nonfinite) results are NaN or infinite") }
     }
 
+    /// The document as the bytes of its file.
+    var bytes: [UInt8] { Array((document.serialized(indent: 2) + "\n").utf8) }
+
     /// The document, `peftfile.strip/1`.
     public var document: JSONValue {
         func size(_ size: (parameters: UInt64, bytes: UInt64)) -> JSONValue {
@@ -49,7 +55,7 @@ public struct StripReceipt: Sendable {
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": "strip",
             "plan": .string(plan.id),
-            "source": source,
+            "source": digests?.added(to: source) ?? source,
             "options": .object(plan.options),
             "prompts": .array(plan.source.modules.map(\.json)),
             "left_out": .array(plan.leftOut.map { .string($0.text) }),

@@ -9,7 +9,8 @@ public struct StripRecord: Sendable {
     public let task: Int?
     /// The dtype that was asked for.
     public let dtype: DType?
-    private let evidence: ReceiptEvidence
+    /// What the receipt says of the files.
+    public let evidence: ReceiptEvidence
 
     /// Reads the receipt in a directory; nil where there is none, or one of another operation.
     ///
@@ -21,9 +22,15 @@ public struct StripRecord: Sendable {
         let document = try JSONValue.parse(bytes, file: file, allowing: .strict)
         guard document["schema"]?.stringValue == "peftfile.strip/1" else { return nil }
         let predicate = document["predicate"]
+        func malformed(_ key: String) -> PeftfileError {
+            PeftfileError(
+                .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt",
+                help: "peftfile verify \(path.shellQuoted) --from UNSTRIPPED")
+        }
+        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
         source = predicate?["source"]?["path"]?.stringValue
-        task = predicate?["options"]?["task"]?.intValue
-        dtype = predicate?["options"]?["dtype"]?.stringValue.flatMap(DType.init(rawValue:))
+        task = try options.value("task", \.intValue)
+        dtype = try options.choice("dtype")
         evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["source"]])
     }
 
@@ -35,10 +42,4 @@ public struct StripRecord: Sendable {
             source.map { [$0] } ?? [], operation: "strip",
             help: "peftfile verify \(evidence.result.shellQuoted) --from UNSTRIPPED")
     }
-
-    /// The files of the result that are not what the strip wrote: changed, or gone. Without hashes only the latter.
-    ///
-    /// - Throws: `.io` where a file of the result cannot be read; `.refused` where something that is no regular file is in its place;
-    ///   `.notFound` where a link is there that leads nowhere; `.interrupted` where a signal came.
-    public func changedFiles() throws -> [String] { try evidence.changedFiles() }
 }

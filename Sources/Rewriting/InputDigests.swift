@@ -1,0 +1,44 @@
+import Adapters
+import ByteAccess
+import Checkpoints
+import Containers
+import Tensors
+
+/// The SHA-256 of all of an input's files and of its config. Adapters and training states are small enough to be read once more for
+/// it; of a base, the receipt has sizes and headers.
+struct InputDigests {
+    /// In hex, by the file's name.
+    private var files: [String: String] = [:]
+    private var config: (name: String, digest: String)?
+
+    /// - Parameter config: where the input's config was read; nil where it has none.
+    init(of checkpoint: Checkpoint, config path: String?) throws {
+        for shard in checkpoint.shards { files[shard.fileName] = SHA256.hex(try shard.file.reader.sha256()) }
+        if let path, FileSystem.isRegularFile(path) {
+            config = (FileSystem.fileName(of: path), SHA256.hex(try FileReader(path: path).sha256()))
+        }
+    }
+
+    init(of adapter: Adapter) throws { try self.init(of: adapter.checkpoint, config: adapter.config?.path) }
+
+    /// As long as the digests of this input, for a receipt that is only measured.
+    init(measuring checkpoint: Checkpoint, config path: String?) {
+        let digest = String(repeating: "0", count: 64)
+        for shard in checkpoint.shards { files[shard.fileName] = digest }
+        config = path.map { (FileSystem.fileName(of: $0), digest) }
+    }
+
+    /// The input's entry of a receipt with `sha256` of each file, `config_file` and `config_sha256`.
+    func added(to input: JSONValue) -> JSONValue {
+        guard case .object(var object) = input else { return input }
+        object["files"] = .array(
+            (object["files"]?.arrayValue ?? []).map { file in
+                guard case .object(var entry) = file, let name = entry["name"]?.stringValue else { return file }
+                entry["sha256"] = files[name].map { .string($0) } ?? .null
+                return .object(entry)
+            })
+        object["config_file"] = config.map { .string($0.name) } ?? .null
+        object["config_sha256"] = config.map { .string($0.digest) } ?? .null
+        return .object(object)
+    }
+}
