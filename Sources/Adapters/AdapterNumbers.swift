@@ -61,6 +61,17 @@ public final class AdapterNumbers: FactorSource, Sendable {
         return try known ?? read(tensor, adapter)
     }
 
+    /// The bytes of an adapter tensor in F32, F16 or BF16, for who widens them a part at a time. Nil for other types, and where the dialect
+    /// makes the tensor of others.
+    ///
+    /// - Throws: what reading throws.
+    public func storedBytes(of tensor: ExactString, adapter: Int) throws -> (bytes: [UInt8], dtype: DType)? {
+        guard adapters.indices.contains(adapter), adapters[adapter].views[tensor] == nil else { return nil }
+        let checkpoint = adapters[adapter].checkpoint
+        guard let stored = checkpoint[tensor], [.f32, .f16, .bf16].contains(stored.info.dtype) else { return nil }
+        return (try checkpoint.read(stored), stored.info.dtype)
+    }
+
     /// The type that an adapter tensor is stored in; nil where there is no such tensor.
     public func dtype(of tensor: ExactString, adapter: Int) -> DType? {
         adapters.indices.contains(adapter) ? adapters[adapter].tensor(tensor)?.dtype : nil

@@ -68,6 +68,9 @@ public struct Factor: Sendable, Hashable {
 
     /// Whether `transposed` and `columns(_:)` may be used.
     public var isPlain: Bool { columnRepeat == 1 && diagonal == nil }
+
+    /// Whether it begins with the first element of its tensor and has the elements in their order, so that it is all of a tensor of as many.
+    public var isWhole: Bool { isPlain && columnStride == 1 && rowStride == columns && offset == 0 }
 }
 
 /// Where factors get their numbers: adapter tensors widened to float64, each read once and kept while it is in use.
@@ -100,7 +103,6 @@ extension Factor {
     /// - Throws: `.malformed` with rule `FactorShape` where the view reaches beyond the elements of the tensor, or the diagonal does
     ///   not have `columns` elements; and what `source` throws.
     public func matrix(from source: any FactorSource) throws -> [Double] {
-        let isWhole = isPlain && columnStride == 1 && rowStride == columns && offset == 0
         let elements = try isWhole
             ? source.takenElements(of: tensor, adapter: adapter) : source.elements(of: tensor, adapter: adapter)
         let last = offset + max(0, rows - 1) * rowStride + max(0, (columns - 1) / columnRepeat) * columnStride

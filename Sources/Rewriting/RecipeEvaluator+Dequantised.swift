@@ -39,7 +39,7 @@ extension RecipeEvaluator {
             try Conversion.narrow(values, to: recipe.dtype, into: target)
             return UpdateStatistics()
         }
-        return update.left.withRows(rows) { left in
+        return try update.left.withRows(rows) { left in
             UpdateStatistics(update.kernel.mergePanel(
                 values: values, dtype: recipe.dtype, left: left, rows: rows.count, scale: update.scale, into: target))
         }

@@ -82,7 +82,7 @@ final class RecipeEvaluator: Sendable {
         if encoding == nil, let panel = try dequantisedPanel(rows: rows) { return panel }
         let raw = try sourceBytes(rows: rows)
         if recipe.isCopy, encoding == nil { return Panel(bytes: raw) }
-        if encoding == nil, let fused = try fusedUpdate() { return merged(raw, rows: rows, by: fused) }
+        if encoding == nil, let fused = try fusedUpdate() { return try merged(raw, rows: rows, by: fused) }
         let shared = try prepared()
         let count = rows.count * recipe.columns
         let original = try Conversion.widened(raw, as: recipe.sourceDType, count: count)
@@ -177,18 +177,18 @@ final class RecipeEvaluator: Sendable {
             let made = FusedUpdate(
                 kernel: LowRankKernel(
                     right: try right.matrix(from: numbers), rank: left.columns, columns: recipe.columns),
-                left: LeftFactor(try left.matrix(from: numbers), rank: left.columns), scale: scale,
+                left: try LeftFactor(left, from: numbers), scale: scale,
                 magnitudes: try recipe.magnitudes.first?.values.matrix(from: numbers))
             known = made
             return made
         }
     }
 
-    func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) -> Panel {
+    func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) throws -> Panel {
         var bytes = raw
         let magnitudes = update.magnitudes.map { Array($0[rows]) }
-        let figures = bytes.withUnsafeMutableBytes { panel in
-            update.left.withRows(rows) { left in
+        let figures = try bytes.withUnsafeMutableBytes { panel in
+            try update.left.withRows(rows) { left in
                 func merge(_ magnitudes: UnsafeBufferPointer<Double>?) -> PanelStatistics {
                     update.kernel.mergePanel(
                         source: UnsafeRawBufferPointer(panel), dtype: recipe.dtype, left: left, rows: rows.count,
