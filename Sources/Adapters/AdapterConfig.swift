@@ -1,4 +1,5 @@
 public import ByteAccess
+import Tensors
 
 /// `adapter_config.json`: the numbers that a method needs and that are not in the tensors.
 public struct AdapterConfig: Sendable {
@@ -6,6 +7,8 @@ public struct AdapterConfig: Sendable {
     public let json: JSONObject
     /// The file it came from, for messages.
     public let path: String
+    /// The SHA-256 of the file as it was parsed, in hex; nil for a document that was put together otherwise.
+    public internal(set) var digest: String?
     /// The scale of each module, where a dialect gives it module by module; it goes before what the document says.
     public internal(set) var moduleScales: [ExactString: ModuleScale] = [:]
 
@@ -43,6 +46,7 @@ public struct AdapterConfig: Sendable {
             throw PeftfileError(.malformed, "is no JSON object", file: path, rule: "ConfigObject")
         }
         try self.init(json: object, path: path)
+        digest = SHA256.hex(SHA256.hash(bytes))
     }
 
     /// `peft_type`, as written.

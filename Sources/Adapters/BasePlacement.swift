@@ -149,6 +149,7 @@ extension Adapter {
         for member in config.json.members where !keys.contains(member.key) { json[member.key] = member.value }
         var copy = self
         copy.config = try AdapterConfig(json: json, path: config.path)
+        copy.config?.digest = config.digest
         return copy
     }
 }

@@ -65,24 +65,13 @@ int peftfile_synchronise(int descriptor) {
     return status == 0 ? 0 : -errno;
 }
 
-int peftfile_file_times(const char *path, struct timespec *content, struct timespec *inode) {
+int peftfile_file_times(int descriptor, struct timespec *content, struct timespec *inode) {
     struct stat status;
-    if (stat(path, &status) != 0) return -errno;
+    if (fstat(descriptor, &status) != 0) return -errno;
 #ifdef __APPLE__
     *content = status.st_mtimespec, *inode = status.st_ctimespec;
 #else
     *content = status.st_mtim, *inode = status.st_ctim;
-#endif
-    return 0;
-}
-
-int peftfile_content_time(int descriptor, struct timespec *content) {
-    struct stat status;
-    if (fstat(descriptor, &status) != 0) return -errno;
-#ifdef __APPLE__
-    *content = status.st_mtimespec;
-#else
-    *content = status.st_mtim;
 #endif
     return 0;
 }

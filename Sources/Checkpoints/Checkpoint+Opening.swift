@@ -115,7 +115,8 @@ extension Checkpoint {
     /// `config.json` in a directory, in the dialect that Python writes; nil where there is none.
     static func config(in directory: String) throws -> JSONObject? {
         let path = FileSystem.join(directory, "config.json")
-        guard FileSystem.isRegularFile(path) else { return nil }
+        // A link that leads nowhere, as a careless copy of the Hub's cache has them, is an error and not a model without a config.
+        guard FileSystem.exists(path) else { return nil }
         let bytes = try FileReader(path: path).allBytes(limit: configLimit)
         guard case .object(let object) = try JSONValue.parse(bytes, file: path, allowing: .python) else {
             throw PeftfileError(.malformed, "is not a JSON object", file: path, rule: "InvalidJSON")

@@ -7,6 +7,9 @@ public struct FileComparison: Sendable, Hashable {
     /// Files of which the receipt has no SHA-256, so that it is only known that they are there.
     public var unhashed = 0
 
+    /// Files and directories of which the receipt says nothing, hidden ones aside.
+    public var added: [String] = []
+
     /// A comparison of no file.
     public init() {}
 }

@@ -50,6 +50,8 @@ struct VerifyCommand: ParsableCommand {
             throw PeftfileError.noValue("--probes", "\(probes)", needed: "a number from 0 to 1000", rule: "Probes")
         }
         result = try InputPaths.located(result)
+        // What comes out of the Hub's cache was made elsewhere: its blobs are here, and the inputs that a receipt names are not.
+        if base == nil, adapter.isEmpty, from == nil, SnapshotCheck.isSnapshot(result) { return try verifySnapshot() }
         let strip = try StripRecord(in: result)
         if base == nil, adapter.isEmpty, arguments.firstGiven == nil, let record = try AdapterConvertRecord(besides: result) {
             return try verifyDialect(record)
@@ -60,9 +62,6 @@ struct VerifyCommand: ParsableCommand {
         }
         if base == nil, adapter.isEmpty, arguments.firstGiven == nil, let record = try ConvertRecord(besides: result) {
             return try verifyConversion(record)
-        }
-        if base == nil, adapter.isEmpty, SnapshotCheck.isSnapshot(result), !FileSystem.exists(FileSystem.join(result, Receipt.fileName)) {
-            return try verifySnapshot()
         }
         let inputs = try inputs()
         let adapters = try inputs.adapters.map(Adapter.init(path:))
@@ -128,7 +127,11 @@ struct VerifyCommand: ParsableCommand {
     }
 
     private func compareFiles(_ evidence: ReceiptEvidence) throws -> FileComparison {
-        try common.withProgress("hash", total: evidence.hashedBytes) { try evidence.compareFiles(progress: $0.map { $0.add }) }
+        let files = try common.withProgress("hash", total: evidence.hashedBytes) { try evidence.compareFiles(progress: $0.map { $0.add }) }
+        if !common.json, !files.added.isEmpty {
+            common.warn(["of which the receipt says nothing: \(files.added.map(\.printable).joined(separator: ", "))"])
+        }
+        return files
     }
 
     private func show(_ report: EquivalenceReport) throws {
@@ -158,6 +161,7 @@ struct VerifyCommand: ParsableCommand {
         let page = SnapshotPage(check: check, path: result)
         if common.json { Console.output(page.json) } else { Console.output(page.text) }
         if !check.isRight { throw ExitStatus.findings }
+        if !check.unjudgedWeights.isEmpty { throw ExitStatus.failure }
     }
 
     private func verifyStrip(from path: String, _ record: StripRecord?, byReceipt: Bool) throws {

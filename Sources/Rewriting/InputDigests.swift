@@ -11,21 +11,19 @@ struct InputDigests {
     private var files: [String: String] = [:]
     private var config: (name: String, digest: String)?
 
-    /// - Parameter config: where the input's config was read; nil where it has none.
-    init(of checkpoint: Checkpoint, config path: String?) throws {
+    /// - Parameter config: the input's config, of which the bytes count that were parsed; nil where it has none.
+    init(of checkpoint: Checkpoint, config: AdapterConfig?) throws {
         for shard in checkpoint.shards { files[shard.fileName] = SHA256.hex(try shard.file.reader.sha256()) }
-        if let path, FileSystem.isRegularFile(path) {
-            config = (FileSystem.fileName(of: path), SHA256.hex(try FileReader(path: path).sha256()))
-        }
+        if let config, let digest = config.digest { self.config = (FileSystem.fileName(of: config.path), digest) }
     }
 
-    init(of adapter: Adapter) throws { try self.init(of: adapter.checkpoint, config: adapter.config?.path) }
+    init(of adapter: Adapter) throws { try self.init(of: adapter.checkpoint, config: adapter.config) }
 
     /// As long as the digests of this input, for a receipt that is only measured.
-    init(measuring checkpoint: Checkpoint, config path: String?) {
+    init(measuring checkpoint: Checkpoint, config: AdapterConfig?) {
         let digest = String(repeating: "0", count: 64)
         for shard in checkpoint.shards { files[shard.fileName] = digest }
-        config = path.map { (FileSystem.fileName(of: $0), digest) }
+        if let config, config.digest != nil { self.config = (FileSystem.fileName(of: config.path), digest) }
     }
 
     /// The input's entry of a receipt with `sha256` of each file, `config_file` and `config_sha256`.

@@ -15,6 +15,11 @@ public struct MergeRecord: Sendable {
     /// What the receipt says of the files.
     public let evidence: ReceiptEvidence
 
+    private static let keys: [ExactString] = [
+        "rounding", "tie", "base_as", "weights", "dtype", "dtype_all", "max_shard_size", "scale", "orientation", "task", "component", "enable_lora",
+        "expert_order", "square_orientation", "base_values",
+    ]
+
     /// Reads the receipt in a merged directory or beside a merged file.
     ///
     /// - Throws: `.notFound` where there is none, `.malformed` where it lacks what a merge writes.
@@ -38,13 +43,16 @@ public struct MergeRecord: Sendable {
         guard let adapters = predicate?["adapters"]?.arrayValue?.map({ $0["path"]?.stringValue }), !adapters.isEmpty,
             adapters.allSatisfy({ $0 != nil })
         else { throw malformed("adapters") }
-        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
+        let options = try ReceiptOptions(predicate?["options"], known: MergeRecord.keys, malformed: malformed)
+        guard try options.value("rounding", \.stringValue) ?? "exact" == "exact" else { throw malformed("option rounding") }
+        _ = try options.value("max_shard_size", \.uint64Value)
         let weights = try options.list("weights", \.doubleValue)
         guard weights.count == adapters.count else { throw malformed("option weights") }
         self.base = base
         self.adapters = adapters.compactMap { $0 }
-        evidence = ReceiptEvidence(
-            result: path, document: document, inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []))
+        evidence = try ReceiptEvidence(
+            result: path, document: document, schema: "peftfile.merge/1",
+            inputs: [predicate?["base"]] + (predicate?["adapters"]?.arrayValue ?? []), malformed: malformed)
         var bindingOptions = BindingOptions(
             tie: try options.required("tie", options.choice("tie")), baseRole: try options.required("base_as", options.choice("base_as")),
             orientation: try options.required("orientation", options.choice("orientation")), scale: try options.value("scale", \.doubleValue),

@@ -63,10 +63,15 @@ public struct PlanExecutor: Sendable {
     ///
     /// - Throws: `.exists` where something is at the target that may not be replaced, or a file where a directory is to be, or the other
     ///   way round; `.notFound` with rule `ParentMissing`; `.refused` with rule `ForeignTarget` or `OutputIsInput`; `.noSpace`
-    ///   with rule `DiskSpace`; `.usage` with rule `ResumeHash` for resuming without hashing; `.notFound` or `.io` where an
+    ///   with rule `DiskSpace`; `.usage` with rule `ResumeHash` for resuming without hashing, `ResumeFile` for resuming a single file; `.notFound` or `.io` where an
     ///   input or a directory cannot be looked at.
     public func checkTarget() throws {
         let output = OutputTarget(path: target, replacing: settings.replacing)
+        guard !settings.resuming || !plan.isSingleFile else {
+            throw PeftfileError(
+                .usage, "--resume goes on with the finished files of a directory, and the output is one file, which is always made anew",
+                rule: "ResumeFile", help: "leave out --resume")
+        }
         if plan.isSingleFile {
             if FileSystem.isDirectory(target) {
                 throw PeftfileError(
@@ -82,7 +87,7 @@ public struct PlanExecutor: Sendable {
         try output.checkParent()
         try output.refuseInputs([plan.binding.base.path] + plan.binding.adapters.map(\.path), of: plan.operation)
         if !settings.resuming {
-            try output.checkRoom(for: plan.bytesWritten + plan.receiptBytes(hashing: settings.hashing), madeOf: plan.binding.adapters.isEmpty ? plan.binding.base.path : nil)
+            try output.checkRoom(for: plan.bytesOnDisk + plan.receiptBytes(hashing: settings.hashing), madeOf: plan.binding.adapters.isEmpty ? plan.binding.base.path : nil)
         }
         guard settings.hashing || !settings.resuming else {
             throw PeftfileError(
@@ -99,7 +104,9 @@ public struct PlanExecutor: Sendable {
         try checkTarget()
         // Each file of the output is thrown away where a checksum of what it was made from is wrong.
         for shard in plan.binding.base.shards { shard.file.deferChecks() }
-        return plan.isSingleFile ? try runFile() : try runDirectory()
+        let lock = try OutputLock(target: target)
+        defer { lock.release() }
+        return plan.isSingleFile ? try runFile(lock) : try runDirectory()
     }
 
     /// Of the adapters, which are read once more for it.
@@ -123,7 +130,7 @@ public struct PlanExecutor: Sendable {
             if let journal {
                 try journal.clearRest()
                 try OutputTarget(path: target, replacing: settings.replacing)
-                    .checkRoom(for: plan.bytesWritten - min(plan.bytesWritten, journal.finishedBytes))
+                    .checkRoom(for: plan.bytesOnDisk - min(plan.bytesOnDisk, journal.finishedBytes))
             }
             for file in plan.files {
                 if let finished = journal?.file(file.name) {
@@ -148,7 +155,7 @@ public struct PlanExecutor: Sendable {
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
-            guard settings.resuming, let error = error as? PeftfileError else {
+            guard settings.resuming, !staged.isInPlace, let error = error as? PeftfileError else {
                 staged.discard()
                 throw error
             }
@@ -171,11 +178,11 @@ public struct PlanExecutor: Sendable {
         return copy
     }
 
-    private func runFile() throws -> Receipt {
+    private func runFile(_ lock: OutputLock) throws -> Receipt {
         guard let file = plan.files.first else {
             throw PeftfileError(.malformed, "holds no tensors", file: plan.binding.base.path)
         }
-        let writer = try FileWriter(path: target, replacing: settings.replacing)
+        let writer = try FileWriter(path: target, replacing: settings.replacing, lock: lock)
         do {
             var receipt = try Receipt(plan: plan, digests: inputDigests())
             let written = try write(file, to: writer, counter: ByteCounter(settings.progress))
@@ -183,7 +190,7 @@ public struct PlanExecutor: Sendable {
             try finishChecks()
             try requireUnchangedInputs()
             try ReceiptedFile.publish(
-                writer, receipt: receipt.bytes(target: target), replacing: settings.replacing, durable: settings.isDurable)
+                writer, receipt: receipt.bytes(target: target), replacing: settings.replacing, durable: settings.isDurable, lock: lock)
             return receipt
         } catch {
             writer.discard()

@@ -40,13 +40,30 @@ public struct ReceiptEvidence: Sendable {
         }
     }
 
-    /// - Parameter inputs: the predicate's objects with `path` and `files`.
-    init(result: String, document: JSONValue, inputs: [JSONValue?]) {
+    /// - Parameters:
+    ///   - schema: what the receipt's must be.
+    ///   - inputs: the predicate's objects with `path` and `files`.
+    ///   - malformed: the error for a receipt that has no usable such thing.
+    /// - Throws: that error where the receipt is no such statement, names no file that was written, or one outside the output, or has a
+    ///   digest that is none.
+    init(result: String, document: JSONValue, schema: String, inputs: [JSONValue?], malformed: (String) -> PeftfileError) throws {
         self.result = result
-        subjects = (document["subject"]?.arrayValue ?? []).compactMap { subject in
-            subject["name"]?.stringValue.map { ($0, subject["digest"]?["sha256"]?.stringValue) }
+        for (key, value) in [
+            ("_type", "https://in-toto.io/Statement/v1"), ("schema", schema), ("predicateType", Receipt.predicateType),
+        ] as [(ExactString, String)] where document[key]?.stringValue != value { throw malformed(key.text) }
+        subjects = try (document["subject"]?.arrayValue ?? []).map { subject in
+            guard let name = subject["name"]?.stringValue, !name.hasPrefix("/"), !name.split(separator: "/").contains(".."),
+                let digest = subject["digest"]?.objectValue
+            else { throw malformed("subject") }
+            let hex = digest["sha256"]?.stringValue
+            guard digest.members.isEmpty || hex?.utf8.count == 64 else { throw malformed("digest of \(name.printable)") }
+            return (name, hex)
         }
-        self.inputs = inputs.compactMap(Input.init)
+        guard !subjects.isEmpty else { throw malformed("subject") }
+        self.inputs = try inputs.map { input in
+            guard let input = Input(input), !input.files.isEmpty else { throw malformed("list of an input's files") }
+            return input
+        }
     }
 
     /// The inputs must be where the receipt says, and be what they were.
@@ -119,6 +136,12 @@ public struct ReceiptEvidence: Sendable {
                 result.matching += 1
             } else {
                 result.changed.append(subject.name)
+            }
+        }
+        if FileSystem.isDirectory(self.result) {
+            let known = Set(subjects.map(\.name) + [Receipt.fileName])
+            result.added = try FileSystem.list(self.result).filter { name in
+                !known.contains(name) && !name.hasPrefix(".") && !known.contains { $0.hasPrefix(name + "/") }
             }
         }
         return result

@@ -6,9 +6,13 @@ struct ReceiptOptions {
     private let object: JSONObject
     private let malformed: (String) -> PeftfileError
 
-    /// - Parameter malformed: the error for a receipt that has no usable such thing.
-    init?(_ json: JSONValue?, malformed: @escaping (String) -> PeftfileError) {
-        guard let object = json?.objectValue else { return nil }
+    /// - Parameters:
+    ///   - known: the keys that such a receipt has.
+    ///   - malformed: the error for a receipt that has no usable such thing.
+    /// - Throws: that error where there are no options, or one with another key.
+    init(_ json: JSONValue?, known: [ExactString], malformed: @escaping (String) -> PeftfileError) throws {
+        guard let object = json?.objectValue else { throw malformed("options") }
+        if let other = object.keys.first(where: { !known.contains($0) }) { throw malformed("option \(other.text.printable)") }
         self.object = object
         self.malformed = malformed
     }

@@ -32,15 +32,18 @@ struct ResumeJournal {
         self.plan = plan
         self.directory = directory
         let checkpoints = [plan.binding.base] + plan.binding.adapters.map(\.checkpoint)
-        // By their resolved paths: the same file may be named in another way the next time.
-        inputs = checkpoints.flatMap { checkpoint in checkpoint.shards.map(\.file.path) }
-            .map { ((try? FileSystem.resolved($0)) ?? $0, FileSystem.stamp(of: $0) ?? "") }
+        // By their resolved paths, since the same file may be named in another way the next time; and as they were when they were opened.
+        inputs = checkpoints.flatMap(\.shards).map { ((try? FileSystem.resolved($0.file.path)) ?? $0.file.path, $0.file.reader.stamp) }
         let path = directory.path(of: ResumeJournal.fileName)
-        guard FileSystem.isRegularFile(path) else { return }
+        guard FileSystem.kind(of: path, followingLinks: false) == .regularFile else {
+            if FileSystem.exists(path) { try FileSystem.remove(path) }
+            return
+        }
         // A journal is written in one step. One that cannot be read says nothing, and everything is made anew.
         guard let bytes = try? FileReader(path: path).allBytes(limit: 1 << 30),
             let document = try? JSONValue.parse(bytes, file: path, allowing: .strict),
-            document["schema"]?.stringValue == ResumeJournal.schema, document["plan"]?.stringValue == plan.id
+            document["schema"]?.stringValue == ResumeJournal.schema, document["plan"]?.stringValue == plan.id,
+            document["sha256"]?.stringValue == ResumeJournal.digest(of: document)
         else { return }
         let known = document["inputs"]?.objectValue?.members ?? []
         for input in inputs {
@@ -87,13 +90,21 @@ struct ResumeJournal {
     /// Records a file that is on disk under its name.
     mutating func add(_ file: RewritePlan.File, digest: String, statistics: [UpdateStatistics]) throws {
         files.append(File(name: file.name, digest: digest, statistics: statistics))
-        let document = JSONValue.object([
+        var document: JSONObject = [
             "schema": .string(ResumeJournal.schema), "plan": .string(plan.id),
             "inputs": .object(JSONObject(inputs.map { (ExactString($0.path), .string($0.stamp)) })),
             "files": .array(files.map(\.json)),
-        ])
+        ]
+        document["sha256"] = .string(ResumeJournal.digest(of: .object(document)))
         try FileWriter.write(
-            Array(document.serialized().utf8), to: directory.path(of: ResumeJournal.fileName), replacing: true)
+            Array(JSONValue.object(document).serialized().utf8), to: directory.path(of: ResumeJournal.fileName), replacing: true)
+    }
+
+    /// Of all but itself: figures that were damaged would stand in the receipt.
+    private static func digest(of document: JSONValue) -> String {
+        var object = document.objectValue ?? [:]
+        object["sha256"] = nil
+        return SHA256.hex(SHA256.hash(Array(JSONValue.object(object).serialized().utf8)))
     }
 
     /// The directory is whole: the journal goes.

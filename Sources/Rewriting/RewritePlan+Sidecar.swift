@@ -21,6 +21,12 @@ extension RewritePlan.Sidecar {
             let writer = try FileWriter(path: path)
             do {
                 var hash = SHA256()
+                guard reader.size == byteCount else {
+                    throw PeftfileError(
+                        .io, "had \(byteCount) bytes when the output was planned, and has \(reader.size)", file: source, rule: "InputChanged",
+                        help: "run the command again when nothing writes there")
+                }
+                try writer.allocate(byteCount)
                 var offset: UInt64 = 0
                 while offset < reader.size {
                     try Interruption.check()
@@ -29,6 +35,7 @@ extension RewritePlan.Sidecar {
                     try writer.write(bytes, at: offset)
                     offset += UInt64(bytes.count)
                 }
+                try reader.requireUnchanged()
                 try writer.commit()
                 return hashing ? SHA256.hex(hash.finalize()) : nil
             } catch {

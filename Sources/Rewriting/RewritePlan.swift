@@ -92,12 +92,16 @@ public struct RewritePlan: Sendable {
     public var bytesWritten: UInt64 {
         files.reduce(UInt64(0)) { $0 + $1.byteCount } + sidecars.reduce(0) { $0 + $1.byteCount }
     }
+    /// What the output takes on a disk with blocks of 4 KiB, the receipt left out.
+    var bytesOnDisk: UInt64 {
+        (files.map(\.byteCount) + sidecars.map(\.byteCount)).reduce(8192) { $0 + ($1 + 4095) / 4096 * 4096 }
+    }
     /// Bytes of the receipt, at most: its figures are known when everything is written.
     ///
     /// - Parameter hashing: whether it names the SHA-256 of every file.
     public func receiptBytes(hashing: Bool = true) -> UInt64 {
         var receipt = Receipt(
-            plan: self, digests: hashing ? binding.adapters.map { InputDigests(measuring: $0.checkpoint, config: $0.config?.path) } : nil)
+            plan: self, digests: hashing ? binding.adapters.map { InputDigests(measuring: $0.checkpoint, config: $0.config) } : nil)
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         for file in files { receipt.add(file: file, digest: digest, statistics: file.tensors.map { .widest(of: $0.recipe) }) }
         for sidecar in sidecars { receipt.add(sidecar: sidecar, digest: digest) }
@@ -132,8 +136,14 @@ public struct RewritePlan: Sendable {
             for transform in recipe.transforms { factors += held(transform.expression, recipe, jobs) }
             largest = max(largest, UInt64(max(1, jobs)) * panel + factors)
         }
-        let headers = files.reduce(UInt64(0)) { $0 + 3 * UInt64($1.header.count) + 1024 * UInt64($1.tensors.count) }
+        var headers = files.reduce(UInt64(0)) { $0 + 3 * UInt64($1.header.count) + 1024 * UInt64($1.tensors.count) }
+        headers += 1024 * UInt64(computedCount) + RewritePlan.memory(ofTensorsIn: binding.adapters)
         return largest + max(64 << 20, headers + (32 << 20))
+    }
+
+    /// What an adapter's tensors take beside their numbers: entries of the header, names in memory, modules, what is bound to them.
+    static func memory(ofTensorsIn adapters: [Adapter]) -> UInt64 {
+        adapters.reduce(0) { $0 + 2560 * UInt64($1.checkpoint.tensors.count) }
     }
 
     private func held(_ expression: MatrixExpression, _ recipe: TensorRecipe, _ jobs: Int) -> UInt64 {

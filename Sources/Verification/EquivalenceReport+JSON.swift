@@ -18,6 +18,7 @@ extension EquivalenceReport {
         document["dtype_or_shape"] = .array(disagreements.map(\.json))
         document["config"] = .array(config.map { .string($0.key) })
         document["changed_files"] = .array((files?.changed ?? []).map { .string($0) })
+        document["added_files"] = .array((files?.added ?? []).map { .string($0) })
         document["hashed_files"] = files.map { .number(JSONNumber($0.matching)) } ?? .null
         return .object(document)
     }

@@ -11,12 +11,13 @@ import Glibc
 @Suite struct FileWriterTests {
     @Test func theFileAppearsOnCommitAndNotBefore() throws {
         let directory = try TemporaryDirectory()
-        let writer = try FileWriter(path: directory.path("out"), id: "plan")
-        #expect(writer.temporaryPath == directory.path(".out.peftfile-plan"))
+        let writer = try FileWriter(path: directory.path("out"))
+        let temporary = FileSystem.fileName(of: writer.temporaryPath)
+        #expect(temporary.hasPrefix(".out.peftfile-"))
         try writer.allocate(10)
         try writer.write(Array("56789".utf8), at: 5)
         try writer.write(Array("01234".utf8), at: 0)
-        #expect(try directory.names() == [".out.peftfile-plan"])
+        #expect(try directory.names() == [temporary])
         try writer.commit()
         #expect(try directory.names() == ["out"])
         #expect(try TestFile.text(directory.path("out")) == "0123456789")
@@ -80,14 +81,27 @@ import Glibc
         let directory = try TemporaryDirectory()
         try directory.write("precious", to: "victim")
         for target in ["victim", "dangling"] {
-            #expect(symlink(target, directory.path(".out.peftfile-plan")) == 0)
-            let error = #expect(throws: PeftfileError.self) { try FileWriter(path: directory.path("out"), id: "plan") }
-            #expect(error?.code == .exists)
+            #expect(symlink(target, directory.path(".out.peftfile-part")) == 0)
+            let lock = try OutputLock(target: directory.path("out"))
+            let writer = try FileWriter(path: directory.path("out"), replacing: true, lock: lock)
+            try writer.write(Array("new".utf8), at: 0)
+            try writer.commit()
+            lock.release()
             #expect(try TestFile.text(directory.path("victim")) == "precious")
-            // The refused writer removed nothing and made nothing.
-            #expect(try directory.names() == [".out.peftfile-plan", "victim"])
-            unlink(directory.path(".out.peftfile-plan"))
+            #expect(try TestFile.text(directory.path("out")) == "new")
+            #expect(try directory.names() == ["out", "victim"])
         }
+    }
+
+    /// What a run that was killed has left under the name is nobody's, for who holds the lock; a directory there is refused.
+    @Test func whatWasLeftUnderTheLockIsRemoved() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("half", to: ".out.peftfile-part")
+        let lock = try OutputLock(target: directory.path("out"))
+        try FileWriter(path: directory.path("out"), lock: lock).commit()
+        #expect(try TestFile.bytes(directory.path("out")).isEmpty)
+        try FileSystem.makeDirectory(directory.path(".out.peftfile-part"))
+        #expect(throws: PeftfileError.self) { try FileWriter(path: directory.path("out"), replacing: true, lock: lock) }
     }
 
     @Test func missingDirectoriesAndDirectoriesInPlaceAreRefused() throws {

@@ -82,18 +82,6 @@ import Glibc
         }
     }
 
-    @Test(arguments: [true, false]) func whatAnotherRunIsBuildingIsLeftAlone(_ resuming: Bool) throws {
-        let directory = try TemporaryDirectory()
-        let first = try StagedDirectory(target: directory.path("out"), id: "plan")
-        try FileWriter.write([1], to: first.path(of: "part"))
-        let error = #expect(throws: PeftfileError.self) {
-            try StagedDirectory(target: directory.path("out"), id: "plan", resuming: resuming)
-        }
-        #expect(error?.rule == "OutputBusy")
-        try first.publish()
-        #expect(try FileSystem.list(directory.path("out")) == ["part"])
-    }
-
     @Test func aLinkPlantedAtItsNameIsNotFollowed() throws {
         let directory = try TemporaryDirectory()
         try FileSystem.makeDirectory(directory.path("victim"))

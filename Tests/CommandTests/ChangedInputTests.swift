@@ -77,17 +77,74 @@ struct ChangedInputTests {
         }
     }
 
-    /// One that another file takes the place of is still read to its end.
-    @Test func anInputThatIsReplacedIsReadAsItWas() throws {
+    /// What the receipt names must be there to be read again.
+    @Test func anInputThatIsReplacedIsTold() throws {
+        for isRemoved in [true, false] {
+            let place = try Place()
+            let run = try place.stopped(at: 40)
+            let shard = try #require(place.shards().first)
+            try FileManager.default.moveItem(atPath: shard, toPath: place.directory.path("aside"))
+            if !isRemoved { try FileManager.default.copyItem(atPath: place.directory.path("aside"), toPath: shard) }
+            run.send(SIGCONT)
+            let result = try run.result()
+            #expect(result.status == 2 && result.errors.contains("replaced or removed") && result.errors.contains(shard), "\(result.errors)")
+            #expect(try place.directory.names() == ["adapter", "aside", "base"])
+        }
+    }
+
+    /// A file beside the weights that changes while it is copied, or after the plan was made.
+    @Test func aSidecarThatIsWrittenToIsTold() throws {
         let place = try Place()
-        let whole = try Tool.run(["merge", place.base, place.adapter, "-o", place.directory.path("whole"), "-q"])
-        #expect(whole.status == 0)
-        let run = try place.stopped(at: 40)
-        try FileManager.default.removeItem(atPath: place.base)
+        let tokenizer = place.base + "/tokenizer.json"
+        try TestFile.write([UInt8](repeating: 0x20, count: 3 << 20), to: tokenizer)
+        let log = place.directory.path("calls")
+        #expect(try place.merge([], ["LD_PRELOAD": Self.library, "PEFTFILE_FAULT_LOG": log]).status == 0)
+        try FileManager.default.removeItem(atPath: place.out)
+        // Between the second and the third mebibyte: the writes behind the last room that was reserved for more than a page.
+        let calls = try TestFile.text(log).split(separator: "\n").map { String($0.split(separator: " ")[1]) }
+        let reserved = try #require(calls.lastIndex(of: "fallocate"))
+        for (call, replacement) in [(reserved + 4, Array("{}".utf8)), (1, [UInt8](repeating: 0x20, count: 5))] {
+            let run = try place.stopped(at: call)
+            let handle = try #require(FileHandle(forWritingAtPath: tokenizer))
+            try handle.write(contentsOf: Data(replacement))
+            if replacement.count == 5 { try handle.truncate(atOffset: 5) }
+            try handle.close()
+            run.send(SIGCONT)
+            let result = try run.result()
+            #expect(result.status == 2 && result.errors.contains("InputChanged") && result.errors.contains("tokenizer.json"), "\(result.errors)")
+            #expect(!FileManager.default.fileExists(atPath: place.out))
+            try TestFile.write([UInt8](repeating: 0x20, count: 3 << 20), to: tokenizer)
+        }
+    }
+
+    /// The hash of a config is that of the bytes that were read.
+    @Test func theReceiptNamesTheConfigThatWasRead() throws {
+        let place = try Place()
+        let config = place.adapter + "/adapter_config.json"
+        let before = try TestFile.text(config)
+        let run = try place.stopped(at: 1)
+        try TestFile.write(before + "\n\n", to: config)
         run.send(SIGCONT)
         #expect(try run.result().status == 0)
-        for shard in try FileManager.default.contentsOfDirectory(atPath: place.out) where shard.hasSuffix(".safetensors") {
-            #expect(try TestFile.bytes("\(place.out)/\(shard)") == TestFile.bytes(place.directory.path("whole/\(shard)")))
+        let other = try Tool.run(["verify", place.out])
+        #expect(other.status == 2 && other.errors.contains("adapter_config.json") && other.errors.contains("SHA-256"), "\(other.errors)")
+        try TestFile.write(before, to: config)
+        #expect(try Tool.run(["verify", place.out, "-q"]).status == 0)
+    }
+
+    /// A config that is a link without an end, a directory or a FIFO is no absent one.
+    @Test func aConfigThatCannotBeReadIsNotAbsent() throws {
+        for kind in ["link", "directory", "fifo"] {
+            let place = try Place()
+            let config = place.base + "/config.json"
+            try FileManager.default.removeItem(atPath: config)
+            switch kind {
+            case "link": try FileManager.default.createSymbolicLink(atPath: config, withDestinationPath: "../blobs/none")
+            case "directory": try FileManager.default.createDirectory(atPath: config, withIntermediateDirectories: false)
+            default: #expect(mkfifo(config, 0o600) == 0)
+            }
+            let result = try place.merge()
+            #expect(result.status == 2 && result.errors.contains("config.json"), "\(kind): \(result.status) \(result.errors)")
         }
     }
 
@@ -107,6 +164,34 @@ struct ChangedInputTests {
         let shards = try place.shards().count
         let written = try TestFile.text(place.directory.path("calls")).split(separator: "\n").count { $0.hasSuffix("fallocate") }
         #expect(written < shards && written > 0)
+    }
+
+    /// A shard that was replaced between the opening of the base and the first file: what is finished came from the old one.
+    @Test func theJournalKnowsTheFilesThatWereOpened() throws {
+        let place = try Place()
+        let other = place.directory.path("other")
+        try FileManager.default.copyItem(atPath: place.base, toPath: other)
+        let run = try Tool.start(
+            ["merge", place.base, place.adapter, "-o", place.out, "-q", "--jobs", "1", "--resume"],
+            environment: ["LD_PRELOAD": Self.library, "PEFTFILE_FAULT_STOP": "1", "PEFTFILE_FAULT_CALL": "60", "PEFTFILE_FAULT_KIND": "KILL"])
+        try run.waitUntilStopped()
+        for shard in try place.shards() {
+            try FileManager.default.removeItem(atPath: shard)
+            try FileManager.default.moveItem(atPath: other + "/" + (shard.split(separator: "/").last ?? ""), toPath: shard)
+        }
+        run.send(SIGCONT)
+        #expect(try run.result().status == -SIGKILL)
+        _ = try place.journal
+        let again = try place.merge(["--resume"])
+        #expect(again.status == 2 && again.errors.contains("ResumeInputs"), "\(again.errors)")
+    }
+
+    /// One file is always made anew.
+    @Test func aSingleFileIsNotResumed() throws {
+        let place = try Place()
+        let one = Fixtures.repository + "/Fixtures/merge/lora-r1"
+        let result = try Tool.run(["merge", one + "/base/model.safetensors", one + "/adapter", "-o", place.directory.path("o.safetensors"), "--resume"])
+        #expect(result.status == 2 && result.errors.contains("ResumeFile"), "\(result.errors)")
     }
 
     /// Figures in the journal that no merge has: the file is made anew, to the same bytes and the same receipt.
@@ -157,7 +242,8 @@ struct ChangedInputTests {
     @Test(arguments: [
         ("\"dtype\": null", "\"dtype\": \"F12\""), ("\"task\": null", "\"task\": \"two\""), ("\"scale\": null", "\"scale\": \"2\""),
         ("\"expert_order\": null", "\"expert_order\": \"sideways\""), ("\"enable_lora\": []", "\"enable_lora\": [true, 1]"),
-        ("\"component\": null", "\"component\": 7"), ("\"dtype_all\": false", "\"dtype_all\": 0"), ("\"tie\": \"", "\"tie\": \"x"),
+        ("\"component\": null", "\"component\": 7"), ("\"rounding\": \"exact\"", "\"rounding\": \"stochastic\""),
+        ("\"max_shard_size\": null", "\"max_shard_size\": {}"), ("\"task\": null", "\"task\": null, \"sparsity\": 2"), ("\"dtype_all\": false", "\"dtype_all\": 0"), ("\"tie\": \"", "\"tie\": \"x"),
     ]) func unreadOptionsOfAReceiptAreRefused(_ before: String, _ after: String) throws {
         let place = try Place()
         #expect(try place.merge().status == 0)
@@ -167,6 +253,33 @@ struct ChangedInputTests {
         try TestFile.write(text.replacing(before, with: after), to: path)
         let result = try Tool.run(["verify", place.out])
         #expect(result.status == 2 && result.errors.contains("[Receipt]") && result.errors.contains(" option "), "\(result.errors)")
+    }
+
+    /// What is no statement of a merge, or one that was thinned out.
+    @Test(arguments: [
+        (#""_type": "https://in-toto.io/Statement/v1""#, #""_type": "x""#), (#""schema": "peftfile.merge/1""#, #""schema": "peftfile.merge/9""#),
+        (#""predicateType": "https"#, #""predicateType": "ftp"#), (#""sha256": ""#, #""sha256": "0"#), (#""digest": {"#, #""digests": {"#),
+        (#""subject": ["#, #""subject": [], "subjects": ["#), (#""name": "config.json""#, #""name": "../base/config.json""#),
+        (#""name": "config.json""#, #""name": "/etc/passwd""#), (#""files": ["#, #""files": [], "others": ["#),
+    ]) func receiptsThatAreNoneAreRefused(_ before: String, _ after: String) throws {
+        let place = try Place()
+        #expect(try place.merge().status == 0)
+        let path = place.out + "/peftfile-receipt.json"
+        let text = try TestFile.text(path)
+        #expect(text.contains(before), "\(before)")
+        try TestFile.write(text.replacing(before, with: after, maxReplacements: 1), to: path)
+        let result = try Tool.run(["verify", place.out])
+        #expect(result.status == 2 && result.errors.contains("[Receipt]"), "\(after): \(result.status) \(result.errors) \(result.output)")
+    }
+
+    /// Files that the merge did not write are named, and judged by nobody.
+    @Test func addedFilesAreNamed() throws {
+        let place = try Place()
+        #expect(try place.merge().status == 0)
+        try TestFile.write("import os", to: place.out + "/modeling_x.py")
+        let result = try Tool.run(["verify", place.out])
+        #expect(result.status == 0 && result.errors.contains("modeling_x.py"), "\(result.errors)")
+        #expect(try Tool.run(["verify", place.out, "--json"]).output.contains("modeling_x.py"))
     }
 
     // MARK: Signals

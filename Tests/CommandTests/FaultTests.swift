@@ -151,17 +151,14 @@ struct FaultTests {
                 #expect(result.status == -SIGKILL, comment)
             }
             guard result.status != 0, kind == .kill || number % 8 == 0 else { continue }
-            // The next run goes through, and nothing of the first stays behind but in one place: the temporary of a
-            // single file, whose name no other run uses.
+            // The next run goes through, and nothing of the first stays behind.
             if now != before { try FileManager.default.removeItem(atPath: folder) }
             let again = now != before ? try place(number) : (folder, target)
             let second = try scenario.run(into: again.1)
             let made = try content(again.1)
             #expect(second.status == 0 && made == after, "\(comment), and again: \(second.errors)")
             if made == after { outcomes.repeated += 1 }
-            if scenario != .file, scenario != .replacingFile {
-                #expect(try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { !$0.hasPrefix(".") }, comment)
-            }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { !$0.hasPrefix(".") }, comment)
         }
     }
 
@@ -263,13 +260,35 @@ struct FaultTests {
     @Test func twoMergesIntoOneTargetEndWithOneRefusal() throws {
         let directory = try TemporaryDirectory()
         let target = directory.path("out")
-        let first = try stopped(at: 40, into: target)
-        let second = try Tool.run(["merge", Self.sharded + "/base", Self.sharded + "/adapter", "-o", target, "-q"])
-        #expect(second.status == 2 && second.errors.contains("OutputBusy"))
+        let merge = ["merge", Self.sharded + "/base", Self.sharded + "/adapter", "-o", target, "-q"]
+        for force in [[], ["--force"]] {
+            let first = try stopped(at: 40, into: target, force)
+            // The same, another plan, another command.
+            for other in [merge, merge + ["--dtype", "F32"], ["convert", Self.sharded + "/base", "-o", target]] {
+                let second = try Tool.run(other + force)
+                #expect(second.status == 2 && second.errors.contains("OutputBusy"), "\(second.errors)")
+            }
+            first.send(SIGCONT)
+            #expect(try first.result().status == 0)
+            #expect(try directory.names() == ["out"])
+        }
+        #expect(try Tool.run(["verify", target, "-q"]).status == 0)
+    }
+
+    /// Of two runs that replace one file, one is refused, and the receipt is that of the file.
+    @Test func twoMergesIntoOneFileEndWithOneRefusal() throws {
+        let directory = try TemporaryDirectory()
+        let target = directory.path("out.safetensors")
+        let merge = Scenario.file.arguments + ["-o", target, "-q", "--force"]
+        let first = try Tool.start(
+            merge, environment: ["LD_PRELOAD": Self.library, "PEFTFILE_FAULT_CALL": "8", "PEFTFILE_FAULT_KIND": "STOP"])
+        try first.waitUntilStopped()
+        let second = try Tool.run(merge + ["--dtype", "F32", "--dtype-all"])
+        #expect(second.status == 2 && second.errors.contains("OutputBusy"), "\(second.errors)")
         first.send(SIGCONT)
         #expect(try first.result().status == 0)
-        #expect(try directory.names() == ["out"])
         #expect(try Tool.run(["verify", target, "-q"]).status == 0)
+        #expect(try directory.names() == ["out.safetensors", "out.safetensors.receipt.json"])
     }
 
     /// An input that is cut short under us is a short read: told, with the file, and nothing is left.

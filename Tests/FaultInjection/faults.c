@@ -3,6 +3,7 @@
 //   PEFTFILE_FAULT_CALL   which call, counted from 1; 0 or absent: none, and only the count is taken
 //   PEFTFILE_FAULT_KIND   EIO, ENOSPC, EINTR, SHORT (half is written), KILL (the process dies before the call), STOP (it is
 //                         stopped before the call, until somebody lets it go on)
+//   PEFTFILE_FAULT_STOP   a call before which the process is stopped as well, as by STOP
 //   PEFTFILE_FAULT_LOG    a file that gets one line for each call: its number and its name
 //
 // What reads, and what goes to stdout and stderr, is left alone. A test compiles it; nothing that is shipped knows of it.
@@ -23,6 +24,7 @@
 
 static atomic_int calls;
 static int chosen;
+static int halted;
 static const char *kind = "";
 static int log_descriptor = -1;
 
@@ -31,6 +33,8 @@ static int log_descriptor = -1;
 __attribute__((constructor)) static void begin(void) {
     const char *call = getenv("PEFTFILE_FAULT_CALL");
     chosen = call ? atoi(call) : 0;
+    const char *stop = getenv("PEFTFILE_FAULT_STOP");
+    halted = stop ? atoi(stop) : 0;
     if (getenv("PEFTFILE_FAULT_KIND")) kind = getenv("PEFTFILE_FAULT_KIND");
     const char *log = getenv("PEFTFILE_FAULT_LOG");
     if (log) log_descriptor = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -44,6 +48,7 @@ static int fate(const char *name, int may_be_short, int may_be_interrupted) {
         int length = snprintf(line, sizeof line, "%d %s\n", number, name);
         syscall(SYS_write, log_descriptor, line, length);
     }
+    if (number == halted) raise(SIGSTOP);
     if (number != chosen) return 0;
     if (strcmp(kind, "KILL") == 0) raise(SIGKILL);
     if (strcmp(kind, "STOP") == 0) raise(SIGSTOP);

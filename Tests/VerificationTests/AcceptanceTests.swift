@@ -414,7 +414,7 @@ import Testing
         #expect(
             document.keys == [
                 "schema", "warnings", "equivalent", "tensors", "missing", "unexpected", "dtype_or_shape", "config",
-                "changed_files", "hashed_files",
+                "changed_files", "added_files", "hashed_files",
             ])
         #expect(document["schema"] == "peftfile.verify/1" && document["equivalent"] == false)
         #expect(document["unexpected"] == ["more"])

@@ -14,8 +14,10 @@ public final class FileReader: Sendable {
     /// -1 where the bytes are in memory.
     let descriptor: Int32
     private let memory: [UInt8]
-    /// When the content had last changed at opening.
-    private let changed: ContentTime
+    /// What tells the file, as it was when it was opened, from what it becomes when it is written to or replaced: size, device, inode, and the
+    /// times when its content and its inode last changed. The first time can be set to any value, and tools that copy restore it; the
+    /// second cannot. Empty for bytes in memory.
+    public let stamp: String
 
     /// Bytes that are in memory already, read as a file would be. Errors name `path`.
     public init(bytes: [UInt8], path: String) {
@@ -23,7 +25,7 @@ public final class FileReader: Sendable {
         size = UInt64(bytes.count)
         descriptor = -1
         memory = bytes
-        changed = ContentTime()
+        stamp = ""
     }
 
     /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
@@ -54,30 +56,28 @@ public final class FileReader: Sendable {
         self.size = UInt64(max(0, status.st_size))
         self.descriptor = descriptor
         memory = []
-        changed = ContentTime(of: descriptor)
+        stamp = FileReader.stamp(of: descriptor)
     }
 
-    private struct ContentTime: Equatable {
-        private var (seconds, nanoseconds) = (0, 0)
-
-        init() {}
-
-        init(of descriptor: Int32) {
-            var time = timespec()
-            if peftfile_content_time(descriptor, &time) == 0 { (seconds, nanoseconds) = (Int(time.tv_sec), Int(time.tv_nsec)) }
-        }
+    private static func stamp(of descriptor: Int32) -> String {
+        var (status, content, inode) = (stat(), timespec(), timespec())
+        guard fstat(descriptor, &status) == 0, peftfile_file_times(descriptor, &content, &inode) == 0 else { return "" }
+        return "\(status.st_size) \(status.st_dev) \(status.st_ino) "
+            + [content, inode].map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
     }
 
-    /// What was read is of one piece only where nobody wrote to the file meanwhile.
+    /// What was read is of one piece only where nobody wrote to the file meanwhile, and it can be read again only where its path still
+    /// leads to it.
     ///
-    /// - Throws: `.io` with rule `InputChanged` where the content's time or the size are others than at opening.
+    /// - Throws: `.io` with rule `InputChanged` where the file is not as it was at opening, or another one is in its place.
     public func requireUnchanged() throws {
         guard descriptor >= 0 else { return }
-        var status = stat()
-        guard fstat(descriptor, &status) != 0 || UInt64(max(0, status.st_size)) == size, ContentTime(of: descriptor) == changed else {
+        var (held, named) = (stat(), stat())
+        let isInPlace = fstat(descriptor, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev
+        guard isInPlace, FileReader.stamp(of: descriptor) == stamp else {
             throw PeftfileError(
-                .io, "was written to while it was read, and the output would be of two files", file: path, rule: "InputChanged",
-                help: "run the command again when nothing writes to it")
+                .io, isInPlace ? "was changed while it was read" : "was replaced or removed while it was read", file: path,
+                rule: "InputChanged", help: "run the command again when nothing writes there")
         }
     }
 

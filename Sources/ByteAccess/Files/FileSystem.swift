@@ -23,18 +23,6 @@ public enum FileSystem {
         }
     }
 
-    /// What tells a file from what it becomes when it is written or replaced: its size, its inode, and the times when its
-    /// content and its inode last changed, as text; nil where nothing is at `path`.
-    ///
-    /// The first time can be set to any value, and tools that copy restore it; the second cannot.
-    public static func stamp(of path: String) -> String? {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        var (content, inode) = (timespec(), timespec())
-        guard peftfile_file_times(path, &content, &inode) == 0 else { return nil }
-        return "\(status.st_size) \(status.st_ino) " + [content, inode].map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
-    }
-
     /// Whether something is at `path`; a symbolic link counts even where it points nowhere.
     public static func exists(_ path: String) -> Bool { kind(of: path, followingLinks: false) != nil }
     /// Whether a path leads to a directory, links followed.

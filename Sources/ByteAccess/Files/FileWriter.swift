@@ -25,11 +25,12 @@ public final class FileWriter: Sendable {
     /// - Parameters:
     ///   - replacing: whether a file at `path` may be replaced; without it, one that is there or comes to be there
     ///     before `commit` is refused with code `exists`.
-    ///   - id: ends the temporary's name, `.NAME.peftfile-ID`; by default different for each writer of each process.
+    ///   - lock: of the output. Who holds it has one name for the temporary, `.NAME.peftfile-part`, and removes what a run that was killed
+    ///     left there; without it, names differ for each writer of each process.
     /// - Throws: `.usage` where `path` names no file; `.exists` where a directory is there, the temporary is there, or a file that may
     ///   not be replaced; `.refused` where a FIFO, a socket or a device would be replaced; `.notFound` where the directory is
     ///   missing; `.noSpace` or `.io` where the system does not create the temporary.
-    public init(path: String, replacing: Bool = false, id: String? = nil) throws {
+    public init(path: String, replacing: Bool = false, lock: OutputLock? = nil) throws {
         let name = FileSystem.fileName(of: path)
         guard !name.isEmpty, name != ".", name != ".." else {
             throw PeftfileError(.usage, "the output's path names no file", file: path)
@@ -43,9 +44,13 @@ public final class FileWriter: Sendable {
         }
         self.path = path
         self.replacing = replacing
-        let temporary = FileSystem.temporaryPath(for: path, id: id ?? FileSystem.uniqueID())
-        let opened = SystemError.retrying {
-            open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666)
+        var (temporary, opened) = ("", Int32(-1))
+        // A process that was killed may have had the same number, in a container it often has. 100: somebody else is at work.
+        for _ in 0..<100 {
+            temporary = FileSystem.temporaryPath(for: path, id: lock == nil ? FileSystem.uniqueID() : "part")
+            if lock != nil, [.regularFile, .symbolicLink].contains(FileSystem.kind(of: temporary, followingLinks: false)) { unlink(temporary) }
+            opened = SystemError.retrying { open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666) }
+            if opened >= 0 || errno != EEXIST || lock != nil { break }
         }
         // Thrown while the object is incomplete, so that `deinit` does not remove what somebody else has put there.
         guard opened >= 0 else { throw SystemError.last("cannot create the temporary file", file: temporary) }

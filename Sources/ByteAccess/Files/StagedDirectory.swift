@@ -4,24 +4,24 @@ import SystemLibrary
 /// A directory that appears whole or not at all.
 ///
 /// It is built as `.NAME.peftfile-ID` beside its target and given its name in one step by `publish`. Files are put into
-/// it with `FileWriter`, which makes their bytes durable. It is locked while it is built, so that two runs never build one
-/// directory, and what a run that was killed has left is known to be nobody's.
+/// it with `FileWriter`, which makes their bytes durable. Who holds the ``OutputLock`` of the target knows that what is there was left by a run
+/// that was killed.
 public final class StagedDirectory {
     /// The path the directory is to have.
     public let target: String
     /// The path it has until it is published.
     public let path: String
-    /// Whether `path` is ours to remove; false until it is made and locked, so that a refused `init` removes nothing.
+    /// Whether `path` is ours to remove; false until it is made, so that a refused `init` removes nothing.
     private var isOpen = false
-    /// Holds the lock; -1 where there is none.
-    private var descriptor: Int32 = -1
+    /// Whether the target is the new directory, whatever was thrown afterwards.
+    public private(set) var isInPlace = false
 
     /// Makes the directory.
     ///
     /// - Parameters:
     ///   - id: ends the name; the same plan gives the same id, so that a later run finds what an earlier one left.
     ///   - resuming: whether what an earlier run left in the directory is kept; without it, it is removed.
-    /// - Throws: code `exists` where another run is building the directory.
+    /// - Throws: `.exists` where something that is no directory is in its place; what making or listing it throws.
     public init(target: String, id: String, resuming: Bool = false) throws {
         let name = FileSystem.fileName(of: target)
         guard !name.isEmpty, name != ".", name != ".." else {
@@ -31,44 +31,18 @@ public final class StagedDirectory {
         path = FileSystem.temporaryPath(for: target, id: id)
         // lstat, so that a symbolic link planted at this name is refused and not written through.
         switch FileSystem.kind(of: path, followingLinks: false) {
-        case nil:
-            // Another run may have made it just now: the lock decides.
-            do { try FileSystem.makeDirectory(path) } catch let error as PeftfileError where error.code == .exists {}
+        case nil: try FileSystem.makeDirectory(path)
         case .directory: break
         default:
             throw PeftfileError(
                 .exists, "is in the place of the directory in which the output is built", file: path,
                 help: "remove it: rm \(path.shellQuoted)")
         }
-        try lock()
         isOpen = true
         if !resuming { try clear() }
     }
 
-    deinit {
-        discard()
-        if descriptor >= 0 { close(descriptor) }
-    }
-
-    private func lock() throws {
-        descriptor = SystemError.retrying { open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) }
-        guard descriptor >= 0 else { throw SystemError.last("cannot open", file: path) }
-        switch -peftfile_lock(descriptor) {
-        case EWOULDBLOCK:
-            throw PeftfileError(
-                .exists, "another run is building this output now, in \(path)", file: target, rule: "OutputBusy",
-                help: "wait for it, or choose another output")
-        // A file system without locks: nothing tells two runs apart there.
-        case let status: if status != 0, status != ENOLCK, status != EOPNOTSUPP { throw SystemError.make(status, "cannot lock", file: path) }
-        }
-        // Who waited for neither may have published or removed the directory before the lock was ours.
-        var (held, named) = (stat(), stat())
-        guard fstat(descriptor, &held) == 0, lstat(path, &named) == 0, held.st_ino == named.st_ino, held.st_dev == named.st_dev
-        else {
-            throw PeftfileError(
-                .exists, "another run has just built this output", file: target, rule: "OutputBusy", help: "look at it first")
-        }
-    }
+    deinit { discard() }
 
     /// Removes what is in the directory, but for the entries named.
     ///
@@ -96,23 +70,33 @@ public final class StagedDirectory {
         switch FileSystem.kind(of: target, followingLinks: false) {
         case nil:
             try FileSystem.rename(path, to: target, replacing: false)
-            isOpen = false
+            (isOpen, isInPlace) = (false, true)
         case .directory where !FileSystem.isNonEmptyDirectory(target):
             // rename(2) puts a directory in the place of an empty one, and fails where it came to be filled.
             try FileSystem.rename(path, to: target, replacing: true)
-            isOpen = false
+            (isOpen, isInPlace) = (false, true)
         case _? where !replacing: throw FileSystem.existsError(target)
         default: try replaceTarget()
         }
-        if durable { try FileSystem.synchroniseDirectory(parent) }
+        guard durable else { return }
+        try inPlace("a power failure now may lose it") { try FileSystem.synchroniseDirectory(parent) }
+    }
+
+    /// What fails when the new directory has its name says so.
+    private func inPlace(_ rest: String, _ step: () throws -> Void) throws {
+        do { try step() } catch let error as PeftfileError {
+            var copy = error
+            copy.help = "\(target) is whole and in place; \(rest)"
+            throw copy
+        }
     }
 
     private func replaceTarget() throws {
         let status = -peftfile_rename_exchange(path, target)
         switch status {
         case 0:
-            isOpen = false
-            try FileSystem.remove(path)
+            (isOpen, isInPlace) = (false, true)
+            try inPlace("what it replaced is left in \(path)") { try FileSystem.remove(path) }
         case EINVAL, ENOSYS, EOPNOTSUPP:
             // The file system cannot exchange: for a moment nothing is at the target, and a failure puts the old back.
             let old = path + ".old"
@@ -123,8 +107,8 @@ public final class StagedDirectory {
                 try FileSystem.rename(old, to: target, replacing: false)
                 throw error
             }
-            isOpen = false
-            try FileSystem.remove(old)
+            (isOpen, isInPlace) = (false, true)
+            try inPlace("what it replaced is left in \(old)") { try FileSystem.remove(old) }
         default: throw SystemError.make(status, "cannot replace", file: target)
         }
     }

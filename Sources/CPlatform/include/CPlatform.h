@@ -19,11 +19,8 @@ int peftfile_rename(const char *from, const char *to);
 /// Makes the bytes of an open file durable (fsync; on Darwin F_FULLFSYNC, which goes through the drive's cache), again where a signal came between.
 int peftfile_synchronise(int descriptor);
 
-/// The times when a file's content and its inode last changed (stat).
-int peftfile_file_times(const char *path, struct timespec *content, struct timespec *inode);
-
-/// The time when an open file's content last changed (fstat).
-int peftfile_content_time(int descriptor, struct timespec *content);
+/// The times when an open file's content and its inode last changed (fstat).
+int peftfile_file_times(int descriptor, struct timespec *content, struct timespec *inode);
 
 /// Lets a signal call `handler`, unless whoever started this process lets it be ignored (nohup, a background job of a script).
 int peftfile_catch(int number, void (*handler)(int));

@@ -56,6 +56,12 @@ public struct SnapshotCheck: Sendable {
     public let files: [File]
     /// Whether every file is what the Hub has.
     public var isRight: Bool { !files.contains { $0.isWrong } }
+    /// Files of weights of which nothing says what they should be.
+    public var unjudgedWeights: [String] {
+        files.filter { $0.actual == nil && !$0.isWrong }.map(\.name).filter { name in
+            [".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npz"].contains { name.hasSuffix($0) }
+        }
+    }
 
     /// Whether a directory is a snapshot of the cache: `models--…/snapshots/<commit>`.
     public static func isSnapshot(_ directory: String) -> Bool { repository(of: directory) != nil }

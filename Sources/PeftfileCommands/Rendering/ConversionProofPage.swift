@@ -39,7 +39,7 @@ struct ConversionProofPage {
         [
             "schema": "peftfile.verify/1", "warnings": [], "equivalent": .bool(isEquivalent), "tensors": [],
             "missing": [], "unexpected": [], "changed_files": .array(files.changed.map { .string($0) }),
-            "hashed_files": .number(JSONNumber(files.matching)),
+            "added_files": .array(files.added.map { .string($0) }), "hashed_files": .number(JSONNumber(files.matching)),
             "conversion": [
                 "compared": .number(JSONNumber(comparison.compared)), "elements": .number(JSONNumber(comparison.elements)),
                 "worst": comparison.worst.isFinite ? .number(JSONNumber(comparison.worst)) : .null, "notes": .array(notes.map { .string($0) }),

@@ -35,9 +35,14 @@ public struct AdapterConvertRecord: Sendable {
                 .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt", help: "peftfile diff INPUT \(path.shellQuoted)")
         }
         guard document["schema"]?.stringValue == "peftfile.convert/1",
-            let options = ReceiptOptions(predicate?["options"], malformed: malformed),
-            let target: ConversionTarget = try? options.choice("to")
+            let target = predicate?["options"]?["to"]?.stringValue.flatMap(ConversionTarget.init(rawValue:))
         else { return nil }
+        let options = try ReceiptOptions(
+            predicate?["options"],
+            known: [
+                "to", "as", "component", "scale", "orientation", "enable_lora", "expert_order", "square_orientation", "architecture", "heads",
+                "round_scale",
+            ], malformed: malformed)
         let adapter = predicate?["adapters"]?.arrayValue?.first
         guard let source = adapter?["path"]?.stringValue else { throw malformed("adapter") }
         (self.source, self.target) = (source, target)
@@ -56,7 +61,8 @@ public struct AdapterConvertRecord: Sendable {
         notes = (predicate?["notes"]?.arrayValue ?? []).compactMap(\.stringValue)
         let bases = predicate?["bases"]?.arrayValue ?? []
         self.bases = bases.compactMap { base in base["path"]?.stringValue.map { ($0, base["component"]?.stringValue) } }
-        evidence = ReceiptEvidence(result: path, document: document, inputs: bases + [adapter])
+        evidence = try ReceiptEvidence(
+            result: path, document: document, schema: "peftfile.convert/1", inputs: bases + [adapter], malformed: malformed)
     }
 
     /// Opens the adapter that was converted, and the bases whose names it got.

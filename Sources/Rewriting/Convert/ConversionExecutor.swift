@@ -51,7 +51,9 @@ public struct ConversionExecutor: Sendable {
     public func run() throws -> [String] {
         let layout = try Layout(conversion)
         try check(layout)
-        return isFile ? try runFile(layout) : try runDirectory(layout)
+        let lock = try OutputLock(target: target)
+        defer { lock.release() }
+        return isFile ? try runFile(layout, lock) : try runDirectory(layout)
     }
 
     /// What ``run()`` would do.
@@ -67,7 +69,7 @@ public struct ConversionExecutor: Sendable {
         /// Bytes of the receipt.
         public let receiptBytes: UInt64
         /// An upper estimate of the memory that it takes, in bytes: the largest tensor in float64 four times over, 8 MiB of tensors that
-        /// are kept for others, and 64 MiB for the process.
+        /// are kept for others, 2.5 KiB for each of the adapter's tensors, and 64 MiB for the process.
         public let peakMemory: UInt64
     }
 
@@ -80,7 +82,7 @@ public struct ConversionExecutor: Sendable {
         return Outline(
             fileName: isFile ? FileSystem.fileName(of: target) : conversion.fileName, tensors: layout.tensors,
             bytesRead: conversion.adapter.checkpoint.tensorBytes, bytesWritten: layout.totalBytes + UInt64(configBytes?.count ?? 0),
-            receiptBytes: try receiptSize(), peakMemory: largest + (72 << 20))
+            receiptBytes: try receiptSize(), peakMemory: largest + (72 << 20) + RewritePlan.memory(ofTensorsIn: [conversion.adapter]))
     }
 
     /// The receipt is known but for hashes, all of which are as long.
@@ -124,14 +126,14 @@ public struct ConversionExecutor: Sendable {
         }
     }
 
-    private func runFile(_ layout: Layout) throws -> [String] {
+    private func runFile(_ layout: Layout, _ lock: OutputLock) throws -> [String] {
         let name = FileSystem.fileName(of: target)
-        let writer = try FileWriter(path: target, replacing: replacing)
+        let writer = try FileWriter(path: target, replacing: replacing, lock: lock)
         do {
             var receipt = ConversionReceipt(conversion)
             receipt.add(subject: name, digest: try write(layout, to: writer))
             try conversion.adapter.checkpoint.requireUnchanged()
-            try ReceiptedFile.publish(writer, receipt: receipt.bytes(), replacing: replacing, durable: true)
+            try ReceiptedFile.publish(writer, receipt: receipt.bytes(), replacing: replacing, durable: true, lock: lock)
             return [name]
         } catch {
             writer.discard()

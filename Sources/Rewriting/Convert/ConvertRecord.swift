@@ -30,14 +30,16 @@ public struct ConvertRecord: Sendable {
                 .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt", help: "peftfile diff INPUT \(path.shellQuoted)")
         }
         guard let source = predicate?["base"]?["path"]?.stringValue else { throw malformed("base") }
-        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
+        let options = try ReceiptOptions(
+            predicate?["options"], known: ["to", "dtype", "dtype_all", "max_shard_size", "dequantise", "keep_shared"], malformed: malformed)
         self.source = source
         settings = ConvertSettings(
             dtype: try options.choice("dtype"),
             convertsAllDTypes: try options.required("dtype_all", options.value("dtype_all", \.boolValue)),
             dequantises: try options.required("dequantise", options.value("dequantise", \.boolValue)))
         dropped = (predicate?["dropped"]?.arrayValue ?? []).compactMap { $0["tensor"]?.stringValue.map { ExactString($0) } }
-        evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["base"]])
+        evidence = try ReceiptEvidence(
+            result: path, document: document, schema: "peftfile.convert/1", inputs: [predicate?["base"]], malformed: malformed)
     }
 
     /// The input must be where the receipt says, and be what it was.

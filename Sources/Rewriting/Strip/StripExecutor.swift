@@ -36,9 +36,11 @@ public struct StripExecutor: Sendable {
     /// - Throws: any failure; the target is then as it was, and what was begun is removed.
     public func run() throws -> StripReceipt {
         try checkTarget()
+        let lock = try OutputLock(target: target)
+        defer { lock.release() }
         let staged = try StagedDirectory(target: target, id: plan.id)
         do {
-            let digests = settings.hashing ? try InputDigests(of: plan.source.checkpoint, config: plan.source.config?.path) : nil
+            let digests = settings.hashing ? try InputDigests(of: plan.source.checkpoint, config: plan.source.config) : nil
             var receipt = StripReceipt(plan: plan, digests: digests)
             for file in plan.files {
                 let writer = try FileWriter(path: staged.path(of: file.name))

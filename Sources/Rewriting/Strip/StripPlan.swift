@@ -66,7 +66,7 @@ public struct StripPlan: Sendable {
     /// - Parameter hashing: whether it names the SHA-256 of every file.
     public func receiptBytes(hashing: Bool = true) -> UInt64 {
         var receipt = StripReceipt(
-            plan: self, digests: hashing ? InputDigests(measuring: source.checkpoint, config: source.config?.path) : nil)
+            plan: self, digests: hashing ? InputDigests(measuring: source.checkpoint, config: source.config) : nil)
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         for file in files {
             for tensor in file.tensors { if case .computed = tensor.content { receipt.add(tensor: tensor.info, values: []) } }

@@ -27,11 +27,12 @@ public struct StripRecord: Sendable {
                 .malformed, "the receipt has no usable \(key)", file: file, rule: "Receipt",
                 help: "peftfile verify \(path.shellQuoted) --from UNSTRIPPED")
         }
-        guard let options = ReceiptOptions(predicate?["options"], malformed: malformed) else { throw malformed("options") }
+        let options = try ReceiptOptions(predicate?["options"], known: ["layout", "task", "dtype", "base"], malformed: malformed)
         source = predicate?["source"]?["path"]?.stringValue
         task = try options.value("task", \.intValue)
         dtype = try options.choice("dtype")
-        evidence = ReceiptEvidence(result: path, document: document, inputs: [predicate?["source"]])
+        evidence = try ReceiptEvidence(
+            result: path, document: document, schema: "peftfile.strip/1", inputs: [predicate?["source"]], malformed: malformed)
     }
 
     /// The source must be where the receipt says, and be what it was.
