@@ -29,6 +29,7 @@ typedef struct panel {
     const char *source;
     char *result;
     bool decides;
+    double widest;  ///< the largest bound of a column of `right`
     ck_low_rank_tally *tally;
     size_t seen, doubted;  ///< by float32, so far
 } panel;
@@ -44,7 +45,7 @@ static band_kind pack_band(const panel *panel, size_t row, double *slot, float *
     size_t rank = panel->right->rank, rows = rows_of(panel, row);
     bool narrow = ck_low_rank_fits(panel->left + row * rank, rows * rank);
     bool decided = narrow && panel->decides;
-    double size = fabs(panel->scale);
+    double size = fabs(panel->scale), largest = 0;
     for (size_t i = 0; i < BAND_ROWS && decided; i++) {
         double squares = 0;
         for (size_t k = 0; k < rank; k++) {
@@ -52,9 +53,12 @@ static band_kind pack_band(const panel *panel, size_t row, double *slot, float *
             squares += factor * factor;
             ((float *)slot)[k * BAND_ROWS + i] = (float)factor;
         }
+        largest = squares > largest ? squares : largest;
         bounds[i] = ck_row_bound(squares, rank);
         decided = bounds[i] < CK_ROW_CEILING;
     }
+    // Of updates that small the squares would be lost in float32, and the statistics with them.
+    if (largest > 0 && sqrt(largest) * panel->widest < CK_UPDATE_FLOOR) decided = false;
     if (decided) return DECIDED;
     pack_wide(panel, row, slot);
     return panel->right->narrow == NULL ? WIDE : narrow ? EXACT : FUSED;
@@ -200,6 +204,9 @@ static void merge(
         panel.band = wide ? functions->low_rank->band_f16_of_f64 : functions->low_rank->band_f16;
         break;
     default: panel.widen = functions->widen_f32, panel.narrow = functions->narrow_f32; break;
+    }
+    for (size_t j = 0; panel.decides && j < columns; j++) {
+        if (right->bounds[j] > panel.widest) panel.widest = right->bounds[j];
     }
     size_t bands = chunk_bands(rank, rows);
     size_t width = block_columns(rank, right->narrow != NULL ? sizeof(float) : sizeof(double));

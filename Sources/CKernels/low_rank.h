@@ -128,7 +128,9 @@ static inline double ck_rounded_base(ck_format format, double value) {
 static inline void ck_count(ck_low_rank_tally *tally, double base, double update, double stored) {
     const double infinity = __builtin_inf();
     bool finite = __builtin_fabs(stored) < infinity;
-    if (!finite && __builtin_fabs(base) < infinity) tally->nonfinite += 1;
+    bool was_finite = __builtin_fabs(base) < infinity;
+    if (!was_finite) tally->base_nonfinite += 1;
+    if (!finite && was_finite) tally->nonfinite += 1;
     if (update == 0) return;
     tally->updated += 1;
     tally->unchanged += stored == base;

@@ -52,6 +52,9 @@
 /// overflows, and a tile's squares, of at most 2^60 each, stay below 2^127.
 #define CK_ROW_CEILING 0x1p5f
 #define CK_COLUMN_CEILING 0x1p30f
+/// Updates of at most this size, by the norms of row and column, are left to float64: their squares would come near 2^-126, where
+/// float32 loses digits. What is smaller than 2^-63 beside larger ones adds nothing to a sum that anybody sees.
+#define CK_UPDATE_FLOOR 0x1p-50
 
 /// 3 u, of 5.
 #define CK_VALUE_ERROR 0x1.8p-23f

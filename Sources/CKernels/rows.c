@@ -94,7 +94,7 @@ void ck_scale_columns(double *values, size_t rows, size_t columns, size_t row_st
 
 void ck_tally_updates(
     const double *original, const double *exact, const double *stored, size_t count, ck_low_rank_tally *tally) {
-    size_t updated = 0, unchanged = 0, nonfinite = 0;
+    size_t updated = 0, unchanged = 0, nonfinite = 0, base_nonfinite = 0;
     double update_squares = 0, stored_squares = 0;
     for (size_t i = 0; i < count; ++i) {
         double update = exact[i] - original[i], kept = stored[i] - original[i];
@@ -102,6 +102,7 @@ void ck_tally_updates(
         bool was_finite = original[i] - original[i] == 0, is_finite = stored[i] - stored[i] == 0;
         bool is_update = !(update == 0);
         nonfinite += !is_finite && was_finite;
+        base_nonfinite += !was_finite;
         updated += is_update;
         unchanged += is_update && kept == 0;
         bool counts = is_update && update - update == 0 && kept - kept == 0;
@@ -111,6 +112,7 @@ void ck_tally_updates(
     tally->updated += updated;
     tally->unchanged += unchanged;
     tally->nonfinite += nonfinite;
+    tally->base_nonfinite += base_nonfinite;
     tally->update_squares += update_squares;
     tally->stored_squares += stored_squares;
 }

@@ -146,11 +146,11 @@ public struct PlanExecutor: Sendable {
                 receipt.add(file: file, digest: written.digest, statistics: written.statistics)
             }
             for sidecar in plan.sidecars {
-                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, total: receipt.total)
+                let digest = try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, durable: settings.isDurable, total: receipt.total)
                 receipt.add(sidecar: sidecar, digest: digest)
             }
             try requireUnchangedInputs()
-            try FileWriter.write(receipt.bytes(target: target), to: staged.path(of: Receipt.fileName))
+            try FileWriter.write(receipt.bytes(target: target), to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
             try journal?.remove()
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt

@@ -43,6 +43,9 @@ public struct Receipt: Sendable {
                     "\(tensor.info.name.text.printable): \(statistics.nonfinite) results are NaN or infinite"
                         + (tensor.recipe.isFromAdapter ? ", as the adapter stores them" : ""))
             }
+            if statistics.baseNonfinite > 0 {
+                warnings.append("\(tensor.info.name.text.printable): \(statistics.baseNonfinite) elements of the base are NaN or infinite, and stay so")
+            }
             total.add(statistics)
             guard !tensor.recipe.isCopy, !tensor.recipe.isDequantised || tensor.recipe.changesValues else { continue }
             self.statistics[tensor.info.name] = statistics
@@ -77,15 +80,15 @@ public struct Receipt: Sendable {
     /// NaN and infinities have no JSON; they become null.
     static func number(_ value: Double) -> JSONValue { value.isFinite ? .number(JSONNumber(value)) : .null }
 
-    /// Five significant digits: sums of squares are taken in float32 tile by tile, whose last digits differ between
+    /// Five significant digits, or six: sums of squares are taken in float32 tile by tile, whose last digits differ between
     /// processors, and nobody needs them.
     static func figure(_ value: Double) -> JSONValue {
         guard value.isFinite, value != 0 else { return number(value) }
-        var power = 1.0
-        let digits = 4 - Int(value.magnitude.exponent) * 1233 / 4096
-        for _ in 0..<min(digits.magnitude, 300) { power *= 10 }
-        let scaled = digits >= 0 ? (value * power).rounded() / power : (value / power).rounded() * power
-        return number(scaled)
+        // log10 from the exponent, rounded down, so that the first digit of five is not 0.
+        let digits = 4 - (Int(value.magnitude.exponent) * 1233 >> 12)
+        guard let power = Double("1e\(min(300, digits.magnitude))") else { return number(value) }
+        let whole = (digits >= 0 ? value * power : value / power).rounded()
+        return number(Double("\(whole)e\(-digits)").flatMap { $0.isFinite ? $0 : nil } ?? value)
     }
 
     /// The document as the bytes of its file.

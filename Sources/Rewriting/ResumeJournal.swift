@@ -12,7 +12,7 @@ import Tensors
 struct ResumeJournal {
     /// The name in the directory.
     static let fileName = ".peftfile-progress.json"
-    private static let schema = "peftfile.progress/2"
+    private static let schema = "peftfile.progress/3"
 
     struct File {
         var name: String
@@ -136,23 +136,23 @@ extension ResumeJournal.File {
 extension UpdateStatistics {
     /// Counts in decimal, sums as the bits of their float64 in hexadecimal: nothing is lost on the way.
     fileprivate var exactFields: [String] {
-        [String(updated), String(unchanged), String(nonfinite)]
+        [updated, unchanged, nonfinite, baseNonfinite].map { String($0) }
             + [exactSquares, storedSquares, roundingSquares].map { String($0.bitPattern, radix: 16) }
     }
 
     /// Whether they can be those of so many elements: counts among them, and sums of squares.
     fileprivate func arePossible(of elements: Int) -> Bool {
-        [updated, unchanged, nonfinite].allSatisfy { (0...elements).contains($0) }
+        [updated, unchanged, nonfinite, baseNonfinite].allSatisfy { (0...elements).contains($0) }
             && (nonfinite > 0 || [exactSquares, storedSquares, roundingSquares].allSatisfy { $0 >= 0 })
     }
 
     fileprivate init?(exactFields fields: [String?]) {
-        guard fields.count == 6 else { return nil }
-        let counts = fields[..<3].compactMap { $0.flatMap { Int($0) } }
-        let sums = fields[3...].compactMap { $0.flatMap { UInt64($0, radix: 16) } }
-        guard counts.count == 3, sums.count == 3 else { return nil }
+        guard fields.count == 7 else { return nil }
+        let counts = fields[..<4].compactMap { $0.flatMap { Int($0) } }
+        let sums = fields[4...].compactMap { $0.flatMap { UInt64($0, radix: 16) } }
+        guard counts.count == 4, sums.count == 3 else { return nil }
         self.init()
-        (updated, unchanged, nonfinite) = (counts[0], counts[1], counts[2])
+        (updated, unchanged, nonfinite, baseNonfinite) = (counts[0], counts[1], counts[2], counts[3])
         exactSquares = Double(bitPattern: sums[0])
         storedSquares = Double(bitPattern: sums[1])
         roundingSquares = Double(bitPattern: sums[2])

@@ -4,11 +4,13 @@ import Tensors
 extension RewritePlan.Sidecar {
     /// Writes the file.
     ///
-    /// - Parameter total: what rounding left of all updates.
+    /// - Parameters:
+    ///   - total: what rounding left of all updates.
+    ///   - durable: whether it is on disk before it has its name.
     /// - Returns: the SHA-256 of its bytes in hex, where `hashing` asks for it.
-    func write(to path: String, hashing: Bool, total: UpdateStatistics = UpdateStatistics()) throws -> String? {
+    func write(to path: String, hashing: Bool, durable: Bool, total: UpdateStatistics = UpdateStatistics()) throws -> String? {
         func whole(_ bytes: [UInt8]) throws -> String? {
-            try FileWriter.write(bytes, to: path)
+            try FileWriter.write(bytes, to: path, durable: durable)
             return hashing ? SHA256.hex(SHA256.hash(bytes)) : nil
         }
         switch content {
@@ -36,7 +38,7 @@ extension RewritePlan.Sidecar {
                     offset += UInt64(bytes.count)
                 }
                 try reader.requireUnchanged()
-                try writer.commit()
+                try writer.commit(durable: durable)
                 return hashing ? SHA256.hex(hash.finalize()) : nil
             } catch {
                 writer.discard()

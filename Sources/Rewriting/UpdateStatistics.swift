@@ -14,6 +14,8 @@ public struct UpdateStatistics: Sendable, Hashable {
     public var unchanged = 0
     /// Results that are NaN or infinite where the base was not.
     public var nonfinite = 0
+    /// Elements that are NaN or infinite in the base.
+    public var baseNonfinite = 0
     var exactSquares = 0.0
     var storedSquares = 0.0
     var roundingSquares = 0.0
@@ -25,6 +27,7 @@ public struct UpdateStatistics: Sendable, Hashable {
         updated = panel.updated
         unchanged = panel.unchanged
         nonfinite = panel.nonfinite
+        baseNonfinite = panel.baseNonfinite
         exactSquares = panel.updateSquares
         storedSquares = panel.storedSquares
     }
@@ -72,6 +75,7 @@ public struct UpdateStatistics: Sendable, Hashable {
         updated += other.updated
         unchanged += other.unchanged
         nonfinite += other.nonfinite
+        baseNonfinite += other.baseNonfinite
         exactSquares += other.exactSquares
         storedSquares += other.storedSquares
         roundingSquares += other.roundingSquares

@@ -8,8 +8,10 @@ public struct PanelStatistics: Sendable, Hashable {
     public var unchanged = 0
     /// Elements stored as Inf or NaN where W is finite.
     public var nonfinite = 0
+    /// Elements of which W is Inf or NaN.
+    public var baseNonfinite = 0
     /// The sum of the squares of the updates, and of what was stored less W, over the updated elements where both are
-    /// finite. Good to 1e-6 of itself, and 2^-149 for each element: BF16 and F16 sum a tile's squares in float32. Factors
+    /// finite. Good to 1e-6 of itself: BF16 and F16 sum a tile's squares in float32, unless all are small. Factors
     /// chosen to that end can put the updates' sum off by more, 1e-5 at the most while no terms cancel.
     public var updateSquares = 0.0
     /// The sum of squares of what the stored elements changed by.
@@ -22,6 +24,7 @@ public struct PanelStatistics: Sendable, Hashable {
         updated = Int(tally.updated)
         unchanged = Int(tally.unchanged)
         nonfinite = Int(tally.nonfinite)
+        baseNonfinite = Int(tally.base_nonfinite)
         updateSquares = tally.update_squares
         storedSquares = tally.stored_squares
     }

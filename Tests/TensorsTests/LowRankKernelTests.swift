@@ -50,6 +50,21 @@ import Testing
         }
     }
 
+    /// float32 loses the squares of such updates; onto nothing, all of them survives.
+    @Test("norms of tiny updates", arguments: dtypes, [0x1p-35, 1e-12, 1e-14, 1e-16, 1e-18, 1e-22])
+    func tinyUpdatesKeepTheirNorm(_ dtype: DType, _ scale: Double) throws {
+        var panel = try LowRankPanel(dtype, rows: 31, rank: 5, columns: 67, scale: scale, seed: 21)
+        for onNothing in [false, true] {
+            if onNothing { try panel.setBase([Double](repeating: 0, count: panel.count)) }
+            let exact = try panel.defined().statistics
+            for path in KernelPath.available {
+                let sums = panel.computed(by: path).statistics
+                #expect(abs(sums.updateSquares - exact.updateSquares) <= 1e-6 * exact.updateSquares)
+                #expect(abs(sums.storedSquares - exact.storedSquares) <= 1e-6 * exact.storedSquares)
+            }
+        }
+    }
+
     @Test("adapters in F16, BF16 and F64, in either factor", arguments: dtypes)
     func factors(_ dtype: DType) throws {
         var random = SplitMix64(seed: 77)

@@ -72,6 +72,7 @@ struct LowRankPanel {
         var statistics = PanelStatistics()
         for index in old.indices {
             if !stored[index].isFinite && old[index].isFinite { statistics.nonfinite += 1 }
+            if !old[index].isFinite { statistics.baseNonfinite += 1 }
             guard updates[index] != 0 else { continue }
             statistics.updated += 1
             let kept = stored[index] - old[index]
@@ -145,6 +146,7 @@ struct LowRankPanel {
         var statistics = PanelStatistics()
         for index in values.indices {
             if !stored[index].isFinite && rounded[index].isFinite { statistics.nonfinite += 1 }
+            if !rounded[index].isFinite { statistics.baseNonfinite += 1 }
             guard updates[index] != 0 else { continue }
             statistics.updated += 1
             let kept = stored[index] - rounded[index]
@@ -185,6 +187,7 @@ struct LowRankPanel {
         #expect(counted.updated == known.updated, "updated: \(name)", sourceLocation: sourceLocation)
         #expect(counted.unchanged == known.unchanged, "unchanged: \(name)", sourceLocation: sourceLocation)
         #expect(counted.nonfinite == known.nonfinite, "nonfinite: \(name)", sourceLocation: sourceLocation)
+        #expect(counted.baseNonfinite == known.baseNonfinite, "nonfinite in W: \(name)", sourceLocation: sourceLocation)
         for (sum, exact, relative) in [
             (counted.updateSquares, known.updateSquares, updateSlack),
             (counted.storedSquares, known.storedSquares, 1e-6),

@@ -149,6 +149,7 @@ typedef struct ck_low_rank_tally {
     size_t updated;         ///< elements whose update is not 0 (NaN is not)
     size_t unchanged;       ///< those of them that are stored with the value of W
     size_t nonfinite;       ///< elements stored as Inf or NaN where W is finite
+    size_t base_nonfinite;  ///< elements of which W is Inf or NaN
     double update_squares;  ///< sum of the squared updates, and of (stored - W)^2, where both are finite
     double stored_squares;
 } ck_low_rank_tally;
@@ -172,7 +173,7 @@ size_t ck_low_rank_scratch(size_t rank, size_t rows);
 /// in float64 with the roundings of `ck_add_low_rank`, and then one to `format`: CK_BF16, CK_F16 or CK_F32, which
 /// `source` (W) and `result` share, both dense, and of which NaN is the canonical one. `left` is rows x rank, dense.
 /// `result` may be `source`. What is counted is added to `tally`: the counts are exact, the sums of squares good to
-/// 1e-6 of themselves (and 2^-149 for each element), but for what low_rank_bounds.h says of hostile factors.
+/// 1e-6 of themselves, but for what low_rank_bounds.h says of hostile factors.
 void ck_low_rank_merge(
     ck_path path, ck_format format, const ck_low_rank_right *right, const double *left, size_t rows, double scale,
     const void *source, void *result, void *scratch, ck_low_rank_tally *tally);

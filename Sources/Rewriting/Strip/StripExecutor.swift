@@ -51,10 +51,10 @@ public struct StripExecutor: Sendable {
             for sidecar in plan.sidecars {
                 receipt.add(
                     subject: sidecar.name,
-                    digest: try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing))
+                    digest: try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, durable: settings.isDurable))
             }
             try plan.source.checkpoint.requireUnchanged()
-            try FileWriter.write(receipt.bytes, to: staged.path(of: Receipt.fileName))
+            try FileWriter.write(receipt.bytes, to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {
