@@ -68,7 +68,7 @@ struct AdaMSS: ModuleMethod {
         try requireRanks(of: module, sizes)
         let decomposition = SubspaceClusters(
             weight: try values(), rows: weight.rows, columns: width, rank: rank, count: sizes.count, seed: UInt64(try seed(module)),
-            stored: try module.numbers("adamss_newB"))
+            stored: try module.numbers("adamss_newB"), sizes: sizes)
         let members: [[Int]]
         do {
             members = try decomposition.members()
