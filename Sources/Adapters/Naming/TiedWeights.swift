@@ -205,7 +205,7 @@ public enum TiedWeights {
     /// Last names of input embeddings and output heads, without those that other modules have as well.
     static let vocabularyNames = Set(
         weights.filter(\.isVocabulary).flatMap(\.members).compactMap { $0.dottedComponents.last.map { String($0) } }
-    ).subtracting(["cls", "head", "output", "proj", "w"])
+    ).subtracting(["cls", "head", "out_proj", "output", "proj", "w"])
 
     /// Whether the config lets word embeddings be tied. An absent key counts as true, transformers' default: a file
     /// without the head could not have been saved otherwise.
