@@ -41,8 +41,9 @@ final class AdapterScope: Sendable {
     /// base layer in turn, and what was rounded once is not brought back. The wider types change nothing.
     ///
     /// Source: `BaseTunerLayer._move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py.
-    /// - Throws: `.refused` where several such types stand among modules whose order is not known.
+    /// - Throws: `.refused` where several such types stand among modules whose order is not known, and for layers of eight bits.
     func narrowings() throws -> [DType] {
+        for target in targets { try target.dtype?.requireWiderThanBytes(target.path) }
         let narrow = targets.filter { $0.dtype?.isHalf == true }
         guard Set(narrow.map(\.dtype)).count > 1 else { return narrow.first?.dtype.map { [$0] } ?? [] }
         let positions = try positions()
@@ -83,6 +84,18 @@ final class AdapterScope: Sendable {
 extension DType {
     /// Whether PEFT's cast to the base layer's type rounds float32 numbers.
     var isHalf: Bool { self == .bf16 || self == .f16 }
+
+    /// Refuses what PEFT moves to a layer of float8: the trained numbers are then those of a projection in eight bits, or of one in a
+    /// wider type where training had the weights dequantised, and no file tells which.
+    ///
+    /// - Throws: `.refused` with rule `BaseDType`.
+    func requireWiderThanBytes(_ module: ExactString) throws {
+        guard self == .f8E4M3 else { return }
+        throw PeftfileError(
+            .refused, "module \"\(module)\" has weights of float8, to which PEFT moves the numbers that the file leaves out as well, unless "
+                + "the training had the weights dequantised: which of the two is in no file", rule: "BaseDType",
+            help: "save the adapter again with its projection or indices in the file, or merge onto the dequantised base that it was trained on")
+    }
 
     /// Numbers as the type holds them.
     func holding(_ numbers: [Double]) throws -> [Double] {

@@ -75,11 +75,16 @@ struct BaseView {
                 .refused, "layer_replication needs one list of layers, and the base has \(prefixes.count)",
                 file: base.path, rule: "LayerReplication")
         }
-        let layers = (split.compactMap { $0?.layer }.max() ?? -1) + 1
-        guard let highest = map.max(), highest < layers else {
+        let stored = Set(split.compactMap { $0?.layer })
+        let layers = (stored.max() ?? -1) + 1
+        let missing = Set(map).subtracting(stored).sorted()
+        guard missing.isEmpty else {
+            let named = "layer\(missing.count == 1 ? "" : "s") " + missing.prefix(8).map(String.init).joined(separator: ", ")
+            let more = missing.count > 8 ? " and \(missing.count - 8) more" : ""
             throw PeftfileError(
-                .refused, "layer_replication names layer \(map.max() ?? 0), and the base has \(layers)", file: base.path,
-                rule: "LayerReplication")
+                .refused, "layer_replication copies \(named)\(more), and the base has no tensors of \(missing.count == 1 ? "it" : "them"): "
+                    + "its layers are \(BaseView.spans(stored.sorted()))",
+                file: base.path, rule: "LayerReplication", help: "merge onto the base that the adapter was trained on, whole")
         }
         var byLayer: [Int: [(rest: String, stored: StoredTensor)]] = [:]
         for (tensor, parts) in zip(base.tensors, split) {
@@ -105,6 +110,19 @@ struct BaseView {
         }
         entries += added.sorted { $0.name < $1.name }
         return (entries, configChanges(base, layers: layers, map: map))
+    }
+
+    /// Ascending numbers as spans: `0 to 3, 5`.
+    private static func spans(_ numbers: [Int]) -> String {
+        var spans: [ClosedRange<Int>] = []
+        for number in numbers {
+            guard let last = spans.last, last.upperBound + 1 == number else {
+                spans.append(number...number)
+                continue
+            }
+            spans[spans.count - 1] = last.lowerBound...number
+        }
+        return spans.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound) to \($0.upperBound)" }.joined(separator: ", ")
     }
 
     private static func layerParts(_ name: String) -> (prefix: String, layer: Int, rest: String)? {

@@ -160,10 +160,7 @@ public struct Binding: Sendable {
                 return try Conversion.widened(
                     base.read(stored), as: stored.dtype, count: stored.info.elementCount)
             }, dtype: { [base] name in
-                guard let stored = view[name]?.stored else { return nil }
-                // The type that PEFT takes bitsandbytes' layers to have.
-                let computed = stored.quantised == nil ? nil : base.config?["quantization_config"]?["bnb_4bit_compute_dtype"]
-                return computed?.stringValue.flatMap(DType.init(spelling:)) ?? stored.dtype
+                view[name].flatMap { Binding.layerType(of: $0.stored, in: base) }
             }
         ) { required, optional in
             try Binding.resolve(required, optional: optional, resolver)
@@ -172,6 +169,26 @@ public struct Binding: Sendable {
         result.warnings += try LoadedModules.require(adapter)
         if adapter.dialect == nil { result.warnings += LostModules.warnings(adapter, result.changes, base: base) }
         return result
+    }
+
+    /// The type that PEFT takes a layer to have, to which it moves what an adapter holds beside it: that of the weight, for bitsandbytes'
+    /// four bits that of their computation, and none where the weight is of whole numbers. Weights that only other programs read
+    /// were dequantised for the training.
+    ///
+    /// Source: `BaseTunerLayer._get_base_layer_device_and_dtype`, `_move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py.
+    private static func layerType(of stored: StoredTensor, in base: Checkpoint) -> DType? {
+        guard stored.quantised != nil, let config = base.config?["quantization_config"]?.objectValue else { return stored.dtype }
+        switch config["quant_method"]?.stringValue {
+        case "bitsandbytes":
+            return config["load_in_8bit"]?.boolValue == true
+                ? nil : config["bnb_4bit_compute_dtype"]?.stringValue.flatMap(DType.init(spelling:)) ?? .f32
+        case "gptq", "awq": return nil
+        case "fp8", "fbgemm_fp8": return .f8E4M3
+        case "compressed-tensors":
+            let groups = config["config_groups"]?.objectValue?.members.compactMap { $0.value["weights"]?["type"]?.stringValue } ?? []
+            return groups.contains("float") ? .f8E4M3 : nil
+        default: return stored.dtype
+        }
     }
 
     /// Resolves all requests of an adapter together; only the optional ones may stay without a place.

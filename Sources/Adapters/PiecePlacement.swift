@@ -134,15 +134,24 @@ struct PiecePlacement {
         return .init(rows: indices, columns: 0..<recipe.columns, values: values)
     }
 
-    /// The part of a whole saved parameter that falls on this piece of a fused tensor.
-    func partReplacement(_ values: Factor) throws -> TensorRecipe.RowReplacement {
+    /// The part of a whole saved parameter that falls on this piece: rows of a fused matrix, or one expert's of a stack.
+    func partReplacement(_ values: Factor, shape: Shape) throws -> TensorRecipe.RowReplacement {
         if recipe.shape.count == 1 {
             let (region, part) = try vector(values)
             return .init(rows: [0], columns: region.columns, values: part)
         }
-        guard values.rows == place.shape.first, values.columns == place.shape.dropFirst().reduce(1, *),
-            piece.expert == nil
-        else { throw mismatch(rows: values.rows, columns: values.columns) }
+        guard shape == place.shape else {
+            throw PeftfileError(
+                .refused, "has shape \(shape), and the base's parameter is \(place.shape)", tensor: values.tensor, rule: "ShapeMismatch",
+                help: "merge onto the base that the adapter was trained on")
+        }
+        var values = values
+        if let expert = piece.expert {
+            // A row of the view is a whole expert.
+            let (height, width) = (shape[1], shape[2])
+            (values.rows, values.columns, values.rowStride, values.columnStride) = (height, width, width, 1)
+            values.offset += expert * height * width
+        }
         let target = try region(rows: piece.rows, columns: 0..<values.columns)
         let part = values.rows(piece.rows)
         return .init(rows: Array(target.rows), columns: target.columns, values: piece.transposed ? part.transposed : part)

@@ -135,14 +135,16 @@ extension RecipeAssembly {
         return copy
     }
 
-    /// The changes that set `tie_word_embeddings`, at the top and in the language model's part: transformers 4 asks the
-    /// one for some models and the other for others.
+    /// The changes that set `tie_word_embeddings`, at the top and in the parts that may hold the language model: transformers asks
+    /// the one for some models and the other for others, and the decoder of a pair its own config.
     private func tieFlags(_ value: Bool) -> [Binding.ConfigChange] {
         guard let config = base.config else { return [] }
         let key: ExactString = "tie_word_embeddings"
         var changes = [Binding.ConfigChange(path: [key], value: .bool(value))]
-        if config["text_config"]?.objectValue != nil {
-            changes.append(.init(path: ["text_config", key], value: .bool(value)))
+        for part in config.members {
+            guard let own = part.value.objectValue, part.key == "text_config" || part.key == "decoder" || own[key]?.boolValue == !value
+            else { continue }
+            changes.append(.init(path: [part.key, key], value: .bool(value)))
         }
         return changes.filter { change in !configChanges.contains { $0.path == change.path } }
     }

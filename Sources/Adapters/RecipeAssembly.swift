@@ -218,7 +218,7 @@ struct RecipeAssembly {
                 tensor: tensor, rule: "SavedDType")
         }
         guard place.isWhole else {
-            recipe.rowReplacements.append(try place.partReplacement(Factor(adapter: adapter, info: info)))
+            recipe.rowReplacements.append(try place.partReplacement(Factor(adapter: adapter, info: info), shape: info.shape))
             return
         }
         let stored = entry.stored.info

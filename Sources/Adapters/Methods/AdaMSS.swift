@@ -13,8 +13,13 @@ import Tensors
 /// | `adamss_B.N` | (rows of the cluster, k) |
 ///
 /// Which rows a cluster has is in no file. PEFT takes them, whenever it loads the adapter, from a seeded decomposition and
-/// clustering of the base, which ``SubspaceClusters`` repeats; it refuses where its decomposition is not the stored one or a row
-/// is too near the border of two clusters. What holds then is assumed in a warning, which the receipt keeps.
+/// clustering of the base, which ``SubspaceClusters`` repeats. It refuses where its decomposition is not the stored one, and where
+/// rows lie so near the border of two clusters that several ways to divide them end with as many rows as the factors have. What
+/// holds then is assumed in a warning, which the receipt keeps.
+///
+/// The larger a matrix and the coarser its type, the more often that is so. Of adapters that PEFT 0.21.2 made on random matrices with a
+/// decaying spectrum, none was divided wrongly; at 64 to 96 rows and r = 8 all 42 modules are beyond doubt in float32 and float16 and 35
+/// in bfloat16, at 256 to 640 rows and r = 16 all 28 in float32, 13 in float16 and 1 in bfloat16, at 768 to 2048 rows and r = 100 none.
 ///
 /// Config: `r`, `num_subspaces`, `random_seed`, `subspace_rank`, `use_dynamic_rank`. Order: B_i × A_i, then the product with N,
 /// both in order of the inner index.
@@ -68,7 +73,7 @@ struct AdaMSS: ModuleMethod {
         try requireRanks(of: module, sizes)
         let decomposition = SubspaceClusters(
             weight: try values(), rows: weight.rows, columns: width, rank: rank, count: sizes.count, seed: UInt64(try seed(module)),
-            stored: try module.numbers("adamss_newB"))
+            stored: try module.numbers("adamss_newB"), sizes: sizes)
         let members: [[Int]]
         do {
             members = try decomposition.members()

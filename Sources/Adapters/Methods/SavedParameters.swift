@@ -28,8 +28,7 @@ struct SavedParameters {
     private var originals: [ExactString] = []
 
     /// Last names of input embeddings and output heads, which `save_embedding_layers` stores whole.
-    private static let embeddingNames = Set(
-        TiedWeights.weights.flatMap(\.members).compactMap { $0.dottedComponents.last.map { String($0) } })
+    private static let embeddingNames = TiedWeights.vocabularyNames
 
     /// - Parameters:
     ///   - tokenIndices: `trainable_token_indices` or `token_indices`: a list, or a map from module to list.

@@ -1,4 +1,5 @@
 import LinearAlgebra
+import Tensors
 
 /// The clusters of rows that AdaMSS takes from a base weight, repeated in float64, with a refusal where rounding might
 /// decide otherwise.
@@ -10,10 +11,16 @@ import LinearAlgebra
 ///    123456789, without repetition. At most ten times: every row to its nearest centre, every centre to the mean of its
 ///    rows; it ends when no row moves, or the centres by less than 10⁻⁴ of the mean variance. (Lloyd.)
 ///
-/// The library does this in float32. Its right vectors are stored, so they are held against those found here: a base, seed,
-/// device or version other than the library's shows. They are apart by an angle, and so are the columns of U; a row of U is by
-/// the share of it that a row has, √(q/rows). A row whose nearest two centres differ in distance by less than eight times
-/// that is undecided.
+/// The library does this in float32, whatever the base's type. Its right vectors are stored, so they are held against those found
+/// here: a base, seed, device or version other than the library's shows. Each lies outside the space of those found here by an angle, and
+/// so do the columns of U; a row of U is off by its share, √(Σ angle² / rows). (How the vectors lie within the space is no matter: distances
+/// stay.) Vectors stored in 16 bits are held one by one against those found here in the same 16 bits: of n elements f fall on the
+/// other side of a border, and numbers that are moved by a share a of their spacing do so for a of them, so the angle is taken as
+/// (f + 3) / n of a spacing, with three more for the chance that fewer fell than should have.
+///
+/// A row whose nearest two centres differ in distance by less than eight times that may be of either. All choices are followed to their
+/// end. Most come to the same clusters, and the stored factors, which have one row for each of a cluster's, tell most of the others
+/// apart; where two endings have the stored sizes, the rows are undecided.
 ///
 /// Source: `slice_pca`, `clustering_Z` in peft/tuners/adamss/utils.py; `_svd_lowrank`, `get_approximate_basis` in
 /// torch/_lowrank.py; `KMeans`, `_kmeans_single_lloyd` in sklearn/cluster/_kmeans.py; `RandomState.choice` in numpy.
@@ -30,23 +37,29 @@ struct SubspaceClusters {
     let seed: UInt64
     /// The right vectors as the adapter holds them, (rank × columns).
     let stored: [Double]
-    /// Whether they were rounded to 16 bits, in whatever type they lie.
-    private var isNarrow: Bool { stored.allSatisfy { Float($0).bitPattern & 0x1FFF == 0 } }
+    /// How many rows each cluster has, as the stored factors say.
+    let sizes: [Int]
 
-    /// The rows of each cluster, ascending.
+    /// The 16-bit type to which the vectors were rounded, in whatever type they lie; nil where they were not.
+    private var narrowType: DType? {
+        if stored.allSatisfy({ Float($0).bitPattern & 0xFFFF == 0 }) { return .bf16 }
+        return stored.allSatisfy { Float($0).bitPattern & 0x1FFF == 0 } ? .f16 : nil
+    }
+
+    /// The rows of each cluster, ascending. Where no ending has the stored sizes, those of the likeliest one.
     func members() throws -> [[Int]] {
         guard weight.allSatisfy(\.isFinite), rank * min(rows, columns) >= 16 else {
             throw Undecided(reason: "has a base that is not finite, or one too small for the library's generator")
         }
         let vectors = try leftVectors()
         let labels = try cluster(
-            vectors.left, tolerance: 8 * max(vectors.angle, 0x1p-22) * (Double(rank) / Double(rows)).squareRoot())
+            vectors.left, tolerance: 8 * max(vectors.angle, 0x1p-22 * Double(rank).squareRoot()) / Double(rows).squareRoot())
         return (0..<count).map { cluster in labels.indices.filter { labels[$0] == cluster } }
     }
 
     // MARK: Decomposition
 
-    /// U (rows × rank), and the largest angle between a right vector found here and the stored one.
+    /// U (rows × rank), and the root of the sum of squared angles of the right vectors.
     private func leftVectors() throws -> (left: [Double], angle: Double) {
         let isTurned = rows < columns
         let (m, n) = isTurned ? (columns, rows) : (rows, columns)
@@ -71,31 +84,44 @@ struct SubspaceClusters {
         try LAPACK.qr(matrix, rows: rows, columns: rank).q
     }
 
-    /// The largest angle between column k of `right` and row k of what is stored, whichever way round they point.
+    /// √(Σ angle²) of the stored rows against the columns of `right`.
     private func angle(_ right: [Double]) throws -> Double {
-        var largest = 0.0
+        // The spacing of a type's numbers, as a share of the number: between 2⁻⁸ and 2⁻⁷ for bf16, 2⁻¹¹ and 2⁻¹⁰ for f16.
+        let narrow = narrowType
+        let spacing = narrow == .f16 ? 0x1p-10 : 0x1p-7
+        let products = try BLAS.product(stored, right, rows: rank, columns: rank, depth: columns)
+        var sum = 0.0
         for k in 0..<rank {
-            var (product, size) = (0.0, 0.0)
-            for column in 0..<columns {
-                product += right[column * rank + k] * stored[k * columns + column]
-                size += stored[k * columns + column] * stored[k * columns + column]
-            }
-            var distance = 0.0
-            let sign: Double = product < 0 ? -1 : 1
-            for column in 0..<columns {
-                let difference = sign * right[column * rank + k] - stored[k * columns + column]
-                distance += difference * difference
-            }
+            let known = stored[(k * columns)..<((k + 1) * columns)]
+            let size = known.reduce(0) { $0 + $1 * $1 }
             guard size > 0.9, size < 1.1 else { throw Undecided(reason: "has an adamss_newB whose rows are not of length 1") }
-            largest = max(largest, distance.squareRoot())
+            let angle: Double
+            if let narrow {
+                // Either way round is the same vector.
+                let sign: Double = products[k * rank + k] < 0 ? -1 : 1
+                let found = try narrow.holding((0..<columns).map { sign * right[$0 * rank + k] })
+                let fallen = zip(found, known).count { $0 != $1 }
+                guard fallen * 4 < columns * 3 else { throw elsewhere }
+                angle = spacing * Double(fallen + 3) / Double(columns)
+            } else {
+                var outside = 0.0
+                for column in 0..<columns {
+                    var element = known[k * columns + column]
+                    for other in 0..<rank { element -= products[k * rank + other] * right[column * rank + other] }
+                    outside += element * element
+                }
+                angle = outside.squareRoot()
+            }
+            guard angle < 0x1p-10 || columns < 64 && angle < 0x1p-9 else { throw elsewhere }
+            sum += angle * angle
         }
-        // Rounding to 16 bits moves a vector by up to 2⁻⁸ of its length.
-        guard largest < (isNarrow ? 0x1p-6 : 0x1p-10) else {
-            throw Undecided(
-                reason: "has an adamss_newB that is not what the seed gives for this base on the CPU: another base, or the "
-                    + "decomposition of another device, and which rows a factor changes is in no file")
-        }
-        return largest
+        return sum.squareRoot()
+    }
+
+    private var elsewhere: Undecided {
+        Undecided(
+            reason: "has an adamss_newB that is not what the seed gives for this base on the CPU: another base, or the "
+                + "decomposition of another device, and which rows a factor changes is in no file")
     }
 
     private func transpose(_ matrix: [Double], _ rows: Int, _ columns: Int) -> [Double] {
@@ -104,39 +130,84 @@ struct SubspaceClusters {
 
     // MARK: Clusters
 
+    /// What is followed to its end: the choices of one clustering.
+    private struct Trail {
+        let points: [[Double]]
+        let tolerance: Double
+        let variance: Double
+        /// Labels at the start of each round that were followed already: most choices meet again.
+        var seen: [Set<[Int]>] = Array(repeating: [], count: 10)
+        /// The endings, the likeliest first.
+        var endings: [[Int]] = []
+        var steps = 0
+    }
+
     private func cluster(_ left: [Double], tolerance: Double) throws -> [Int] {
         var points = (0..<rows).map { Array(left[($0 * rank)..<(($0 + 1) * rank)]) }
         let mean = (0..<rank).map { axis in points.reduce(0) { $0 + $1[axis] } / Double(rows) }
         points = points.map { zip($0, mean).map { $0 - $1 } }
         let variance = points.reduce(0) { $0 + $1.reduce(0) { $0 + $1 * $1 } } / Double(rows * rank)
-        var centres = drawn().map { points[$0] }
-        var labels: [Int] = []
-        for _ in 0..<10 {
-            let found = try assign(points, to: centres, tolerance)
-            let moved = try means(points, found)
-            let shift = zip(moved, centres).reduce(0) { $0 + SubspaceClusters.square($1.0, $1.1) }
-            centres = moved
-            if found == labels { return found }
-            labels = found
-            if shift <= 1e-4 * variance { break }
+        var trail = Trail(points: points, tolerance: tolerance, variance: variance)
+        try follow(&trail, centres: drawn().map { points[$0] }, labels: [], round: 0)
+        let fitting = trail.endings.filter { labels in
+            (0..<count).allSatisfy { cluster in labels.count { $0 == cluster } == sizes[cluster] }
         }
-        return try assign(points, to: centres, tolerance)
+        guard fitting.count < 2 else {
+            throw Undecided(
+                reason: "has rows that are as near to one cluster as to another, within the rounding of the library's float32, and which "
+                    + "of them a factor changes is in no file")
+        }
+        return fitting.first ?? trail.endings.first ?? []
     }
 
-    /// The nearest centre of each row.
-    private func assign(_ points: [[Double]], to centres: [[Double]], _ tolerance: Double) throws -> [Int] {
-        try points.map { point in
+    private func follow(_ trail: inout Trail, centres: [[Double]], labels: [Int], round: Int) throws {
+        for found in try choices(&trail, centres) {
+            let moved = try means(trail.points, found)
+            if found == labels {
+                if !trail.endings.contains(found) { trail.endings.append(found) }
+                continue
+            }
+            let shift = zip(moved, centres).reduce(0) { $0 + SubspaceClusters.square($1.0, $1.1) }
+            if shift <= 1e-4 * trail.variance || round == 9 {
+                for last in try choices(&trail, moved) where !trail.endings.contains(last) { trail.endings.append(last) }
+            } else if trail.seen[round].insert(found).inserted {
+                try follow(&trail, centres: moved, labels: found, round: round + 1)
+            }
+        }
+    }
+
+    /// The nearest centre of each row, in every way that rounding leaves open; the nearest of all first.
+    private func choices(_ trail: inout Trail, _ centres: [[Double]]) throws -> [[Int]] {
+        var nearest: [Int] = []
+        var open: [(row: Int, others: [Int])] = []
+        for (row, point) in trail.points.enumerated() {
             let distances = centres.map { SubspaceClusters.square(point, $0).squareRoot() }
             var best = 0
             for index in distances.indices where distances[index] < distances[best] { best = index }
-            let isClear = distances.indices.allSatisfy { $0 == best || distances[$0] - distances[best] > tolerance }
-            guard isClear else {
-                throw Undecided(
-                    reason: "has a row that is as near to one cluster as to another, within the rounding of the library's "
-                        + "float32, and which rows a factor changes is in no file")
-            }
-            return best
+            nearest.append(best)
+            let others = distances.indices.filter { $0 != best && distances[$0] - distances[best] <= trail.tolerance }
+            if !others.isEmpty { open.append((row, others)) }
         }
+        var result = [nearest]
+        for (row, others) in open {
+            result += others.flatMap { other in
+                result.map { labels in
+                    var changed = labels
+                    changed[row] = other
+                    return changed
+                }
+            }
+            guard result.count <= 64 else { throw tooMany(open.count) }
+        }
+        trail.steps += result.count
+        guard trail.steps <= 1024 else { throw tooMany(open.count) }
+        return result
+    }
+
+    private func tooMany(_ rows: Int) -> Undecided {
+        Undecided(
+            reason: "has \(rows) row\(rows == 1 ? "" : "s") as near to one cluster as to another, within the rounding of the library's "
+                + "float32: too many ways to go on, and which rows a factor changes is in no file")
     }
 
     private func means(_ points: [[Double]], _ labels: [Int]) throws -> [[Double]] {

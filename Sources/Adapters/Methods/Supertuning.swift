@@ -12,11 +12,12 @@ import Tensors
 /// | `supertuning_indices` | (n), int32: p_i = row·in + column |
 /// | `supertuning_lora_A.weight`, `supertuning_lora_B.weight` | (r, in), (out, r), where `r` is set |
 ///
-/// A file without indices (`save_precomputed_indices` = false) takes them from the base by magnitude, where equal
-/// magnitudes leave the choice to torch's `topk`, so it is refused.
+/// A file without indices (`save_precomputed_indices` = false) takes them from the base: the n largest magnitudes in descending order,
+/// or the n smallest in ascending order where `select_top` is false. Where two of them are equal, or the last of them and the next
+/// one, the order is torch's `topk`'s own and not defined, and the adapter is refused; a base in 16 bits has equal ones nearly always.
 ///
-/// Config: `r`, `lora_alpha`. Order: the sum of the sparse term and the low-rank one, then W.
-/// Source: `Linear.get_delta_weight`, `merge` in peft/tuners/supertuning/layer.py.
+/// Config: `r`, `lora_alpha`; without indices `sparsity`, `select_top`. Order: the sum of the sparse term and the low-rank one, then W.
+/// Source: `SupertuningLayer.update_layer`, `Linear.get_delta_weight`, `merge` in peft/tuners/supertuning/layer.py.
 struct Supertuning: ModuleMethod {
     let name = "Supertuning"
     let peftTypes = ["SUPERTUNING"]
@@ -50,15 +51,11 @@ struct Supertuning: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("supertuning_values").elementCount
-        guard module.has("supertuning_indices") else {
-            throw module.refusal(
-                "has no supertuning_indices: torch's topk of the base's magnitudes would decide where its values go, and "
-                    + "among equal magnitudes that is not defined", rule: "IndicesMissing",
-                help: "save the adapter with save_precomputed_indices=True")
-        }
-        let positions = try module.indices("supertuning_indices", below: weight.rows * weight.columns)
+        let isStored = module.has("supertuning_indices")
+        let positions = try isStored
+            ? module.indices("supertuning_indices", below: weight.rows * weight.columns) : chosen(count, module, weight)
         guard positions.count == count else {
-            throw module.misfit(try module.tensor("supertuning_indices"), "\(count) places")
+            throw module.misfit(try module.tensor(isStored ? "supertuning_indices" : "supertuning_values"), "\(count) places")
         }
         if let sparsity = try module.number("sparsity") {
             // Python's int(): towards zero.
@@ -78,6 +75,39 @@ struct Supertuning: ModuleMethod {
                 × module.matrix(Self.right, [rank, weight.columns])
             update = update + alpha / Double(rank) * product
         }
-        return ModuleChanges(weight: .add(update))
+        let assumed = "assumed: the places of supertuning_values are not in the file and are those of the base's "
+            + "\(try selectsTop(module) ? "largest" : "smallest") magnitudes, no two of which are equal"
+        return ModuleChanges(weight: .add(update), warnings: isStored ? [] : [assumed])
+    }
+
+    private func selectsTop(_ module: MethodModule) throws -> Bool {
+        module.config["select_top"] == nil ? true : try module.config.flag("select_top")
+    }
+
+    /// The places of the base's `count` largest or smallest magnitudes, in that order.
+    private func chosen(_ count: Int, _ module: MethodModule, _ weight: ModuleWeight) throws -> [Int] {
+        func refusal(_ reason: String) -> PeftfileError {
+            module.refusal(
+                "has no supertuning_indices, and \(reason)", rule: "IndicesMissing",
+                help: "save the adapter with save_precomputed_indices=True")
+        }
+        guard weight.shape.count == 2, let values = weight.values else { throw refusal("its weight is a part of a tensor, or several") }
+        let elements = try values()
+        // With a bias there is one more column.
+        let width = elements.count / max(1, weight.rows)
+        let magnitudes = (0..<(weight.rows * weight.columns)).map { elements[$0 / weight.columns * width + $0 % weight.columns].magnitude }
+        guard magnitudes.allSatisfy(\.isFinite), count <= magnitudes.count else {
+            throw refusal("the base has numbers that are not finite, or too few")
+        }
+        let isTop = try selectsTop(module)
+        let sorted = magnitudes.indices.sorted { isTop ? magnitudes[$0] > magnitudes[$1] : magnitudes[$0] < magnitudes[$1] }
+        let reach = min(count + 1, sorted.count)
+        let equal = (1..<max(1, reach)).count { magnitudes[sorted[$0]] == magnitudes[sorted[$0 - 1]] }
+        guard equal == 0 else {
+            throw refusal(
+                "of the base's magnitudes that would decide where its \(count) values go, \(equal) are equal to the next one: among equal "
+                    + "ones torch's topk defines no order")
+        }
+        return Array(sorted[..<count])
     }
 }

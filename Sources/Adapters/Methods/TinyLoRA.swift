@@ -68,6 +68,7 @@ struct TinyLoRA: ModuleMethod {
         if module.has("tinylora_P") {
             projection = try module.matrix("tinylora_P", [length, rank, rank])
         } else {
+            try weight.dtype?.requireWiderThanBytes(module.path)
             let types = weight.dtype.map { $0.isHalf ? [$0] : [] } ?? []
             let numbers = try types.reduce(
                 Self.projection(seed, layer, rank: rank, length: length).map { Double($0) }) { try $1.holding($0) }

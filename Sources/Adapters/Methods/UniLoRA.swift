@@ -90,6 +90,7 @@ struct UniLoRA: ModuleMethod {
         } else {
             let dealt = try DealtIndices(of: module, rank: rank, length: length)
             indices = try dealt.indices(module, weight, rank: rank)
+            try weight.dtype?.requireWiderThanBytes(module.path)
             let table = NumberTable(try dealt.scales(in: weight.dtype))
             func values(_ list: [Int], _ shape: Shape) -> MatrixExpression {
                 MatrixExpression.constant(.table(table, rows: 1, columns: length)).columns(at: list)

@@ -10,7 +10,8 @@ extension BaseDirectory {
             textModelType: text?["model_type"]?.stringValue,
             visionModelType: config?["vision_config"]?["model_type"]?.stringValue,
             tieWordEmbeddings: config?["tie_word_embeddings"]?.boolValue,
-            textTieWordEmbeddings: text?["tie_word_embeddings"]?.boolValue,
+            // The decoder of a pair ties its own head, whatever the pair's config says.
+            textTieWordEmbeddings: (text ?? config?["decoder"]?.objectValue)?["tie_word_embeddings"]?.boolValue,
             architectures: config?["architectures"]?.arrayValue?.compactMap(\.stringValue) ?? [])
         layerCount = config.flatMap(BaseDirectory.layers)
         partModelTypes = config.map(BaseDirectory.parts) ?? []

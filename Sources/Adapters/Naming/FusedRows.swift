@@ -35,7 +35,45 @@ struct FusedRows: Sendable {
             ["layers.*.self_attn.q_proj", "layers.*.self_attn.k_proj", "layers.*.self_attn.v_proj"],
             "encoder.layer.*.attention.qkv_proj"),
         FusedRows(["gte"], ["layers.*.mlp.up_proj", "layers.*.mlp.gate_proj"], "encoder.layer.*.mlp.up_gate_proj"),
+        // Entries hrm_text, Molmo2TextModel.
+        FusedRows(["hrm_text"], ["layers.*.mlp.gate_proj", "layers.*.mlp.up_proj"], "layers.*.mlp.gate_up_proj"),
+        FusedRows(["hrm_text"], ["layers.*.self_attn.gate_proj"] + qkv("layers.*.self_attn", "_proj"), "layers.*.attn.gqkv_proj"),
+        FusedRows(["molmo2_text"], ["^layers.*.mlp.up_proj", "^layers.*.mlp.gate_proj"], "^layers.*.mlp.ff_proj"),
+        FusedRows(
+            ["molmo2"], ["^model.language_model.layers.*.mlp.up_proj", "^model.language_model.layers.*.mlp.gate_proj"],
+            "^model.transformer.blocks.*.mlp.ff_proj"),
+        // Entries radio, qianfan_ocr, Tipsv2VisionModel, Tipsv2TextModel, UnlimitedOcrVisionEncoder, RfDetrModel.
+        FusedRows(["radio"], qkv("^encoder.layer.*.attention", "_proj"), "^radio_model.model.blocks.*.attn.qkv"),
+        FusedRows(
+            ["nemotron_h_omni"], qkv("^vision_model.encoder.layer.*.attention", "_proj"),
+            "^vision_model.radio_model.model.blocks.*.attn.qkv"),
+        FusedRows(
+            ["qianfan_ocr"], qkv("^model.vision_tower.layers.*.attention", "_proj"), "^vision_model.encoder.layers.*.attn.qkv"),
+        FusedRows(["tipsv2_vision_model"], qkv("^encoder.layer.*.attention", "_proj"), "^blocks.*.attn.qkv"),
+        FusedRows(["tipsv2"], qkv("^vision_model.encoder.layer.*.attention", "_proj"), "^vision_encoder.blocks.*.attn.qkv"),
+        FusedRows(["tipsv2_dpt"], qkv("^backbone.encoder.layer.*.attention", "_proj"), "^vision_encoder.blocks.*.attn.qkv"),
+        FusedRows(
+            ["unlimited_ocr"], qkv("^model.vision_tower.vision_encoder.encoder.layers.*.self_attn", "_proj"),
+            "^model.vision_model.transformer.layers.*.self_attn.qkv_proj"),
+        // Entry minimax_m3_vl: fused in memory, apart in the file.
+        FusedRows(
+            ["minimax_m3_vl"],
+            [
+                "^language_model.model.layers.*.block_sparse_moe.shared_experts.gate_proj",
+                "^language_model.model.layers.*.block_sparse_moe.shared_experts.up_proj",
+            ], "^model.language_model.layers.*.mlp.shared_experts.gate_up_proj"),
     ]
+        // An nn.MultiheadAttention in the file, whose parameters have names of their own.
+        + ["weight", "bias"].flatMap { leaf in
+            [
+                ("rf_detr", "^model.decoder.layers.*.self_attn", "^transformer.decoder.layers.*.self_attn"),
+                ("tipsv2_text_model", "^encoder.layers.*.self_attn", "^transformer.resblocks.*.attn"),
+                ("tipsv2", "^text_model.encoder.layers.*.self_attn", "^text_encoder.transformer.resblocks.*.attn"),
+            ].map { type, memory, file in FusedRows([type], qkv(memory, "_proj.\(leaf)$"), "\(file).in_proj_\(leaf)$") }
+        }
+
+    /// The query, key and value projections of an attention.
+    private static func qkv(_ attention: String, _ end: String) -> [String] { ["q", "k", "v"].map { "\(attention).\($0)\(end)" } }
 
     static func rules(for modelTypes: [String]) -> [FusedRows] {
         table.filter { !$0.modelTypes.isDisjoint(with: modelTypes) }

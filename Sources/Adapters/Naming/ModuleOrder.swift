@@ -8,7 +8,7 @@ import ByteAccess
 /// below do not decide, the order is not known, and the adapter refused.
 ///
 /// Source: the `__init__` methods in transformers 5, all 574 model types of which were compared with the rows; the types
-/// that register otherwise stand in `exceptions` and `others`.
+/// that register otherwise stand in `exceptions` and `others`, and in ``RegisteredOrder`` those of which a model was made and looked at.
 struct ModuleOrder {
     private static let rows: [[String]] = [
         "q_proj k_proj v_proj o_proj", "k_proj v_proj q_proj out_proj", "o_proj qkv_proj", "qkv_proj o_proj",
@@ -89,6 +89,8 @@ struct ModuleOrder {
     ]
 
     private let rows: [[String]]
+    /// Rows of this very model, which go before.
+    private let registered: [[String]]
     private let modelTypes: [String]
     /// Renames from the file's names to those in memory.
     private let renames: [RenameRule]
@@ -104,12 +106,13 @@ struct ModuleOrder {
         self.tensors = tensors
         let types = Set(base.allModelTypes)
         let matching = Self.exceptions.filter { !$0.types.isDisjoint(with: types) }
-        let own = matching.map(\.row)
         // What one part of a model does otherwise, the other parts need not do.
         let isOfPart = matching.contains { !$0.types.contains(base.modelTypes.first ?? "") } && types.count > 1
+        let own = matching.map(\.row)
         rows = Self.others.isDisjoint(with: types) && !isOfPart ? own.isEmpty ? Self.rows : own + Self.rows.filter { row in
             !own.contains { $0.contains { row.contains($0) } }
         } : []
+        registered = RegisteredOrder.rows(for: base.allModelTypes) ?? []
         var children: [String: Set<String>] = [:]
         for name in base.names {
             let parts = RenameRule.inMemory(name.text, renames).dottedComponents.map { String($0) }
@@ -178,6 +181,7 @@ struct ModuleOrder {
         if depth == 0, Self.unsettledHeads.isDisjoint(with: modelTypes), Self.heads.contains(a) != Self.heads.contains(b) {
             return Self.heads.contains(b)
         }
+        let rows = registered.contains { $0.contains(a) && $0.contains(b) } ? registered : rows
         if let order = verdict(rows) ?? verdict(rows.filter { $0.allSatisfy(siblings.contains) }) { return order }
         throw PeftfileError(
             .refused,

@@ -3,6 +3,14 @@ import ByteAccess
 extension NameResolver {
     /// Names what was not found: the first few modules, where each was looked for, and what comes nearest in the base.
     func missingError(_ missing: [MissingParameter], of total: Int) -> PeftfileError {
+        if let first = missing.first(where: { UnreadLayouts.layout(of: $0.request.module.text, in: modelTypes) != nil }),
+            let layout = UnreadLayouts.layout(of: first.request.module.text, in: modelTypes)
+        {
+            let others = missing.count == 1 ? "" : ", and \(missing.count - 1) more of the adapter's parameters have no tensor of their own"
+            return PeftfileError(
+                .refused, "\(first.request.module): files of model_type \(modelType?.printable ?? "") hold it in \(layout), which is not read"
+                    + others, tensor: first.storedName, rule: "MissingTarget", help: UnreadLayouts.help)
+        }
         let names = NearestNames(storedNames)
         let shown = missing.prefix(3).map { item -> String in
             let near = names.nearest(to: item.storedName.text)

@@ -20,9 +20,9 @@ struct ParameterLocator: Sendable {
         modelTypes = base.modelTypes
         renames = RenameTable.rules(for: base.allModelTypes)
         fusedRows = FusedRows.rules(for: base.allModelTypes)
-        sharedBlocks = SharedBlocks(base.sharedLayers)
-        tiedWeights = TiedWeights.rows(for: modelTypes, bias: false)
-        tiedBiases = TiedWeights.rows(for: modelTypes, bias: true)
+        sharedBlocks = SharedBlocks(base.sharedLayers, modelTypes: modelTypes)
+        tiedWeights = TiedWeights.rows(for: base, bias: false)
+        tiedBiases = TiedWeights.rows(for: base, bias: true)
         mayTieHead = TiedWeights.mayTieHead(base)
         transposesOnDisk = DiskTransposition.concerns(modelTypes)
         slices = !transposesOnDisk && !UpdateOrientation.holdsExpertsInOut(modelTypes)
@@ -89,8 +89,8 @@ struct ParameterLocator: Sendable {
             for spelling in spellings.names where spelling.hasSuffix(suffix) {
                 let module = String(spelling.dropLast(suffix.count))
                 for row in rows {
-                    guard let position = row.members.firstIndex(of: module) else { continue }
-                    for (index, member) in row.members.enumerated() where index != position {
+                    guard let (position, members) = row.find(module) else { continue }
+                    for (index, member) in members.enumerated() where index != position {
                         guard mayTieHead || max(index, position) < row.fixed else { continue }
                         if var partner = try stored(self.spellings(member + suffix), form: form) {
                             partner.untiedName = ExactString(form.apply(spelling))
@@ -110,8 +110,9 @@ struct ParameterLocator: Sendable {
         let forms = [PrefixForm.identity] + basePrefixes.map { PrefixForm([FrontRewrite($0 + ".", "")]) }
         for (suffix, rows) in [(".weight", tiedWeights), (".bias", tiedBiases)] where name.hasSuffix(suffix) {
             for row in rows {
-                for form in forms {
-                    let stored = row.members.map { form.apply($0 + suffix) }
+                let alone = forms.map { form in row.members.map { form.apply($0 + suffix) } }
+                let inside = row.find(String(name.dropLast(suffix.utf8.count))).map { [$0.modules.map { $0 + suffix }] } ?? []
+                for stored in alone + inside {
                     guard let position = stored.firstIndex(of: name) else { continue }
                     // Many models have an `lm_head`: it tells a row only together with the row's embedding.
                     if position > 0 && row.modelTypes == nil && base.shape(stored[0]) == nil { continue }

@@ -180,24 +180,6 @@ extension RenameTable {
                 RenameRule("^model.projector", "^mlp_AR")
             ]),
         RenameEntry(
-            "step3p7", ["step3p7"],
-            [
-                RenameRule("^model.multi_modal_projector", "^vit_large_projector"),
-                RenameRule("mlp.shared_experts", "share_expert"),
-            ]),
-        RenameEntry(
-            "minimax_m3_vl", ["minimax_m3_vl"],
-            [
-                RenameRule("^model.multi_modal_projector.merge_linear_1", "^patch_merge_mlp.linear_1"),
-                RenameRule("^model.multi_modal_projector.merge_linear_2", "^patch_merge_mlp.linear_2"),
-                RenameRule("^model.vision_tower.layers.*", "^vision_tower.vision_model.encoder.layers.*"),
-                RenameRule("self_attn.indexer.q_proj", "self_attn.index_q_proj"),
-                RenameRule("self_attn.indexer.k_proj", "self_attn.index_k_proj"),
-                RenameRule("layers.*.mlp.experts", "layers.*.block_sparse_moe.experts"),
-                RenameRule("layers.*.mlp.shared_experts", "layers.*.block_sparse_moe.shared_experts"),
-                RenameRule("layers.*.mlp.gate", "layers.*.block_sparse_moe.gate"),
-            ]),
-        RenameEntry(
             "hunyuan_vl", ["hunyuan_vl"],
             [
                 RenameRule("^model.vision_tower.layers.*.mlp.fc1", "^vit.layers.*.mlp.dense_h_to_4h"),

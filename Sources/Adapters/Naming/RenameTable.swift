@@ -32,12 +32,23 @@ struct RenameEntry: Sendable {
         self.modelTypes = modelTypes
         self.rules = rules
     }
+
+    /// The same with one rule a line, `memory > file`.
+    init(_ entry: String, _ modelTypes: Set<String>, lines: String) {
+        self.init(
+            entry, modelTypes,
+            lines.split(separator: "\n").map { line in
+                let sides = line.split(separator: " ")
+                return RenameRule(String(sides[0]), String(sides[2]))
+            })
+    }
 }
 
 /// transformers' renames as data, one line a rule. Experts and fused rows have tables of their own (`ExpertLayouts`,
 /// `FusedRows`), prefixes too (`PrefixForms`).
 enum RenameTable {
     static let entries: [RenameEntry] = languageEntries + imageEntries + detectionEntries + multimodalEntries
+        + recentLanguageEntries + recentImageEntries + recentMultimodalEntries
 
     private static let languageEntries: [RenameEntry] = [
         RenameEntry(

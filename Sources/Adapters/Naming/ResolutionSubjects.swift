@@ -180,7 +180,9 @@ struct ResolutionSubjects {
                 result.missing += requests.compactMap { $0 }
                 return
             }
-            let assigned = try WrappedParameters(module: module.name, candidates: candidates)
+            let assigned = try WrappedParameters(
+                module: module.name, candidates: candidates,
+                unread: UnreadLayouts.layout(of: module.name.text, in: locator.modelTypes))
                 .assigned(to: requests, targetParameters: targetParameters)
             for (request, candidate) in zip(requests, assigned) {
                 guard let request else { continue }

@@ -19,6 +19,8 @@ struct WrappedParameters {
     let module: ExactString
     /// In order of registration.
     let candidates: [Candidate]
+    /// How the base's files hold parameters of the module that are not read; nil where all are.
+    var unread: String?
 
     /// One candidate for each wrapper, the outermost first.
     func assigned(
@@ -61,7 +63,12 @@ struct WrappedParameters {
     }
 
     private func tooMany(_ levels: Int) -> PeftfileError {
-        PeftfileError(
+        if let unread {
+            return PeftfileError(
+                .refused, "the adapter wraps \(levels) parameters of \(module), and the base's files hold them in \(unread), which is not read",
+                rule: "WrappedParameters", help: UnreadLayouts.help)
+        }
+        return PeftfileError(
             .refused,
             "the adapter wraps \(levels) parameters of \(module), and the base has \(candidates.count) that can be "
                 + "adapted there (\(list))",
