@@ -19,6 +19,9 @@ public protocol AdapterMethod: Sendable {
     /// Those of `requiredKeys` for which null is an answer.
     var nullableKeys: Set<String> { get }
 
+    /// Whether PEFT finds the method's modules by `target_modules`, and by a list of its own for the model's type where there is none.
+    var needsTargetModules: Bool { get }
+
     /// Whether PEFT leaves a convolution without an update that `target_modules` names.
     var skipsKernels: Bool { get }
 
@@ -85,6 +88,8 @@ extension AdapterMethod {
     var requiredKeys: Set<String> { [] }
 
     var nullableKeys: Set<String> { [] }
+
+    var needsTargetModules: Bool { true }
 
     var skipsKernels: Bool { false }
 

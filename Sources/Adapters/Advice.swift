@@ -12,7 +12,7 @@ enum Advice {
 
     private static let byRule: [String: String] = {
         let groups: [(rules: [String], help: String)] = [
-            (["MissingTensor", "MissingPair", "FactorDType", "FactorShape", "SavedDType", "ScalarShape", "ScalarValue"], "save the adapter again"),
+            (["MissingTensor", "MissingPair", "FactorDType", "FactorShape", "SavedDType", "ScalarShape", "ScalarValue", "ScalarNotFinite"], "save the adapter again"),
             (["ShapeMismatch", "MissingTarget", "ProjectionSize", "LayerReplication"], "merge onto the base that the adapter was trained on"),
             (
                 ["ModuleKind", "VariantLayout", "FusedParameter", "MethodUnsupported"],

@@ -30,6 +30,29 @@ enum ConfigKind: String, CaseIterable {
         "save_precomputed_indices", "mask_type", "generator_seed", "regularization_alpha",
     ]
 
+    /// What the config classes of all or most methods have, and no merge depends on.
+    static let common: [String: [ConfigKind]] = [
+        "base_model_name_or_path": [.text], "revision": [.text], "task_type": [.text], "auto_mapping": [.map], "inference_mode": [.flag],
+        "target_modules": [.list, .text], "exclude_modules": [.list, .text], "modules_to_save": [.list, .text],
+        "layers_to_transform": [.list, .number], "layers_pattern": [.list, .text],
+    ]
+
+    /// Those of the methods that have no merged form; the sizes of prompts are `PromptFacts`' business.
+    static let unmerged: [String: [ConfigKind]] = {
+        var table = common
+        for (kind, keys) in [
+            (ConfigKind.number, "adapter_len adapter_layers r stride_A num_B scaling psoft_alpha random_seed psoft_svd_lowrank_niter shadow_alpha "
+                + "shadow_num_hidden_layers shadow_hidden_size shadow_num_attention_heads shadow_intermediate_size update_hidden_size "
+                + "hidden_size xlora_depth xlora_size softmax_temperature top_k_lora scaling_pass_value global_scaling_weight"),
+            (.flag, "fan_in_fan_out psoft_orth psoft_mag_a psoft_mag_b use_cayley_neumann share_embeddings enable_softmax "
+                + "enable_softmax_topk layerwise_scalings use_trainable_adapters prefix_projection"),
+            (.text, "ab_svd_init psoft_svd shadow_model"), (.map, "adapters"),
+        ] {
+            for key in keys.split(separator: " ") { table[String(key)] = [kind] }
+        }
+        return table
+    }()
+
     private static let table: [String: [ConfigKind]] = {
         var table: [String: [ConfigKind]] = [
             "init_weights": [.flag, .text], "init_lora_weights": [.flag, .text], "target_parameters": [.list, .text],
@@ -76,8 +99,9 @@ enum ConfigKind: String, CaseIterable {
         }
     }
 
-    fileprivate static func misfit(_ value: JSONValue, of key: String) -> String? {
-        guard let kinds = table[key], !kinds.contains(where: { $0.fits(value) }) else { return nil }
+    /// What the value of a key must be; nil where it is that, or the key's kind is not known.
+    static func misfit(_ value: JSONValue, _ kinds: [ConfigKind]?) -> String? {
+        guard let kinds, !kinds.contains(where: { $0.fits(value) }) else { return nil }
         return kinds.map(\.rawValue).joined(separator: " or ")
     }
 }
@@ -87,7 +111,7 @@ extension AdapterConfig {
     func requireKinds(of keys: Set<String>) throws {
         for member in json.members where keys.contains(member.key.text) || member.key.text == "peft_version" {
             if case .null = member.value { continue }
-            if let wanted = ConfigKind.misfit(member.value, of: member.key.text) { throw wrong(member.key, wanted) }
+            if let wanted = ConfigKind.misfit(member.value, ConfigKind.kinds(of: member.key.text)) { throw wrong(member.key, wanted) }
         }
     }
 }
@@ -107,5 +131,29 @@ extension AdapterMethod {
                 .refused, "has no \(key), and the update depends on it", file: config.path, rule: "ConfigKeyMissing",
                 help: "add the \(key) of the training run (PEFT would silently assume its default)")
         }
+    }
+
+    /// What is said of tensors of modules that no key of the config names; nil where there are none. PEFT then takes its own list for the model's type, which differs between
+    /// versions, and drops what is of other modules, or raises where it has none. What it trains it saves with `target_modules`.
+    ///
+    /// Source: `BaseTuner._prepare_adapter_config` in peft/tuners/tuners_utils.py, `TRANSFORMERS_MODELS_TO_…_TARGET_MODULES_MAPPING` in
+    /// peft/utils/constants.py.
+    public func unnamedModules(of adapter: Adapter) -> PeftfileError? {
+        guard needsTargetModules, adapter.dialect == nil, adapter.method == nil, let config = adapter.config, config.peftType != nil,
+            config["target_modules"] == nil, let parameters = try? config.strings("target_parameters")
+        else { return nil }
+        let modules = adapter.keys.filter { key in
+            guard let component = key.component, !key.isPrompt, !key.module.text.isEmpty else { return false }
+            return component != "original_module" && !component.hasPrefix("trainable_tokens") && !parameters.contains("weight")
+                && !LoadedModules.holdsParameter(key.module.text, parameters)
+        }.map(\.module.text)
+        guard !modules.isEmpty else { return nil }
+        let names = Set(modules.compactMap { $0.dottedComponents.last.map(String.init) }).sorted()
+        let count = Set(modules).count
+        return PeftfileError(
+            .refused, "has no target_modules, for which PEFT takes its own list of the model's type, or none: whether it loads the "
+                + "\(count) module\(count == 1 ? "" : "s") of the file is not told", file: config.path, rule: "ConfigKeyMissing",
+            help: "write the target_modules of the training into adapter_config.json, by the tensors ["
+                + names.prefix(12).map { "\"\($0.printable)\"" }.joined(separator: ", ") + (names.count > 12 ? ", …]" : "]"))
     }
 }

@@ -71,7 +71,9 @@ package struct LoadedModules: Sendable {
     static func require(_ adapter: Adapter) throws -> [String] {
         let modules = try LoadedModules(of: adapter)
         if let refusal = modules.refusal(of: adapter) { throw refusal }
-        return modules.unread.map { ["\($0.message), so it is not told whether PEFT would load every tensor"] } ?? []
+        let unnamed =
+            (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter).map { ["adapter_config.json \($0.message)"] } ?? []
+        return unnamed + (modules.unread.map { ["\($0.message), so it is not told whether PEFT would load every tensor"] } ?? [])
     }
 
     /// The refusal of the first tensor that PEFT would drop.

@@ -87,6 +87,32 @@ public enum MethodRegistry {
         return method
     }
 
+    /// The `peft_type` of the first method that has every tensor of the adapter; nil where there is none, as for prompts, whose
+    /// methods give their tensors the same names.
+    public static func likelyType(of adapter: Adapter) -> String? {
+        let found = Set(adapter.keys.compactMap(\.component)).subtracting(["original_module"])
+        guard !found.isEmpty else { return nil }
+        return methods.first { method in
+            let own = components(of: method)
+            return !own.isDisjoint(with: found)
+                && found.allSatisfy { component in
+                    own.contains(component) || component.hasPrefix("trainable_tokens")
+                        || adapter.keys.contains { $0.component == component && LoRA.isTrainingState($0) }
+                }
+        }?.peftTypes.first
+    }
+
+    /// The names of a method's own tensors.
+    private static func components(of method: any AdapterMethod) -> Set<String> {
+        switch method {
+        case let method as any ModuleMethod: method.components
+        case let method as UnmergeableMethod: Set(method.baseSides.keys)
+        case is LoRA: LoRA.components
+        case is TrainableTokens: ["trainable_tokens_delta"]
+        default: []
+        }
+    }
+
     /// A method of another library, whose config names no `peft_type`: told by the tensors.
     private static func method(byTensorsOf adapter: Adapter) -> (any AdapterMethod)? {
         if !Bottleneck.modules(of: adapter).isEmpty { return Bottleneck() }

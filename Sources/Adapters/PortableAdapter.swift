@@ -182,6 +182,7 @@ public struct PortableAdapter: Sendable {
                 return stack.modules
             }
             let rank = module.rank(config.rank(for: module.path.text), in: config)
+            try module.requireOneMatrix(rank, config)
             try module.checkRank(rank, experts: 1, hasConfiguredRank: config.hasConfiguredRank)
             guard (module.magnitude != nil) == config.usesDoRA else {
                 throw refusal(part, module.magnitude?.name ?? module.a.name, "and use_dora contradict each other")

@@ -39,9 +39,13 @@ extension CheckSubject {
         case .read: false
         case .unreadable: true
         // Other tools' files carry what they need in themselves.
-        case .missing: weights.checkpoint != nil ? dialect == .peft : !isFile && !hasForeignWeights
+        case .missing:
+            if weights.checkpoint != nil { dialect == .peft } else { !isFile && !hasForeignWeights && isNamedByPEFT }
         }
     }
+
+    /// Whether the weights have the name that PEFT gives them, or are not there: what cannot be read under another name is any library's.
+    private var isNamedByPEFT: Bool { weights.file.map { FileSystem.fileName(of: $0).hasPrefix("adapter_model.") } ?? true }
 
     /// Whether the file has components of PEFT's methods and the config's method knows none of them.
     var typeIsContradicted: Bool {

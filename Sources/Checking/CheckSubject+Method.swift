@@ -8,4 +8,17 @@ extension CheckSubject {
         else { return [:] }
         return Dictionary(targets.compactMap { target in target.scale.map { (target.module, $0) } }) { first, _ in first }
     }
+
+    /// What is wrong with single values of the config, as its method has them.
+    var configDefects: [ConfigDefect] {
+        guard let config = config.config, let name = config.peftType, let method = MethodRegistry.method(named: name) else { return [] }
+        return method.configDefects(of: config)
+    }
+
+    /// That the config names none of the modules in the file, and its method needs their names; nil where it does, or the file is of
+    /// another method.
+    var unnamedModules: PeftfileError? {
+        guard !typeIsContradicted, let adapter = try? adapter() else { return nil }
+        return (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter)
+    }
 }

@@ -67,8 +67,7 @@ public struct Checker: Sendable {
                 if let owner = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }), owner.severity == .error,
                     !result.findings.contains(where: { $0.rule == owner.id })
                 {
-                    result.findings.append(
-                        owner.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help))
+                    result.findings.append(Checker.finding(of: owner, error, subject))
                 }
                 result.omissions.append(.init(rule: rule.id, reason: error.description, isInconclusive: true))
             }
@@ -125,12 +124,20 @@ public struct Checker: Sendable {
         let isForeign = error.rule == "PeftTypeMissing" && subject.dialect == .other
         if !isForeign, let rule = rules.first(where: { error.rule.map($0.refusals.contains) ?? false }) {
             guard !result.findings.contains(where: { $0.rule == rule.id }) else { return }
-            result.findings.append(
-                rule.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help))
+            result.findings.append(Checker.finding(of: rule, error, subject))
         } else {
             result.omissions.append(
                 .init(rule: "target-not-in-base", reason: error.description, isInconclusive: true))
         }
+    }
+
+    /// A refusal as a finding of its rule. A tensor of the base is named in the message: it is in none of the adapter's files.
+    private static func finding(of rule: any CheckRule, _ error: PeftfileError, _ subject: CheckSubject) -> Finding {
+        guard let tensor = error.tensor, subject.weights.checkpoint?[tensor] == nil, subject.options.base?[tensor] != nil else {
+            return rule.finding(error.message, file: error.file, tensor: error.tensor, offset: error.offset, help: error.help)
+        }
+        return rule.finding(
+            "the base's \"\(tensor.text.printable)\" \(error.message)", file: error.file, offset: error.offset, help: error.help)
     }
 
     /// By rule in the order of the registry; findings of one rule stay in theirs.

@@ -175,7 +175,9 @@ private struct ConfiguredRanks {
         guard let config = subject.config.config, let adapter = try? subject.adapter() else { return }
         ofMLX = config.peftType == nil ? config["lora_parameters"]?["rank"]?.intValue : nil
         reshapesFactors = config["use_bdlora"].map { $0.boolValue != false } ?? false
-        let targets = (try? MethodRegistry.method(of: adapter).targets(of: adapter)) ?? []
+        // A method that is not known may have its rank under another key.
+        guard let method = try? MethodRegistry.method(of: adapter) else { return }
+        let targets = (try? method.targets(of: adapter)) ?? []
         for target in targets {
             if target.parameter != "weight" { wrapped.insert(target.module) }
             ranks[target.module] = target.rank ?? ranks[target.module]
@@ -184,13 +186,17 @@ private struct ConfiguredRanks {
         // Where the method cannot list its modules because one of them is broken, the config's own r is left.
         if targets.isEmpty, config["rank_pattern"]?.objectValue?.members.isEmpty ?? true {
             fallback = (try? config.count("r")) ?? nil
+            mayBeWrapped = config["target_parameters"] != nil
         }
     }
 
     private var fallback: Int?
+    private var mayBeWrapped = false
     /// `lora_parameters.rank` of mlx-lm's config, which its loader takes for all modules.
     private(set) var ofMLX: Int?
 
     func rank(of pair: FactorTable.Pair) -> Int? { ranks[pair.module] ?? fallback }
-    func isWrapped(_ pair: FactorTable.Pair) -> Bool { pair.depth > 0 || wrapped.contains(pair.module) }
+    func isWrapped(_ pair: FactorTable.Pair) -> Bool {
+        pair.depth > 0 || wrapped.contains(pair.module) || ranks[pair.module] == nil && mayBeWrapped
+    }
 }

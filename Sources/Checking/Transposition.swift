@@ -80,9 +80,12 @@ private struct Trial {
 
     /// Why it is refused; nil where it fits.
     func refusal(turning tensors: Set<ExactString>) -> PeftfileError? {
-        do { _ = try BindingState(adapter.turning(tensors), subject) } catch {
-            return PeftfileError(wrapping: error, file: subject.path)
-        }
+        do {
+            // A kernel whose columns are not the base's is taken for one of a grouped convolution: that is no fit.
+            if case .unmergeable(let refusal, _) = try BindingState(adapter.turning(tensors), subject), refusal.rule == "GroupedConvolution" {
+                return refusal
+            }
+        } catch { return PeftfileError(wrapping: error, file: subject.path) }
         return nil
     }
 

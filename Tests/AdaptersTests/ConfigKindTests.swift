@@ -98,6 +98,20 @@ import Testing
         }
     }
 
+    /// PEFT takes a list of its own for the model's type where the config has none, and drops what is of other modules.
+    @Test(arguments: items) func modulesThatNothingNamesAreSaidInAMerge(_ item: Item) throws {
+        let base = try Checkpoint.open(Fixtures.path("merge/\(item.fixture)/base"))
+        for value: JSONValue? in [nil, .null] {
+            let adapter = try Self.adapter(item) { $0["target_modules"] = value }
+            guard let binding = try? Binding(base: base, adapters: [adapter], options: BindingOptions(task: item.type == "POLY" ? 0 : nil)) else {
+                // Whose modules only the config names is refused.
+                continue
+            }
+            let isSaid = binding.warnings.contains { $0.contains("no target_modules") }
+            #expect(isSaid == (item.type != "TRAINABLE_TOKENS"), "\(binding.warnings)")
+        }
+    }
+
     /// Seeds without which a projection cannot be made again.
     @Test(arguments: [
         ("vera-noproj", "projection_prng_key"), ("unilora", "proj_seed"), ("fourierft", "random_loc_seed"), ("waveft", "random_loc_seed"),

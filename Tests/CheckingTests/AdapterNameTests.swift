@@ -32,4 +32,14 @@ import Testing
         #expect(try !found(["default.q.lora_A.weight", "default.q.lora_B.weight"], config))
         #expect(try found(["m.q.lora_A.mine.weight", "m.q.lora_B.mine.weight", "score.modules_to_save.mine.weight"], config))
     }
+
+    /// A name stands before `.weight`, or ends what is one tensor: another end is a misspelling, and half of a pair is lost.
+    @Test func aMisspeltEndIsNoName() throws {
+        let config = #"{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["q"]}"#
+        #expect(try !found(["m.q.lora_A.weightx", "m.q.lora_B.weight"], config))
+        #expect(try !found(["m.q.lora_A.weight.x", "m.q.lora_B.weight"], config))
+        #expect(try !found(["m.q.lora_A.my.name.weight", "m.q.lora_B.weight"], config))
+        #expect(try found(["m.q.lora_embedding_A.mine", "m.q.lora_embedding_B.mine"], config))
+        #expect(try found(["m.q.lora_magnitude_vector.mine.weight"], config))
+    }
 }

@@ -46,4 +46,20 @@ import Testing
         let result = try Tool.run(["check", directory.path("a"), "--policy", directory.path("p.yml")])
         #expect(result.status == 1 && result.output.contains("inconclusive"), "\(result.output)")
     }
+
+    /// Files of other libraries need no config of PEFT's: damage is the one thing that is wrong with them, in a directory too.
+    @Test(arguments: [("kohya-lora", "lora.safetensors"), ("diffusers-lora", "pytorch_lora_weights.safetensors"), ("gguf-lora", "adapter.gguf")])
+    func aDamagedFileOfAnotherLibraryLacksNoConfig(_ fixture: String, _ name: String) throws {
+        let source = try #require(try FileManager.default.contentsOfDirectory(atPath: Fixtures.path("dialects/\(fixture)/adapter"))
+            .first { $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf") })
+        let bytes = try TestFile.bytes(Fixtures.path("dialects/\(fixture)/adapter/\(source)"))
+        let directory = try TemporaryDirectory()
+        try TestFile.write(Array(bytes.dropLast(100)), to: directory.path(name))
+        let found = try Checker().check(directory.path).findings
+        #expect(found.map(\.rule) == ["truncated"], "\(found)")
+        // Under PEFT's own name a config belongs to it.
+        let other = try TemporaryDirectory()
+        try TestFile.write(Array(bytes.dropLast(100)), to: other.path("adapter_model.safetensors"))
+        #expect(try Checker().check(other.path).findings.contains { $0.rule == "config-missing" })
+    }
 }

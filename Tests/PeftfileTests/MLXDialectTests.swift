@@ -42,6 +42,13 @@ import Testing
         }
     }
 
+    /// Three experts of rank 2 are no matrix of rank 6.
+    @Test func aStackThatCannotBeConvertedIsSaidToBeOne() throws {
+        let model = try DialectModel(base: [SmallModel.tensor("model.norm.weight", [4], seed: 6)], adapter: [a, b], config: config)
+        let result = try Tool.run(["convert", model.directory.path("adapter"), "--to", "peft", "-o", model.directory.path("peft")])
+        #expect(result.status == 2 && result.errors.contains("3 experts of rank 2") && !result.errors.contains("rank 6"), "\(result.errors)")
+    }
+
     @Test func fullFineTuningReplaces() throws {
         let base = SmallModel.tensor("model.layers.0.mlp.up_proj.weight", [5, 4], seed: 1)
         let trained = SmallModel.tensor("model.layers.0.mlp.up_proj.weight", [5, 4], seed: 2)

@@ -92,9 +92,14 @@ struct DialectFile: Sendable {
             case _ where info.dtype.isMergeable: try Conversion.widened(bytes, as: info.dtype, count: 1).first
             default: nil
             }
-        guard let value, value.isFinite else {
+        guard value?.isFinite ?? true else {
             throw PeftfileError(
-                .refused, "must hold a finite number, and has dtype \(info.dtype.rawValue)", file: path,
+                .refused, "must hold a finite number, and is NaN or infinite", file: path, tensor: info.name, rule: "ScalarNotFinite",
+                help: "train again, or publish an earlier checkpoint")
+        }
+        guard let value else {
+            throw PeftfileError(
+                .refused, "must hold a number, and has dtype \(info.dtype.rawValue)", file: path,
                 tensor: info.name, rule: "ScalarValue")
         }
         return value

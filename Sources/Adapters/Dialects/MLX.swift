@@ -44,8 +44,9 @@ struct MLX: Dialect {
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         let type = file.config?["fine_tune_type"]?.stringValue ?? "lora"
         guard ["lora", "dora", "full"].contains(type) else {
-            throw file.refusal(
-                "fine_tune_type is \"\(type.printable)\", and mlx-lm has lora, dora and full", nil, rule: "MethodUnsupported")
+            throw PeftfileError(
+                .refused, "fine_tune_type is \"\(type.printable)\", and mlx-lm has lora, dora and full", file: file.config?.path,
+                rule: "ConfigValue", help: "correct fine_tune_type in adapter_config.json")
         }
         if type == "full" { return whole(file) }
         var reading = DialectReading()

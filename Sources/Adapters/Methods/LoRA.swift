@@ -42,7 +42,7 @@ struct LoRA: AdapterMethod {
         "merge_weights",
     ]
 
-    private static let components: Set<String> = [
+    static let components: Set<String> = [
         "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag",
     ]
 

@@ -126,6 +126,9 @@ struct LoRAConfig {
         return key.lastIndex(of: ".").flatMap { modules[ExactString(String(key[..<$0]))] }
     }
 
+    /// Whether a dialect says the module's rank and scale.
+    func hasOwnScale(_ key: String) -> Bool { own(key) != nil }
+
     /// Entries of the config that name no module of the file, in words. The tensors decide what is merged, so these change
     /// nothing; they are signs of a lost tensor or a misspelt name.
     func unusedEntries(modules: [LoRAModule]) -> [String] {

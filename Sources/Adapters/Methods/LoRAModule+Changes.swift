@@ -97,6 +97,15 @@ extension LoRAModule {
         return min(configured, b.shape[0], a.shape[1])
     }
 
+    /// Refuses a stack of experts where one matrix is asked for: a dialect that says each module's rank has them under one name, and what
+    /// they are called elsewhere, and how they lie, is told by the base alone.
+    func requireOneMatrix(_ rank: Int, _ config: LoRAConfig) throws {
+        guard config.hasOwnScale(path.text), rank > 0, storedRank > rank, storedRank.isMultiple(of: rank), b.columnCount == storedRank else { return }
+        throw PeftfileError(
+            .refused, "holds \(storedRank / rank) experts of rank \(rank) in one tensor, and stacks of experts are not converted from this dialect", tensor: a.name,
+            rule: "NotConvertible", help: "merge it onto its base instead")
+    }
+
     /// Holds the stored rank against the config's.
     func checkRank(_ rank: Int, experts: Int, hasConfiguredRank: Bool) throws {
         if rank > 0, storedRank != rank, a.shape.count == 2, a.shape[1] == rank, b.shape.first == rank, !isEmbedding {

@@ -33,6 +33,7 @@ extension LoRAModule {
         let key = parameter.map { "\(path).\($0)" } ?? path.text
         let rank = rank(config.rank(for: key), in: config)
         let experts = isWrapped && rank > 0 && storedRank % rank == 0 ? storedRank / rank : 1
+        if experts == 1 { try requireOneMatrix(rank, config) }
         try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
         let scale = config.scale(for: key)
         let shape = try updateShape(config)

@@ -11,6 +11,8 @@ import ByteAccess
 struct TrainableTokens: AdapterMethod {
     let peftTypes = ["TRAINABLE_TOKENS"]
     let configKeys: Set<String> = ["token_indices", "init_weights", "ensure_weight_tying"]
+    /// Without a name it is the input embedding.
+    let needsTargetModules = false
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         SavedParameters.targets(of: adapter)

@@ -22,6 +22,8 @@ struct UnmergeableMethod: AdapterMethod {
     let configKeys: Set<String> = []
     var baseSides: [String: BaseSide] = [:]
     var hasInnerAdapters = false
+    /// LLaMA-Adapter has one module for each model, ShadowPEFT takes every layer, prompts and X-LoRA have none.
+    var needsTargetModules = false
     var stillPoints: [[String: Double]] = []
     /// The tensors of each module, and how many modules there are, as the config tells.
     var forms: @Sendable (AdapterConfig) -> (tensors: [TensorForm], modules: Int?) = { _ in ([], nil) }
@@ -125,6 +127,7 @@ struct UnmergeableMethod: AdapterMethod {
         reason: "a router mixes its shared factors by the input, so no single weight stands for it",
         // (r, in), (experts·r, out), (experts, r): `LilyLayer.update_layer` in peft/tuners/lily/layer.py.
         baseSides: ["lily_A": .inputColumns, "lily_B": .outputColumns, "lily_router": .free],
+        needsTargetModules: true,
         stillPoints: [["lily_B": 0], ["lily_A": 0]],
         forms: { config in
             let (rank, experts) = (config["r"]?.intValue, config["num_B"]?.intValue)
@@ -191,6 +194,7 @@ struct UnmergeableMethod: AdapterMethod {
         reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
             + "each device, chooses its own, and the sum is another for each choice",
         help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free],
+        needsTargetModules: true,
         // Cayley's map of 0 is the identity; the vectors around it begin as ones.
         stillPoints: [["psoft_R.weight": 0, "psoft_R.vector_a": 1, "psoft_R.vector_b": 1]],
         // `OrthLayer.__init__` in peft/tuners/psoft/layer.py: the triangle above the diagonal, or the whole matrix.

@@ -13,10 +13,10 @@ struct AdapterNameInKey: CheckRule {
         """
     let needs: [RuleNeed] = [.tensors]
 
-    /// Components that are one tensor or one Linear: whatever stands behind them is a name.
-    private static let plain: Set<String> = [
-        "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag",
-    ]
+    /// Components that are one Linear: a name stands before `.weight`.
+    private static let layers: Set<String> = ["lora_A", "lora_B"]
+    /// Components that are one tensor: whatever stands behind them is a name, before `.weight` where it is DoRA's layer.
+    private static let parameters: Set<String> = ["lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         var named = plainNames(in: subject)
@@ -48,11 +48,14 @@ struct AdapterNameInKey: CheckRule {
     private func plainNames(in subject: CheckSubject) -> [(key: AdapterKey, name: String)] {
         var named: [(key: AdapterKey, name: String)] = []
         for key in subject.keys {
-            guard let component = key.component, AdapterNameInKey.plain.contains(component) else { continue }
+            guard let component = key.component else { continue }
+            let isLayer = AdapterNameInKey.layers.contains(component)
+            guard isLayer || AdapterNameInKey.parameters.contains(component) else { continue }
             let parts = key.stored.text.split(separator: ".", omittingEmptySubsequences: false)
             guard let position = parts.lastIndex(where: { $0 == component }) else { continue }
             let rest = parts[(position + 1)...]
-            if let name = rest.first, name != "weight", name != "bias" { named.append((key, String(name))) }
+            guard let name = rest.first, name != "weight", name != "bias" else { continue }
+            if rest.count == 1 ? !isLayer : rest.count == 2 && (rest.last == "weight" || rest.last == "bias") { named.append((key, String(name))) }
         }
         return named
     }

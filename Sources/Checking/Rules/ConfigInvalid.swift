@@ -21,7 +21,18 @@ struct ConfigInvalid: CheckRule {
                     "the config cannot be read: \(error.message)", file: error.file, offset: error.offset,
                     help: error.help ?? "copy the config that PEFT wrote")
             ]
-        case .read(let config): return try patterns(config)
+        case .read(let config):
+            var defects = subject.configDefects.map { defect in
+                finding(
+                    defect.reason, file: config.path,
+                    help: "correct \(defect.key.text.printable) in adapter_config.json, or copy the config that PEFT wrote")
+            }
+            if let unnamed = subject.unnamedModules {
+                defects.append(finding("the config \(unnamed.message)", file: config.path, help: unnamed.help))
+            }
+            do { return try defects + patterns(config) } catch let open as NotChecked {
+                throw NotChecked(open.reason, findings: defects + open.findings)
+            }
         }
     }
 

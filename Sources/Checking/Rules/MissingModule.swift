@@ -68,8 +68,9 @@ struct MissingModule: CheckRule {
         func owner(_ name: String) -> String {
             name.lastIndex(of: ".").map { String(name[..<$0]) } ?? (stacked.contains(name) ? "experts" : name)
         }
+        let isKnown = { (name: String) in name.contains(".") || stacked.contains(name) }
         let unmet = names.filter { name in
-            (name.contains(".") || stacked.contains(name)) && !wrappers.keys.contains { ConfigCoverage.meets($0.text, owner(name)) }
+            isKnown(name) && !wrappers.keys.contains { ConfigCoverage.meets($0.text, owner(name)) }
         }.map { name in
             let isInBase = MissingModule.base(subject.options.base, has: owner(name))
             return finding(
@@ -83,8 +84,20 @@ struct MissingModule: CheckRule {
                 .count
             return depths.count < wanted ? (module.text, wanted, depths.count) : nil
         }.sorted { $0.module < $1.module }
-        guard let first = lacking.first else { return unmet }
-        return unmet + [
+        // Any module may own a parameter of another bare name; here each wrapper is another's.
+        let isTaken = { (module: ExactString, depths: Set<Int>) in
+            let own = Set(names.filter { isKnown($0) && ConfigCoverage.meets(module.text, owner($0)) }.compactMap { $0.split(separator: ".").last })
+            let isTarget = config["target_modules"]?.arrayValue?.contains { ConfigCoverage.meets(module.text, $0.stringValue ?? "") }
+            return depths.count <= own.count + (isTarget ?? (config["target_modules"] != nil) ? 1 : 0)
+        }
+        let strange = wrappers.allSatisfy(isTaken) ? names.filter { !isKnown($0) && $0 != "weight" } : []
+        let unused = strange.map { name in
+            finding(
+                "target_parameters names \"\(name.printable)\", and no tensor is of such a parameter", severity: .warning, file: config.path,
+                help: "correct target_parameters; what is there: peftfile inspect --tensors \(subject.path.shellQuoted)")
+        }
+        guard let first = lacking.first else { return unmet + unused }
+        return unmet + unused + [
             finding(
                 "target_parameters names \(first.wanted) parameters of \"\(first.module.printable)\", and the file has tensors for "
                     + "\(first.found)\(lacking.count > 1 ? "; so it is with \(lacking.count - 1) more" : "")",

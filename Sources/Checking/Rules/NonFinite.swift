@@ -13,6 +13,7 @@ struct NonFinite: CheckRule {
         model becomes NaN or garbage.
         """
     let needs: [RuleNeed] = [.tensors]
+    let refusals: Set<String> = ["ScalarNotFinite"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         let values = try subject.values()

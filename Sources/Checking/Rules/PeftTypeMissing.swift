@@ -12,21 +12,19 @@ struct PeftTypeMissing: CheckRule {
     let refusals: Set<String> = ["PeftTypeMissing"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard let config = subject.config.config, config.peftType == nil, subject.dialect == .peft else { return [] }
+        guard let config = subject.config.config, config.peftType == nil,
+            config["peft_type"] != nil || subject.dialect == .peft || hasPromptOfPEFT(subject, config)
+        else { return [] }
+        let likely = (try? subject.adapter()).flatMap(MethodRegistry.likelyType(of:))
         return [
             finding(
                 config["peft_type"] == nil ? "the config has no peft_type" : "the config's peft_type is no text", file: config.path,
-                help: "add the method's name to adapter_config.json"
-                    + (likely(subject).map { ", by the tensors \"peft_type\": \"\($0)\"" } ?? ""))
+                help: "add the method's name to adapter_config.json" + (likely.map { ", by the tensors \"peft_type\": \"\($0)\"" } ?? ""))
         ]
     }
 
-    /// The first method that knows every tensor.
-    private func likely(_ subject: CheckSubject) -> String? {
-        guard let adapter = try? subject.adapter() else { return nil }
-        let method = MethodRegistry.methods.first { method in
-            adapter.keys.contains { $0.component != nil } && adapter.keys.allSatisfy { method.claims($0, of: adapter) }
-        }
-        return method?.peftTypes.first
+    /// Whether the config counts virtual tokens and the file has a prompt by PEFT's name; other libraries have neither.
+    private func hasPromptOfPEFT(_ subject: CheckSubject, _ config: AdapterConfig) -> Bool {
+        config["num_virtual_tokens"] != nil && subject.keys.contains { $0.stored.text == "prompt_embeddings" }
     }
 }

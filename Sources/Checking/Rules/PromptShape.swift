@@ -15,9 +15,11 @@ struct PromptShape: CheckRule {
     let needs: [RuleNeed] = [.tensors, .config]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        guard let type = subject.config.config?.peftType, SoftPrompt(peftType: type) != nil else { return [] }
+        guard let config = subject.config.config, let prompt = config.peftType.flatMap(SoftPrompt.init(peftType:)) else { return [] }
         let help = "copy the config that PEFT wrote with these tensors; what is there: peftfile inspect --tensors "
             + subject.path.shellQuoted
+        let sizes = sizes(of: prompt, config, help: help)
+        guard sizes.isEmpty else { return sizes }
         let source: PromptSource
         do {
             source = try PromptSource(path: subject.path)
@@ -43,5 +45,27 @@ struct PromptShape: CheckRule {
                 "makes rows of \(width) numbers, and the base asks for \(wanted)", file: subject.weights.file,
                 tensor: module.tensors.first, help: "give the base that it was trained on")
         }
+    }
+
+    /// What the config's own numbers lack. The heads must divide the width of a slot, in which PEFT reshapes keys and values; those that
+    /// are not there it takes from the base, and the number of tokens it does not.
+    ///
+    /// Source: `_setup_prompt_encoder` and `get_prompt` in peft/peft_model.py, `_prepare_prompt_learning_config` in peft/utils/other.py.
+    private func sizes(of prompt: SoftPrompt, _ config: AdapterConfig, help: String) -> [Finding] {
+        var (result, counts): ([Finding], [ExactString: Int]) = ([], [:])
+        for key: ExactString in ["num_virtual_tokens", "token_dim", "num_attention_heads", "num_layers", "num_transformer_submodules"] {
+            do { counts[key] = try config.count(key) } catch let error as PeftfileError {
+                result.append(finding(error.message, file: config.path, help: help))
+            } catch {}
+        }
+        guard result.isEmpty else { return result }
+        if counts["num_virtual_tokens"] == nil {
+            result.append(finding("the config has no num_virtual_tokens, without which PEFT cannot load a prompt", file: config.path, help: help))
+        }
+        if prompt.isKeyValue, let width = counts["token_dim"], let heads = counts["num_attention_heads"], width % heads != 0 {
+            result.append(
+                finding("num_attention_heads is \(heads), which does not divide token_dim \(width)", file: config.path, help: help))
+        }
+        return result
     }
 }

@@ -21,7 +21,9 @@ struct UnexpectedKeys: CheckRule {
         guard subject.config.config?.peftType != nil, subject.foreignDialect == nil, !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(),
             let method = try? MethodRegistry.method(of: adapter),
             // A method that is only known by its name cannot say which tensors it has.
-            !method.configKeys.isEmpty
+            !method.configKeys.isEmpty,
+            // What is expected follows from the config.
+            !subject.configDefects.contains(where: \.isOfMethod)
         else { return [] }
         if let refusal = try? LoadedModules(of: adapter).refusal(of: adapter) {
             return [finding(refusal.message, file: subject.weights.file, tensor: refusal.tensor, help: refusal.help ?? "correct the config")]
