@@ -14,7 +14,9 @@ public enum BaseSide: Sendable, Hashable {
     case hidden
     /// Its rows are the model's own width.
     case hiddenRows
-    /// No dimension depends on the base.
+    /// No dimension depends on the base, and the module must be there.
+    case module
+    /// No dimension depends on the base, and what it stands at need not be a module of it.
     case free
 }
 
@@ -57,6 +59,7 @@ public struct BasePlacement: Sendable {
         found = wanted.compactMap { request in
             places[request].flatMap { $0.pieces.count == 1 ? (request.module, $0.pieces[0].tensor) : nil }
         }
+        let groups = BasePlacement.groups(of: adapter)
         var turned: Set<ExactString> = []
         for isTurned in [false, true] {
             // Conv1D layers hold (in, out): a module whose tensors all fit the other way round is one.
@@ -64,7 +67,13 @@ public struct BasePlacement: Sendable {
                 guard let component = key.component, let info = adapter.tensor(key.stored) else { continue }
                 let own = method.baseSides[FormDefects.formKey("\(component).\(key.leaf)", among: method.baseSides.keys)]
                 let side = own ?? (key.leaf == "bias" ? BaseSide.free : method.baseSides[component])
-                guard let reason = BasePlacement.misfit(info, side, places[request], hidden: hidden ?? nil, isTurned: isTurned)
+                if places[request] == nil, side == .inputColumns, let groups = groups[key.module],
+                    let reason = BasePlacement.misfit(info, groups: groups, of: key.module, view)
+                {
+                    if !isTurned { misfits.append((key.stored, reason)) }
+                    continue
+                }
+                guard let reason = BasePlacement.misfit(info, side, places[request], hidden: hidden ?? nil, groups: groups[key.module], isTurned: isTurned)
                 else { continue }
                 if isTurned || places[request]?.shape.count != 2 { misfits.append((key.stored, reason)) } else { turned.insert(key.module) }
             }
@@ -116,13 +125,53 @@ public struct BasePlacement: Sendable {
         return false
     }
 
+    /// The inputs of a convolution whose path has another front in the base, where one of the base's fits the rest of it.
+    private static func misfit(_ info: TensorInfo, groups: Int, of module: ExactString, _ view: BaseView) -> String? {
+        var parts = module.text.split(separator: ".")
+        while parts.contains(where: { Int($0) != nil }) {
+            let end = parts.joined(separator: ".") + ".weight"
+            let shapes = view.directory.names.filter { $0.text == end || $0.text.hasSuffix("." + end) }.compactMap { view.directory.shapes[$0] }
+            if shapes.count == 1, shapes[0].count > 2, case let wanted = shapes[0].dropFirst().reduce(1, *) {
+                return info.shape.dropFirst().reduce(1, *) == wanted * groups ? nil : inputs(info, groups, wanted)
+            }
+            parts.removeFirst()
+        }
+        return nil
+    }
+
+    private static func inputs(_ info: TensorInfo, _ groups: Int, _ wanted: Int) -> String {
+        "has shape \(info.shape) over the inputs of \(groups) group\(groups == 1 ? "" : "s"), and the base's input features are \(wanted) for each"
+    }
+
+    /// The groups of the convolutions among the modules: lora_B has a part of the rank of lora_A (`_ConvNd.update_layer` in
+    /// peft/tuners/lora/layer.py).
+    private static func groups(of adapter: Adapter) -> [ExactString: Int] {
+        var ranks: [ExactString: (a: Int?, b: Int?)] = [:]
+        for key in adapter.keys where key.leaf == "weight" {
+            guard let info = adapter.tensor(key.stored), info.shape.count > 2 else { continue }
+            switch key.component {
+            case "lora_A": ranks[key.module, default: (nil, nil)].a = info.shape[0]
+            case "lora_B": ranks[key.module, default: (nil, nil)].b = info.shape[1]
+            default: break
+            }
+        }
+        return ranks.compactMapValues { rank in
+            guard let a = rank.a, let b = rank.b, b > 0, a.isMultiple(of: b) else { return nil }
+            return a / b
+        }
+    }
+
     private static func misfit(
-        _ info: TensorInfo, _ side: BaseSide?, _ place: ParameterPlace?, hidden: Int?, isTurned: Bool
+        _ info: TensorInfo, _ side: BaseSide?, _ place: ParameterPlace?, hidden: Int?, groups: Int?, isTurned: Bool
     ) -> String? {
         // A grouped convolution's weight has the input features of one group, and lora_A those of all.
         let isKernel = (place?.shape.count ?? 0) > 2
         func compare(_ size: Int, _ wanted: Int?, _ what: String) -> String? {
-            guard let wanted, wanted != size, !(isKernel && wanted > 0 && size % wanted == 0) else { return nil }
+            guard let wanted else { return nil }
+            if side == .inputColumns, isKernel, let groups {
+                return size == wanted * groups ? nil : inputs(info, groups, wanted)
+            }
+            guard wanted != size, !(isKernel && wanted > 0 && size % wanted == 0) else { return nil }
             return "has shape \(info.shape), and the base's \(what) are \(wanted)"
         }
         let size = place.map { isTurned ? (rows: $0.matrixSize.columns, columns: $0.matrixSize.rows) : $0.matrixSize }
@@ -133,7 +182,7 @@ public struct BasePlacement: Sendable {
         case .outputRows: return compare(info.shape.first ?? 0, size?.rows, "output features")
         case .hidden: return compare(info.shape.last ?? 0, hidden, "hidden states")
         case .hiddenRows: return compare(info.shape.first ?? 0, hidden, "hidden states")
-        case .free, nil: return nil
+        case .module, .free, nil: return nil
         }
     }
 }
@@ -150,6 +199,7 @@ extension Adapter {
         var copy = self
         copy.config = try AdapterConfig(json: json, path: config.path)
         copy.config?.digest = config.digest
+        copy.config?.moduleScales = config.moduleScales
         return copy
     }
 }

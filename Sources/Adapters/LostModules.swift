@@ -63,9 +63,10 @@ public struct LostModules: Sendable {
         let coveredSlots = Set(covered.compactMap { LayerPath($0.text)?.slot })
         let dimensions = found.flatMap(\.tensors).compactMap { base[$0]?.shape.count }.min() ?? 2
         let trained = config["bias"]?.stringValue ?? "none"
+        let memory = MemoryNames(base, found: found)
         for (path, tensor) in survey.paths {
             guard let stack = stacks[path.stack], !path.parts.contains("experts") else { continue }
-            let module = ([stack] + path.rest.dropLast()).joined(separator: ".")
+            let module = ([stack] + memory.rest(of: path).dropLast()).joined(separator: ".")
             switch path.parts.last {
             case "weight" where tensor.shape.count >= min(2, dimensions) && !coveredSlots.contains(path.slot):
                 if !known.contains(module), names.contains(module, parameter: "weight", isKnown: false) { lost.insert(module) }
@@ -163,6 +164,27 @@ private struct LayerSurvey {
             paths.append((path, tensor))
             if seen.insert([path.stack, path.layerText]).inserted { layers[path.stack, default: []].append(path.layerText) }
         }
+    }
+}
+
+/// The names behind a layer's number that modules have in memory, where the adapter's own show that it was trained under those.
+private struct MemoryNames {
+    private let rules: [RenameRule]
+
+    init(_ base: Checkpoint, found: [LostModules.Found]) {
+        let directory = BaseDirectory(tensors: [], config: base.config)
+        let rules = RenameTable.rules(for: directory.allModelTypes)
+        let isRenamed = found.contains { entry in
+            guard let module = LayerPath(entry.module), let tensor = entry.tensors.first.flatMap({ LayerPath($0.text) }) else { return false }
+            return module.rest != Array(tensor.rest.dropLast()) && module.rest == MemoryNames.rest(of: tensor, rules).dropLast()
+        }
+        self.rules = isRenamed ? rules : []
+    }
+
+    func rest(of path: LayerPath) -> [String] { rules.isEmpty ? path.rest : MemoryNames.rest(of: path, rules) }
+
+    private static func rest(of path: LayerPath, _ rules: [RenameRule]) -> [String] {
+        LayerPath(RenameRule.inMemory(path.parts.joined(separator: "."), rules))?.rest ?? path.rest
     }
 }
 

@@ -76,8 +76,12 @@ extension Adapter {
 }
 
 extension AdapterMethod {
+    func effects(of adapter: Adapter) throws -> [ModuleEffect] { ModuleEffect.atStillPoints(stillPoints, of: adapter) }
+}
+
+extension ModuleEffect {
     /// The modules that have tensors of `stillPoints`, each with those; a tensor of the whole adapter counts for all of them.
-    func effects(of adapter: Adapter) throws -> [ModuleEffect] {
+    static func atStillPoints(_ stillPoints: [[String: Double]], of adapter: Adapter) -> [ModuleEffect] {
         var order: [ExactString] = []
         var tensors: [ExactString: [(key: String, name: ExactString)]] = [:]
         for key in adapter.keys {
@@ -91,9 +95,7 @@ extension AdapterMethod {
             return points.isEmpty ? nil : ModuleEffect(module: module, stillPoints: points)
         }
     }
-}
 
-extension ModuleEffect {
     /// The still points that a module's tensors can be at: of each set, those that the module has. A set names components,
     /// or components with a leaf.
     static func points(_ sets: [[String: Double]], among tensors: [(key: String, name: ExactString)]) -> [[StillTensor]] {
@@ -217,23 +219,36 @@ extension ModuleEffect {
 }
 
 extension LoRA {
-    /// s·B·A, the bias of B, and DoRA's magnitude.
+    /// Factors that are zero, where a grouped convolution's product cannot be stated.
+    private static let stillFactors: [[String: Double]] = [
+        ["lora_B": 0], ["lora_A": 0, "lora_B.bias": 0], ["lora_embedding_B": 0], ["lora_embedding_A": 0],
+    ]
+    /// Refusals of a module on every base: its tensors contradict each other or the config.
+    private static let contradictions: Set<String> = ["RankMismatch", "DiagonalMissing", "ShapeMismatch"]
+
+    /// s·B·A, the bias of B, and DoRA's magnitude; one effect for each parameter that a wrapper stands for.
     func effects(of adapter: Adapter) throws -> [ModuleEffect] {
-        let updates = try lowRankUpdates(of: adapter)?.updates ?? []
-        let parts = Dictionary(grouping: try LoRAModule.collect(from: adapter)) { $0.path }
-        let order = updates.map(\.module)
-        let byModule = Dictionary(grouping: updates) { $0.module }
-        var seen: Set<ExactString> = []
-        return order.filter { seen.insert($0).inserted }.map { module in
-            var effect = ModuleEffect(module: module)
-            for term in (byModule[module] ?? []).flatMap(\.terms) {
-                effect.changes.append(.add(.product(.stored(term.left), .stored(term.right)), scale: term.scale))
+        // Where and when the update acts takes nothing from what it is.
+        let adapter = try adapter.ignoringConfigKeys(["alora_invocation_tokens", "arrow_config"])
+        let updates: [ModuleUpdates]
+        do { updates = try moduleUpdates(of: adapter) ?? [] } catch let error as PeftfileError where error.rule == "GroupedConvolution" {
+            return ModuleEffect.atStillPoints(LoRA.stillFactors, of: adapter)
+        }
+        return updates.map { module, result in
+            switch result {
+            case .failure(let error):
+                var effect = ModuleEffect(module: module.path)
+                effect.obstacle = error
+                if LoRA.contradictions.contains(error.rule ?? "") { effect.contradiction = error }
+                return effect
+            case .success(let updates):
+                let parameter = updates.first?.parameter ?? "weight"
+                var effect = ModuleEffect(module: parameter == "weight" ? module.path : ExactString("\(module.path).\(parameter)"))
+                effect.changes = updates.flatMap(\.terms).map { .add(.product(.stored($0.left), .stored($0.right)), scale: $0.scale) }
+                if let bias = module.bias { effect.changes.append(.add(.stored(Factor(adapter: 0, info: bias)), scale: 1)) }
+                if let magnitude = module.magnitude { effect.changes.append(.magnitude(.stored(Factor(adapter: 0, info: magnitude)))) }
+                return effect
             }
-            for part in parts[module] ?? [] {
-                if let bias = part.bias { effect.changes.append(.add(.stored(Factor(adapter: 0, info: bias)), scale: 1)) }
-                if let magnitude = part.magnitude { effect.changes.append(.magnitude(.stored(Factor(adapter: 0, info: magnitude)))) }
-            }
-            return effect
         }
     }
 }
@@ -254,6 +269,12 @@ extension WeightDecomposition {
         try zip(inner.effects(of: adapter), modules(of: adapter, in: nil)).map { effect, module in
             var effect = effect
             if let info = try? module.tensor("dora_scale") {
+                // By output or by input, which are the sides of the update.
+                if case .add(let expression, _)? = effect.changes.first, case let (rows, columns) = expression.size, info.elementCount > 0,
+                    info.elementCount != rows, !columns.isMultiple(of: info.elementCount)
+                {
+                    effect.contradiction = module.misfit(info, "\(rows) or \(columns) elements")
+                }
                 effect.changes.append(.magnitude(.stored(Factor(adapter: 0, info: info))))
             }
             return effect

@@ -128,6 +128,21 @@ extension Adapter {
 }
 
 extension Adapter {
+    /// The tensors of the file that belong to other components than the one that is asked for; none where none is.
+    ///
+    /// - Throws: `.usage` with rule `Component` where the file has no such component, and what reading its dialect throws.
+    package func tensorsOfOtherComponents(_ options: BindingOptions, heads: GGUFHeads?) throws -> Set<ExactString> {
+        guard options.component != nil else { return [] }
+        let bound = try BoundAdapter(self, base: nil, heads: heads, options: options)
+        let others = Set(bound.leftOut.map(\.tensor))
+        // Scales stand beside the factors of their modules.
+        let modules = Set(others.map { $0.text.withoutLastPart })
+        let scales = checkpoint.tensors.map(\.name).filter { name in
+            name.text.hasSuffix(".alpha") && modules.contains { $0 == name.text.withoutLastPart || $0.hasPrefix(name.text.withoutLastPart + ".") }
+        }
+        return others.union(scales)
+    }
+
     /// The products of a bare file of factors, with the scale that the caller gives.
     private func bareUpdates(_ options: BindingOptions) throws -> StandaloneUpdates {
         let (modules, views) = try BareFactors().portable(self, options)
@@ -155,4 +170,9 @@ extension BoundAdapter {
     fileprivate func stored(_ tensors: [ExactString]) -> [ExactString] {
         tensors.flatMap { name in whole.views[name]?.parts.map(\.stored.name) ?? [name] }
     }
+}
+
+extension String {
+    /// What stands before the last dot.
+    fileprivate var withoutLastPart: String { lastIndex(of: ".").map { String(self[..<$0]) } ?? self }
 }

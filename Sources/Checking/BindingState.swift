@@ -32,7 +32,10 @@ enum BindingState: Sendable {
     /// - Throws: the refusal that says what is wrong.
     init(_ adapter: Adapter, _ subject: CheckSubject) throws {
         if let base = subject.options.base {
-            self = try BindingState.binding(adapter, base, subject.bindingOptions)
+            let state = try BindingState.binding(adapter, base, subject.bindingOptions)
+            // What is of another component than the base was held against nothing.
+            if adapter.dialectName != nil, let error = BindingState.contradiction(of: adapter) { throw error }
+            self = state
             return
         }
         // What the method makes of the config needs no base.
@@ -41,17 +44,22 @@ enum BindingState: Sendable {
             guard BindingState.withoutMergedForm.contains(error.rule ?? "") else { throw error }
         }
         // Nor does what is refused on every base.
-        let effects = (try? adapter.effects())?.modules ?? []
-        if let error = effects.lazy.compactMap(\.contradiction).first(where: { error in
-            RuleRegistry.rules.contains { $0.refusals.contains(error.rule ?? "") } && !BindingState.withoutMergedForm.contains(error.rule ?? "")
-        }) { throw error.inFile(adapter.path) }
+        if let error = BindingState.contradiction(of: adapter) { throw error }
         self = .opened
+    }
+
+    /// The refusal of a module on every base.
+    private static func contradiction(of adapter: Adapter) -> PeftfileError? {
+        let effects = (try? adapter.effects())?.modules ?? []
+        return effects.lazy.compactMap(\.contradiction).first { error in
+            RuleRegistry.rules.contains { $0.refusals.contains(error.rule ?? "") } && !withoutMergedForm.contains(error.rule ?? "")
+        }?.inFile(adapter.path)
     }
 
     /// Binds the adapter; where it has no merged form, what is left of it that a base can contradict.
     ///
     /// - Throws: the refusal that says what is wrong.
-    private static func binding(_ adapter: Adapter, _ base: Checkpoint, _ options: BindingOptions) throws -> BindingState {
+    static func binding(_ adapter: Adapter, _ base: Checkpoint, _ options: BindingOptions) throws -> BindingState {
         do {
             return .bound(try Binding(base: base, adapters: [adapter], options: options))
         } catch let refusal as PeftfileError {

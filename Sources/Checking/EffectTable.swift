@@ -17,6 +17,10 @@ struct EffectTable {
         var makesZero = false
         /// Whether the formula gives no numbers, although the tensors are some.
         var isUndefined = false
+        /// Whether the base's own elements are a part of the formula, so that a stand-in for them tells little.
+        var needsBase = false
+        /// Whether the product of the factors is nothing, and a bias beside it is something.
+        var isBiasAlone = false
         /// Whether all scales are 0, and no tensor is to blame.
         var isScaledAway = false
     }
@@ -65,10 +69,20 @@ private struct EffectReader {
             module.tensor = effect.obstacle?.tensor
             return module
         }
+        module.needsBase = effect.changes.contains { change in
+            switch change {
+            case .add(let expression, _), .become(let expression): expression.readsBase
+            case .magnitude: false
+            }
+        }
         var outcomes: [EffectPreview.Outcome?] = []
         for change in effect.changes { outcomes.append(try outcome(change)) }
         let additions = zip(effect.changes, outcomes).filter { if case .magnitude = $0.0 { false } else { true } }
         module.doesNothing = !additions.isEmpty && additions.allSatisfy { $0.1 == .nothing }
+        let products = additions.filter { if case .add(.product, let scale) = $0.0 { scale != 0 } else { false } }
+        let others = additions.filter { if case .add(.stored, _) = $0.0 { true } else { false } }
+        module.isBiasAlone = !module.doesNothing && !products.isEmpty && products.allSatisfy { $0.1 == .nothing }
+            && products.count + others.count == additions.count
         module.isScaledAway = module.doesNothing && additions.allSatisfy { if case .add(_, 0) = $0.0 { true } else { false } }
         module.isUndefined = outcomes.contains(.undefined)
         module.makesZero = outcomes.contains(.zero)

@@ -26,6 +26,9 @@ struct MergeSample: Sendable {
     private(set) var seen = 0
     /// The most rows that were taken of a tensor; nil where each was looked at whole.
     private(set) var rowLimit: Int?
+    /// The squares of the update's elements, before rounding, and the tensors they are of.
+    private(set) var squares = 0.0
+    private(set) var tensors: [ExactString] = []
     /// Why some tensors could not be looked at, by reason.
     private(set) var obstacles: [String: Int] = [:]
 
@@ -92,6 +95,8 @@ struct MergeSample: Sendable {
         seen += count
         elements += statistics.updated
         lost += statistics.unchanged
+        squares += statistics.squares
+        tensors.append(output.recipe.name)
         dtype = output.recipe.dtype
         if statistics.nonfinite > 0 {
             overflows.append((output.recipe.name, output.recipe.dtype, statistics.nonfinite, count))

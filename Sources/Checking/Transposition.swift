@@ -21,8 +21,10 @@ struct Transposition {
 
     /// - Returns: nil where the adapter is in order, or its shapes are wrong in another way.
     init?(_ subject: CheckSubject) {
-        guard subject.options.base != nil, case .refused(let refusal) = subject.binding, Transposition.isOfShape(refusal),
-            let adapter = try? subject.adapter()
+        guard let base = subject.options.base, case .refused(let refusal) = subject.binding, Transposition.isOfShape(refusal),
+            let adapter = try? subject.adapter(),
+            // Of a component that the base is not, no base tells.
+            (try? BindingState.binding(adapter, base, subject.bindingOptions)) == nil
         else { return nil }
         let trial = Trial(adapter: adapter, subject: subject)
         guard let turned = Transposition.together(trial) ?? Transposition.oneByOne(trial, refusal) else { return nil }

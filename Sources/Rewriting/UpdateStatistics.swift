@@ -41,6 +41,9 @@ public struct UpdateStatistics: Sendable, Hashable {
         return result
     }
 
+    /// `‖update‖₂²`, before rounding.
+    public var squares: Double { exactSquares }
+
     /// `‖stored update‖ / ‖update‖`; nil where nothing was updated.
     public var survival: Double? {
         guard exactSquares > 0, exactSquares.isFinite, storedSquares.isFinite else { return nil }

@@ -58,6 +58,10 @@ import Testing
         .init(fixture: "merge/delora", part: "delora_lambda"), .init(fixture: "merge/gralora", part: "gralora_B"),
         .init(fixture: "merge/hira", part: "hira_B"), .init(fixture: "merge/loha-linear", part: "hada_w2_a"),
         .init(fixture: "merge/lokr-default", part: "lokr_w2"), .init(fixture: "merge/miss", part: "miss"),
+        .init(fixture: "merge/oft-share", part: "oft_R"), .init(fixture: "merge/miss-mini", part: "miss"),
+        .init(fixture: "merge/refuse-alora", part: "lora_B"), .init(fixture: "merge/lora-conv-grouped", part: "lora_B"),
+        .init(fixture: "merge/shadow", part: "shadow_up"), .init(fixture: "merge/refuse-xlora", part: "xlora"),
+        .init(fixture: "merge/lora-lora-bias", part: "lora_B.weight"),
         .init(fixture: "merge/oft-block", part: "oft_R"), .init(fixture: "merge/randlora", part: "lambda"),
         .init(fixture: "merge/shira", part: "shira_weight"), .init(fixture: "merge/supertuning", part: "values"),
         .init(fixture: "merge/vblora", part: "vector_bank"), .init(fixture: "merge/vera", part: "lambda_b"),
@@ -99,12 +103,47 @@ import Testing
     /// What is off its first value in one tensor does something, although another is at it.
     @Test(arguments: [
         Case(fixture: "merge/boft", part: "boft_R"), Case(fixture: "merge/road1", part: "road_theta"),
-        Case(fixture: "merge/lora-lora-bias", part: "lora_B.weight"), Case(fixture: "merge/psoft", part: "psoft_R.weight"),
+        Case(fixture: "merge/lora-lora-bias", part: "lora_B.bias"), Case(fixture: "merge/psoft", part: "psoft_R.weight"),
     ])
     func aPartOfItIsNotAll(_ item: Case) throws {
         let folder = try TemporaryDirectory()
         let subject = try Checker(options: CheckOptions(jobs: 2)).check(try Self.adapter(item, in: folder))
         #expect(!subject.findings.contains { $0.rule == "untrained" })
+    }
+
+    /// A module of several parameters, or of a product and a bias, of which one was lost: a warning, since the others do something.
+    @Test(arguments: [
+        Case(fixture: "merge/arch-mixtral", part: "layers.0.mlp.experts.lora_B"),
+        Case(fixture: "merge/arch-mixtral", part: "layers.1.mlp.experts.base_layer.lora_A"),
+        Case(fixture: "merge/lora-lora-bias", part: "layer.0.attention.self.query.lora_B.weight"),
+    ])
+    func aLostPartIsNamed(_ item: Case) throws {
+        let folder = try TemporaryDirectory()
+        let subject = try Checker(options: CheckOptions(jobs: 2)).check(try Self.adapter(item, in: folder))
+        let found = subject.findings.filter { $0.rule == "untrained" }
+        #expect(!found.isEmpty && found.allSatisfy { $0.severity == .warning && $0.tensor?.text.contains(item.part) == true }, "\(subject.findings)")
+    }
+
+    /// DEFT begins with R = max(P, 0)ᵀ·W, which takes out what it puts in: the base alone tells, up to the rounding of R.
+    @Test(arguments: [1.0, 1.001]) func anInjectionOfTheBasesOwnPart(_ trained: Double) throws {
+        let folder = try TemporaryDirectory()
+        var weight = SmallAdapter.Values("model.layers.0.self_attn.q_proj.weight", [8, 8])
+        weight.values = (0..<64).map { Double(Float(0.1 * Double($0 * 5 % 13 - 6))) }
+        var p = SmallAdapter.Values("\(SmallAdapter.root).deft_P", [8, 2]), r = SmallAdapter.Values("\(SmallAdapter.root).deft_R", [2, 8])
+        p.values = (0..<16).map { Double(Float(0.3 * Double($0 * 3 % 7 - 2))) }
+        r.values = (0..<16).map { index in
+            (0..<8).reduce(0) { $0 + max(0, p.values[$1 * 2 + index / 8]) * weight.values[$1 * 8 + index % 8] } * (index == 3 ? trained : 1)
+        }
+        for name in ["base", "adapter"] { try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: true) }
+        try SmallAdapter.write([weight], to: folder.path("base/model.safetensors"))
+        try TestFile.write(#"{"model_type": "llama", "tie_word_embeddings": false}"#, to: folder.path("base/config.json"))
+        try SmallAdapter.write([p, r], to: folder.path("adapter/adapter_model.safetensors"))
+        try TestFile.write(
+            #"{"peft_type": "DEFT", "r": 2, "alpha": null, "decomposition_method": "relu", "para": false, "target_modules": ["q_proj"]}"#,
+            to: folder.path("adapter/adapter_config.json"))
+        let base = try Checkpoint.open(folder.path("base"))
+        let subject = try Checker(options: CheckOptions(base: base, jobs: 1)).check(folder.path("adapter"))
+        #expect(subject.findings.filter { $0.severity == .error }.map(\.rule) == (trained == 1 ? ["untrained"] : []), "\(subject.findings)")
     }
 
     /// Rows of tokens, and parameters stored whole, that are the base's own.

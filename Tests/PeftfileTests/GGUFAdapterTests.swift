@@ -182,7 +182,7 @@ import Testing
                     SmallModel.tensor(ExactString("\(name).lora_A.weight"), [2, shape(name)[1]], seed: 40 + number),
                     SmallModel.tensor(ExactString("\(name).lora_B.weight"), [shape(name)[0], 2], seed: 80 + number),
                 ]
-            })
+            }, config: #""target_modules": ["w1", "w2", "w3"]"#)
         let base = model.directory.path("base")
         _ = try convert(model.directory.path("adapter"), to: .gguf, base: base, as: model.directory.path("a.gguf"))
         let file = try GGUFFile.open(model.directory.path("a.gguf"))

@@ -33,6 +33,7 @@ struct Diffusers: Dialect {
 
     func recognises(_ file: DialectFile) -> Bool {
         guard !file.tensors.isEmpty, file.config == nil || file.config?.json["_class_name"] != nil else { return false }
+        if isOfModel(file) { return true }
         var hasOld = false
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { return false }
@@ -48,6 +49,13 @@ struct Diffusers: Dialect {
         }
         // Names without a component are diffusers' only in the form of attention processors.
         return hasOld || file.tensors.contains { Diffusers.key($0.name)?.component != nil }
+    }
+
+    /// Whether the file is of one model, `save_lora_adapter` of `PeftAdapterMixin` in src/diffusers/loaders/peft.py: its keys begin with the
+    /// model's own modules, and PEFT's config stands in the metadata with no component before its keys.
+    private func isOfModel(_ file: DialectFile) -> Bool {
+        guard DiffusersMetadata.isOfModel(file) else { return false }
+        return file.tensors.allSatisfy { info in Diffusers.key(info.name).map { $0.component == nil && !$0.isOld } ?? false }
     }
 
     private struct Key {
@@ -118,10 +126,11 @@ struct Diffusers: Dialect {
         var order: [Slot] = []
         var tensors: [Slot: [String: TensorInfo]] = [:]
         var isOld = false
+        let ofModel = isOfModel(file)
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { continue }
             isOld = isOld || key.isOld || !key.tensor.hasPrefix("lora_A") && !key.tensor.hasPrefix("lora_B")
-            let slot = Slot(component: key.component ?? "unet", module: ExactString(key.module))
+            let slot = Slot(component: key.component ?? (ofModel ? "" : "unet"), module: ExactString(key.module))
             if tensors[slot] == nil { order.append(slot) }
             if let other = tensors[slot, default: [:]].updateValue(info, forKey: key.tensor) {
                 throw file.refusal("means the same as \"\(other.name.text.printable)\"", info.name, rule: "AmbiguousKey")
@@ -131,6 +140,7 @@ struct Diffusers: Dialect {
         var reading = DialectReading()
         for slot in order {
             var own = tensors[slot] ?? [:]
+            let component = slot.component.isEmpty ? nil : slot.component
             guard let a = own["lora_A.weight"], let b = own["lora_B.weight"] else {
                 // Anything but two plain factors is in LyCORIS' vocabulary.
                 if let half = own["lora_A.weight"] ?? own["lora_B.weight"] {
@@ -140,7 +150,7 @@ struct Diffusers: Dialect {
                 }
                 var lycoris = LycorisModule(name: "\(slot.component).\(slot.module)", tensors: own)
                 reading.modules.append(
-                    try lycoris.read(file, as: slot.module, naming: .path, component: slot.component))
+                    try lycoris.read(file, as: slot.module, naming: .path, component: component))
                 reading.consumed += lycoris.consumed
                 continue
             }
@@ -149,11 +159,11 @@ struct Diffusers: Dialect {
                 (own["lora_A.weight"], own["lora_B.weight"]) = (nil, nil)
                 var lycoris = LycorisModule(name: "\(slot.component).\(slot.module)", tensors: own)
                 reading.modules.append(
-                    try lycoris.read(file, as: slot.module, naming: .path, component: slot.component))
+                    try lycoris.read(file, as: slot.module, naming: .path, component: component))
                 reading.consumed += lycoris.consumed
                 continue
             }
-            var module = DialectModule(name: slot.module, naming: .path, component: slot.component, form: .lora)
+            var module = DialectModule(name: slot.module, naming: .path, component: component, form: .lora)
             module.add("lora_A", "weight", TensorView(a))
             module.add("lora_B", "weight", TensorView(b))
             if let bias = own["lora_B.bias"] { module.add("lora_B", "bias", TensorView(bias)) }
@@ -196,7 +206,8 @@ struct DiffusersMetadata {
             throw file.refusal("lora_adapter_metadata is no JSON object", nil, rule: "ConfigObject")
         }
         var members: [String: JSONObject] = [:]
-        for member in object.members {
+        if DiffusersMetadata.isOfModel(object) { members[""] = object }
+        for member in object.members where members[""] == nil {
             guard let component = Diffusers.components.first(where: { member.key.text.hasPrefix($0 + ".") }) else {
                 throw file.refusal(
                     "lora_adapter_metadata has \"\(member.key.text.printable)\", which names no component", nil,
@@ -213,6 +224,16 @@ struct DiffusersMetadata {
         }
         self.configs = configs
     }
+
+    /// Whether the metadata holds the config of one model: `peft_type` without a component before it.
+    static func isOfModel(_ file: DialectFile) -> Bool {
+        guard let text = file.metadata("lora_adapter_metadata"),
+            case .object(let object)? = try? JSONValue.parse(Array(text.utf8), file: file.path, allowing: .python)
+        else { return false }
+        return isOfModel(object)
+    }
+
+    private static func isOfModel(_ object: JSONObject) -> Bool { object["peft_type"] != nil }
 
     /// The scale that the component's config gives a module; 1 where there is none.
     func scale(of module: ExactString, component: String, rank: Int, tensor: ExactString) throws -> ModuleScale {

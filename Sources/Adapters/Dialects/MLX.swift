@@ -63,6 +63,12 @@ struct MLX: Dialect {
         }
         for path in order {
             let module = try module(path, tensors[path] ?? [:], scale: scale, file)
+            // `DoRALinear` and `DoRAEmbedding` have one each, and no stack of experts is trained so.
+            if type == "dora", tensors[path]?["m"] == nil {
+                throw file.refusal(
+                    "module \"\(path)\" has no m, and the config says dora", tensors[path]?.values.map(\.name).min(), rule: "MagnitudeMissing",
+                    help: "save the adapter again, or correct fine_tune_type")
+            }
             if let rank = try parameters?.count("rank"), let own = module.scale?.rank, own != rank {
                 reading.warnings.append(
                     "\(path.text.printable) has rank \(own), and the config says \(rank); the scale does not depend on it")

@@ -7,21 +7,32 @@ extension LoRA {
     /// Source: as the merge, `get_delta_weight` in peft/tuners/lora/layer.py; what depends on the base is named in
     /// ``LowRankUpdate/form``: DoRA's norm, QALoRA's groups, what an initialisation took out of the base.
     func lowRankUpdates(of adapter: Adapter) throws -> LowRankUpdates? {
+        guard let modules = try moduleUpdates(of: adapter) else { return nil }
+        var result = LowRankUpdates()
+        for (module, updates) in modules {
+            switch updates {
+            case .success(let updates): result.updates += updates
+            case .failure(let error): result.skipped.append((module.path, error.message))
+            }
+        }
+        return result
+    }
+
+    /// A module with its updates, or why they cannot be told.
+    typealias ModuleUpdates = (module: LoRAModule, updates: Result<[LowRankUpdate], PeftfileError>)
+
+    /// The same for each module, or why its update cannot be told.
+    func moduleUpdates(of adapter: Adapter) throws -> [ModuleUpdates]? {
         guard let file = adapter.config else { return nil }
         // The base's role plays no part here: the initialisation is part of the form.
         let config = try LoRAConfig(file, options: BindingOptions(baseRole: .residual))
         let modules = try LoRAModule.collect(from: adapter)
         let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
-        var result = LowRankUpdates()
-        for module in modules {
-            do {
-                result.updates += try module.updates(
-                    config, levels: levels[module.path] ?? 1, initialisation: LoRAConfig.residualInitialisation(file))
-            } catch let error as PeftfileError {
-                result.skipped.append((module.path, error.message))
-            }
+        let initialisation = LoRAConfig.residualInitialisation(file)
+        return try modules.map { module in
+            do { return (module, .success(try module.updates(config, levels: levels[module.path] ?? 1, initialisation: initialisation))) }
+            catch let error as PeftfileError { return (module, .failure(error)) }
         }
-        return result
     }
 }
 
@@ -37,6 +48,12 @@ extension LoRAModule {
         try checkRank(rank, experts: experts, hasConfiguredRank: config.hasConfiguredRank)
         let scale = config.scale(for: key)
         let shape = try updateShape(config)
+        // An embedding's magnitude is of its columns.
+        if config.usesDoRA, !isEmbedding, let magnitude, shape.rows > 0, magnitude.elementCount != shape.rows {
+            throw PeftfileError(
+                .refused, "has shape \(magnitude.shape), and lora_B has \(shape.rows) rows", tensor: magnitude.name, rule: "ShapeMismatch",
+                help: "save the adapter again; a magnitude has one value for each output")
+        }
         let terms = try lowRankTerms(rank: rank, experts: experts, width: nil, adapter: 0, config: config)
         var form: [String] = []
         if config.usesDoRA { form.append("DoRA") }

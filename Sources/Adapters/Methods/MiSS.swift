@@ -24,6 +24,8 @@ struct MiSS: ModuleMethod {
     let components: Set<String> = ["miss_block", "bone_block"]
     let configKeys: Set<String> = ["r", "mini_r", "init_weights", "bias", "miss_dropout", "bone_dropout"]
     let requiredKeys: Set<String> = ["init_weights"]
+    /// Of mini the sides are in no tensor.
+    let stillPoints: [[String: Double]] = [["miss_block": 0], ["bone_block": 0]]
 
     private enum Mode { case standard, mini, bat }
 

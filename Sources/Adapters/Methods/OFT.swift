@@ -29,6 +29,8 @@ struct OFT: ModuleMethod {
         "coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms", "oft_block_size", "r", "bias",
         "fan_in_fan_out", "module_dropout", "init_weights",
     ]
+    /// Cayley's map of 0 is the identity, however many blocks share it.
+    let stillPoints: [[String: Double]] = [["oft_R": 0], ["oft_embedding_R": 0]]
     let requiredKeys: Set<String> = ["coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms"]
 
     var retired: (components: Set<String>, reason: String)? {

@@ -153,7 +153,7 @@ struct UnmergeableMethod: AdapterMethod {
         peftTypes: ["SHADOW"],
         reason: "a second model runs beside the base, and what it adds to a layer's input depends on that input",
         // d the width of the hidden states: (r, d), (d, r), and two layers d → u → d each: `ShadowLayer.update_layer` in
-        // peft/tuners/shadow/layer.py.
+        // peft/tuners/shadow/layers.py.
         baseSides: [
             "shadow_down": .hidden, "shadow_up": .hiddenRows, "shadow_update_transform": .free, "shadow_update_gate": .free,
             "shadow_backbone": .free,
@@ -161,6 +161,8 @@ struct UnmergeableMethod: AdapterMethod {
             "shadow_update_transform.2.bias": .hiddenRows, "shadow_update_gate.0.weight": .hidden,
             "shadow_update_gate.2.weight": .hiddenRows, "shadow_update_gate.2.bias": .hiddenRows,
         ],
+        // What is put into the layer's input is the up-projection of the discrepancy: `ShadowLayer` in peft/tuners/shadow/layers.py.
+        stillPoints: [["shadow_up": 0]],
         forms: { config in
             let rank = config["r"]?.intValue
             let width = config["update_hidden_size"]?.intValue ?? rank
@@ -193,7 +195,7 @@ struct UnmergeableMethod: AdapterMethod {
         peftTypes: ["PSOFT"],
         reason: "it is a rotation between singular vectors of the base, whose signs are in no file; each build of LAPACK, and "
             + "each device, chooses its own, and the sum is another for each choice",
-        help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .free],
+        help: "merge it with PEFT's merge_and_unload on the machine that trained it", baseSides: ["psoft_R": .module],
         needsTargetModules: true,
         // Cayley's map of 0 is the identity; the vectors around it begin as ones.
         stillPoints: [["psoft_R.weight": 0, "psoft_R.vector_a": 1, "psoft_R.vector_b": 1]],

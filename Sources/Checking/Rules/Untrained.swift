@@ -20,11 +20,25 @@ struct Untrained: CheckRule {
     func findings(in subject: CheckSubject) throws -> [Finding] {
         if let prompt = try emptyPrompt(subject) { return [prompt] }
         guard let table = try subject.effects() else { return [] }
+        if let lost = try emptyFile(subject, table) { return [lost] }
         let (modules, dead) = (table.modules, table.modules.filter(\.doesNothing))
         let replaced = try subject.storedWhole()
         let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
+        if modules.allSatisfy(\.needsBase), let rounding = try roundingAlone(subject) { return [rounding] }
+        let half = modules.filter(\.isBiasAlone)
+        if half.count == modules.count, let first = half.first {
+            return [
+                finding(
+                    "is zero everywhere, and so is a factor of every module: of the update the biases alone are left", file: subject.weights.file,
+                    tensor: first.tensor, help: "save the adapter again; all figures: \(help)")
+            ]
+        }
         guard dead.count == modules.count else {
-            return dead.map { module in
+            return half.map { module in
+                finding(
+                    "is zero everywhere, so that of the update of \"\(module.path.text.printable)\" the bias alone is left", severity: .warning,
+                    file: subject.weights.file, tensor: module.tensor, help: "save the adapter again; all figures: \(help)")
+            } + dead.map { module in
                 finding(
                     module.tensor.map { try? subject.isAll($0, 0) } == true
                         ? "is zero everywhere, so the module does nothing"
@@ -61,6 +75,33 @@ struct Untrained: CheckRule {
                 severity: isAlone ? .error : .warning, file: subject.weights.file, tensor: tensor,
                 help: "train it; all figures: \(help)")
         ]
+    }
+
+    /// What begins as a part of the base's own matrix is told by the base alone: what the update comes to is then the rounding of that
+    /// part to float32, some 2⁻²⁴ of it, and a step of training is a thousand times as large.
+    private func roundingAlone(_ subject: CheckSubject) throws -> Finding? {
+        guard let sample = try subject.mergeSample(), sample.total > 0, !sample.isPartial, sample.dtype == .f32,
+            let base = subject.options.base
+        else { return nil }
+        var squares = 0.0
+        for name in sample.tensors {
+            guard let tensor = base[name] else { return nil }
+            for value in try Conversion.widened(base.read(tensor), as: tensor.dtype, count: tensor.info.elementCount) { squares += value * value }
+        }
+        guard sample.squares <= 0x1p-40 * squares else { return nil }
+        return finding(
+            "the update is no more than the rounding of float32 in the base (looked at \(sample.extent)): the adapter changes nothing",
+            file: subject.weights.file, help: "train it; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
+    }
+
+    /// A file of which nothing is known but that every number in it is zero.
+    private func emptyFile(_ subject: CheckSubject, _ table: EffectTable) throws -> Finding? {
+        guard table.modules.isEmpty, table.saved.isEmpty, let checkpoint = subject.weights.checkpoint, !checkpoint.tensors.isEmpty,
+            try checkpoint.tensors.allSatisfy({ try subject.isAll($0.name, 0) })
+        else { return nil }
+        return finding(
+            "every tensor is zero everywhere, and no training begins or ends there", file: subject.weights.file,
+            help: "save the adapter again; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
     }
 
     /// A prompt whose every number is zero: none begins so, and none is trained to it.

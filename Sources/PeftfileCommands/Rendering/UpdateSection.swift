@@ -6,11 +6,11 @@ struct UpdateSection {
 
     /// One line: whether the adapters do the same.
     var summary: String {
-        if let reason = updates.reason { return "not compared: \(reason.printable)" }
+        if let reason = updates.reason { return ["not compared: \(reason.printable)", settings].compactMap { $0 }.joined(separator: "; ") }
         let differing = updates.modules.count { !$0.isEquivalent }
         let worst = updates.modules.compactMap(\.relativeDifference).max() ?? 0
         var parts: [String] = []
-        if updates.modules.isEmpty { parts.append("no module in both") }
+        if updates.modules.isEmpty { if updates.skipped.isEmpty { parts.append("no module in both") } }
         else if differing == 0 {
             let isExact = updates.modules.allSatisfy { $0.relativeDifference == 0 }
             parts.append(
@@ -30,7 +30,14 @@ struct UpdateSection {
         if !updates.onlyInB.isEmpty { parts.append("\(updates.onlyInB.count) only in B") }
         if !updates.skipped.isEmpty { parts.append("\(updates.skipped.count) not compared") }
         if updates.hasOtherDifferences { parts.append("other tensors differ") }
+        if let settings { parts.append(settings) }
         return parts.joined(separator: "; ") + (updates.isEquivalent ? ": equivalent adapters" : "")
+    }
+
+    /// What the configs say otherwise, where that makes another model of the same tensors.
+    private var settings: String? {
+        let keys = updates.differingSettings.map(\.printable)
+        return keys.isEmpty ? nil : "by the configs another model: \(keys.joined(separator: ", ")) differ\(keys.count == 1 ? "s" : "")"
     }
 
     /// The modules whose factors differ, the furthest apart first, and those that could not be compared.

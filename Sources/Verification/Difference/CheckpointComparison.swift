@@ -47,7 +47,11 @@ public struct CheckpointComparison: Sendable {
     public func run() throws -> CheckpointDifference {
         var report = CheckpointDifference()
         try checkSelection(&report)
-        let matches = match(&report)
+        let others = (
+            a: try a.adapter?.tensorsOfOtherComponents(options, heads: heads) ?? [],
+            b: try b.adapter?.tensorsOfOtherComponents(options, heads: heads) ?? []
+        )
+        let matches = match(&report, without: others)
         let pool = BufferPool()
         var same: [(ExactString, ExactString)] = []
         for start in stride(from: 0, to: matches.count, by: TensorBatch.count) {
@@ -83,9 +87,11 @@ public struct CheckpointComparison: Sendable {
     // MARK: Matching
 
     /// Finds the tensors to compare; what one side lacks goes into the report.
-    private func match(_ report: inout CheckpointDifference) -> [(a: StoredTensor, b: StoredTensor)] {
-        let inA = a.checkpoint.tensors.filter { selection.contains($0.name) }
-        let inB = b.checkpoint.tensors.filter { selection.contains($0.name) }
+    private func match(
+        _ report: inout CheckpointDifference, without others: (a: Set<ExactString>, b: Set<ExactString>)
+    ) -> [(a: StoredTensor, b: StoredTensor)] {
+        let inA = a.checkpoint.tensors.filter { selection.contains($0.name) && !others.a.contains($0.name) }
+        let inB = b.checkpoint.tensors.filter { selection.contains($0.name) && !others.b.contains($0.name) }
         var matches: [(a: StoredTensor, b: StoredTensor)] = []
         for tensor in inA {
             if let other = b.tensor(tensor.name, of: a) { matches.append((tensor, other)) } else { report.removed.append(tensor) }

@@ -94,6 +94,7 @@ extension UpdateComparison {
             "only_b": list(onlyInB) { .string($0) },
             "skipped": list(skipped) { ["name": .string($0.name), "reason": .string($0.reason)] },
             "other_tensors_differ": .bool(hasOtherDifferences), "methods_differ": .bool(methodsDiffer),
+            "settings_differ": .array(differingSettings.map { .string($0) }),
         ]
     }
 }

@@ -45,31 +45,13 @@ enum DifferenceNotes {
             let path = path + [key.text]
             if let left = left?.objectValue, let right = right?.objectValue {
                 compare(place, path, left, right, &result)
-            } else if !isSame(left, right) {
+            } else if !(left.flatMap { left in right.map(left.hasMeaning) } ?? false) {
                 result.append(
                     Note(
                         place: place, key: path.joined(separator: "."), inA: left?.serialized(),
                         inB: right?.serialized()))
             }
         }
-    }
-
-    private static func isSame(_ a: JSONValue?, _ b: JSONValue?) -> Bool {
-        switch (a, b) {
-        case (nil, nil): true
-        case (.number(let a)?, .number(let b)?):
-            // Integers beyond 2⁵³ by their digits.
-            a == b || (a.double == b.double && abs(a.double) <= 0x1p53) || (a.double.isNaN && b.double.isNaN)
-        case (.array(let a)?, .array(let b)?): a.count == b.count && zip(a, b).allSatisfy { isSame($0, $1) }
-        case (.object(let a)?, .object(let b)?):
-            isSame(members(a), members(b))
-        case (let a?, let b?): a == b
-        default: false
-        }
-    }
-
-    private static func isSame(_ a: [ExactString: JSONValue], _ b: [ExactString: JSONValue]) -> Bool {
-        a.count == b.count && a.allSatisfy { isSame($0.value, b[$0.key]) }
     }
 
     /// The values by key; of a key that stands twice the first.

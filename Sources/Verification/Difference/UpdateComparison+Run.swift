@@ -25,11 +25,15 @@ extension UpdateComparison {
                 let names = Set([a, b].map { $0.config?.peftType ?? $0.dialectName ?? "a file without adapter_config.json" }).sorted()
                 reason = "what \(names.joined(separator: " and ")) does to weights is not told without a base; merge both into it and "
                     + "compare the results: peftfile diff merged-a merged-b"
+                differingSettings = AdapterConfig.effectiveDifferences(a, b, isUpdateKnown: false)
                 return
             }
-            skip(updatesA, updatesB, sameBytes: sameBytes, sameConfig: UpdateComparison.haveSameEffect(a.config, b.config), selection)
+            let settings = AdapterConfig.effectiveDifferences(a, b, isUpdateKnown: false)
+            skip(updatesA, updatesB, sameBytes: sameBytes, sameConfig: settings.isEmpty, selection)
+            let isKnown = skipped.isEmpty
             let pairs = match(updatesA, updatesB, selection)
             try compare(pairs, updatesA.adapter, updatesB.adapter, sameBytes: sameBytes, jobs: jobs, progress)
+            differingSettings = isKnown ? AdapterConfig.effectiveDifferences(a, b, isUpdateKnown: true) : settings
             // What stands in factors is compared as products, or named as only in A or B, or as not compared.
             func known(_ updates: StandaloneUpdates) -> Set<ExactString> {
                 let numbers = updates.adapter.dialectTensors
@@ -43,6 +47,7 @@ extension UpdateComparison {
         } catch let error as PeftfileError where [.refused, .malformed, .library, .unsupported].contains(error.code) {
             (modules, onlyInA, onlyInB, skipped) = ([], [], [], [])
             reason = error.description
+            differingSettings = AdapterConfig.effectiveDifferences(a, b, isUpdateKnown: false)
         }
     }
 
@@ -88,34 +93,22 @@ extension UpdateComparison {
         _ a: StandaloneUpdates, _ b: StandaloneUpdates, sameBytes: [ExactString: ExactString], sameConfig: Bool,
         _ selection: TensorSelection
     ) {
-        let others = Dictionary(b.skipped.map { ($0.module, $0) }) { first, _ in first }
-        var same: Set<ExactString> = []
+        var others = Dictionary(b.skipped.map { ($0.module, $0) }) { first, _ in first }
         for module in a.skipped where module.tensors.contains(where: selection.contains) {
-            if sameConfig, let other = others[module.module], !module.tensors.isEmpty,
-                module.tensors.map({ sameBytes[$0] }) == other.tensors.map(Optional.some)
-            {
-                same.insert(module.module)
+            guard let other = others.removeValue(forKey: module.module) else {
+                skipped.append(.init(name: module.module.text, reason: "in A: \(module.reason)"))
+                continue
+            }
+            if sameConfig, !module.tensors.isEmpty, module.tensors.map({ sameBytes[$0] }) == other.tensors.map(Optional.some) {
                 modules.append(Module(same: module.module.text))
             } else {
-                skipped.append(.init(name: module.module.text, reason: "in A: \(module.reason)"))
+                let reason = module.reason == other.reason ? module.reason : "in A: \(module.reason); in B: \(other.reason)"
+                skipped.append(.init(name: module.module.text, reason: reason))
             }
         }
-        for module in b.skipped where !same.contains(module.module) && module.tensors.contains(where: selection.contains) {
+        for module in b.skipped where others[module.module] != nil && module.tensors.contains(where: selection.contains) {
             skipped.append(.init(name: module.module.text, reason: "in B: \(module.reason)"))
         }
-    }
-
-    /// Whether two configs say the same of an update.
-    private static func haveSameEffect(_ a: AdapterConfig?, _ b: AdapterConfig?) -> Bool {
-        func part(_ config: AdapterConfig?) -> [ExactString: String] {
-            var result: [ExactString: String] = [:]
-            for member in config?.json.members ?? [] where !AdapterConfig.keysWithoutEffect.contains(member.key.text) {
-                if case .null = member.value { continue }
-                result[member.key] = member.value.serialized()
-            }
-            return result
-        }
-        return part(a) == part(b)
     }
 
     private mutating func compare(

@@ -77,17 +77,20 @@ public struct UpdateComparison: Sendable {
     public internal(set) var hasOtherDifferences = false
     /// Whether the configs name two methods, or give a module two forms of one.
     public internal(set) var methodsDiffer = false
+    /// Keys of the configs that differ and by which the same tensors are another model: those that choose what is loaded, and where
+    /// updates were not compared as numbers all that a method may read.
+    public internal(set) var differingSettings: [String] = []
     /// Whether a module has two forms of which only a base could tell that they do the same.
     var formsDiffer = false
 
     /// Whether the two adapters do the same to every base, as far as it can be told from rounding.
     public var isEquivalent: Bool {
         reason == nil && !modules.isEmpty && modules.allSatisfy(\.isEquivalent) && onlyInA.isEmpty && onlyInB.isEmpty
-            && skipped.isEmpty && !hasOtherDifferences && !formsDiffer
+            && skipped.isEmpty && !hasOtherDifferences && !formsDiffer && differingSettings.isEmpty
     }
 
-    /// Whether the adapters were seen to be different though their tensors may be the same: by another scale or method.
+    /// Whether the adapters were seen to be different though their tensors may be the same: by another scale, setting or method.
     var showsDifference: Bool {
-        formsDiffer || !modules.allSatisfy(\.isEquivalent) || methodsDiffer && (reason != nil || modules.isEmpty || !skipped.isEmpty)
+        formsDiffer || !differingSettings.isEmpty || !modules.allSatisfy(\.isEquivalent) || methodsDiffer && (reason != nil || modules.isEmpty || !skipped.isEmpty)
     }
 }

@@ -67,6 +67,75 @@ import Testing
         }
     }
 
+    /// The adapter of a fixture with another value in its config.
+    private func configured(_ path: String, _ key: ExactString, _ value: JSONValue?) throws -> DifferenceInput {
+        let name = "configured-\(key)"
+        try FileSystem.makeDirectory(directory.path(name), withParents: true)
+        try directory.write(try TestFile.bytes("\(path)/adapter_model.safetensors"), to: "\(name)/adapter_model.safetensors")
+        var json = try AdapterConfig(path: "\(path)/adapter_config.json").json
+        let members = json.members.filter { $0.key != key || value != nil }.map { ($0.key, $0.key == key ? value ?? .null : $0.value) }
+        json = JSONObject(members)
+        if let value, json[key] == nil { json[key] = value }
+        try directory.write(JSONValue.object(json).serialized(), to: "\(name)/adapter_config.json")
+        return try DifferenceInput(path: directory.path(name))
+    }
+
+    /// The same tensors and another setting that the method reads: PEFT's own merge writes other weights. Where no number can be compared
+    /// the settings tell, and nothing is called equal.
+    @Test(arguments: [
+        ("fourierft", "scaling", "301.0"), ("fourierft", "random_loc_seed", "778"), ("waveft", "scaling", "51.0"), ("peanut", "scaling", "3.5"),
+        ("randlora", "randlora_alpha", "17"), ("deft", "alpha", "33"), ("oft-coft", "coft", "false"), ("oft-block", "use_cayley_neumann", "true"),
+        ("oft-neumann", "num_cayley_neumann_terms", "3"), ("hra", "apply_GS", "true"), ("waveft", "use_idwt", "false"),
+        ("vera-noproj", "projection_prng_key", "5"),
+    ])
+    func anotherSettingIsAnotherAdapter(_ fixture: String, _ key: String, _ value: String) throws {
+        let path = Fixtures.path("merge/\(fixture)/adapter")
+        let (same, equal) = try compare(DifferenceInput(path: path), DifferenceInput(path: path))
+        #expect(same.isEqual && equal.differingSettings == [] && equal.isEquivalent && equal.skipped == [])
+        let (report, updates) = try compare(
+            DifferenceInput(path: path), configured(path, ExactString(key), try JSONValue.parse(Array(value.utf8), file: key)))
+        #expect(report.hasEqualTensors && !report.isEqual && updates.differingSettings == [key], "\(updates)")
+        #expect(!updates.isEquivalent && Set(updates.skipped.map(\.name)).count == updates.skipped.count)
+    }
+
+    /// Keys by which PEFT loads other modules of the same tensors.
+    @Test(arguments: [
+        ("lora-linear-f32", "target_modules", nil, ["target_modules"]), ("lora-linear-f32", "target_modules", #"["q_proj"]"#, ["target_modules"]),
+        ("lora-linear-f32", "exclude_modules", #"["q_proj"]"#, ["exclude_modules"]), ("lora-linear-f32", "layers_to_transform", "[5]", ["layers_to_transform"]),
+        ("lora-tied-mts-untied", "modules_to_save", "[]", ["modules_to_save"]), ("lora-linear-f32", "bias", #""all""#, ["bias"]),
+        ("lora-linear-f32", "lora_dropout", "0.5", []), ("lora-linear-f32", "target_modules", #"".*(q|k|v|o|gate|up|down)_proj""#, []),
+    ] as [(String, String, String?, [String])])
+    func otherModulesAreAnotherAdapter(_ fixture: String, _ key: String, _ value: String?, _ wanted: [String]) throws {
+        let path = Fixtures.path("merge/\(fixture)/adapter")
+        let other = try configured(path, ExactString(key), try value.map { try JSONValue.parse(Array($0.utf8), file: key) })
+        let (report, updates) = try compare(DifferenceInput(path: path), other)
+        #expect(report.hasEqualTensors && updates.differingSettings == wanted, "\(updates.differingSettings)")
+        #expect(report.isEqual == wanted.isEmpty && updates.isEquivalent == wanted.isEmpty)
+    }
+
+    /// A component that is asked for is all that is compared.
+    @Test func aComponentAloneIsCompared() throws {
+        let path = Fixtures.path("dialects/kohya-lora-with-te/adapter")
+        let file = try #require(try FileSystem.list(path).first { $0.hasSuffix(".safetensors") })
+        let tensors = try changed("\(path)/\(file)") { name, values in
+            name.hasPrefix("lora_te") ? values.map { $0 + 0.125 } : values
+        }
+        let whole = try DifferenceInput(path: "\(path)/\(file)")
+        let te = whole.checkpoint.tensors.count { $0.name.text.hasPrefix("lora_te") }
+        try directory.write(try StoredValues.file(tensors), to: "other.safetensors")
+        let other = try DifferenceInput(path: directory.path("other.safetensors"))
+        func report(_ component: String?) throws -> CheckpointDifference {
+            var options = BindingOptions()
+            options.component = component
+            return try CheckpointComparison(whole, other, options: options, jobs: 2).run()
+        }
+        let (all, unet, text) = (try report(nil), try report("lora_unet"), try report("lora_te"))
+        #expect(te > 0 && all.changed.count == te && !all.isEqual)
+        #expect(unet.isEqual && unet.compared == whole.checkpoint.tensors.count - te && unet.updates?.isEquivalent == true)
+        #expect(text.compared == te && text.changed.count == te && !text.isEqual)
+        #expect(throws: PeftfileError.self) { try report("lora_te9") }
+    }
+
     /// Any adapter of these methods is equivalent to itself with the factors' signs turned in pairs.
     @Test(arguments: [("loha-linear", ["hada_w1_a", "hada_w1_b"]), ("lokr-both", ["lokr_w1", "lokr_w2"]), ("loha-linear-bf16", ["hada_w2_a", "hada_w1_a"])])
     func turnedSignsAreEquivalent(_ name: String, _ components: [String]) throws {

@@ -1,0 +1,64 @@
+package import ByteAccess
+
+extension AdapterConfig {
+    /// Keys by which PEFT chooses what of a file it loads, and where to: with the same tensors and another value the model is
+    /// another. Source: `inject_adapter` and `_inject_parameters` in peft/tuners/tuners_utils.py, `set_peft_model_state_dict` in
+    /// peft/utils/save_and_load.py.
+    private static let loading: Set<String> = [
+        "modules_to_save", "target_parameters", "bias", "trainable_token_indices", "layer_replication", "alora_invocation_tokens",
+        "ensure_weight_tying",
+    ]
+    /// Keys of which not the words count but the modules that they leave (``LoadedModules``).
+    private static let selecting: Set<String> = ["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"]
+    /// Lists in which the order means nothing.
+    private static let sets: Set<String> = ["modules_to_save", "target_parameters", "target_modules", "exclude_modules", "layers_to_transform"]
+
+    /// The keys by which two configs may make two models of the same tensors, sorted.
+    ///
+    /// - Parameter isUpdateKnown: whether the updates were compared as numbers; where they were not, every key counts that a
+    ///   method may read.
+    package static func effectiveDifferences(_ a: Adapter, _ b: Adapter, isUpdateKnown: Bool) -> [String] {
+        guard let first = a.config, let second = b.config else {
+            return isUpdateKnown || (a.config == nil && b.config == nil) ? [] : ["adapter_config.json"]
+        }
+        func differing(_ counts: (String) -> Bool) -> Set<String> {
+            let keys = Set((first.json.members + second.json.members).map(\.key)).filter { counts($0.text) }
+            return Set(keys.filter { !isSame(first[$0], second[$0], key: $0.text) }.map(\.text))
+        }
+        guard isUpdateKnown else {
+            let ignored = keysWithoutEffect.subtracting(loading).subtracting(selecting).union(ConfigKind.training)
+            return differing { !ignored.contains($0) }.sorted()
+        }
+        guard first.peftType != nil, second.peftType != nil, a.dialect == nil, b.dialect == nil else { return [] }
+        var result = differing(loading.contains)
+        // Where a config names none, PEFT has a list of its own for the model.
+        if (first["target_modules"] == nil) != (second["target_modules"] == nil) { result.insert("target_modules") }
+        if let one = try? LoadedModules(of: a), let other = try? LoadedModules(of: b), one.unread == nil, other.unread == nil {
+            let (lost, gone) = (Set(one.dropped.map(\.module)), Set(other.dropped.map(\.module)))
+            for entry in one.dropped where !gone.contains(entry.module) { result.insert(entry.key.text) }
+            for entry in other.dropped where !lost.contains(entry.module) { result.insert(entry.key.text) }
+        } else {
+            result.formUnion(differing(selecting.contains))
+        }
+        return result.sorted()
+    }
+
+    private static func isSame(_ a: JSONValue?, _ b: JSONValue?, key: String) -> Bool {
+        let (a, b) = (meaning(a, key: key), meaning(b, key: key))
+        guard let a, let b else { return a == nil && b == nil }
+        if sets.contains(key), let one = a.arrayValue, let other = b.arrayValue {
+            return Set(one.map { $0.serialized() }) == Set(other.map { $0.serialized() })
+        }
+        return a.hasMeaning(of: b)
+    }
+
+    /// The value; nil where it says that the key is not used.
+    private static func meaning(_ value: JSONValue?, key: String) -> JSONValue? {
+        switch value {
+        case .bool(false)?, .array([])?, nil: nil
+        case .object(let object)? where object.members.isEmpty: nil
+        case .string("none")? where key == "bias": nil
+        default: value
+        }
+    }
+}
