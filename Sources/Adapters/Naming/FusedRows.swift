@@ -37,6 +37,13 @@ struct FusedRows: Sendable {
         FusedRows(["gte"], ["layers.*.mlp.up_proj", "layers.*.mlp.gate_proj"], "encoder.layer.*.mlp.up_gate_proj"),
     ]
 
+    /// OpenCLIP's text encoders, which lie in files of whole pipelines without a config (``OpenCLIPNames``).
+    static let openCLIP = ["weight", "bias"].map { leaf in
+        FusedRows(
+            [], ["q_proj", "k_proj", "v_proj"].map { "transformer.resblocks.*.attn.\($0).\(leaf)$" },
+            "transformer.resblocks.*.attn.in_proj_\(leaf)$")
+    }
+
     static func rules(for modelTypes: [String]) -> [FusedRows] {
         table.filter { !$0.modelTypes.isDisjoint(with: modelTypes) }
     }
