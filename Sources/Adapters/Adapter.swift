@@ -20,7 +20,7 @@ public struct Adapter: Sendable {
     /// What the reader had to overlook or undo, in words.
     public internal(set) var warnings: [String]
     /// The convention that names, layouts and scales follow, where it is not PEFT's.
-    let dialect: (any Dialect)?
+    var dialect: (any Dialect)?
     /// What the dialect's tensors are in terms of the stored ones, by name.
     var views: [ExactString: TensorView] = [:]
     /// The method of a part that a dialect cut out; nil where the config names it.

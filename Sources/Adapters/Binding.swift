@@ -143,11 +143,13 @@ public struct Binding: Sendable {
                 .usage, "has an adapter_config.json, which decides; --scale and --orientation are for files without one",
                 file: adapter.path, rule: "ConfigDecides", help: "leave them out")
         }
+        let isSilent = adapter.config == nil || adapter.dialect != nil
         let resolver = NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
             fanInFanOut: try adapter.config?.flag("fan_in_fan_out") ?? false,
-            squareIsTransposed: try (options.squareOrientation ?? adapter.carriedOrientation()).map { $0 == .inOut })
+            squareIsTransposed: try (options.squareOrientation ?? adapter.carriedOrientation()).map { $0 == .inOut },
+            isSilent: try isSilent && options.orientation == .outIn && adapter.openQuestions().contains(.squareOrientation))
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
             base: view.directory,

@@ -86,7 +86,9 @@ public struct Inspection: Sendable {
             }
             let types = Set(reading?.parts.map { $0.config?.peftType } ?? [])
             peftType = types.count == 1 ? types.first ?? nil : nil
-            targets = try reading?.parts.flatMap { try MethodRegistry.method(of: $0).targets(of: $0) } ?? []
+            do {
+                targets = try reading?.parts.flatMap { try MethodRegistry.method(of: $0).targets(of: $0) } ?? []
+            } catch let error as PeftfileError { throw error.inFile(path) }
             unclaimed = reading == nil ? adapter.keys.map(\.stored) : []
             self.warnings = warnings + (reading?.warnings ?? [])
             return
@@ -109,7 +111,7 @@ public struct Inspection: Sendable {
             if let refusal = try LoadedModules(of: adapter).refusal(of: adapter) { warnings.append("\(path): \(refusal)") }
         } catch let error as PeftfileError {
             // An adapter that cannot be merged can still be looked at.
-            warnings.append(error.description)
+            warnings.append(error.inFile(path).description)
         }
         warnings += prompts.flatMap(\.warnings) + (bottlenecks?.findings ?? [])
         self.targets = targets

@@ -40,9 +40,7 @@ extension ForeignFile {
         if has("ustar", at: 257) { return .tar }
         // Torch's form before 1.6 is five pickles, the first of them this magic number
         // (torch.serialization.MAGIC_NUMBER).
-        if has([0x80]), has([0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19], at: 2) {
-            return .torch
-        }
+        if TorchContent.magicLength(prefix) != nil { return .torch }
         // PROTO and a version from 2 to 5, with an opcode behind it; 0 is none, and stands there in the length of a
         // header.
         if prefix.count > 2, prefix[0] == 0x80, (2...5).contains(prefix[1]), prefix[2] != 0 { return .pickle }

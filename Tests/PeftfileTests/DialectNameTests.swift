@@ -95,6 +95,76 @@ import Testing
         }
     }
 
+    /// OpenCLIP's blocks, in SDXL's and SD 2's files: `Fixtures/dialects/kohya-sdxl-openclip` is a whole one.
+    @Test func thirdsOfOpenCLIPsAttentionAreFound() throws {
+        let stored = "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight"
+        let base = weight(stored, [12, 6])
+        let model = try DialectModel(base: [base], adapter: pair("lora_te2_text_model_encoder_layers_0_self_attn_k_proj"))
+        let update = Plain.product(SmallTensor.numbers(8, seed: 2), SmallTensor.numbers(12, seed: 1), 4, 2, 6)
+        let zeros = [Double](repeating: 0, count: 24)
+        #expect(try model.merged().numbers(base.name) == Plain.sum(base.values, zeros + update + zeros, scale: 1))
+    }
+
+    /// What the base holds under a front of its own is not "not there": an encoder whose modules are not known is no reason to leave it out.
+    @Test func anEncoderThatTheBaseHoldsUnderOtherNamesIsRefused() throws {
+        let unet = "model.diffusion_model.input_blocks.1.0.in_layers.2"
+        let model = try DialectModel(
+            base: [weight("\(unet).weight"), weight("conditioner.embedders.1.model.blocks.0.fc.weight")],
+            adapter: pair("lora_unet_input_blocks_1_0_in_layers_2") + pair("lora_te2_text_model_encoder_layers_0_mlp_fc1"))
+        let error = model.refusal()
+        #expect(error?.rule == "MissingTarget" && error?.message.contains("conditioner.embedders.1.model.") == true, "\(error as Any)")
+        var options = BindingOptions()
+        options.component = "lora_unet"
+        #expect(try model.binding(options).targets.count == 1)
+    }
+
+    /// Where nothing fits, the largest component is what the base was given for.
+    @Test func theComponentThatIsBlamedIsTheLargest() throws {
+        let model = try DialectModel(
+            base: [weight("transformer_blocks.0.attn.to_q.weight")],
+            adapter: pair("lora_te1_a") + pair("lora_unet_double_blocks_0_x") + pair("lora_unet_double_blocks_1_x"))
+        #expect(model.refusal()?.message.contains("lora_unet_double_blocks_0_x") == true)
+    }
+
+    @Test func whatIsLeftOutIsToldInFewWords() throws {
+        let many = (0..<9).flatMap { pair("lora_te1_text_model_encoder_layers_\($0)_mlp_fc1") }
+        let model = try DialectModel(base: [weight("a.b.weight")], adapter: pair("lora_unet_a_b") + many)
+        let binding = try model.binding()
+        #expect(binding.leftOut.count == 18)
+        let warning = try #require(binding.warnings.first { $0.contains("left out") })
+        #expect(warning.contains("layers_2_mlp_fc1 and 6 more modules") && !warning.contains("layers_3"), "\(warning)")
+    }
+
+    /// diffusers refuses a file with both words on the scale; here it is refused where they differ.
+    @Test(arguments: [(4, "AlphaValue"), (2, nil as String?)]) func anAlphaBesideTheMetadataMustAgree(_ alpha: Int, _ rule: String?) throws {
+        let directory = try TemporaryDirectory()
+        try SmallTensor.write([weight("a.to_q.weight")], to: directory.path("base.safetensors"))
+        try SmallTensor.write(
+            [
+                SmallModel.tensor("unet.a.to_q.lora_A.weight", [2, 6], seed: 1), SmallModel.tensor("unet.a.to_q.lora_B.weight", [4, 2], seed: 2),
+                SmallTensor(name: "unet.a.to_q.alpha", shape: [], values: [Double(alpha)]),
+            ],
+            metadata: [(key: "lora_adapter_metadata", value: #"{"unet.r": 2, "unet.lora_alpha": 2, "unet.target_modules": ["to_q"]}"#)],
+            to: directory.path("adapter.safetensors"))
+        func bind() throws { _ = try Binding(base: Checkpoint.open(directory.path("base.safetensors")), adapters: [Adapter(path: directory.path("adapter.safetensors"))]) }
+        guard let rule else { return try bind() }
+        #expect(#expect(throws: PeftfileError.self) { try bind() }?.rule == rule)
+    }
+
+    /// Two dialects in one file, and LyCORIS' T-LoRA: no option makes them bare factors.
+    @Test func aFileOfNoDialectIsNotAskedForItsScale() throws {
+        let base = [weight("a.b.weight")]
+        let mixed = try DialectModel(base: base, adapter: pair("lora_unet_a_b") + [SmallModel.tensor("a.b.lora_A", [2, 6], seed: 1)])
+        #expect(mixed.refusal()?.rule == "UnclaimedTensor" && mixed.refusal()?.help?.contains("two dialects") == true)
+        let tLoRA = try DialectModel(
+            base: base,
+            adapter: [
+                SmallModel.tensor("lycoris_a_b.q_layer.weight", [2, 6], seed: 1), SmallModel.tensor("lycoris_a_b.p_layer.weight", [4, 2], seed: 2),
+                SmallModel.tensor("lycoris_a_b.lambda_layer", [1, 2], seed: 3),
+            ])
+        #expect(tLoRA.refusal()?.message.contains("T-LoRA") == true)
+    }
+
     @Test func xlabsLayersAreOneInTheOriginalAndThreeInDiffusers() throws {
         let down = SmallModel.tensor("double_blocks.0.processor.qkv_lora1.down.weight", [2, 4], seed: 5)
         let up = SmallModel.tensor("double_blocks.0.processor.qkv_lora1.up.weight", [12, 2], seed: 6)

@@ -74,7 +74,13 @@ import Testing
     }
 
     /// `adapter_config.json` as adapters 1.x writes it, and a layer that is not fused: one LoRA, whatever `attn_matrices` says.
-    @Test func adapterHubsPlainLayersAreMerged() throws {
+    /// Versions as `_fix_backward_compat` of adapters 1.3.0 judged them, with the scale that it gave: before 1.1.0 alpha is r.
+    @Test(arguments: [
+        ("adapters.1.2.0", 4), ("adapters.1.1.0", 4), ("adapters.1.1", 4), ("adapters.1.1.0.post1", 4), ("adapters.1.10.0", 4),
+        ("0.2.0", 4), ("3.2.1", 4), ("adapters.1.0.1", 1), ("adapters.1.0", 1), ("adapters.1", 1), ("adapters.0.1.2", 1),
+        ("adapters.1.1.0.dev0", 1), ("adapters.1.1.0rc1", 1),
+    ])
+    func adapterHubsPlainLayersAreMerged(_ version: String, _ scale: Double) throws {
         let base = SmallModel.tensor("encoder.layer.0.attention.self.query.weight", [5, 4], seed: 1)
         let adapter = [
             SmallModel.tensor("encoder.layer.0.attention.self.query.loras.mine.lora_A", [2, 4], seed: 2),
@@ -85,11 +91,21 @@ import Testing
             "dtype": null, "init_weights": "lora", "intermediate_lora": false, "leave_out": [], "output_lora": false, "r": 2,
             "selfattn_lora": true, "use_gating": false, "vera_b": null, "vera_d": null}, "config_id": "625403edad0bf919",
             "hidden_size": 4, "model_class": "BertAdapterModel", "model_name": "bert", "model_type": "bert", "name": "mine",
-            "version": "adapters.1.0.0"}
+            "version": "\#(version)"}
             """#
         let model = try DialectModel(base: [base], adapter: adapter, config: config, baseConfig: #"{"model_type": "bert"}"#)
         let update = Plain.product(adapter[1].values, adapter[0].values, 5, 2, 4)
-        #expect(try model.merged().numbers(base.name) == Plain.sum(base.values, update, scale: 4))
+        #expect(try model.merged().numbers(base.name) == Plain.sum(base.values, update, scale: scale))
+        #expect(try model.binding().warnings.contains { $0.contains("before 1.1.0") } == (scale == 1))
+    }
+
+    @Test func anAdapterHubVersionThatIsNoneIsRefused() throws {
+        let name: ExactString = "a.loras.mine.lora_A"
+        let model = try DialectModel(
+            base: [SmallModel.tensor("a.weight", [5, 4], seed: 1)],
+            adapter: [SmallModel.tensor(name, [2, 4], seed: 2), SmallModel.tensor("a.loras.mine.lora_B", [5, 2], seed: 3)],
+            config: #"{"config": {"architecture": "lora", "alpha": 8, "r": 2, "attn_matrices": []}, "name": "mine", "version": "adapters.x"}"#)
+        #expect(model.refusal()?.rule == "AlphaMissing")
     }
 
     @Test func unslothsExpertsNeedTheirOrder() throws {

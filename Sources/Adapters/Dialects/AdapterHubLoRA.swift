@@ -7,7 +7,11 @@ import Tensors
 ///
 /// A fused attention layer (GPT-2's `c_attn`) has one LoRA for those of q, k and v that `attn_matrices` lists, as
 /// loralib's ``MergedLinear``. Gated ones (`use_gating`), `composition_mode` scale (its (IA)³), DoRA and Vera have other
-/// formulas and are refused. Source: `LoRA.com`, `LoRALinear`, `LoRAMergedLinear` in adapters/methods/lora.py.
+/// formulas and are refused. What a version of the library before 1.1.0 saved was trained with the scale 1, whatever alpha its
+/// config has.
+///
+/// Source: `LoRA.com`, `LoRALinear`, `LoRAMergedLinear` in adapters/methods/lora.py; `_fix_backward_compat` in adapters/loading.py,
+/// which sets alpha to r there (adapter-hub/adapters, pull request 770).
 struct AdapterHubLoRA: Dialect {
     let name = "adapterhub"
     let stacksFactors = true
@@ -42,6 +46,7 @@ struct AdapterHubLoRA: Dialect {
         guard let alpha = try config.number("alpha") else {
             throw file.refusal("has no alpha, and the scale of the update depends on it", nil, rule: "AlphaMissing")
         }
+        let isFaulty = try hasFaultyScale(file)
         let matrices = try config.strings("attn_matrices")
         let enabled = ["q", "k", "v"].map(matrices.contains)
         let names = Set(file.tensors.compactMap { AdapterHubLoRA.parts($0.name)?.adapter })
@@ -55,6 +60,10 @@ struct AdapterHubLoRA: Dialect {
         }
         var reading = DialectReading()
         let rank = try config.count("r")
+        if isFaulty, rank.map({ Double($0) }) != alpha {
+            reading.warnings.append(
+                "alpha / r is taken as 1: it was saved by a version of adapters before 1.1.0, which did not scale by it, as the library itself reads it")
+        }
         for pair in pairs {
             let stored = pair.b.shape[1]
             guard rank == nil || rank == stored else {
@@ -63,8 +72,37 @@ struct AdapterHubLoRA: Dialect {
                     rule: "RankMismatch")
             }
             reading.modules.append(
-                try MergedLinear.module(pair, enabled: enabled, component: nil, file) { ModuleScale(rank: $0, alpha: alpha) })
+                try MergedLinear.module(
+                    pair, enabled: enabled, component: nil, file, weight: context.weightShape(ExactString(pair.module))
+                ) { ModuleScale(rank: $0, alpha: isFaulty ? Double($0) : alpha) })
         }
         return reading
+    }
+
+    /// Whether the config's `version` is one of adapters before 1.1.0. Versions without that word in front are of its predecessor,
+    /// adapter-transformers, and scaled rightly.
+    private func hasFaultyScale(_ file: DialectFile) throws -> Bool {
+        let prefix = "adapters."
+        guard let version = file.config?["version"]?.stringValue, version.hasPrefix(prefix) else { return false }
+        // Numbers, then what PEP 440 puts behind them: `1.1.0.dev0` and `1.1.0rc1` come before 1.1.0.
+        let text = version.dropFirst(prefix.count)
+        var numbers: [Int] = []
+        var rest = text[...]
+        while let end = rest.firstIndex(where: { !("0"..."9").contains($0) }) ?? (rest.isEmpty ? nil : rest.endIndex),
+            let number = Int(rest[..<end])
+        {
+            numbers.append(number)
+            rest = rest[end...]
+            guard rest.first == ".", rest.dropFirst().first.map({ ("0"..."9").contains($0) }) == true else { break }
+            rest = rest.dropFirst()
+        }
+        guard !numbers.isEmpty else {
+            throw file.refusal(
+                "its version is \(version.printable), and from 1.1.0 on alpha means something else than before", nil, rule: "AlphaMissing",
+                help: "correct version in adapter_config.json")
+        }
+        while numbers.last == 0 { numbers.removeLast() }
+        if numbers == [1, 1] { return ["dev", "a", "b", "rc"].contains { rest.drop { $0 == "." || $0 == "-" || $0 == "_" }.hasPrefix($0) } }
+        return numbers.lexicographicallyPrecedes([1, 1])
     }
 }

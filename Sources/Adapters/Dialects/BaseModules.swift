@@ -11,7 +11,7 @@ struct BaseModules {
     ]
     /// Fronts of text encoders, by the number that kohya and diffusers give them.
     private static let encoderFronts: [[String]] = [
-        ["", "text_encoder.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer.",
+        ["", "text_encoder.", "cond_stage_model.transformer.", "cond_stage_model.model.", "conditioner.embedders.0.transformer.",
          "text_encoders.clip_l.transformer."],
         ["", "text_encoder_2.", "conditioner.embedders.1.model.", "text_encoders.clip_g.transformer."],
         ["", "text_encoder_3.", "text_encoders.t5xxl.transformer."],
@@ -29,6 +29,7 @@ struct BaseModules {
             guard let dot = name.text.utf8.lastIndex(of: UInt8(ascii: ".")) else { continue }
             let path = ExactString(String(name.text[..<dot]))
             if seen.insert(path).inserted { paths.append(path.text) }
+            paths += OpenCLIPNames.thirds(of: name.text)
         }
         // A head that is stored as the embedding it is tied to is a module all the same; neither lies in a layer.
         let names = NameResolver(base: base)
@@ -86,7 +87,10 @@ struct BaseModules {
             let own = String(path.dropFirst(front.count))
             var spellings = [own]
             // CLIP's text model is stored with and without its own name in front.
-            if isEncoder { spellings.append(own.hasPrefix("text_model.") ? String(own.dropFirst(11)) : "text_model." + own) }
+            if isEncoder {
+                spellings += OpenCLIPNames.aliases(of: own)
+                spellings += spellings.map { $0.hasPrefix("text_model.") ? String($0.dropFirst(11)) : "text_model." + $0 }
+            }
             for spelling in spellings + DenoiserNames.aliases(of: own) {
                 let name = ExactString(naming == .path ? spelling : String(spelling.map { $0 == "." ? "_" : $0 }))
                 guard names.contains(name) else { continue }
@@ -102,5 +106,18 @@ struct BaseModules {
     }
 
     /// The shape of a module's weight.
-    func shape(of path: ExactString) -> [Int]? { base.shape(path.text + ".weight") }
+    func shape(of path: ExactString) -> [Int]? {
+        if let shape = base.shape(path.text + ".weight") { return shape }
+        guard let whole = OpenCLIPNames.whole(of: path.text), let shape = base.shape(whole), let rows = shape.first else { return nil }
+        return [rows / 3] + shape.dropFirst()
+    }
+
+    /// A front under which the base holds the text encoder that a component is, whether or not its modules are known; nil for a
+    /// denoiser, whose fronts say less.
+    func frontHeld(of component: String) -> String? {
+        guard BaseModules.encoder(component) != nil else { return nil }
+        return BaseModules.fronts(of: component).first { front in
+            !front.isEmpty && base.names.contains { $0.text.utf8.starts(with: front.utf8) }
+        }
+    }
 }

@@ -40,13 +40,18 @@ struct BoundAdapter {
     init(
         _ adapter: Adapter, bases: [ComponentPlacement.Part], heads: GGUFHeads? = nil, options: BindingOptions, takesOthers: Bool = false
     ) throws {
+        var adapter = adapter
+        // Bare pairs that the caller calls parts of fused layers: one part alone does not show in the shapes of its factors.
+        if adapter.dialect == nil, adapter.config == nil, !options.enableLoRA.isEmpty { adapter.dialect = MergedLinear() }
         guard let dialect = adapter.dialect else {
             (whole, parts) = (adapter, [adapter])
             return
         }
         let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
         let reading = try dialect.read(
-            file, context: DialectContext(options: options, heads: heads, hasBase: !bases.isEmpty))
+            file,
+            context: DialectContext(
+                options: options, heads: heads, hasBase: !bases.isEmpty, weightShape: BoundAdapter.weightShape(in: bases)))
         try BoundAdapter.requireEveryTensor(of: adapter, in: reading)
         consumed = reading.consumed
         warnings = reading.warnings
@@ -74,6 +79,15 @@ struct BoundAdapter {
             }
         }
         (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: !bases.isEmpty)
+    }
+
+    /// What bases know of a module's weight.
+    private static func weightShape(in bases: [ComponentPlacement.Part]) -> @Sendable (ExactString) -> Shape? {
+        let directories = bases.map(\.base)
+        return { module in
+            let request = ParameterRequest(module: module, parameter: .weight)
+            return directories.lazy.compactMap { (try? NameResolver(base: $0).survey([request]))?.places[request]?.shape }.first
+        }
     }
 
     /// The modules of one component.

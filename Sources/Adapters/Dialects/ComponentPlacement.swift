@@ -36,17 +36,21 @@ struct ComponentPlacement {
         let taken = try options.component.map { try ComponentChoice($0, among: order, path: path) }
         guard !order.isEmpty else { return }
         var chosen: [Candidate] = []
+        // Text encoders that a base holds under a front of their own, and of whose modules it has none.
+        var unknown: [(candidate: Candidate, front: String)] = []
         for (index, part) in parts.enumerated() {
             let known = BaseModules(part.base)
             var candidates: [Candidate] = []
             for name in order where taken?.contains(name) ?? true {
                 if let own = part.component, PipelineComponent(own) != PipelineComponent(name) { continue }
-                candidates.append(try Candidate(name, byComponent[name] ?? [], known, part: index))
+                let candidate = try Candidate(name, byComponent[name] ?? [], known, part: index)
+                candidates.append(candidate)
+                if candidate.places.isEmpty, let front = known.frontHeld(of: name) { unknown.append((candidate, front)) }
             }
             var own = ComponentPlacement.choice(among: candidates)
             // A base that was named is for something; a folder of a pipeline need not be.
-            if own.isEmpty, part.component == nil, parts.count == 1, let first = candidates.first { own = [first] }
-            if own.isEmpty, part.component == nil, parts.count > 1 { try candidates.first?.requireAll(path: path) }
+            if own.isEmpty, part.component == nil, parts.count == 1, let nearest = ComponentPlacement.nearest(candidates) { own = [nearest] }
+            if own.isEmpty, part.component == nil, parts.count > 1 { try ComponentPlacement.nearest(candidates)?.requireAll(path: path) }
             chosen += own
         }
         chosen = ComponentPlacement.fitting(chosen)
@@ -65,11 +69,18 @@ struct ComponentPlacement {
             }
         }
         let names = Set(chosen.map(\.name))
+        if let (candidate, front) = unknown.first(where: { !names.contains($0.candidate.name) }) {
+            throw candidate.refusal(path: path, of: candidate.modules, beside: ", which holds tensors of it under \(front)")
+        }
         for name in order where !names.contains(name) {
             let members = byComponent[name] ?? []
             leftOut += members
             let reason = options.component.map { "\($0) alone was asked for" } ?? "the base has no \(name)"
-            warnings.append("left out, because \(reason): " + members.map(\.fullName).joined(separator: ", "))
+            // The receipt has all of them.
+            let shown = members.count > 6 ? members.prefix(3) : members[...]
+            warnings.append(
+                "left out, because \(reason): " + shown.map(\.fullName).joined(separator: ", ")
+                    + (shown.count < members.count ? " and \(members.count - shown.count) more modules" : ""))
         }
     }
 
@@ -77,6 +88,14 @@ struct ComponentPlacement {
     private static func forms(of module: DialectModule, _ parts: [Part]) -> [DialectModule] {
         let isThere = module.elsewhere.isEmpty || parts.contains { $0.base.shape(module.name.text + ".weight") != nil }
         return isThere ? [module] : module.elsewhere.flatMap { forms(of: $0, parts) }
+    }
+
+    /// The component that a base which fits none is held against: the one of which most is there, and else the largest.
+    private static func nearest(_ candidates: [Candidate]) -> Candidate? {
+        candidates.reduce(nil) { best, next in
+            guard let best else { return next }
+            return (best.places.count, best.modules.count) < (next.places.count, next.modules.count) ? next : best
+        }
     }
 
     /// Of two text encoders under the same names of a base, the one whose shapes fit is meant.
@@ -152,12 +171,15 @@ struct ComponentPlacement {
 
         func requireAll(path: String) throws {
             let missing = modules.filter { module in members(for: module).contains { places[$0.name] == nil } }
-            guard let first = missing.first else { return }
+            if !missing.isEmpty { throw refusal(path: path, of: missing) }
+        }
+
+        func refusal(path: String, of missing: [DialectModule], beside: String = "") -> PeftfileError {
             let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
-            throw PeftfileError(
+            return PeftfileError(
                 .refused,
-                "module \"\(first.fullName)\"\(others) of \(modules.count) has no place in the base", file: path,
-                tensor: first.tensors.first?.view.parts.first?.stored.name, rule: "MissingTarget",
+                "module \"\(missing.first?.fullName ?? name)\"\(others) of \(modules.count) has no place in the base\(beside)", file: path,
+                tensor: missing.first?.tensors.first?.view.parts.first?.stored.name, rule: "MissingTarget",
                 help: "merge onto the base that the adapter was trained on")
         }
     }

@@ -43,6 +43,8 @@ struct DialectContext: Sendable {
     var heads: GGUFHeads?
     /// Whether there is a base: what only a base can tell is an error then, and left open otherwise.
     var hasBase = false
+    /// The shape that a module's weight has in memory, where a base tells.
+    var weightShape: @Sendable (ExactString) -> Shape? = { _ in nil }
 }
 
 /// What a dialect made of a file.

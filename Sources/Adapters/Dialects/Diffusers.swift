@@ -18,6 +18,8 @@ import Tensors
 /// the component's name in front. Without it, α / r where the module has an `alpha`, and else 1: each module with its
 /// own rank, as `get_peft_kwargs` has it since mixed ranks are right there.
 ///
+/// An `alpha` that contradicts the metadata is refused, as diffusers refuses files with both.
+///
 /// Source: src/diffusers/utils/state_dict_utils.py (`UNET_TO_DIFFUSERS`, `DIFFUSERS_OLD_TO_PEFT`), `get_peft_kwargs` in
 /// utils/peft_utils.py, `_pack_dict_with_prefix` in loaders/lora_base.py.
 struct Diffusers: Dialect {
@@ -177,7 +179,14 @@ struct Diffusers: Dialect {
             module.scale = try configs.scale(of: slot.module, component: slot.component, rank: rank, tensor: a.name)
             if let info = own["alpha"] {
                 reading.consumed.append((info.name, "its number is in the scale"))
-                module.scale = ModuleScale(rank: rank, alpha: try file.number(info), dtype: info.dtype)
+                let own = ModuleScale(rank: rank, alpha: try file.number(info), dtype: info.dtype)
+                // diffusers takes one or the other: "`network_alphas` and `metadata` cannot be specified both at the same time".
+                if configs.describes(slot.component), let said = module.scale, said.value != own.value {
+                    throw file.refusal(
+                        "gives module \"\(slot.module)\" the scale \(own.value), and lora_adapter_metadata \(said.value)", info.name,
+                        rule: "AlphaValue", help: "remove the one that the training did not have")
+                }
+                module.scale = own
             }
             let known: Set<String> = ["lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector", "alpha"]
             if let left = own.filter({ !known.contains($0.key) }).values.map(\.name).min() {
@@ -234,6 +243,9 @@ struct DiffusersMetadata {
     }
 
     private static func isOfModel(_ object: JSONObject) -> Bool { object["peft_type"] != nil }
+
+    /// Whether there is a config of the component.
+    func describes(_ component: String) -> Bool { configs[component] != nil }
 
     /// The scale that the component's config gives a module; 1 where there is none.
     func scale(of module: ExactString, component: String, rank: Int, tensor: ExactString) throws -> ModuleScale {

@@ -17,6 +17,10 @@ import Tensors
 /// heads that the base counts. A norm that is stored whole takes the place of the base's, as mergekit-extract-lora means
 /// it; llama.cpp leaves it out.
 ///
+/// GPT-2's Conv1D layers are turned by llama.cpp's converter with their factors, so that lora_a is (r, out) and lora_b (in, r) of
+/// the model's tensor, which llama.cpp refuses to load where the two differ. Such a file is read as what it was made from; where
+/// only square layers are adapted and `--square-orientation` does not say it, it is refused (``ConvertedConv1D``).
+///
 /// Source: `llama_adapter_lora_init_impl` in src/llama-adapter.cpp, `get_scale` in src/llama-adapter.h,
 /// convert_lora_to_gguf.py, of ggml-org/llama.cpp.
 struct GGUFLoRA: Dialect {
@@ -27,6 +31,11 @@ struct GGUFLoRA: Dialect {
         guard let gguf = file.gguf else { return false }
         return gguf.value("general.type")?.stringValue == "adapter"
             || file.tensors.contains { GGUFLoRA.pairName($0.name) != nil }
+    }
+
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
+        let architecture = file.gguf?.value("general.architecture")?.stringValue ?? ""
+        return ConvertedConv1D(file, architecture, options: BindingOptions()).problem == nil ? [] : [.squareOrientation]
     }
 
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
@@ -58,6 +67,15 @@ struct GGUFLoRA: Dialect {
         _ file: DialectFile, _ header: Header, _ context: DialectContext, _ reading: inout DialectReading,
         place: (String) throws -> GGUFPlace
     ) throws {
+        let conv1D = ConvertedConv1D(file, header.architecture, options: context.options)
+        if let problem = conv1D.problem {
+            if context.hasBase { throw problem }
+            reading.unsettled = reading.unsettled ?? problem
+        }
+        if conv1D.isTurned {
+            reading.warnings.append(
+                "lora_a and lora_b of GPT-2's Conv1D layers are turned, as llama.cpp's converter leaves them, and are turned back here; llama.cpp itself loads no such layer that is not square")
+        }
         var order: [String] = []
         var pairs: [String: [String: TensorInfo]] = [:]
         for var info in file.tensors {
@@ -81,6 +99,10 @@ struct GGUFLoRA: Dialect {
             let place = try place(name)
             guard place.hub.hasSuffix(".weight") else {
                 throw file.refusal("belongs to no weight", a.name, rule: "GGUFName")
+            }
+            if conv1D.isTurned, ConvertedConv1D.concerns(name) {
+                reading.modules.append(try turnedModule(Pair(a: a, b: b, place: place), header, file))
+                continue
             }
             reading.modules += try modules(Pair(a: a, b: b, place: place), header, file, context, &reading)
         }
@@ -141,6 +163,19 @@ struct GGUFLoRA: Dialect {
             }
             return one
         }
+    }
+
+    /// A and B of Bᵀ and Aᵀ, which the file has in their places.
+    private func turnedModule(_ pair: Pair, _ header: Header, _ file: DialectFile) throws -> DialectModule {
+        let (a, b) = (pair.a, pair.b)
+        guard a.shape.count == 2, b.shape.count == 2, let rank = b.shape.last, rank > 0, a.shape[0] == rank else {
+            throw misshapen(pair, file)
+        }
+        var module = DialectModule(name: pair.path(pair.place.hub), naming: .path, component: nil, form: header.form)
+        module.scale = header.alpha == 0 ? ModuleScale(rank: rank, value: 1) : ModuleScale(rank: rank, alpha: header.alpha)
+        module.add("lora_A", "weight", TensorView(b, axes: [1, 0]))
+        module.add("lora_B", "weight", TensorView(a, axes: [1, 0]))
+        return module
     }
 
     private func misshapen(_ pair: Pair, _ file: DialectFile) -> PeftfileError {

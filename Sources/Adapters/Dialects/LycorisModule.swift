@@ -118,7 +118,10 @@ struct LycorisModule {
         let down = try tensor("lora_down.weight", file)
         let up = try tensor("lora_up.weight", file)
         result.add("lora_A", "weight", TensorView(down))
-        result.add("lora_B", "weight", TensorView(up))
+        // DyLoRA saves the lora_up of a convolution as a matrix (`DyLoraModule.custom_state_dict`).
+        let isMatrix = up.shape.count == 2 && down.shape.count > 2
+        let shape = isMatrix ? up.shape + [Int](repeating: 1, count: down.shape.count - 2) : up.shape
+        result.add("lora_B", "weight", TensorView(up, shape: shape))
         if let mid = tensors["lora_mid.weight"] {
             result.form = .locon
             result.add("lora_mid", "weight", TensorView(mid))

@@ -6,13 +6,14 @@ import Tensors
 ///     A (n·r, in), B (n·out/L, r):  part p of L has rows [p·out/L, (p + 1)·out/L);  ΔW of the g-th enabled part is B_g·A_g
 ///
 /// Which n of the L parts are enabled is not in loralib's file (`enable_lora`), so `--enable-lora` says it, and
-/// `--scale` says lora_alpha / r. Files whose modules are all plain pairs are bare factors and need no dialect.
+/// `--scale` says lora_alpha / r. Files whose modules are all plain pairs are bare factors and need no dialect, unless
+/// `--enable-lora` is given: the factors of one enabled part look like a plain layer's, and the base's rows tell them apart.
 /// Source: `MergedLinear.merge_AB`, `zero_pad` in loralib/layers.py of microsoft/LoRA.
 struct MergedLinear: Dialect {
     let name = "loralib"
     let stacksFactors = true
 
-    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [.scale, .enabledParts] }
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [.scale, .enabledParts, .squareOrientation] }
 
     func recognises(_ file: DialectFile) -> Bool {
         guard file.config == nil, !file.tensors.isEmpty else { return false }
@@ -34,9 +35,10 @@ struct MergedLinear: Dialect {
         }
         for pair in pairs {
             reading.modules.append(
-                try MergedLinear.module(pair, enabled: context.options.enableLoRA, component: nil, file) {
-                    ModuleScale(rank: $0, value: scale)
-                })
+                try MergedLinear.module(
+                    pair, enabled: context.options.enableLoRA, component: nil, file, weight: context.weightShape(ExactString(pair.module)),
+                    isOnePartUntold: true
+                ) { ModuleScale(rank: $0, value: scale) })
         }
         return reading
     }
@@ -65,15 +67,28 @@ struct MergedLinear: Dialect {
         return a.shape[0] / b.shape[1]
     }
 
+    /// Whether a plain pair is that of the one part that is enabled: the layer has L times the rows of B.
+    private static func isOnePart(_ pair: Pair, enabled: [Bool], weight: Shape?, untold: Bool) -> Bool {
+        guard enabled.count > 1, enabled.count(where: { $0 }) == 1 else { return false }
+        guard let weight, weight.count == 2 else { return weight == nil && untold }
+        let (rows, columns) = (pair.b.shape[0], pair.a.shape[1])
+        return [[rows * enabled.count, columns], [columns, rows * enabled.count]].contains(weight)
+    }
+
     /// A plain pair as it is, or the block-diagonal B (out, n·r) that stands for the parts.
+    ///
+    /// - Parameters:
+    ///   - weight: the shape of the layer's weight, where a base tells.
+    ///   - isOnePartUntold: whether a plain pair is of the one part that is enabled where no base tells: the caller named the parts.
     static func module(
-        _ pair: Pair, enabled: [Bool], component: String?, _ file: DialectFile, scale: (Int) -> ModuleScale
+        _ pair: Pair, enabled: [Bool], component: String?, _ file: DialectFile, weight: Shape?, isOnePartUntold: Bool = false,
+        scale: (Int) -> ModuleScale
     ) throws -> DialectModule {
         var module = DialectModule(name: ExactString(pair.module), naming: .path, component: component, form: .lora)
         module.add("lora_A", "weight", TensorView(pair.a))
         let count = parts(of: pair.a, pair.b)
         let rank = pair.b.shape[1]
-        guard count > 1 else {
+        guard count > 1 || isOnePart(pair, enabled: enabled, weight: weight, untold: isOnePartUntold) else {
             module.add("lora_B", "weight", TensorView(pair.b))
             module.scale = scale(rank)
             return module

@@ -20,7 +20,7 @@ public enum OpenQuestion: String, Sendable, Hashable, CaseIterable {
         case .orientation: "bare factors without a config"
         case .enabledParts: "loralib's MergedLinear"
         case .expertOrder: "stacked experts that Unsloth trained"
-        case .squareOrientation: "adapters with fan_in_fan_out"
+        case .squareOrientation: "adapters with fan_in_fan_out, and files that have no word on it: loralib's, bare factors, llama.cpp's of GPT-2"
         }
     }
 
@@ -45,7 +45,7 @@ extension Adapter {
             let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
             return dialect.openQuestions(file).union(try carriedOrientation() == nil ? [] : [.squareOrientation])
         }
-        guard let config else { return [.scale, .orientation] }
+        guard let config else { return [.scale, .orientation, .enabledParts, .squareOrientation] }
         var result: Set<OpenQuestion> = []
         if config["fan_in_fan_out"]?.boolValue == true { result.insert(.squareOrientation) }
         if try !UnslothExperts(of: self).stacks.isEmpty { result.insert(.expertOrder) }

@@ -10,6 +10,10 @@ import Tensors
 ///     out-in (PEFT)       W (out, in), A (r, in), B (out, r):   W' = W + scale·B·A
 ///     in-out (textbooks)  W (in, out), A (in, r), B (r, out):   W' = W + scale·A·B
 ///
+/// B·A is turned where the base holds W as (in, out): loralib's layers with `fan_in_fan_out`, and its embeddings, whose factors
+/// are stored so. A square W does not show it (``MatrixOrientation``). Source: `Linear.train`, `Embedding.train` in
+/// loralib/layers.py of microsoft/LoRA.
+///
 /// It has no `peft_type`; ``MethodRegistry`` picks it for adapters without a config.
 struct BareFactors: AdapterMethod {
     let peftTypes: [String] = []
@@ -24,6 +28,7 @@ struct BareFactors: AdapterMethod {
     func remarks(on adapter: Adapter) -> [String] { [] }
 
     func updates(of adapter: Adapter, in context: BindingContext) throws -> MethodUpdates {
+        try requireFactors(adapter)
         guard let scale = context.options.scale else { throw scaleMissing(adapter) }
         let modules = try LoRAModule.collect(from: adapter)
         var requests: [ParameterRequest] = []
@@ -39,16 +44,22 @@ struct BareFactors: AdapterMethod {
         for (module, request) in zip(modules, requests) {
             guard let place = places[request] else { continue }
             let (left, right) = try factors(of: module, context)
-            // The caller has said how W lies; the base's shape must agree, and is not used to turn the update.
-            guard place.shape == [left.rows, right.columns] else {
+            // A·B is W's own shape, whatever W means.
+            var plain = place
+            if context.options.orientation == .inOut { plain.updateTransposed = false }
+            let size = plain.updateTransposed ? [right.columns, left.rows] : [left.rows, right.columns]
+            guard place.shape == size else {
+                let (a, b) = (module.a.shape, module.b.shape)
+                let other = context.options.orientation == .outIn ? [a[0], b[1]] : [b[0], a[1]]
                 throw PeftfileError(
                     .refused,
                     "has shape \(place.shape), and with --orientation \(context.options.orientation.rawValue) the update "
                         + "is \([left.rows, right.columns])", tensor: place.pieces.first?.tensor,
-                    rule: "ShapeMismatch", help: "give the other --orientation")
+                    rule: "ShapeMismatch",
+                    help: other == place.shape
+                        ? "give the other --orientation"
+                        : "give the base model that the adapter was trained on; where it adapts parts of a fused layer, --enable-lora true,false,true says which")
             }
-            var plain = place
-            plain.updateTransposed = false
             result.changes.append(
                 ParameterUpdate(
                     place: plain,
@@ -83,6 +94,7 @@ struct BareFactors: AdapterMethod {
     func portable(
         _ adapter: Adapter, _ options: BindingOptions
     ) throws -> (modules: [PortableAdapter.Module], views: [ExactString: TensorView]) {
+        try requireFactors(adapter)
         guard let scale = options.scale else { throw scaleMissing(adapter) }
         var views: [ExactString: TensorView] = [:]
         let modules = try LoRAModule.collect(from: adapter).map { module in
@@ -99,6 +111,25 @@ struct BareFactors: AdapterMethod {
                 alpha: scale * Double(a.shape[0]), scale: scale)
         }
         return (modules, views)
+    }
+
+    /// Refuses a file that is no pairs of factors: no option would make it one.
+    private func requireFactors(_ adapter: Adapter) throws {
+        // With what is more than two matrices requirePlain deals.
+        let known: Set<String> = ["lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag"]
+        let strangers = adapter.keys.filter { $0.component.map(known.contains) != true }
+        guard let first = strangers.first else { return }
+        let isTLoRA = adapter.keys.contains { $0.stored.text.hasSuffix(".q_layer.weight") }
+            && adapter.keys.contains { $0.stored.text.hasSuffix(".lambda_layer") }
+        throw PeftfileError(
+            .refused,
+            isTLoRA
+                ? "is a tensor of T-LoRA, whose file lacks the base's own factors that its update is taken against"
+                : "\(strangers.count) of \(adapter.keys.count) tensors are no lora_A or lora_B, and the file is in no dialect that is known as a whole; the first is this",
+            file: adapter.path, tensor: first.stored, rule: "UnclaimedTensor",
+            help: isTLoRA
+                ? "merge it where it was trained"
+                : "put its adapter_config.json beside it; if it has tensors of two dialects, save each alone")
     }
 
     private func scaleMissing(_ adapter: Adapter) -> PeftfileError {

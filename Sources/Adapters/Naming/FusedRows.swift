@@ -75,6 +75,13 @@ struct FusedRows: Sendable {
     /// The query, key and value projections of an attention.
     private static func qkv(_ attention: String, _ end: String) -> [String] { ["q", "k", "v"].map { "\(attention).\($0)\(end)" } }
 
+    /// OpenCLIP's text encoders, which lie in files of whole pipelines without a config (``OpenCLIPNames``).
+    static let openCLIP = ["weight", "bias"].map { leaf in
+        FusedRows(
+            [], ["q_proj", "k_proj", "v_proj"].map { "transformer.resblocks.*.attn.\($0).\(leaf)$" },
+            "transformer.resblocks.*.attn.in_proj_\(leaf)$")
+    }
+
     static func rules(for modelTypes: [String]) -> [FusedRows] {
         table.filter { !$0.modelTypes.isDisjoint(with: modelTypes) }
     }

@@ -7,7 +7,8 @@ import Tensors
 /// to be built of Conv1D; matrices of the same name that are not square, in the adapter's requests; their biases in the
 /// base, which are as long as the output; all of the adapter's matrices that are not square, where they agree. The
 /// config's `fan_in_fan_out` is no witness, since PEFT rewrites it for each layer in turn (`dispatch_default`), but
-/// where it is set and nothing else tells, the answer is open and the adapter refused until the caller says which.
+/// where it is set and nothing else tells, the answer is open and the adapter refused until the caller says which. So is one in a
+/// format that has no word for it, as loralib's, on a base whose architecture nobody names.
 struct MatrixOrientation {
     /// Model types built of transformers' Conv1D (`pytorch_utils.Conv1D`), whose weight is (in, out), and the modules
     /// that are such. Their heads and embeddings are ordinary.
@@ -20,6 +21,7 @@ struct MatrixOrientation {
     private let modelTypes: [String]
     private let fanInFanOut: Bool
     private let squareIsTransposed: Bool?
+    private let isSilent: Bool
     /// What the matrices that are not square say, by the last name of their module.
     private var votes: [String: Set<Bool>] = [:]
     /// What the biases of the base's Conv1D-like modules say.
@@ -27,8 +29,9 @@ struct MatrixOrientation {
 
     init(
         _ found: [(request: ParameterRequest, found: FoundParameter)], base: BaseDirectory, modelTypes: [String],
-        fanInFanOut: Bool, squareIsTransposed: Bool? = nil
+        fanInFanOut: Bool, squareIsTransposed: Bool? = nil, isSilent: Bool = false
     ) {
+        self.isSilent = isSilent
         self.squareIsTransposed = squareIsTransposed
         isConv1DArchitecture = !Self.conv1DModelTypes.isDisjoint(with: modelTypes)
         self.modelTypes = modelTypes
@@ -59,10 +62,10 @@ struct MatrixOrientation {
         let all = votes.values.reduce(into: Set<Bool>()) { $0.formUnion($1) }
         if all.count == 1, let vote = all.first { return vote }
         if let squareIsTransposed { return squareIsTransposed }
-        guard !fanInFanOut else {
+        guard !fanInFanOut, !isSilent || !modelTypes.isEmpty else {
             throw PeftfileError(
                 .refused,
-                "module \"\(request.module)\" is square, the adapter says fan_in_fan_out, and nothing tells whether the base "
+                "module \"\(request.module)\" is square, the adapter \(fanInFanOut ? "says" : "has no word on") fan_in_fan_out, and nothing tells whether the base "
                     + "holds it as (in, out)"
                     + (modelTypes.first.map { ": model_type \($0.printable) is not known to, and no other matrix of the adapter decides" } ?? ""),
                 rule: "SquareOrientation",

@@ -13,6 +13,7 @@ public struct NameResolver: Sendable {
     private let targetParameters: [String]
     private let fanInFanOut: Bool
     private let squareIsTransposed: Bool?
+    private let isSilent: Bool
 
     /// - Parameters:
     ///   - peftVersion: `peft_version` of adapter_config.json; it decides the orientation of square stacked experts.
@@ -23,6 +24,18 @@ public struct NameResolver: Sendable {
         base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
         squareIsTransposed: Bool? = nil
     ) {
+        self.init(
+            base: base, peftVersion: peftVersion, targetParameters: targetParameters, fanInFanOut: fanInFanOut,
+            squareIsTransposed: squareIsTransposed, isSilent: false)
+    }
+
+    /// - Parameter isSilent: whether the adapter has no word on how matrices lie; a square one is then refused where nothing else
+    ///   tells.
+    init(
+        base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
+        squareIsTransposed: Bool? = nil, isSilent: Bool
+    ) {
+        self.isSilent = isSilent
         self.fanInFanOut = fanInFanOut
         self.squareIsTransposed = squareIsTransposed
         locator = ParameterLocator(base: base)
@@ -130,7 +143,7 @@ public struct NameResolver: Sendable {
     private func resolution(_ placed: PlacedSubjects, form: PrefixForm) throws(PeftfileError) -> NameResolution {
         let matrices = MatrixOrientation(
             placed.found, base: locator.base, modelTypes: locator.modelTypes, fanInFanOut: fanInFanOut,
-            squareIsTransposed: squareIsTransposed)
+            squareIsTransposed: squareIsTransposed, isSilent: isSilent)
         let orientations = StackOrientations(
             placed.found, peftVersion: peftVersion, modelTypes: locator.modelTypes)
         var places: [ParameterRequest: ParameterPlace] = [:]

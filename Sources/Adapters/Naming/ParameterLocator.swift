@@ -19,7 +19,7 @@ struct ParameterLocator: Sendable {
         self.base = base
         modelTypes = base.modelTypes
         renames = RenameTable.rules(for: base.allModelTypes)
-        fusedRows = FusedRows.rules(for: base.allModelTypes)
+        fusedRows = FusedRows.rules(for: base.allModelTypes) + FusedRows.openCLIP
         sharedBlocks = SharedBlocks(base.sharedLayers, modelTypes: modelTypes)
         tiedWeights = TiedWeights.rows(for: base, bias: false)
         tiedBiases = TiedWeights.rows(for: base, bias: true)

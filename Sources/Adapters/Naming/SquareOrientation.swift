@@ -23,7 +23,8 @@ public enum SquareOrientation {
         let squares = matrices.filter { $0.a.shape.last == $0.b.shape.first }
         guard let first = squares.first else { return nil }
         let isBare = adapter.dialect == nil && adapter.config == nil
-        let said = try isBare ? options.orientation : options.squareOrientation ?? adapter.carriedOrientation()
+        // Factors that lie as in textbooks are of a matrix held as (in, out).
+        let said = try isBare && options.orientation == .inOut ? .inOut : options.squareOrientation ?? adapter.carriedOrientation()
         guard hasBase else {
             if said == nil, adapter.dialect == nil, adapter.config?["fan_in_fan_out"]?.boolValue == true {
                 throw refusal(adapter, first, "the adapter says fan_in_fan_out, and nothing tells whether the base holds it as (in, out)")
@@ -31,7 +32,7 @@ public enum SquareOrientation {
             return said == .inOut ? .inOut : nil
         }
         func isTurned(_ module: PortableAdapter.Module) -> Bool {
-            isBare ? options.orientation == .inOut : names.place(of: module.path)?.updateTransposed ?? false
+            isBare && options.orientation == .inOut || names.place(of: module.path)?.updateTransposed ?? false
         }
         func mistaken(_ isHeldInOut: Bool?) -> PortableAdapter.Module? {
             let told = names.orientations(of: matrices.map(\.path), isTurned: isHeldInOut)

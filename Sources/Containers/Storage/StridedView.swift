@@ -16,6 +16,8 @@ struct StridedView: Sendable {
     let strides: [Int]
     /// Whether the storage has elements as they are read.
     let isLittleEndian: Bool
+    /// What changes once they are read.
+    var signs = PendingSigns()
     /// Bytes of an element.
     private var width: Int { dtype.bits / 8 }
 
@@ -34,7 +36,7 @@ struct StridedView: Sendable {
     }
 
     /// Whether the file has the elements as they are read, in one piece.
-    var isVerbatim: Bool { storage.isStored && isContiguous && (isLittleEndian || width == 1) }
+    var isVerbatim: Bool { storage.isStored && isContiguous && (isLittleEndian || width == 1) && signs.isEmpty }
 
     /// Fills `buffer` with the elements' bytes from `offset` on, counted from the view's first.
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
@@ -56,7 +58,10 @@ struct StridedView: Sendable {
 
     /// Fills `buffer` with the elements from `first` on; its length is a whole number of elements.
     private func read(elements first: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
-        defer { if !isLittleEndian { swapBytes(buffer) } }
+        defer {
+            if !isLittleEndian { swapBytes(buffer) }
+            if !signs.isEmpty { signs.change(buffer, of: dtype) }
+        }
         guard !isContiguous else {
             try storage.read(at: begin + UInt64(first) * UInt64(width), into: buffer)
             return

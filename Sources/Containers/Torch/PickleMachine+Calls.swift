@@ -23,12 +23,14 @@ extension PickleMachine {
             guard arguments.count == (global == .rebuildParameter ? 3 : 4), case .tensor? = arguments.first else {
                 throw broken(.pickleCall, "a parameter is rebuilt from something else than a tensor")
             }
+            if arguments.count == 4 { try requireNoNumbers(arguments[3]) }
             return arguments[0]
         case .rebuildFromType:
             // (function, type, arguments, state)
             guard arguments.count == 4, case .global(let inner) = arguments[0], arguments[1] == .global(.tensorType),
                 case .tuple(let tuple) = arguments[2]
             else { throw broken(.pickleCall, "a tensor is rebuilt by something else than a function of the list") }
+            try requireNoNumbers(arguments[3])
             switch inner {
             case .rebuildTensor, .rebuildParameter: return try call(inner, nodes[Int(tuple)])
             default: throw broken(.pickleCall, "a tensor is rebuilt by something else than a rebuild function")
@@ -86,10 +88,29 @@ extension PickleMachine {
     mutating func build(_ state: PickleValue) throws {
         let object = try top()
         switch (object, state) {
-        case (.dict, .dict), (.tensor, .dict): break
+        case (.dict, .dict): break
+        case (.tensor, .dict): try requireNoNumbers(state)
         // dtype.__setstate__: (version, byteorder, subdtype, names, fields, size, alignment, flags).
         case (.numpyDType, .tuple): break
         default: throw broken(.pickleCall, "BUILD sets \(object.kind) from \(state.kind)")
+        }
+    }
+
+    /// Attributes that a tensor is given: a dict, or a pair of one and those of slots. Some names are the tensor's own numbers.
+    ///
+    /// Source: `_set_obj_state` in torch/_utils.py, which calls `setattr`.
+    private func requireNoNumbers(_ state: PickleValue) throws {
+        var dicts = [state]
+        if case .tuple(let place) = state { dicts = nodes[Int(place)] }
+        guard dicts.count <= 2 else { throw broken(.pickleCall, "a tensor has a state of \(dicts.count) values") }
+        for value in dicts {
+            if value == .none { continue }
+            guard case .dict(let place) = value else { throw broken(.pickleCall, "a tensor has \(value.kind) for its state") }
+            let items = nodes[Int(place)]
+            for index in stride(from: 0, to: items.count, by: 2) {
+                guard let name = string(items[index]), ["data", "real", "imag"].contains(name) else { continue }
+                throw broken(.pickleCall, "a tensor's state sets its \(name), which would change its numbers")
+            }
         }
     }
 

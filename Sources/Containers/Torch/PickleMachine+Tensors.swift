@@ -8,7 +8,9 @@ extension PickleMachine {
     /// An element i₀ … iₙ₋₁ stands in its storage at offset + Σ iₖ·strideₖ; the largest of these places must be in the
     /// storage. Everything is checked without overflow; negative strides are refused, as torch has none.
     ///
-    /// Source: torch/_utils.py; `checkInBoundsForStorage` and `computeStorageNbytes` in ATen.
+    /// The metadata is a dict of the bits that are set, `neg` and `conj` (``PendingSigns``); hooks and requires_grad hold no numbers.
+    ///
+    /// Source: torch/_utils.py, where `set_tensor_metadata` asks for the keys alone; `checkInBoundsForStorage` and `computeStorageNbytes` in ATen.
     mutating func tensor(_ arguments: [PickleValue], version: Int) throws -> PickleValue {
         let counts = version == 1 ? 4...4 : version == 2 ? 6...7 : 7...8
         guard counts.contains(arguments.count) else {
@@ -43,9 +45,31 @@ extension PickleMachine {
             throw broken(.geometry, "a tensor's number of bytes does not fit 63 bits")
         }
         try check(elements, offset, shape, strides, storage.byteCount / UInt64(dtype.bits / 8))
+        let signs = try arguments.count == counts.upperBound && version > 1 ? signs(arguments[arguments.count - 1], dtype) : PendingSigns()
         tensors.append(
-            PickleTensor(storage: Int(place), dtype: dtype, offset: offset, shape: shape, strides: strides))
+            PickleTensor(storage: Int(place), dtype: dtype, offset: offset, shape: shape, strides: strides, signs: signs))
         return .tensor(Int32(tensors.count - 1))
+    }
+
+    /// The bits that a tensor's metadata sets; `True` is all that torch writes for one.
+    private func signs(_ metadata: PickleValue, _ dtype: DType) throws -> PendingSigns {
+        var signs = PendingSigns()
+        guard metadata != .none else { return signs }
+        guard case .dict(let place) = metadata else { throw broken(.pickleCall, "a tensor has \(metadata.kind) for its metadata") }
+        let items = nodes[Int(place)]
+        for index in stride(from: 0, to: items.count, by: 2) {
+            let key = string(items[index])
+            guard key == "neg" || key == "conj", items[index + 1] == .bool(true) else {
+                throw broken(.pickleCall, "a tensor's metadata has \(key.map { "\"\($0.printable)\"" } ?? items[index].kind), and neg and conj are the bits that it may set")
+            }
+            if key == "neg" { signs.isNegated = true } else { signs.isConjugated = true }
+        }
+        guard signs.apply(to: dtype) else {
+            throw broken(
+                .dtype, "a tensor of \(dtype.rawValue) has the \(signs.isConjugated ? "conj" : "neg") bit, which torch cannot resolve either",
+                help: "save it again with tensor.resolve_neg().resolve_conj()")
+        }
+        return signs
     }
 
     /// Holds a tensor's farthest element against the elements that its storage has.

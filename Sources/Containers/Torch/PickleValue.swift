@@ -79,4 +79,6 @@ struct PickleTensor: Sendable {
     var shape: Shape
     /// In elements, none negative.
     var strides: [Int]
+    /// The bits neg and conj.
+    var signs: PendingSigns
 }

@@ -3,10 +3,19 @@ import ByteAccess
 extension TorchContent {
     /// `torch.serialization.PROTOCOL_VERSION`.
     private static let protocolVersion: Int64 = 1001
-    /// `torch.serialization.MAGIC_NUMBER`, 0x1950a86a20f9469cfc6c, as its pickle.
-    private static let magic: [UInt8] = [
-        0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
-    ]
+    /// `torch.serialization.MAGIC_NUMBER`, 0x1950a86a20f9469cfc6c: LONG1 and STOP.
+    private static let magic: [UInt8] = [0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E]
+    /// FRAME with the length of that, which protocols 4 and 5 put before it.
+    private static let frame: [UInt8] = [0x95, 0x0D, 0, 0, 0, 0, 0, 0, 0]
+
+    /// How many bytes the pickle of the magic number has that a file begins with; nil for any other beginning.
+    static func magicLength(_ prefix: some Collection<UInt8>) -> Int? {
+        guard prefix.first == 0x80, let version = prefix.dropFirst().first, (2...5).contains(version) else { return nil }
+        var rest = prefix.dropFirst(2)
+        if rest.starts(with: frame) { rest = rest.dropFirst(frame.count) }
+        guard rest.starts(with: magic) else { return nil }
+        return prefix.count - rest.count + magic.count
+    }
 
     /// The form before torch 1.6: five pickles (magic number, protocol, system, object, keys of the storages), then for
     /// each key a count of elements in 8 bytes and the elements.
@@ -17,10 +26,10 @@ extension TorchContent {
             TorchRule.legacy.broken(message, file: reader.path, offset: offset)
         }
         var pickles = LegacyPickles(reader)
-        guard try reader.bytes(at: 0, count: min(Int(clamping: reader.size), Self.magic.count)) == Self.magic else {
+        guard let length = Self.magicLength(try reader.bytes(at: 0, count: min(Int(clamping: reader.size), 64))) else {
             throw broken("the magic number is not torch's", at: 0)
         }
-        pickles.position = Self.magic.count
+        pickles.position = length
         guard try pickles.next().value == .int(Self.protocolVersion) else {
             throw broken("the protocol is not \(Self.protocolVersion)")
         }

@@ -9,6 +9,7 @@ extension TorchFile {
         let dtype: String
         let shape: [Int]
         let strides: [Int]
+        let signs: PendingSigns
 
         init(_ view: StridedView) {
             storage = ObjectIdentifier(view.storage)
@@ -17,6 +18,7 @@ extension TorchFile {
             // A dimension of 1 has any stride.
             shape = view.shape
             strides = zip(view.shape, view.strides).map { $0 == 1 ? 0 : $1 }
+            signs = view.signs
         }
     }
 

@@ -49,7 +49,7 @@ public struct TorchFile: TensorFile {
             let width = tensor.dtype.bits / 8
             let view = StridedView(
                 storage: storage, dtype: tensor.dtype, begin: tensor.offset * UInt64(width), shape: tensor.shape,
-                strides: tensor.strides, isLittleEndian: content.isLittleEndian)
+                strides: tensor.strides, isLittleEndian: content.isLittleEndian, signs: tensor.signs)
             // The pickle machine checked the product.
             let byteCount = (tensor.shape.elementCount ?? 0) * width
             let sum = total.addingReportingOverflow(byteCount)

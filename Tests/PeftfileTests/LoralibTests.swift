@@ -1,0 +1,93 @@
+import Peftfile
+import TestSupport
+import Testing
+
+/// Files that loralib wrote, beside what its own layers merge to in float64 (`Fixtures/loralib`): all of them with `--scale`, those of
+/// fused layers with `--enable-lora`, and square weights with `--square-orientation`.
+@Suite struct LoralibTests {
+    struct Case: Sendable, CustomTestStringConvertible {
+        static let names = ((try? FileSystem.list(Fixtures.path("loralib"))) ?? []).sorted()
+
+        let name: String
+        private let file: JSONValue
+
+        init(_ name: String) throws {
+            self.name = name
+            file = try JSONValue.parse(TestFile.bytes(Fixtures.path("loralib/\(name)/case.json")), file: name)
+        }
+
+        var testDescription: String { name }
+        var square: BindingOptions.Orientation? { file["square"]?.stringValue.flatMap(BindingOptions.Orientation.init(rawValue:)) }
+        var options: BindingOptions {
+            var options = BindingOptions(scale: file["scale"]?.doubleValue)
+            options.enableLoRA = (file["parts"]?.arrayValue ?? []).compactMap(\.boolValue)
+            options.squareOrientation = square
+            return options
+        }
+
+        func binding(_ options: BindingOptions) throws -> Binding {
+            try Binding(
+                base: Checkpoint.open(Fixtures.path("loralib/\(name)/base.safetensors")),
+                adapters: [Adapter(path: Fixtures.path("loralib/\(name)/adapter.pt"))], options: options)
+        }
+
+        /// Every byte of a merge against loralib's.
+        func check(_ options: BindingOptions, equals expected: Bool = true) throws {
+            let directory = try TemporaryDirectory()
+            let binding = try binding(options)
+            _ = try PlanExecutor(plan: .merge(binding), target: directory.path("out.safetensors")).run()
+            let result = try Checkpoint.open(directory.path("out.safetensors"))
+            let truth = try Checkpoint.open(Fixtures.path("loralib/\(name)/expected.safetensors"))
+            #expect(Set(result.tensors.map(\.name)) == Set(truth.tensors.map(\.name)))
+            let isSame = try truth.tensors.allSatisfy { try truth.read($0) == result.read(#require(result[$0.name])) }
+            #expect(isSame == expected, "\(name)")
+            #expect(try Verifier(binding: binding, result: result).run().isEquivalent, "\(name)")
+        }
+    }
+
+    @Test func allCasesAreThere() { #expect(Case.names.count == 11) }
+
+    @Test(arguments: Case.names) func mergesAsTheLibraryDoes(_ name: String) throws {
+        let item = try Case(name)
+        try item.check(item.options)
+    }
+
+    /// Nothing in the file or the base tells how a square weight lies: it is asked by name, and done as it is answered.
+    @Test(arguments: Case.names) func aSquareWeightIsAsked(_ name: String) throws {
+        let item = try Case(name)
+        guard let square = item.square else { return }
+        var options = item.options
+        options.squareOrientation = nil
+        let error = #expect(throws: PeftfileError.self) { try item.binding(options) }
+        #expect(error?.rule == "SquareOrientation" && error?.help?.contains("--square-orientation in-out (or out-in)") == true, "\(error as Any)")
+        options.squareOrientation = square == .inOut ? .outIn : .inOut
+        try item.check(options, equals: false)
+    }
+
+    /// A base whose architecture is named, and known to have no such layers, answers too.
+    @Test func aKnownArchitectureAnswers() throws {
+        let directory = try TemporaryDirectory()
+        try FileSystem.makeDirectory(directory.path("base"))
+        try TestFile.write(TestFile.bytes(Fixtures.path("loralib/linear-square/base.safetensors")), to: directory.path("base/model.safetensors"))
+        try directory.write(#"{"model_type": "roberta"}"#, to: "base/config.json")
+        let adapter = try Adapter(path: Fixtures.path("loralib/linear-square/adapter.pt"))
+        let binding = try Binding(base: Checkpoint.open(directory.path("base")), adapters: [adapter], options: BindingOptions(scale: 2))
+        #expect(binding.targets.count == 1)
+    }
+
+    /// The factors of one part look like a plain layer's: with a base that has a layer of that size they are one.
+    @Test func aPlainLayerBesideAFusedOneStaysPlain() throws {
+        let item = try Case("linear")
+        var options = item.options
+        options.enableLoRA = [false, true, false]
+        try item.check(options)
+    }
+
+    @Test func aHintDoesNotLeadInACircle() throws {
+        let item = try Case("one-part")
+        var options = item.options
+        options.enableLoRA = []
+        let error = #expect(throws: PeftfileError.self) { try item.binding(options) }
+        #expect(error?.rule == "ShapeMismatch" && error?.help?.contains("--enable-lora") == true, "\(error as Any)")
+    }
+}
