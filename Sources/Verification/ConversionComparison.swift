@@ -237,7 +237,7 @@ public struct ConversionComparison: Sendable {
             }
         }
         for name in others.values.sorted() { faults.append(Fault(name: name.text, reason: "is in the result alone")) }
-        var expected = a.config?.json
+        var expected = repaired.adapter.config?.json
         if order != nil, var mapping = expected?["auto_mapping"]?.objectValue {
             mapping["unsloth_fixed"] = nil
             expected?["auto_mapping"] = .object(mapping)

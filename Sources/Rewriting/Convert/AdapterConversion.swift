@@ -208,10 +208,12 @@ public struct AdapterConversion: Sendable {
             }
             outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: source))
         }
+        setAside += repaired.debris.map { ($0, "it is the state of a trainer") }
         setAside += adapter.copies.map { ($0, "the same values stand under another name") }
         notes += setAside.map { "dropped \($0.tensor.text.printable): \($0.reason)" }
         notes += renamed.map { "renamed \($0.from.text.printable) to \($0.to.text.printable)" }
-        config = adapter.config?.json
+        notes += repaired.configNotes
+        config = repaired.adapter.config?.json
         if let order {
             // Written in PEFT's order, the columns leave nothing open.
             if var mapping = config?["auto_mapping"]?.objectValue {
