@@ -177,6 +177,24 @@ public struct Adapter: Sendable {
         return DialectRegistry.dialect(of: file).map { _ in path }
     }
 
+    /// torchtune's file beside PEFT's config: `adapter_N.pt` of an epoch, or `adapter_model.pt`.
+    ///
+    /// Source: `ADAPTER_MODEL_FNAME` and `save_checkpoint` in torchtune/training/checkpointing/_checkpointer.py.
+    private static func torchtuneFile(in directory: String) throws -> String? {
+        let config = try configPath(in: directory).map { try AdapterConfig(path: $0) }
+        let names = try FileSystem.list(directory).filter { $0.hasPrefix("adapter_") && $0.hasSuffix(".pt") }
+        let paths = names.map { FileSystem.join(directory, $0) }.filter { path in
+            guard let checkpoint = try? Checkpoint.open(path) else { return false }
+            return DialectRegistry.dialect(of: DialectFile(path: path, checkpoint: checkpoint, config: config)) != nil
+        }
+        guard paths.count < 2 else {
+            throw PeftfileError(
+                .refused, "holds \(paths.count) adapters: \(paths.map { FileSystem.fileName(of: $0).printable }.joined(separator: ", "))",
+                file: directory, rule: "SeveralAdapters", help: "name one: \(paths[paths.count - 1].shellQuoted)")
+        }
+        return paths.first
+    }
+
     private static func openTensors(in directory: String) throws -> Checkpoint {
         for name in weightNames {
             let path = FileSystem.join(directory, name)
@@ -186,6 +204,7 @@ public struct Adapter: Sendable {
         if let path = dialectFile(in: directory), configPath(in: directory) == nil || path.hasSuffix(".gguf") {
             return try Checkpoint.open(path)
         }
+        if let path = try torchtuneFile(in: directory) { return try Checkpoint.open(path) }
         // OpenDelta's directory is laid out as a model's.
         if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
         throw PeftfileError(

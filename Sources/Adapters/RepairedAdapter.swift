@@ -8,6 +8,10 @@ public struct RepairedAdapter: Sendable {
     public private(set) var adapter: Adapter
     /// PEFT's name of each stored tensor, in file order; nil where it has no part in an adapter.
     public private(set) var names: [(stored: ExactString, name: ExactString?)] = []
+    /// Tensors of a trainer's state, which have no part in it.
+    public private(set) var debris: [ExactString] = []
+    /// What was changed in the config, in words.
+    public private(set) var configNotes: [String] = []
     /// The adapter held against the base that it is of.
     private(set) var held: AdapterOnBase?
 
@@ -22,8 +26,13 @@ public struct RepairedAdapter: Sendable {
         self.adapter = adapter
         guard adapter.dialect == nil else { return }
         if adapter.config == nil || adapter.config?.peftType != nil {
-            names = adapter.keys.map { ($0.stored, KeyRepair.name(of: $0)) }
-            renameKeys()
+            if isRepair, adapter.config != nil {
+                debris = adapter.keys.filter(KeyRepair.isTrainerState).map(\.stored)
+                self.adapter.keys.removeAll(where: KeyRepair.isTrainerState)
+                if bases.isEmpty { try requirePrefixes() }
+            }
+            names = self.adapter.keys.map { ($0.stored, KeyRepair.name(of: $0)) }
+            try renameKeys()
         }
         guard let first = bases.first else { return }
         let plain = self
@@ -89,9 +98,11 @@ public struct RepairedAdapter: Sendable {
         let modules = names.isEmpty ? [] : adapter.keys.filter { $0.component != nil && !$0.module.text.isEmpty }.map(\.module.text)
         let candidates = PrefixRepair.candidates(for: Array(Set(modules)).sorted(), among: paths, isComplete: whole != nil)
             .filter { whole == nil || !PrefixRepair.isOfVersion($0.to) }
+        var attempts = try candidates.prefix(8).map { try renamed($0, paths) }
+        // Where the merge finds what was meant and PEFT does not, the names are those of PEFT's place.
+        if isRepair, attempts.isEmpty, whole != nil, let moved = try movedToPlaces(base.checkpoint) { attempts = [moved] }
         var found: [RepairedAdapter] = []
-        for candidate in candidates.prefix(8) {
-            let repaired = renamed(candidate, paths)
+        for repaired in attempts {
             // Two fronts may say the same, one with more of what is common.
             if found.contains(where: { $0.adapter.keys == repaired.adapter.keys }) { continue }
             // A pattern of the config that held a name by its old front would give the module another scale.
@@ -110,24 +121,61 @@ public struct RepairedAdapter: Sendable {
         try? adapter.targets().map { [$0.rank.map(Double.init), $0.alpha, $0.scale] }
     }
 
-    private func renamed(_ repair: PrefixRepair, _ paths: Set<String>) -> RepairedAdapter {
+    private static let front = "base_model.model."
+
+    /// The adapter under the names that its modules have in memory, where it names them a level too deep, too high, or in another
+    /// family's place; nil where it does not, or where another model may be meant.
+    private func movedToPlaces(_ base: Checkpoint) throws -> RepairedAdapter? {
+        guard let misplaced = MisplacedNames(adapter, base: base), !misplaced.entries.isEmpty, misplaced.entries.allSatisfy(\.isCertain) else {
+            return nil
+        }
+        let places = Dictionary(misplaced.entries.map { ($0.tensor, $0.place.text) }) { first, _ in first }
         var copy = self
-        let front = "base_model.model."
+        for (index, key) in adapter.keys.enumerated() {
+            let old = Self.front + key.module.text
+            guard let place = places[key.stored], let name = names[index].name?.text, name.hasPrefix(old + ".") else { continue }
+            copy.names[index].name = ExactString(Self.front + place + name.dropFirst(old.count))
+        }
+        try copy.renameKeys()
+        return copy
+    }
+
+    /// Refuses a plain name beside PEFT's: nothing in it says that it is of the adapter, and PEFT loads it under no name.
+    private func requirePrefixes() throws {
+        guard adapter.keys.contains(where: { $0.stored.text.utf8Contains("base_model.") }) else { return }
+        let stray = adapter.keys.first { key in
+            key.component == nil && !key.isPrompt && !key.stored.text.utf8Contains("base_model.") && !key.stored.text.utf8Contains("modules_to_save")
+        }
+        guard let stray else { return }
+        throw PeftfileError(
+            .refused, "is no part of an adapter by its name, and the names beside it begin with base_model.", file: adapter.path,
+            tensor: stray.stored, rule: "UnclaimedTensor", help: "name the base, which tells whether it is a module's: --base BASE; or remove it")
+    }
+
+    private func renamed(_ repair: PrefixRepair, _ paths: Set<String>) throws -> RepairedAdapter {
+        var copy = self
+        let front = Self.front
         for (index, key) in adapter.keys.enumerated() {
             guard let name = names[index].name?.text, name.hasPrefix(front), !key.module.text.isEmpty, !key.isPrompt else { continue }
             let rest = name.dropFirst(front.count)
             guard repair.name(of: key.module.text, in: paths) != key.module.text, rest.hasPrefix(repair.from) else { continue }
             copy.names[index].name = ExactString(front + repair.to + rest.dropFirst(repair.from.count))
         }
-        copy.renameKeys()
+        try copy.renameKeys()
         return copy
     }
 
-    private mutating func renameKeys() {
+    private mutating func renameKeys() throws {
+        let old = adapter.keys
         for (index, name) in names.enumerated() {
             guard let name = name.name, name != adapter.keys[index].stored else { continue }
             adapter.keys[index] = AdapterKey(name, stored: adapter.keys[index].stored)
         }
+        guard let config = adapter.config, config.peftType != nil else { return }
+        let modules = zip(old, adapter.keys).filter { $0.0.component != nil && !$0.0.module.text.isEmpty }
+        let renamed = try RenamedConfig(config, modules.map { (old: $0.0.module.text, new: $0.1.module.text) })
+        adapter.config = renamed.config
+        configNotes += renamed.notes
     }
 }
 

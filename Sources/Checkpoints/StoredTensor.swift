@@ -47,7 +47,8 @@ public struct Shard: Sendable {
     /// The name of the file that a rewrite writes for this one.
     public var outputName: String {
         switch file.kind {
-        case .safetensors: fileName
+        // What was called pytorch_model.bin and holds safetensors is called for what it holds.
+        case .safetensors: TorchFileNames.safetensorsName(fileName)
         case .gguf: GGUFFileNames.safetensorsName(fileName)
         default: TorchFileNames.safetensorsName(fileName)
         }

@@ -117,13 +117,18 @@ public struct ConversionComparison: Sendable {
             factors = module.factors
         }
 
-        func key(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> String {
+        /// The names that the module may have in the result: kohya's files have one of several for a layer of a UNet.
+        func keys(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> [String] {
             // What has no component stands under the base's own path, where one is named.
-            guard names != .inMemory else { return component == nil ? own.text : path.text }
-            let below = names == .dotted ? PipelineComponent.diffusersPath(own.text) : own.text
-            let name = String(below.map { $0 == "." ? "_" : $0 })
-            guard usesComponent, let component else { return name }
-            return "\(PipelineComponent(component)):\(name)"
+            guard names != .inMemory else { return [component == nil ? own.text : path.text] }
+            let part = component.map { PipelineComponent($0) } ?? .denoiser
+            let spellings = names == .dotted
+                ? [PipelineComponent.diffusersPath(own.text)]
+                : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) }
+            return spellings.map { spelling in
+                let name = String(spelling.map { $0 == "." ? "_" : $0 })
+                return usesComponent && component != nil ? "\(part):\(name)" : name
+            }
         }
     }
 
@@ -131,8 +136,13 @@ public struct ConversionComparison: Sendable {
         _ a: [Entry], _ adapterA: Adapter, _ b: [Entry], _ adapterB: Adapter, _ reading: Reading
     ) throws {
         let usesComponent = !reading.renamesComponent && (a + b).allSatisfy { $0.component != nil }
-        let keys = (a.map { $0.key(reading.names, usesComponent) }, b.map { $0.key(reading.names, usesComponent) })
-        let others = Dictionary(zip(keys.1, b)) { first, _ in first }
+        let found = b.map { $0.keys(reading.names, usesComponent)[0] }
+        let others = Dictionary(zip(found, b)) { first, _ in first }
+        let wanted = a.map { entry in
+            let names = entry.keys(reading.names, usesComponent)
+            return names.first { others[$0] != nil } ?? names[0]
+        }
+        let keys = (wanted, found)
         let numbers = (AdapterNumbers(adapters: [adapterA]), AdapterNumbers(adapters: [adapterB]))
         let isTwice = Set(keys.0).count != keys.0.count || Set(keys.1).count != keys.1.count
         if isTwice { faults.append(Fault(name: adapterB.path, reason: "two modules have one name")) }
@@ -237,7 +247,7 @@ public struct ConversionComparison: Sendable {
             }
         }
         for name in others.values.sorted() { faults.append(Fault(name: name.text, reason: "is in the result alone")) }
-        var expected = a.config?.json
+        var expected = repaired.adapter.config?.json
         if order != nil, var mapping = expected?["auto_mapping"]?.objectValue {
             mapping["unsloth_fixed"] = nil
             expected?["auto_mapping"] = .object(mapping)

@@ -69,6 +69,35 @@ import Testing
     }
 
     /// Into shards of a size and back into one file.
+    /// safetensors under torch's names, which transformers would unpickle: what is written is named for what it holds.
+    @Test(arguments: [false, true]) func aNameSaysWhatTheFileHolds(_ isSharded: Bool) throws {
+        let directory = try TemporaryDirectory()
+        try FileSystem.makeDirectory(directory.path("base"))
+        try directory.write(#"{"model_type": "llama", "tie_word_embeddings": false}"#, to: "base/config.json")
+        let weight = SmallModel.tensor("model.layers.0.mlp.gate_proj.weight", [4, 4], seed: 1)
+        let stem = isSharded ? "pytorch_model-00001-of-00001" : "pytorch_model"
+        try SmallTensor.write([weight], to: directory.path("base/\(stem).bin"))
+        if isSharded {
+            try directory.write(
+                #"{"metadata": {"total_size": 64}, "weight_map": {"\#(weight.name)": "\#(stem).bin"}}"#, to: "base/pytorch_model.bin.index.json")
+        }
+        try FileSystem.makeDirectory(directory.path("lora"))
+        try directory.write(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["gate_proj"]}"#, to: "lora/adapter_config.json")
+        try SmallTensor.write(
+            [
+                SmallModel.tensor("base_model.model.model.layers.0.mlp.gate_proj.lora_A.weight", [2, 4], seed: 2),
+                SmallModel.tensor("base_model.model.model.layers.0.mlp.gate_proj.lora_B.weight", [4, 2], seed: 3),
+            ], to: directory.path("lora/adapter_model.safetensors"))
+        for command in [["merge", directory.path("base"), directory.path("lora")], ["convert", directory.path("base")]] {
+            let out = directory.path("out-\(command[0])")
+            #expect(try Tool.run(command + ["-o", out]).status == 0)
+            let names = try FileSystem.list(out).filter { $0.contains("model") }.sorted()
+            #expect(names == (isSharded ? ["model-00001-of-00001.safetensors", "model.safetensors.index.json"] : ["model.safetensors"]))
+            #expect(try Checkpoint.open(out).tensors.map(\.name) == [weight.name])
+            #expect(try Tool.run(["verify", out]).status == 0)
+        }
+    }
+
     @Test func shardsAreMadeAnewAndJoined() throws {
         let directory = try TemporaryDirectory()
         let source = Fixtures.path("merge/dora-gpt2/base")

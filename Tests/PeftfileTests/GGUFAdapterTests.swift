@@ -365,6 +365,14 @@ import Testing
         #expect(FileSystem.exists(directory.path("a.gguf")) == (found == nil))
     }
 
+    /// What was named is not asked for.
+    @Test func anArchitectureWithoutATableIsNamed() throws {
+        let merge = try MergeCase("lora-linear-bf16")
+        let opt = GGUFFacts(try #require(JSONValue.parse(Array(#"{"model_type": "opt"}"#.utf8)).objectValue))
+        let error = #expect(throws: PeftfileError.self) { try AdapterConversion(Adapter(path: merge.adapter), to: .gguf, gguf: .init(facts: opt)) }
+        #expect(error?.rule == "ArchitectureUnknown" && error?.message.contains("\"opt\"") == true && error?.help?.contains("--base") == false)
+    }
+
     @Test func namesNeedAnArchitecture() throws {
         let merge = try MergeCase("lora-linear-bf16")
         #expect(rule { _ = try AdapterConversion(Adapter(path: merge.adapter), to: .gguf) } == "ArchitectureUnknown")

@@ -85,9 +85,12 @@ import Testing
         #expect(try Adapter(path: names.path("k")).targets().map(\.module.text).sorted() == ["lora_unet_lm_head", "lora_unet_model_layers_0_self_attn_q_proj"])
     }
 
-    /// A pattern that names a module in full gives it its alpha under the old name alone, and no repair takes that away.
-    @Test(arguments: [(#""alpha_pattern": {"q_proj": 12}"#, true), (#""alpha_pattern": {"transformer.layers.0.self_attn.q_proj": 12}"#, false)])
-    func aRepairChangesNoScale(_ config: String, _ isRepaired: Bool) throws {
+    /// A pattern that names a module in full is renamed with it, and one that does so otherwise keeps the file from a repair.
+    @Test(arguments: [
+        (#""alpha_pattern": {"q_proj": 12}"#, true), (#""alpha_pattern": {"transformer.layers.0.self_attn.q_proj": 12}"#, true),
+        (#""alpha_pattern": {"^transformer\\.layers\\.0\\.self_attn\\.q_proj": 12}"#, true),
+        (#""alpha_pattern": {"transformer.layers.[0-9].self_attn.q_proj": 12}"#, false),
+    ]) func aRepairChangesNoScale(_ config: String, _ isRepaired: Bool) throws {
         try model.adapter(
             [
                 SmallModel.tensor("transformer.layers.0.self_attn.q_proj.lora_A.weight", [2, 4], seed: 4),
@@ -97,6 +100,71 @@ import Testing
         let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "--base", names.path("base"), "-o", names.path("out")])
         #expect((result.status == 0) == isRepaired, "\(result.errors)")
         if isRepaired { #expect(try Adapter(path: names.path("out")).targets().map(\.scale) == [6]) }
+    }
+
+    /// PEFT wraps what `target_modules` means before it loads: the new names have to be meant. A regular expression is for the whole path
+    /// (`re.fullmatch`), a name of a list for its end, both in `check_target_module_exists` of peft/tuners/tuners_utils.py.
+    @Test(arguments: [
+        (#"["q_proj"]"#, #"["q_proj"]"#), (#"["transformer.layers.0.self_attn.q_proj"]"#, #"["model.layers.0.self_attn.q_proj"]"#),
+        (#""transformer\\..*q_proj""#, #"["model.layers.0.self_attn.q_proj"]"#), (#"".*q_proj""#, #"".*q_proj""#),
+        (#"["model.layers.0.self_attn.q_proj"]"#, #"["model.layers.0.self_attn.q_proj"]"#),
+    ]) func theConfigMeansTheNewNames(_ targets: String, _ expected: String) throws {
+        try model.adapter(
+            [
+                SmallModel.tensor("transformer.layers.0.self_attn.q_proj.lora_A.weight", [2, 4], seed: 4),
+                SmallModel.tensor("transformer.layers.0.self_attn.q_proj.lora_B.weight", [6, 2], seed: 5),
+            ], config: #""target_modules": \#(targets)"#)
+        let names = model.directory
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "--base", names.path("base"), "-o", names.path("out")])
+        #expect(result.status == 0, "\(result.errors)")
+        let config = try AdapterConfig(path: names.path("out/adapter_config.json"))
+        #expect(config.json["target_modules"]?.serialized() == (try JSONValue.parse(Array(expected.utf8)).serialized()))
+        #expect((targets != expected) == result.output.contains("target_modules of the config"))
+        #expect(try Tool.run(["verify", names.path("out")]).status == 0)
+    }
+
+    /// What a merge finds by a multimodal model's style PEFT does not find in a model that has none (`load_state_dict(strict=False)`).
+    @Test func anotherFamilysStyleIsRepaired() throws {
+        try adapter("language_model.model.")
+        let names = model.directory
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "--base", names.path("base"), "-o", names.path("out")])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try Set(Checkpoint.open(names.path("out")).tensors.map(\.name.text)) == expected)
+        #expect(try Tool.run(["verify", names.path("out")]).status == 0)
+    }
+
+    private func write(_ names: [String: [Int]]) throws {
+        try SmallTensor.write(
+            names.sorted { $0.key < $1.key }.enumerated().map { SmallModel.tensor(ExactString($1.key), $1.value, seed: $0) },
+            to: model.directory.path("adapter/adapter_model.safetensors"))
+    }
+
+    private static let front = "base_model.model.model.layers.0.self_attn.q_proj"
+
+    /// An adapter's name that was put in twice, and a trainer's state beside the adapter, with a base and without.
+    @Test(arguments: [false, true]) func debrisIsTakenOff(_ hasBase: Bool) throws {
+        try adapter("")
+        try write([
+            "\(Self.front).lora_A.default.default.weight": [2, 4], "\(Self.front).lora_B.default.default.weight": [6, 2], "optimizer.state.0": [3],
+            "lr_scheduler.last_epoch": [1],
+        ])
+        let names = model.directory
+        let base = hasBase ? ["--base", names.path("base")] : []
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "-o", names.path("out")] + base)
+        #expect(result.status == 0 && result.output.contains("dropped optimizer.state.0"), "\(result.errors)")
+        #expect(try Set(Checkpoint.open(names.path("out")).tensors.map(\.name.text)) == ["\(Self.front).lora_A.weight", "\(Self.front).lora_B.weight"])
+        #expect(try Tool.run(["verify", names.path("out")]).status == 0)
+    }
+
+    /// A plain name beside PEFT's may be anything.
+    @Test func aStrayNameIsRefused() throws {
+        try adapter("")
+        try write(["\(Self.front).lora_A.weight": [2, 4], "\(Self.front).lora_B.weight": [6, 2], "moments.0": [3]])
+        let names = model.directory
+        for base in [[], ["--base", names.path("base")]] {
+            let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "-o", names.path("out")] + base)
+            #expect(result.status == 2 && result.errors.contains("moments.0"), "\(result.errors)")
+        }
     }
 
     /// A layer that the base does not have is none of its others.

@@ -36,6 +36,26 @@ import Testing
         #expect(blind.refusal(BindingOptions(scale: 2))?.rule == "HeadsUnknown")
     }
 
+    /// torchtune's own file of an epoch, beside the config that it writes for PEFT.
+    @Test func aDirectoryOfTorchtunesIsAnAdapter() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path("a.safetensors")
+        try SmallTensor.write(
+            [
+                SmallModel.tensor("layers.0.mlp.w1.lora_a.weight", [2, 3], seed: 5),
+                SmallModel.tensor("layers.0.mlp.w1.lora_b.weight", [5, 2], seed: 6),
+            ], to: path)
+        try FileSystem.makeDirectory(directory.path("run"))
+        try directory.write(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["gate_proj"]}"#, to: "run/adapter_config.json")
+        try TorchInputTests.convert(path, to: directory.path("run/adapter_0.pt"), .plain)
+        let adapter = try Adapter(path: directory.path("run"))
+        #expect(adapter.dialectName == "torchtune")
+        #expect(try adapter.targets().map(\.module.text) == ["model.layers.0.mlp.gate_proj"] && adapter.targets().map(\.scale) == [2])
+        try TorchInputTests.convert(path, to: directory.path("run/adapter_1.pt"), .plain)
+        let error = #expect(throws: PeftfileError.self) { try Adapter(path: directory.path("run")) }
+        #expect(error?.rule == "SeveralAdapters" && error?.help?.contains("adapter_1.pt") == true)
+    }
+
     private let fused = SmallModel.tensor("attn.qkv.weight", [9, 4], seed: 1)
     private let a = SmallModel.tensor("attn.qkv.lora_A", [4, 4], seed: 2)
     private let b = SmallModel.tensor("attn.qkv.lora_B", [6, 2], seed: 3)

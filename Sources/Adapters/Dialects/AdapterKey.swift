@@ -87,6 +87,8 @@ public struct AdapterKey: Sendable, Hashable {
         } else if let found {
             component = parts[found]
             var rest = Array(parts[(found + 1)...])
+            // A state that was taken for an adapter's own and given the adapter's name once more.
+            while rest.count > 1, rest[0] == rest[1], !AdapterKey.isList(parts[found]), !rest[0].isDecimal { rest.removeFirst() }
             // `lora_A.<adapter>.weight` of a module, `lora_embedding_A.<adapter>` of a parameter.
             if let last = rest.last, last == "weight" || last == "bias" {
                 rest = rest.count == 2 && !AdapterKey.isList(parts[found]) ? [last] : rest

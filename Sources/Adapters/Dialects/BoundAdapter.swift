@@ -35,7 +35,7 @@ struct BoundAdapter {
     /// - Parameters:
     ///   - bases: the models of a pipeline. The modules of one have its paths; those of several stand below their
     ///     components, since text encoders have the same paths.
-    ///   - takesOthers: whether modules that a library cuts into several, as diffusers does, are taken so where no base tells.
+    ///   - takesOthers: whether layers are taken as diffusers cuts them, whatever the base does (``DiffusersLayers``).
     /// - Throws: `.refused` where the file is ambiguous, or a module of a component that a base is has no place.
     init(
         _ adapter: Adapter, bases: [ComponentPlacement.Part], heads: GGUFHeads? = nil, options: BindingOptions, takesOthers: Bool = false
@@ -56,18 +56,17 @@ struct BoundAdapter {
         consumed = reading.consumed
         warnings = reading.warnings
         unsettled = reading.unsettled
-        var modules = reading.modules
-        hasUnderscoredNames = modules.contains { $0.naming == .underscored }
+        var modules = DiffusersLayers.adding(to: reading.modules)
         for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
         if bases.isEmpty {
-            if takesOthers { modules = modules.flatMap { $0.elsewhere.isEmpty ? [$0] : $0.elsewhere } }
+            if takesOthers { modules = DiffusersLayers.taking(modules) }
             if let wanted = options.component { modules = try BoundAdapter.taking(wanted, of: modules, leftOut: &leftOut, adapter) }
             for module in modules {
                 names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
             }
         } else {
-            let placement = try ComponentPlacement(reading.modules, parts: bases, options: options, path: adapter.path)
-            modules = placement.placed
+            let placement = try ComponentPlacement(modules, parts: bases, options: options, path: adapter.path)
+            modules = takesOthers ? DiffusersLayers.taking(placement.placed) : placement.placed
             homes = placement.homes
             leftOut += BoundAdapter.tensors(of: placement.leftOut)
             warnings += placement.warnings
@@ -78,6 +77,7 @@ struct BoundAdapter {
                 names[modules[index].name] = (module.own ?? module.name, module.component, module.naming == .underscored)
             }
         }
+        hasUnderscoredNames = bases.isEmpty && modules.contains { $0.naming == .underscored }
         (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: !bases.isEmpty)
     }
 

@@ -48,8 +48,8 @@ struct ComponentPlacement {
                 if candidate.places.isEmpty, let front = known.frontHeld(of: name) { unknown.append((candidate, front)) }
             }
             var own = ComponentPlacement.choice(among: candidates)
-            // A base that was named is for something; a folder of a pipeline need not be.
-            if own.isEmpty, part.component == nil, parts.count == 1, let nearest = ComponentPlacement.nearest(candidates) { own = [nearest] }
+            // A base that was named is for something, and a folder of a pipeline for what the file has of that part.
+            if own.isEmpty, part.component != nil || parts.count == 1, let nearest = ComponentPlacement.nearest(candidates) { own = [nearest] }
             if own.isEmpty, part.component == nil, parts.count > 1 { try ComponentPlacement.nearest(candidates)?.requireAll(path: path) }
             chosen += own
         }
@@ -62,7 +62,7 @@ struct ComponentPlacement {
                 candidate.members(for: module).map { module in
                     var module = module
                     guard let place = candidate.places[module.name] else { return module }
-                    (module.name, module.own) = (place.path, place.own)
+                    (module.name, module.own) = (place.path, ComponentPlacement.own(place))
                     module.naming = .path
                     return module
                 }
@@ -82,6 +82,14 @@ struct ComponentPlacement {
                 "left out, because \(reason): " + shown.map(\.fullName).joined(separator: ", ")
                     + (shown.count < members.count ? " and \(members.count - shown.count) more modules" : ""))
         }
+    }
+
+    /// The path below the component as the adapter spells it, but for the name of CLIP's text model in front: files of transformers 5
+    /// have none, nor has the model that they are loaded into.
+    private static func own(_ place: BaseModules.Place) -> ExactString {
+        let front = "text_model."
+        let isOther = place.own.text == front + place.path.text || place.path.text == front + place.own.text
+        return isOther ? place.path : place.own
     }
 
     /// A module as the bases have it: itself, or what stands for it.

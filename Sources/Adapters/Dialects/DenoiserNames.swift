@@ -41,6 +41,12 @@ enum DenoiserNames {
         }
     }
 
+    /// A path of diffusers' under the names of Stability AI's SDXL; itself where it is another.
+    static func original(_ path: String) -> String {
+        let isDiffusers = single.contains { $0.0 == path } || ["down_blocks.", "up_blocks.", "mid_block."].contains(where: path.hasPrefix)
+        return isDiffusers ? aliases(of: path).last ?? path : path
+    }
+
     private static func fromDiffusers(_ parts: [String]) -> [String] {
         let isMiddle = parts[0] == "mid_block"
         let start = isMiddle ? 1 : 2

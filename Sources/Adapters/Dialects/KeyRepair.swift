@@ -7,14 +7,27 @@ public import ByteAccess
 /// |---|---|
 /// | `model.base_model.model.X`, `base_model.model.base_model.model.X` | `base_model.model.X` |
 /// | `module.X`, `_orig_mod.X`, `…._fsdp_wrapped_module.…`, `…._checkpoint_wrapped_module.…` | without the wrapper |
-/// | `X.lora_A.default.weight` | `X.lora_A.weight` |
+/// | `X.lora_A.default.weight`, `X.lora_A.default.default.weight` | `X.lora_A.weight` |
 /// | `X.modules_to_save.default.weight` | `X.weight` |
 /// | `X.original_module.weight` | nothing: a copy of the base's own parameter |
+/// | `optimizer.X`, `lr_scheduler.X` and the like | nothing: the state of a trainer |
 ///
 /// Source: `_remove_adapter_name_from_state_dict_key` in peft/tuners/tuners_utils.py, `set_peft_model_state_dict` in
 /// peft/utils/save_and_load.py.
 public enum KeyRepair {
     private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+
+    /// What trainers keep beside the adapter in one state, by the first word of its names.
+    private static let trainerStates: Set<String> = [
+        "optimizer", "optimizers", "optimizer_state", "optimizer_states", "lr_scheduler", "lr_schedulers", "scheduler", "grad_scaler", "rng_state",
+        "random_states",
+    ]
+
+    /// Whether a tensor is the state of a trainer, and no part of the adapter beside it.
+    static func isTrainerState(_ key: AdapterKey) -> Bool {
+        guard !key.hadPrefix, key.component == nil, !key.isPrompt, let first = key.stored.text.dottedComponents.first else { return false }
+        return trainerStates.contains(String(first))
+    }
 
     /// The name under which PEFT loads a tensor; nil where it has no part in an adapter.
     public static func name(of key: AdapterKey) -> ExactString? {

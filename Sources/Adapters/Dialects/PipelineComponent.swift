@@ -38,6 +38,10 @@ extension PipelineComponent {
     /// Whether diffusers' files may begin a name with this.
     public static func isDiffusers(_ name: String) -> Bool { Diffusers.components.contains(name) }
 
+    /// Whether diffusers' own models begin a name with this: `diffusion_model` is ComfyUI's word for whatever takes the noise out, and no
+    /// loader of diffusers finds metadata under it.
+    public static func isWrittenByDiffusers(_ name: String) -> Bool { isDiffusers(name) && name != "diffusion_model" }
+
     /// Whether kohya's files may begin a name with this.
     public static func isKohya(_ name: String) -> Bool { Kohya.prefixes.contains(name + "_") }
 
@@ -45,6 +49,26 @@ extension PipelineComponent {
     public static func diffusersPath(_ path: String) -> String {
         let isOriginal = ["input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out."].contains(where: path.hasPrefix)
         return isOriginal ? DenoiserNames.aliases(of: path).first ?? path : path
+    }
+
+    /// Whether a path is that of a layer which the model's own repository cuts or calls otherwise than diffusers.
+    public static func isOriginalPath(_ path: String) -> Bool { DiffusersLayers.isOriginal(path) }
+
+    /// Whether some model of diffusers has layers of such a path, as far as names alone tell.
+    public static func isDiffusersPath(_ path: String) -> Bool { DiffusersLayers.isKnown(path) }
+
+    /// A path as sd-scripts spells it when it trains the model: CLIP's text model with its own name in front, the UNet of Stable Diffusion
+    /// XL under Stability AI's names, and those of other versions under diffusers'.
+    ///
+    /// Source: `LoRANetwork.__init__` in networks/lora.py; `SdxlUNet2DConditionModel` in library/sdxl_original_unet.py and
+    /// `UNet2DConditionModel` in library/original_unet.py, whose modules it names; `make_unet_conversion_map` in library/sdxl_model_util.py,
+    /// where all upsamplers are `output_blocks.N.2`.
+    public static func kohyaPath(_ path: String, of part: PipelineComponent, isLarge: Bool) -> String {
+        switch part {
+        case .textEncoder: return path.hasPrefix("encoder.layers.") ? "text_model." + path : path
+        case .denoiser: return isLarge ? DenoiserNames.original(path) : diffusersPath(path)
+        case .other: return path
+        }
     }
 }
 

@@ -194,7 +194,7 @@ struct TargetModules {
 }
 
 /// A list of ends of paths, or one regular expression for whole paths.
-private struct PathEnds {
+struct PathEnds {
     let names: Set<String>
     private let expression: RegularExpression?
 

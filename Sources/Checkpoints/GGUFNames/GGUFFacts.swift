@@ -11,6 +11,8 @@ public struct GGUFFacts: Sendable {
     public var experts: Int?
     /// The model's width; nil where nothing says it.
     public var width: Int?
+    /// What the base calls its own kind, `model_type` or llama.cpp's architecture; nil where no base was asked.
+    public private(set) var kind: String?
 
     /// Facts that the caller knows.
     public init(architecture: GGUFArchitecture? = nil, heads: GGUFHeads? = nil, experts: Int? = nil, width: Int? = nil) {
@@ -28,6 +30,7 @@ public struct GGUFFacts: Sendable {
         self.init(
             architecture: GGUFArchitecture.of(config), heads: GGUFHeads(config),
             experts: keys.lazy.compactMap { model[$0]?.intValue }.first, width: widths.lazy.compactMap { model[$0]?.intValue }.first)
+        kind = (model["model_type"] ?? config["model_type"])?.stringValue
     }
 
     /// What a base says: its config.json, or its own metadata where it is a GGUF file.
@@ -36,6 +39,7 @@ public struct GGUFFacts: Sendable {
         guard let file = base.shards.first?.file as? GGUFFile, let name = file.value("general.architecture")?.stringValue else { return }
         func count(_ key: String) -> Int? { file.value(ExactString("\(name).\(key)"))?.intValue }
         architecture = architecture ?? GGUFArchitecture.named(name)
+        kind = kind ?? name
         if heads == nil, let query = count("attention.head_count"), query > 0 {
             heads = GGUFHeads(query: query, key: count("attention.head_count_kv") ?? query)
         }

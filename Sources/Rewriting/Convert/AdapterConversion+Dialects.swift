@@ -26,7 +26,7 @@ extension AdapterConversion {
         metadata = [(key: "ss_network_module", value: "networks.lora")]
         for module in modules {
             try refuse(module, in: "kohya's", embeddings: true, biases: true)
-            let path = try names.name(of: module.component) + "_" + String(module.own.text.map { $0 == "." ? "_" : $0 })
+            let path = try names.underscored(module.own, module.component)
             add("\(path).lora_down.weight", module.a)
             add("\(path).lora_up.weight", module.b)
             addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)

@@ -27,6 +27,18 @@ extension AdapterConversion {
 
     mutating func writeGGUF(_ modules: [Module], options: GGUFOptions) throws {
         guard let architecture = options.facts.architecture else {
+            if let kind = options.facts.kind {
+                throw PeftfileError(
+                    .refused, "the base is of the kind \"\(kind.printable)\", whose names in llama.cpp's files are not known here", file: adapter.path,
+                    rule: "ArchitectureUnknown",
+                    help: "llama.cpp's own converter may know them: python convert_lora_to_gguf.py \(adapter.path.shellQuoted)")
+            }
+            if !self.options.bases.isEmpty {
+                throw PeftfileError(
+                    .refused, "the base has no config.json that says its model_type, and llama.cpp's names depend on it", file: adapter.path,
+                    rule: "ArchitectureUnknown",
+                    help: "put it beside the weights; or --architecture NAME, one of \(GGUFArchitecture.names.joined(separator: ", "))")
+            }
             throw PeftfileError(
                 .refused, "the architecture of the base is not known, and llama.cpp's names depend on it", file: adapter.path,
                 rule: "ArchitectureUnknown",

@@ -28,7 +28,7 @@ extension AdapterConversion {
     mutating func writeLycoris(_ products: PortableProducts, _ names: ComponentNames) throws {
         metadata = [(key: "ss_network_module", value: "lycoris.kohya")]
         for module in products.modules {
-            let path = try names.name(of: module.component) + "_" + String(module.own.text.map { $0 == "." ? "_" : $0 })
+            let path = try names.underscored(module.own, module.component)
             for factor in module.factors { add("\(path).\(factor.name)", factor.info) }
             let alpha = try AdapterConversion.alpha(
                 scale: module.scale, rank: module.rank, tensor: module.factors.first?.info.name)

@@ -135,7 +135,13 @@ public struct AdapterConversion: Sendable {
         (notes, squareOrientation) = (portable.notes, portable.squareOrientation)
         (warnings, leftOut, setAside) = (portable.warnings, portable.leftOut, portable.setAside)
         guard !portable.modules.isEmpty else {
-            throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
+            guard !leftOut.isEmpty else {
+                throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
+            }
+            let components = Set(leftOut.map(\.component)).sorted()
+            throw PeftfileError(
+                .refused, "all of its updates are of \(components.map(\.printable).joined(separator: ", ")), and no base is that",
+                file: adapter.path, tensor: leftOut.first?.tensor, rule: "MissingTarget", help: "name the model that it was trained on: --base BASE")
         }
         let names = try names(portable.modules.map { ($0.component, $0.own, $0.a.shape.count == 2 ? $0.a.shape[1] : nil) }, portable.components)
         switch target {
@@ -208,10 +214,12 @@ public struct AdapterConversion: Sendable {
             }
             outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: source))
         }
+        setAside += repaired.debris.map { ($0, "it is the state of a trainer") }
         setAside += adapter.copies.map { ($0, "the same values stand under another name") }
         notes += setAside.map { "dropped \($0.tensor.text.printable): \($0.reason)" }
         notes += renamed.map { "renamed \($0.from.text.printable) to \($0.to.text.printable)" }
-        config = adapter.config?.json
+        notes += repaired.configNotes
+        config = repaired.adapter.config?.json
         if let order {
             // Written in PEFT's order, the columns leave nothing open.
             if var mapping = config?["auto_mapping"]?.objectValue {

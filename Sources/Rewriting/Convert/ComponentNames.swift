@@ -14,6 +14,9 @@ struct ComponentNames {
     private let isTransformer: Bool
     private let hasSeveralEncoders: Bool
     private let unnamed: PipelineComponent
+    private let isLarge: Bool
+    /// Whether names were found in a model of diffusers.
+    private let isFound: Bool
     private let path: String
 
     /// - Parameters:
@@ -33,9 +36,14 @@ struct ComponentNames {
                 return name.hasSuffix("Transformer2DModel") || name.hasSuffix("Transformer3DModel") || name.hasSuffix("TransformerModel")
             }
             || modules.contains { module in
-                ["transformer_blocks.", "single_transformer_blocks."].contains(where: module.own.text.hasPrefix)
+                ["transformer_blocks.", "single_transformer_blocks.", "blocks.", "double_blocks.", "single_blocks.", "joint_blocks."]
+                    .contains(where: module.own.text.hasPrefix)
             }
-        hasSeveralEncoders = isTransformer || LargeDiffusion.isOne(modules, bases, adapter)
+        isLarge = !isTransformer && LargeDiffusion.isOne(modules, bases, adapter)
+        isFound = bases.contains { base in
+            base.component.map { PipelineComponent($0) == .denoiser } ?? (base.checkpoint.config?["_class_name"] != nil)
+        }
+        hasSeveralEncoders = isTransformer || isLarge
             || known.contains { ![PipelineComponent.denoiser, .textEncoder(1)].contains(PipelineComponent($0)) && BaseParts.isEncoder($0) }
         unnamed = modules.allSatisfy { $0.own.text.hasPrefix("text_model.") } ? .textEncoder(1) : .denoiser
         self.given = try GivenNames(given ?? "", parts: modules.map(\.component), path: path)
@@ -45,7 +53,7 @@ struct ComponentNames {
     ///
     /// - Throws: `.refused` where the target has no name for it.
     func name(of component: String?) throws -> String {
-        let isOwn = target == .kohya ? PipelineComponent.isKohya : PipelineComponent.isDiffusers
+        let isOwn = target == .kohya ? PipelineComponent.isKohya : PipelineComponent.isWrittenByDiffusers
         let given = given.name(of: component)
         if let given, isOwn(given) { return given }
         if given == nil, let component, isOwn(component) { return component }
@@ -64,17 +72,35 @@ struct ComponentNames {
         }
     }
 
+    /// The name of a module in kohya's files.
+    ///
+    /// - Throws: `.refused` where they have none for its component.
+    func underscored(_ own: ExactString, _ component: String?) throws -> String {
+        try name(of: component) + "_" + String(path(of: own, component: component).map { $0 == "." ? "_" : $0 })
+    }
+
     /// The path of a module below its component.
     ///
-    /// - Throws: `.refused` where diffusers cuts the model into other layers.
+    /// - Throws: `.refused` where diffusers has other layers than the model's own repository, or nothing tells that it has this one.
     func path(of own: ExactString, component: String?) throws -> String {
-        guard target == .diffusers, component.map({ !PipelineComponent.isDiffusers($0) }) ?? true else { return own.text }
-        if ["double_blocks.", "single_blocks.", "joint_blocks."].contains(where: own.text.hasPrefix) {
-            throw PeftfileError(
-                .refused, "module \"\(own)\" is a layer as the model's own repository cuts it; diffusers has others in its place", file: path,
-                rule: "NotConvertible", help: "merge it instead, or keep the dialect that it is in")
+        let part = component.map { PipelineComponent($0) } ?? unnamed
+        if target == .kohya {
+            // Within a dialect a name stays.
+            if let component, PipelineComponent.isKohya(component) { return own.text }
+            return PipelineComponent.kohyaPath(own.text, of: part, isLarge: isLarge)
         }
-        return PipelineComponent.diffusersPath(own.text)
+        let isOwn = component.map { PipelineComponent.isWrittenByDiffusers($0) } ?? false
+        let path = isOwn ? own.text : PipelineComponent.diffusersPath(own.text)
+        guard part == .denoiser, !isFound else { return path }
+        let isForeign = PipelineComponent.isOriginalPath(path) || component != nil && !isOwn && !PipelineComponent.isDiffusersPath(path)
+        guard !isForeign else {
+            throw PeftfileError(
+                .refused,
+                "module \"\(own)\" has a name of the model's own repository, and what diffusers has in its place is not known: no loader of it "
+                    + "would find the name", file: self.path, rule: "NotConvertible",
+                help: "name the model as diffusers has it: --base PIPELINE; or keep the dialect that it is in")
+        }
+        return path
     }
 }
 
@@ -133,6 +159,8 @@ private enum LargeDiffusion {
         _ modules: [(component: String?, own: ExactString, width: Int?)], _ bases: [PipelineBase], _ adapter: Adapter
     ) -> Bool {
         if bases.contains(where: { $0.checkpoint.config?["addition_embed_type"]?.stringValue == "text_time" }) { return true }
+        // A whole SDXL in one file has OpenCLIP's text encoder behind the first.
+        if bases.contains(where: { base in base.checkpoint.tensors.contains { $0.name.text.hasPrefix("conditioner.embedders.1.") } }) { return true }
         let entries = adapter.checkpoint.shards.flatMap { $0.file.metadata ?? [] }
         let said = entries.contains { entry in
             entry.key == "modelspec.architecture" && entry.value.hasPrefix("stable-diffusion-xl")
