@@ -77,6 +77,30 @@ public final class AdapterNumbers: FactorSource, Sendable {
         adapters.indices.contains(adapter) ? adapters[adapter].tensor(tensor)?.dtype : nil
     }
 
+    /// Whether an adapter's tensor holds the numbers of one of the base, compared a part at a time: both may be as large as an embedding.
+    ///
+    /// - Throws: as `elements(of:adapter:)`.
+    public func isBase(_ tensor: ExactString, adapter: Int, _ name: ExactString) throws -> Bool {
+        guard adapters.indices.contains(adapter), let own = adapters[adapter].checkpoint[tensor], let other = base?[name],
+            adapters[adapter].views[tensor] == nil, own.info.shape == other.info.shape, own.dtype.bits % 8 == 0, other.dtype.bits % 8 == 0,
+            own.info.columnCount > 0
+        else { return try takenElements(of: tensor, adapter: adapter) == takenElements(of: name, adapter: Factor.base) }
+        let rows = own.info.elementCount / own.info.columnCount, step = max(1, (1 << 18) / own.info.columnCount)
+        return try stride(from: 0, to: rows, by: step).allSatisfy { first in
+            let part = first..<min(rows, first + step)
+            return try stored(tensor, in: adapters[adapter].checkpoint, rows: part) == stored(name, in: base, rows: part)
+        }
+    }
+
+    /// One row of a tensor of the base; empty where it has no such row.
+    ///
+    /// - Throws: as `elements(of:adapter:)`.
+    public func baseRow(_ row: Int, of name: ExactString) throws -> [Double] {
+        guard let tensor = base?[name], row >= 0, tensor.info.columnCount > 0, row < tensor.info.elementCount / tensor.info.columnCount
+        else { return [] }
+        return try stored(name, in: base, rows: row..<(row + 1))
+    }
+
     private func read(_ name: ExactString, _ adapter: Int) throws -> [Double] {
         if adapter == Factor.base { return try stored(name, in: base, rows: nil) }
         guard adapters.indices.contains(adapter) else { throw AdapterNumbers.missing(name) }

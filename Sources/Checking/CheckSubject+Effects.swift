@@ -58,13 +58,12 @@ extension ParameterUpdate {
         else { return false }
         switch change {
         case .replace(let tensor, _):
-            return try numbers.takenElements(of: tensor, adapter: 0) == numbers.takenElements(of: piece.tensor, adapter: Factor.base)
+            return try numbers.isBase(tensor, adapter: 0, piece.tensor)
         case .replaceRows(let indices, let values):
             let own = try values.matrix(from: numbers)
             let width = values.columns
-            let all = try numbers.takenElements(of: piece.tensor, adapter: Factor.base)
-            return indices.enumerated().allSatisfy { row, index in
-                (index + 1) * width <= all.count && own[(row * width)..<((row + 1) * width)] == all[(index * width)..<((index + 1) * width)]
+            return try indices.enumerated().allSatisfy { row, index in
+                try numbers.baseRow(index, of: piece.tensor)[...] == own[(row * width)..<((row + 1) * width)]
             }
         default: return false
         }

@@ -17,7 +17,7 @@ struct VerifyCommand: ParsableCommand {
             Recomputes every element by an independent path (OpenBLAS, float64) and accepts only the bits that a correct \
             merge can have; compares x·W' with x·W + scale·(x·A)·B on probe vectors. Without --base, inputs and options \
             are read from the receipt. With --from, the prompt is computed again from the training state. A snapshot of \
-            the Hub's cache without a receipt is held against the hashes that its blobs are named by. Exit 0: \
+            the Hub's cache is held against the hashes that its blobs are named by. Exit 0: \
             equivalent; 1: not; 2: could not tell.
             """)
 

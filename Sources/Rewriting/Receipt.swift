@@ -80,15 +80,15 @@ public struct Receipt: Sendable {
     /// NaN and infinities have no JSON; they become null.
     static func number(_ value: Double) -> JSONValue { value.isFinite ? .number(JSONNumber(value)) : .null }
 
-    /// Five significant digits, or six: sums of squares are taken in float32 tile by tile, whose last digits differ between
+    /// Five significant digits: sums of squares are taken in float32 tile by tile, whose last digits differ between
     /// processors, and nobody needs them.
     static func figure(_ value: Double) -> JSONValue {
         guard value.isFinite, value != 0 else { return number(value) }
-        // log10 from the exponent, rounded down, so that the first digit of five is not 0.
-        let digits = 4 - (Int(value.magnitude.exponent) * 1233 >> 12)
-        guard let power = Double("1e\(min(300, digits.magnitude))") else { return number(value) }
-        let whole = (digits >= 0 ? value * power : value / power).rounded()
-        return number(Double("\(whole)e\(-digits)").flatMap { $0.isFinite ? $0 : nil } ?? value)
+        // log10 from the exponent, rounded down: one digit too many where it is too small by one.
+        var digits = 4 - ((Int(value.magnitude.exponent) * 1233) >> 12)
+        func whole() -> Double { Double("1e\(min(300, digits.magnitude))").map { (digits >= 0 ? value * $0 : value / $0).rounded() } ?? value }
+        if whole().magnitude >= 100_000 { digits -= 1 }
+        return number(Double("\(whole())e\(-digits)").flatMap { $0.isFinite ? $0 : nil } ?? value)
     }
 
     /// The document as the bytes of its file.

@@ -37,7 +37,7 @@ public struct UpdateStatistics: Sendable, Hashable {
         var result = UpdateStatistics()
         let count = max(1, recipe.shape.elementCount ?? 0)
         (result.updated, result.unchanged) = (count, count)
-        (result.exactSquares, result.storedSquares) = (1.2345e-10 * 1.2345e-10, 3.3e-20)
+        (result.exactSquares, result.storedSquares) = (1.2345e-10 * 1.2345e-10, 1.524e-15 * 1.524e-15)
         return result
     }
 

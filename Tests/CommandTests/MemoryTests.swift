@@ -128,4 +128,33 @@ struct MemoryTests {
             #expect(resident <= most, "\(command[0]): \(resident) bytes for \(count) tensors, more than \(most)")
         }
     }
+
+    /// An adapter of many modules, and a conversion that computes many tensors, stay under what their plans state.
+    @Test func plansCountTheAdaptersTensors() throws {
+        let directory = try TemporaryDirectory()
+        let (base, adapter) = (directory.path("base"), directory.path("adapter"))
+        for path in [base, adapter] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+        let count = Self.megabytes == nil ? 3000 : 50_000
+        func module(_ number: Int) -> String { "model.layers.\(number / 1000).block_sparse_moe.experts.\(number % 1000).w1" }
+        try SparseModel.write((0..<count).map { .init(module($0) + ".weight", "BF16", [4, 4], width: 2) }, to: base + "/model.safetensors")
+        try TestFile.write("{\"model_type\": \"mixtral\"}", to: base + "/config.json")
+        let file = adapter + "/adapter_model.safetensors"
+        let header = try SparseModel.write(
+            (0..<count).flatMap { number in
+                ["A", "B"].map { SparseModel.Tensor("base_model.model.\(module(number)).lora_\($0).weight", "F32", $0 == "A" ? [2, 4] : [4, 2], width: 4) }
+            }, to: file)
+        var bytes = try TestFile.bytes(file)
+        for index in stride(from: 8 + header, to: bytes.count, by: 4) { bytes.replaceSubrange(index..<(index + 4), with: [0, 0, 0x80, 0x3F]) }
+        try TestFile.write(bytes, to: file)
+        try TestFile.write("{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"w1\"]}", to: adapter + "/adapter_config.json")
+        for (number, command) in [["merge", base, adapter], ["convert", base, "--dtype", "F16"], ["convert", adapter, "--to", "kohya"]].enumerated() {
+            let output = ["-o", directory.path("out\(number)")]
+            let plan = try Tool.run(command + output + ["--dry-run", "--json"])
+            let document = try JSONSerialization.jsonObject(with: Data(plan.output.utf8)) as? [String: Any]
+            let bound = try #require(document?["peak_memory"] as? Int, "\(plan.errors)")
+            let (result, usage) = try Tool.measure(command + output, deadline: 600)
+            #expect(result.status == 0, "\(command): \(result.errors)")
+            #expect(usage.resident <= bound, "\(command[0]): \(usage.resident) bytes, and the plan says at most \(bound)")
+        }
+    }
 }

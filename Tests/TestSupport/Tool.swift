@@ -73,7 +73,12 @@ public enum Tool {
             var none = sigset_t()
             sigemptyset(&none)
             posix_spawnattr_setsigmask(&attributes, &none)
-            posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+            // Nor is a signal to be ignored because whoever started the tests ignores it, as a shell's background jobs do.
+            var ignorable = sigset_t()
+            sigemptyset(&ignorable)
+            for signal in [SIGINT, SIGHUP, SIGTERM, SIGQUIT] { sigaddset(&ignorable, signal) }
+            posix_spawnattr_setsigdefault(&attributes, &ignorable)
+            posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF))
             let variables = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }.map { "\($0)=\($1)" }
             // The shell changes the directory and is then the tool itself.
             let words = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory] + command).map { strdup($0) } + [nil]

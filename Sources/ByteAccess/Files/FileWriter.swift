@@ -232,7 +232,7 @@ public final class FileWriter: Sendable {
     /// Writes a whole small file at once.
     ///
     /// - Parameter durable: false leaves it to the system when the bytes reach the disk.
-    /// - Throws: what ``init(path:replacing:id:)``, `write(_:at:)` and ``commit(durable:)`` throw.
+    /// - Throws: what ``init(path:replacing:lock:)``, `write(_:at:)` and ``commit(durable:)`` throw.
     public static func write(_ bytes: [UInt8], to path: String, replacing: Bool = false, durable: Bool = true) throws {
         let writer = try FileWriter(path: path, replacing: replacing)
         do {
