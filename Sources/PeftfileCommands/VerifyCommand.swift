@@ -158,10 +158,15 @@ struct VerifyCommand: ParsableCommand {
                 .notFound, "has neither blobs nor a listing, so nothing says what its files should be", file: result, rule: "HubSnapshot",
                 help: "peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER")
         }
+        if check.isRight, let name = check.unjudgedWeights.first {
+            throw PeftfileError(
+                .notFound, "nothing says what \(name.printable) should be\(check.unjudgedWeights.count > 1 ? ", and \(check.unjudgedWeights.count - 1) more" : "")"
+                    + "; what else has a hash is what the Hub named", file: result, rule: "HubSnapshot",
+                help: "fetch the snapshot again, or give its inputs: peftfile verify \(result.shellQuoted) --base BASE --adapter ADAPTER")
+        }
         let page = SnapshotPage(check: check, path: result)
         if common.json { Console.output(page.json) } else { Console.output(page.text) }
         if !check.isRight { throw ExitStatus.findings }
-        if !check.unjudgedWeights.isEmpty { throw ExitStatus.failure }
     }
 
     private func verifyStrip(from path: String, _ record: StripRecord?, byReceipt: Bool) throws {

@@ -54,6 +54,34 @@ import Testing
         #expect(files.map { $0["actual"] as? String } == [Self.config.name, Self.weights.sha256, Self.weights.git])
     }
 
+    /// A merged model that was published has a receipt, whose inputs are elsewhere: its blobs are here.
+    @Test func aReceiptInTheSnapshotStandsInNobodysWay() throws {
+        let cache = try Cache()
+        let merge = "Fixtures/merge/lora-r1"
+        let merged = cache.directory.path("merged")
+        #expect(try Tool.run(["merge", merge + "/base", merge + "/adapter", "-o", merged, "-q"]).status == 0)
+        try FileManager.default.copyItem(atPath: merged + "/peftfile-receipt.json", toPath: cache.snapshot + "/peftfile-receipt.json")
+        let right = try cache.verify()
+        #expect(right.status == 0 && right.output.contains("what the Hub named"), "\(right.status) \(right.errors)")
+        var bytes = try TestFile.bytes("\(cache.repository)/blobs/\(Self.weights.sha256)")
+        bytes[7] ^= 1
+        try TestFile.write(bytes, to: "\(cache.repository)/blobs/\(Self.weights.sha256)")
+        #expect(try cache.verify().status == 1)
+    }
+
+    /// Weights that nothing names are not judged, and so is the snapshot: one line, and neither pass nor fail.
+    @Test(arguments: [[], ["--json"]]) func weightsWithoutAHashAreNotPassed(_ more: [String]) throws {
+        let cache = try Cache()
+        let path = "\(cache.snapshot)/extra.safetensors"
+        try TestFile.write("weights", to: path)
+        let result = try Tool.run(["verify", "org/name"] + more, in: cache.directory.path, environment: ["HF_HUB_CACHE": cache.directory.path("hub")])
+        #expect(result.status == 2 && result.output.isEmpty, "\(result.status) \(result.output)")
+        #expect(result.errors.split(separator: "\n").count == 1 && result.errors.contains("extra.safetensors") && result.errors.contains("HubSnapshot"), "\(result.errors)")
+        // A wrong blob beside it is still found.
+        try TestFile.write("other", to: "\(cache.repository)/blobs/\(Self.config.name)")
+        #expect(try cache.verify().status == 1)
+    }
+
     @Test(arguments: [config.name, weights.sha256, weights.git]) func oneFlippedBitIsFound(_ blob: String) throws {
         let cache = try Cache()
         var bytes = try TestFile.bytes("\(cache.repository)/blobs/\(blob)")

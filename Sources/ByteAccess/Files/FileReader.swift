@@ -14,10 +14,13 @@ public final class FileReader: Sendable {
     /// -1 where the bytes are in memory.
     let descriptor: Int32
     private let memory: [UInt8]
-    /// What tells the file, as it was when it was opened, from what it becomes when it is written to or replaced: size, device, inode, and the
+    /// Size, and the times when content and inode last changed, at opening.
+    private let change: String
+    private let inode: UInt64
+    /// What tells the file, as it was when it was opened, from what it becomes when it is written to or replaced: size, inode, and the
     /// times when its content and its inode last changed. The first time can be set to any value, and tools that copy restore it; the
-    /// second cannot. Empty for bytes in memory.
-    public let stamp: String
+    /// second cannot. The device is left out: after a restart of the machine it can have another number. Empty for bytes in memory.
+    public var stamp: String { change.isEmpty ? "" : "\(inode) \(change)" }
 
     /// Bytes that are in memory already, read as a file would be. Errors name `path`.
     public init(bytes: [UInt8], path: String) {
@@ -25,7 +28,7 @@ public final class FileReader: Sendable {
         size = UInt64(bytes.count)
         descriptor = -1
         memory = bytes
-        stamp = ""
+        (change, inode) = ("", 0)
     }
 
     /// Opens `path`, following symbolic links. Directories, FIFOs, sockets and devices are refused.
@@ -56,27 +59,25 @@ public final class FileReader: Sendable {
         self.size = UInt64(max(0, status.st_size))
         self.descriptor = descriptor
         memory = []
-        stamp = FileReader.stamp(of: descriptor)
+        (change, inode) = (FileReader.change(of: descriptor), UInt64(status.st_ino))
     }
 
-    private static func stamp(of descriptor: Int32) -> String {
+    private static func change(of descriptor: Int32) -> String {
         var (status, content, inode) = (stat(), timespec(), timespec())
         guard fstat(descriptor, &status) == 0, peftfile_file_times(descriptor, &content, &inode) == 0 else { return "" }
-        return "\(status.st_size) \(status.st_dev) \(status.st_ino) "
-            + [content, inode].map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
+        return "\(status.st_size) " + [content, inode].map { "\($0.tv_sec).\($0.tv_nsec)" }.joined(separator: " ")
     }
 
     /// What was read is of one piece only where nobody wrote to the file meanwhile, and it can be read again only where its path still
-    /// leads to it.
+    /// leads to it. Inodes are not compared: file systems in user space give one file another number when it is looked up again.
     ///
     /// - Throws: `.io` with rule `InputChanged` where the file is not as it was at opening, or another one is in its place.
     public func requireUnchanged() throws {
         guard descriptor >= 0 else { return }
-        var (held, named) = (stat(), stat())
-        let isInPlace = fstat(descriptor, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev
-        guard isInPlace, FileReader.stamp(of: descriptor) == stamp else {
+        let (held, named) = (FileReader.change(of: descriptor), (try? FileReader(path: path))?.change)
+        guard held == change, named == change else {
             throw PeftfileError(
-                .io, isInPlace ? "was changed while it was read" : "was replaced or removed while it was read", file: path,
+                .io, held == named ? "was changed while it was read" : "was replaced or removed while it was read", file: path,
                 rule: "InputChanged", help: "run the command again when nothing writes there")
         }
     }
