@@ -150,7 +150,7 @@ public struct PlanExecutor: Sendable {
                 receipt.add(sidecar: sidecar, digest: digest)
             }
             try requireUnchangedInputs()
-            try FileWriter.write(receipt.bytes(target: target), to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
+            try FileWriter.write(receipt.document(target: target), to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
             try journal?.remove()
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
@@ -190,7 +190,7 @@ public struct PlanExecutor: Sendable {
             try finishChecks()
             try requireUnchangedInputs()
             try ReceiptedFile.publish(
-                writer, receipt: receipt.bytes(target: target), replacing: settings.replacing, durable: settings.isDurable, lock: lock)
+                writer, receipt: receipt.document(target: target), replacing: settings.replacing, durable: settings.isDurable, lock: lock)
             return receipt
         } catch {
             writer.discard()

@@ -21,9 +21,8 @@ public struct Receipt: Sendable {
     /// Of each adapter; nil where no hashes are taken.
     private let digests: [InputDigests]?
     private var subjects: [JSONValue] = []
-    private var tensors: [JSONValue] = []
-    /// What rounding left of each tensor's update.
-    private(set) var statistics: [ExactString: UpdateStatistics] = [:]
+    /// The files that are written, with what rounding left of each tensor's update.
+    private var written: [(file: RewritePlan.File, statistics: [UpdateStatistics])] = []
     /// Sums over all tensors.
     public private(set) var total = UpdateStatistics()
     /// Warnings of the plan and of what the numbers showed.
@@ -37,6 +36,7 @@ public struct Receipt: Sendable {
 
     mutating func add(file: RewritePlan.File, digest: String?, statistics: [UpdateStatistics]) {
         subjects.append(Receipt.subject(plan.isSingleFile ? "" : file.name, digest))
+        written.append((file, statistics))
         for (tensor, statistics) in zip(file.tensors, statistics) {
             if statistics.nonfinite > 0 {
                 warnings.append(
@@ -47,24 +47,34 @@ public struct Receipt: Sendable {
                 warnings.append("\(tensor.info.name.text.printable): \(statistics.baseNonfinite) elements of the base are NaN or infinite, and stay so")
             }
             total.add(statistics)
-            guard !tensor.recipe.isCopy, !tensor.recipe.isDequantised || tensor.recipe.changesValues else { continue }
-            self.statistics[tensor.info.name] = statistics
-            var entry: JSONObject = [
-                "name": .string(tensor.info.name.text),
-                "dtype": .string(tensor.typeName),
-                "elements": .number(JSONNumber(tensor.recipe.shape.elementCount ?? 0)),
-                "updated": .number(JSONNumber(statistics.updated)),
-                "unchanged": .number(JSONNumber(statistics.unchanged)),
-                "update_norm": Receipt.figure(statistics.norm),
-                "update_survival": statistics.survival.map(Receipt.figure) ?? .null,
-                "nonfinite": .number(JSONNumber(statistics.nonfinite)),
-            ]
-            if let error = statistics.roundingError { entry["rounding_error"] = Receipt.figure(error) }
-            tensors.append(.object(entry))
             if !tensor.recipe.updates.isEmpty, statistics.updated == 0 {
                 warnings.append("\(tensor.info.name.text.printable): the update is zero everywhere")
             }
         }
+    }
+
+    /// What rounding left of each tensor's update, of the tensors that the document lists.
+    var statistics: [ExactString: UpdateStatistics] {
+        var result: [ExactString: UpdateStatistics] = [:]
+        for (file, statistics) in written {
+            for (tensor, statistics) in zip(file.tensors, statistics) where tensor.isListed { result[tensor.info.name] = statistics }
+        }
+        return result
+    }
+
+    private static func entry(_ tensor: RewritePlan.Tensor, _ statistics: UpdateStatistics) -> JSONValue {
+        var entry: JSONObject = [
+            "name": .string(tensor.info.name.text),
+            "dtype": .string(tensor.typeName),
+            "elements": .number(JSONNumber(tensor.recipe.shape.elementCount ?? 0)),
+            "updated": .number(JSONNumber(statistics.updated)),
+            "unchanged": .number(JSONNumber(statistics.unchanged)),
+            "update_norm": figure(statistics.norm),
+            "update_survival": statistics.survival.map(figure) ?? .null,
+            "nonfinite": .number(JSONNumber(statistics.nonfinite)),
+        ]
+        if let error = statistics.roundingError { entry["rounding_error"] = figure(error) }
+        return .object(entry)
     }
 
     mutating func add(sidecar: RewritePlan.Sidecar, digest: String?) {
@@ -91,10 +101,7 @@ public struct Receipt: Sendable {
         return number(Double("\(whole())e\(-digits)").flatMap { $0.isFinite ? $0 : nil } ?? value)
     }
 
-    /// The document as the bytes of its file.
-    func bytes(target: String) -> [UInt8] { Array((document(target: target).serialized(indent: 2) + "\n").utf8) }
-
-    /// The document.
+    /// The document; its long lists are made when they are written.
     public func document(target: String) -> JSONValue {
         let binding = plan.binding
         var subjects = subjects
@@ -111,7 +118,7 @@ public struct Receipt: Sendable {
             "adapters": .array(
                 binding.adapters.enumerated().map { digests?[$0].added(to: Receipt.adapter($1)) ?? Receipt.adapter($1) }),
             "options": .object(plan.options),
-            "targets": .array(binding.targets.map(Receipt.target)),
+            "targets": .sequence { [targets = binding.targets] add in for target in targets { add(Receipt.target(target)) } },
             "set_aside": .array(
                 binding.setAside.map {
                     .object(["tensor": .string($0.tensor.text), "reason": .string($0.reason)])
@@ -125,7 +132,11 @@ public struct Receipt: Sendable {
                     .object(["key": .string($0.path.map(\.text).joined(separator: ".")), "value": $0.value])
                 }),
             "decompositions": .array(decompositions.map { .string($0) }),
-            "tensors": .array(tensors),
+            "tensors": .sequence { [written] add in
+                for (file, statistics) in written {
+                    for (tensor, statistics) in zip(file.tensors, statistics) where tensor.isListed { add(Receipt.entry(tensor, statistics)) }
+                }
+            },
             "total": .object([
                 "updated": .number(JSONNumber(total.updated)),
                 "unchanged": .number(JSONNumber(total.unchanged)),
@@ -206,4 +217,9 @@ public struct Receipt: Sendable {
             "scale": target.target.scale.map(number) ?? .null,
         ])
     }
+}
+
+extension RewritePlan.Tensor {
+    /// Whether the receipt has figures of it: what is copied or only dequantised has none.
+    fileprivate var isListed: Bool { !recipe.isCopy && (!recipe.isDequantised || recipe.changesValues) }
 }

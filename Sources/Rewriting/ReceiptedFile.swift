@@ -11,11 +11,11 @@ enum ReceiptedFile {
     ///
     /// - Throws: what ``FileWriter`` throws. Where the file is in place and only the receipt is not, or neither name could be made
     ///   durable, the message says so, and no receipt of an older file is left.
-    static func publish(_ writer: FileWriter, receipt: [UInt8], replacing: Bool, durable: Bool, lock: OutputLock) throws {
+    static func publish(_ writer: FileWriter, receipt: JSONValue, replacing: Bool, durable: Bool, lock: OutputLock) throws {
         let path = receiptPath(of: writer.path)
         let page = try FileWriter(path: path, replacing: replacing, lock: lock)
         do {
-            try page.write(receipt, at: 0)
+            try page.write(receipt)
             if durable {
                 try writer.synchronise()
                 try page.synchronise()

@@ -156,7 +156,7 @@ final class RecipeEvaluator: Sendable {
     /// magnitudes of whole rows go with it.
     struct FusedUpdate: Sendable {
         let kernel: LowRankKernel
-        let left: LeftFactor
+        let left: StoredFactor
         let scale: Double
         let magnitudes: [Double]?
     }
@@ -175,13 +175,17 @@ final class RecipeEvaluator: Sendable {
         return try fused.withLock { known in
             if let known { return known }
             let made = FusedUpdate(
-                kernel: LowRankKernel(
-                    right: try right.matrix(from: numbers), rank: left.columns, columns: recipe.columns),
-                left: try LeftFactor(left, from: numbers), scale: scale,
+                kernel: try kernel(of: right),
+                left: try StoredFactor(left, from: numbers), scale: scale,
                 magnitudes: try recipe.magnitudes.first?.values.matrix(from: numbers))
             known = made
             return made
         }
+    }
+
+    private func kernel(of right: Factor) throws -> LowRankKernel {
+        let stored = try StoredFactor(right, from: numbers)
+        return try LowRankKernel(rank: right.rows, columns: right.columns) { try stored.block(columns: $0, ofRows: right.rows) }
     }
 
     func merged(_ raw: [UInt8], rows: Range<Int>, by update: FusedUpdate) throws -> Panel {

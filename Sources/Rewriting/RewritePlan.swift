@@ -105,7 +105,7 @@ public struct RewritePlan: Sendable {
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         for file in files { receipt.add(file: file, digest: digest, statistics: file.tensors.map { .widest(of: $0.recipe) }) }
         for sidecar in sidecars { receipt.add(sidecar: sidecar, digest: digest) }
-        return UInt64(receipt.bytes(target: "").count)
+        return receipt.document(target: "").fileSize
     }
     /// Tensors whose bytes are computed; all others are copied.
     public var computedCount: Int { files.lazy.flatMap(\.tensors).filter { !$0.recipe.isCopy || $0.encoding != nil }.count }

@@ -32,6 +32,8 @@ public struct LowRankKernel: Sendable {
 
     /// Below this rank a column spans so few cache lines of the tiles that a copy of the factor does not pay.
     private static let linesFrom = 33
+    /// Elements that are packed at a time.
+    private static let partElements = 1 << 17
 
     /// Packs the right factor, once for all panels of a tensor. The kernel keeps no reference to `right`.
     ///
@@ -40,55 +42,67 @@ public struct LowRankKernel: Sendable {
     ///   - rank: r.
     ///   - columns: n.
     public init(right: [Double], rank: Int, columns: Int) {
+        precondition(rank >= 0 && columns >= 0 && right.count >= rank * columns, "the factor is smaller than its shape")
+        self.init(rank: rank, columns: columns) { part in
+            (0..<rank).flatMap { right[($0 * columns + part.lowerBound)..<($0 * columns + part.upperBound)] }
+        }
+    }
+
+    /// Packs the right factor some columns at a time, so that it is never held whole in float64 if float32 has its numbers.
+    ///
+    /// - Parameters:
+    ///   - rank: r.
+    ///   - columns: n.
+    ///   - part: the elements of some columns, r x their number, dense; it is asked for all columns in order, and where they turn out
+    ///     not to be float32 numbers, for all of them once more.
+    /// - Throws: what `part` throws.
+    public init(rank: Int, columns: Int, part: (Range<Int>) throws -> [Double]) rethrows {
         precondition(rank >= 0 && columns >= 0 && columns < 1 << 32, "a shape that no matrix has")
-        precondition(right.count >= rank * columns, "the factor is smaller than its shape")
         self.rank = rank
         self.columns = columns
         let packedColumns = ck_low_rank_packed_columns(columns)
         let count = packedColumns * rank
-        fits = right.withUnsafeBufferPointer { from in
-            guard let from = from.baseAddress else { return true }
-            return ck_low_rank_fits(from, rank * columns)
+        func forEachPart(_ body: (Int, Int, UnsafePointer<Double>) -> Bool) throws {
+            let step = max(1, Self.partElements / max(1, rank) / Int(CK_LOW_RANK_TILE)) * Int(CK_LOW_RANK_TILE)
+            for first in stride(from: 0, to: rank > 0 ? columns : 0, by: step) {
+                let width = min(step, columns - first)
+                let values = try part(first..<(first + width))
+                precondition(values.count == rank * width, "a part of the factor is not of its shape")
+                let goesOn = values.withUnsafeBufferPointer { values in values.baseAddress.map { body(first, width, $0) } ?? true }
+                guard goesOn else { return }
+            }
         }
-        var bounds: [Float] = []
-        var decides = false
-        if fits {
-            bounds = [Float](repeating: 0, count: packedColumns)
-            narrow = [Float](unsafeUninitializedCapacity: count) { packed, initialized in
-                initialized = count
-                guard let to = packed.baseAddress, count > 0 else { return }
-                right.withUnsafeBufferPointer { from in
-                    bounds.withUnsafeMutableBufferPointer { bounds in
-                        guard let from = from.baseAddress, let bounds = bounds.baseAddress else { return }
-                        decides = ck_low_rank_pack_narrow(from, rank, columns, to, bounds)
+        var bounds = [Float](repeating: 0, count: packedColumns)
+        var lines = [Float](repeating: 0, count: rank >= Self.linesFrom ? rank * columns : 0)
+        // Without a rank there is nothing to pack, and every bound is zero.
+        var (fits, decides) = (true, true)
+        narrow = try [Float](unsafeUninitializedCapacity: count) { packed, initialized in
+            try bounds.withUnsafeMutableBufferPointer { bounds in
+                try lines.withUnsafeMutableBufferPointer { lines in
+                    try forEachPart { first, width, from in
+                        fits = ck_low_rank_fits(from, rank * width)
+                        guard fits, let to = packed.baseAddress, let bounds = bounds.baseAddress else { return false }
+                        decides = ck_low_rank_pack_narrow(from, rank, width, to + first * rank, bounds + first) && decides
+                        if let lines = lines.baseAddress, rank >= Self.linesFrom {
+                            ck_low_rank_pack_lines(from, rank, width, lines + first * rank)
+                        }
+                        return true
                     }
                 }
             }
-            // Without a rank there is nothing to pack, and every bound is zero.
-            if count == 0 { decides = true }
-            wide = []
-            let lineCount = rank >= Self.linesFrom ? rank * columns : 0
-            lines = [Float](unsafeUninitializedCapacity: lineCount) { lines, initialized in
-                initialized = lineCount
-                guard lineCount > 0, let to = lines.baseAddress else { return }
-                right.withUnsafeBufferPointer { from in
-                    guard let from = from.baseAddress else { return }
-                    ck_low_rank_pack_lines(from, rank, columns, to)
-                }
-            }
-        } else {
-            narrow = []
-            lines = []
-            wide = [Double](unsafeUninitializedCapacity: count) { packed, initialized in
-                initialized = count
-                right.withUnsafeBufferPointer { from in
-                    guard let from = from.baseAddress, let to = packed.baseAddress else { return }
-                    ck_low_rank_pack_wide(from, rank, columns, to)
-                }
-            }
+            initialized = fits ? count : 0
         }
-        self.bounds = bounds
-        self.decides = decides
+        self.fits = fits
+        self.decides = fits && decides
+        self.bounds = fits ? bounds : []
+        self.lines = fits ? lines : []
+        wide = fits ? [] : try [Double](unsafeUninitializedCapacity: count) { packed, initialized in
+            try forEachPart { first, width, from in
+                if let to = packed.baseAddress { ck_low_rank_pack_wide(from, rank, width, to + first * rank) }
+                return true
+            }
+            initialized = count
+        }
     }
 
     /// The types of elements that `mergePanel` takes.

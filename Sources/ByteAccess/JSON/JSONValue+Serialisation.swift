@@ -40,7 +40,12 @@ extension JSONValue {
 
     /// The text of `printable` in pieces of about 64 KiB, one after another: a long document is then never held whole.
     public func printable(indent: Int?, pieces: @escaping (String) -> Void) {
-        var writer = JSONWriter(indent: indent) { pieces(JSONValue.escaped(String(decoding: $0, as: UTF8.self))) }
+        serialized(indent: indent) { pieces(JSONValue.escaped(String(decoding: $0, as: UTF8.self))) }
+    }
+
+    /// The text of `serialized`, in UTF-8, in pieces of about 64 KiB.
+    func serialized(indent: Int?, pieces: @escaping ([UInt8]) -> Void) {
+        var writer = JSONWriter(indent: indent, take: pieces)
         writer.write(self)
         writer.flush()
     }

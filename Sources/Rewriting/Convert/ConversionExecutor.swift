@@ -91,7 +91,7 @@ public struct ConversionExecutor: Sendable {
         let digest = hashing ? String(repeating: "0", count: 64) : nil
         receipt.add(subject: isFile ? FileSystem.fileName(of: target) : conversion.fileName, digest: digest)
         if !isFile, configBytes != nil { receipt.add(subject: "adapter_config.json", digest: digest) }
-        return UInt64(try receipt.bytes().count)
+        return try receipt.document().fileSize
     }
 
     private var configBytes: [UInt8]? {
@@ -117,7 +117,7 @@ public struct ConversionExecutor: Sendable {
                 receipt.add(subject: "adapter_config.json", digest: hashing ? digest(bytes) : nil)
             }
             try conversion.adapter.checkpoint.requireUnchanged()
-            try FileWriter.write(receipt.bytes(), to: staged.path(of: Receipt.fileName))
+            try FileWriter.write(receipt.document(), to: staged.path(of: Receipt.fileName))
             try staged.publish(replacing: replacing, durable: true)
             return names
         } catch {
@@ -133,7 +133,7 @@ public struct ConversionExecutor: Sendable {
             var receipt = ConversionReceipt(conversion)
             receipt.add(subject: name, digest: try write(layout, to: writer))
             try conversion.adapter.checkpoint.requireUnchanged()
-            try ReceiptedFile.publish(writer, receipt: receipt.bytes(), replacing: replacing, durable: true, lock: lock)
+            try ReceiptedFile.publish(writer, receipt: receipt.document(), replacing: replacing, durable: true, lock: lock)
             return [name]
         } catch {
             writer.discard()

@@ -18,28 +18,31 @@ struct ConversionReceipt {
             .object(["name": .string(name), "digest": digest.map { .object(["sha256": .string($0)]) } ?? .object([:])]))
     }
 
-    /// The bytes of the document, `peftfile.convert/1`.
-    func bytes() throws -> [UInt8] {
+    /// The document, `peftfile.convert/1`.
+    ///
+    /// - Throws: what reading the adapter for its SHA-256 throws.
+    func document() throws -> JSONValue {
         let predicate: JSONObject = [
             "tool": .object(["name": "peftfile", "version": .string(Receipt.toolVersion)]),
             "operation": "convert",
             "bases": .array(conversion.options.bases.map(ConversionReceipt.base)),
             "adapters": .array([try InputDigests(of: conversion.adapter).added(to: Receipt.adapter(conversion.adapter))]),
             "options": .object(options),
-            "tensors": .array(
-                conversion.outputs.map {
-                    [
-                        "name": .string($0.name.text), "dtype": .string($0.dtype.rawValue),
-                        "elements": .number(JSONNumber($0.shape.elementCount ?? 0)),
-                    ]
-                }),
+            "tensors": .sequence { [outputs = conversion.outputs] add in
+                for output in outputs {
+                    add([
+                        "name": .string(output.name.text), "dtype": .string(output.dtype.rawValue),
+                        "elements": .number(JSONNumber(output.shape.elementCount ?? 0)),
+                    ])
+                }
+            },
             "set_aside": .array(
                 conversion.setAside.map { ["tensor": .string($0.tensor.text), "reason": .string($0.reason)] }),
             "left_out": .array(
                 conversion.leftOut.map { ["tensor": .string($0.tensor.text), "component": .string($0.component)] }),
             "notes": .array(conversion.notes.map { .string($0) }),
         ]
-        let document: JSONValue = [
+        return [
             "_type": "https://in-toto.io/Statement/v1",
             "schema": "peftfile.convert/1",
             "warnings": .array(conversion.warnings.map { .string($0) }),
@@ -47,7 +50,6 @@ struct ConversionReceipt {
             "predicateType": .string(Receipt.predicateType),
             "predicate": .object(predicate),
         ]
-        return Array((document.serialized(indent: 2) + "\n").utf8)
     }
 
     private var options: JSONObject {

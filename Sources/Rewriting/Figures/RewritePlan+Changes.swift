@@ -26,8 +26,9 @@ extension RewritePlan {
         of receipt: Receipt, jobs: Int, progress: (@Sendable (UInt64) -> Void)? = nil
     ) throws -> [WeightChange] {
         var changes = try measure(jobs: jobs, progress) { _, _ in UpdateStatistics() }
+        let known = receipt.statistics
         for index in changes.indices {
-            if let statistics = receipt.statistics[changes[index].name] { changes[index].statistics = statistics }
+            if let statistics = known[changes[index].name] { changes[index].statistics = statistics }
         }
         return changes
     }

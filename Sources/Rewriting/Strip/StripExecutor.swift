@@ -54,7 +54,7 @@ public struct StripExecutor: Sendable {
                     digest: try sidecar.write(to: staged.path(of: sidecar.name), hashing: settings.hashing, durable: settings.isDurable))
             }
             try plan.source.checkpoint.requireUnchanged()
-            try FileWriter.write(receipt.bytes, to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
+            try FileWriter.write(receipt.document, to: staged.path(of: Receipt.fileName), durable: settings.isDurable)
             try staged.publish(replacing: settings.replacing, durable: settings.isDurable)
             return receipt
         } catch {

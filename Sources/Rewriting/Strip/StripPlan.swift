@@ -73,7 +73,7 @@ public struct StripPlan: Sendable {
             receipt.add(subject: file.name, digest: digest)
         }
         for sidecar in sidecars { receipt.add(subject: sidecar.name, digest: digest) }
-        return UInt64(receipt.bytes.count)
+        return receipt.document.fileSize
     }
     /// Bytes read from the source: the prompt's tensors, and those that are copied beside them.
     public var bytesRead: UInt64 {

@@ -38,9 +38,6 @@ public struct StripReceipt: Sendable {
         if nonfinite > 0 { warnings.append("\(tensor.name.text.printable): \(nonfinite) results are NaN or infinite") }
     }
 
-    /// The document as the bytes of its file.
-    var bytes: [UInt8] { Array((document.serialized(indent: 2) + "\n").utf8) }
-
     /// The document, `peftfile.strip/1`.
     public var document: JSONValue {
         func size(_ size: (parameters: UInt64, bytes: UInt64)) -> JSONValue {
