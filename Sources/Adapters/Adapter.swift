@@ -106,6 +106,7 @@ public struct Adapter: Sendable {
     /// Takes the names apart. Two that mean the same tensor must hold the same values.
     private static func keys(of checkpoint: Checkpoint, path: String) throws -> ([AdapterKey], [ExactString]) {
         var keys: [AdapterKey] = []
+        keys.reserveCapacity(checkpoint.tensors.count)
         var copies: [ExactString] = []
         var seen: [ExactString: StoredTensor] = [:]
         for tensor in checkpoint.tensors {

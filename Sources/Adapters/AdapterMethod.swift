@@ -333,8 +333,8 @@ public struct BindingOptions: Sendable, Hashable {
 
 /// A change to one parameter of the base, in the orientation that the parameter has in memory.
 public struct ParameterUpdate: Sendable {
-    /// What happens to the parameter's elements.
-    public enum Change: Sendable {
+    /// What happens to the parameter's elements. Held by reference: an adapter for mixtures of experts has tens of thousands.
+    public indirect enum Change: Sendable {
         /// A low-rank term B·A on the matrix, or on the matrix of one expert. `left` is (out, r), `right` (r, in);
         /// ``Binding`` turns it where the parameter is held the other way round.
         case lowRank(expert: Int?, left: Factor, right: Factor, scale: Double, region: Region?)

@@ -51,6 +51,13 @@ public struct Binding: Sendable {
     /// What a reader should know before the merge, in words.
     public internal(set) var warnings: [String] = []
 
+    /// The same without ``outputs`` and ``changes``, for a plan that has its own of both.
+    public var withoutOutputs: Binding {
+        var copy = self
+        (copy.outputs, copy.changes) = ([], [])
+        return copy
+    }
+
     /// A value to be set in config.json.
     public struct ConfigChange: Sendable {
         /// The keys that lead to the value, outermost first.
@@ -100,7 +107,8 @@ public struct Binding: Sendable {
             do {
                 let bound = try bind(bound[index].parts, index: index, view: view)
                 try assembly.add(bound, adapter: index)
-                changes += bound.changes.map { (index, $0) }
+                changes.reserveCapacity(changes.count + bound.changes.count)
+                for change in bound.changes { changes.append((index, change)) }
                 targets += Binding.targets(bound, adapter: index)
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings
@@ -123,6 +131,7 @@ public struct Binding: Sendable {
         for part in parts {
             let bound = try bind(part, index: index, view: view)
             try requireAllClaimed(of: part, index: index, by: bound)
+            if parts.count == 1 { return bound }
             result.changes += bound.changes
             result.additions += bound.additions
             result.setAside += bound.setAside

@@ -70,6 +70,7 @@ struct RecipeAssembly {
     /// All outputs: the base's tensors in their order, then what was added.
     func outputs() -> [Binding.Output] {
         var result: [Binding.Output] = []
+        result.reserveCapacity(view.entries.count)
         var written: Set<ExactString> = []
         var added: [Binding.Output] = []
         for entry in view.entries {
@@ -85,7 +86,8 @@ struct RecipeAssembly {
         for addition in additions {
             added.append(.init(recipe: addition.recipe, shard: max(0, base.shards.count - 1), isAdded: true))
         }
-        return result + added.sorted { $0.recipe.name < $1.recipe.name }
+        result += added.sorted { $0.recipe.name < $1.recipe.name }
+        return result
     }
 
     /// A tensor that no adapter changes. Three dimensions are cut into rows of the last one: a stack of experts is not taken whole.

@@ -162,7 +162,7 @@ public struct Receipt: Sendable {
     /// Methods whose output bytes depend on LAPACK: the one exception to reproducibility, so it is named.
     private var decompositions: [String] {
         var names: [String] = []
-        for placed in plan.binding.outputs.flatMap(\.recipe.updates) {
+        for placed in plan.files.lazy.flatMap(\.tensors).flatMap(\.recipe.updates) {
             if case .decomposed(let decomposition, _, _) = placed.update, !names.contains(decomposition.name) {
                 names.append(decomposition.name)
             }

@@ -102,7 +102,7 @@ extension RewritePlan {
                     .joined(separator: ", "))
         }
         var plan = RewritePlan(
-            operation: "merge", binding: binding, files: files, sidecars: sidecars, isSingleFile: isSingleFile,
+            operation: "merge", binding: binding.withoutOutputs, files: files, sidecars: sidecars, isSingleFile: isSingleFile,
             options: optionsObject(binding, settings), warnings: warnings, configChanges: binding.configChanges, id: "")
         plan.id = try plan.identity()
         return plan
@@ -123,7 +123,7 @@ extension RewritePlan {
         let warnings = warnings + PlanEffort.warnings(binding.outputs.map(\.recipe))
         let file = try GGUFOutput(binding, dtype: settings.dtype).file()
         var plan = RewritePlan(
-            operation: "merge", binding: binding, files: [file], sidecars: [], isSingleFile: true,
+            operation: "merge", binding: binding.withoutOutputs, files: [file], sidecars: [], isSingleFile: true,
             options: optionsObject(binding, settings), warnings: warnings, id: "")
         let requantised = file.tensors.filter { $0.encoding?.type == .q8_0 && $0.recipe.changesValues }.count
         if requantised > 0 {

@@ -63,7 +63,7 @@ public struct RewritePlan: Sendable {
 
     /// What the plan does: `merge` or `convert`.
     public var operation: String
-    /// Which update goes where.
+    /// Which update goes where. Its outputs are the tensors of ``files``, and it has none itself.
     public var binding: Binding
     /// The files with tensors.
     public var files: [File]

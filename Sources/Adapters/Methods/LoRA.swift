@@ -143,6 +143,8 @@ struct LoRA: AdapterMethod {
         let modulesByPath = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
         var requests: [ParameterRequest] = []
         var planned: [(module: LoRAModule, weight: ParameterRequest, bias: ParameterRequest?)] = []
+        planned.reserveCapacity(modules.count)
+        result.changes.reserveCapacity(modules.count)
         for module in modules {
             let shape = try module.updateShape(config)
             let levels = modulesByPath[module.path] ?? 1

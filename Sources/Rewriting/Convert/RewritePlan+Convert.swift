@@ -102,7 +102,7 @@ extension RewritePlan {
             sidecars = try ConvertSidecars(binding, directory, files, configChanges, settings, &warnings).sidecars
         }
         var plan = RewritePlan(
-            operation: "convert", binding: binding, files: files, sidecars: sidecars, isSingleFile: settings.isSingleFile,
+            operation: "convert", binding: binding.withoutOutputs, files: files, sidecars: sidecars, isSingleFile: settings.isSingleFile,
             options: options(settings), warnings: warnings, configChanges: configChanges,
             dropped: ties.dropped, id: "")
         plan.id = try plan.identity()
