@@ -110,7 +110,7 @@ public struct Adapter: Sendable {
         var copies: [ExactString] = []
         var seen: [ExactString: StoredTensor] = [:]
         for tensor in checkpoint.tensors {
-            let key = AdapterKey(tensor.info.name)
+            let key = AdapterKey(tensor.info.name).sharing(keys.last)
             guard let other = seen[key.canonical] else {
                 seen[key.canonical] = tensor
                 keys.append(key)

@@ -237,7 +237,9 @@ public struct Binding: Sendable {
 
     private static func targets(_ bound: MethodUpdates, adapter: Int) -> [Target] {
         var result: [Target] = []
-        var positions: [AdapterTarget: Int] = [:]
+        result.reserveCapacity(bound.changes.count)
+        // A module has few targets.
+        var positions: [ExactString: [Int]] = [:]
         for change in bound.changes {
             guard let target = change.target else { continue }
             var tensors: [ExactString] = []
@@ -245,12 +247,12 @@ public struct Binding: Sendable {
                 let name = change.place.untiedName ?? piece.tensor
                 if !tensors.contains(name) { tensors.append(name) }
             }
-            if let position = positions[target] {
+            if let position = positions[target.module]?.first(where: { result[$0].target == target }) {
                 for name in tensors where !result[position].tensors.contains(name) {
                     result[position].tensors.append(name)
                 }
             } else {
-                positions[target] = result.count
+                positions[target.module, default: []].append(result.count)
                 result.append(Target(adapter: adapter, target: target, tensors: tensors))
             }
         }

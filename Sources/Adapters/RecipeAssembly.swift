@@ -18,7 +18,7 @@ struct RecipeAssembly {
     private var replacedBy: [ExactString: Int] = [:]
     /// Which adapters changed a recipe in a way that is not a sum.
     private var nonAdditiveBy: [ExactString: Int] = [:]
-    private var changedBy: [ExactString: Set<Int>] = [:]
+    private var changedBy: [Int: Set<ExactString>] = [:]
     /// Vocabulary sizes of the base that an adapter changed, with the new ones.
     private var resized: [Int: Int] = [:]
     private var additions: [(name: ExactString, recipe: TensorRecipe)] = []
@@ -191,12 +191,12 @@ struct RecipeAssembly {
             if update.place.untiedName == nil { sharedRows[piece.tensor, default: []].append(replacement) }
         }
         if let other = nonAdditiveBy[name], other != adapter { throw notAdditive(name) }
-        changedBy[name, default: []].insert(adapter)
+        changedBy[adapter, default: []].insert(name)
         recipes[name] = recipe
     }
 
     private mutating func noteNotAdditive(_ name: ExactString, adapter: Int) throws {
-        guard changedBy[name, default: []].subtracting([adapter]).isEmpty else { throw notAdditive(name) }
+        guard !changedBy.contains(where: { $0.key != adapter && $0.value.contains(name) }) else { throw notAdditive(name) }
         nonAdditiveBy[name] = adapter
     }
 

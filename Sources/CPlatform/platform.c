@@ -137,6 +137,7 @@ int peftfile_affinity_count(void) {
 
 void peftfile_keep_large_blocks(void) {
 #ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, 3 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif

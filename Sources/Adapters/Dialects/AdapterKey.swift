@@ -11,7 +11,7 @@ public struct AdapterKey: Sendable, Hashable {
     /// The name in the file.
     public let stored: ExactString
     /// The in-memory path of the module, without prefix, wrappers and trailing `.base_layer`s.
-    public let module: ExactString
+    public private(set) var module: ExactString
     /// How many `.base_layer` infixes stood between the module and the component.
     public let depth: Int
     /// `lora_A`, `lora_embedding_B`, `lora_magnitude_vector`, `trainable_tokens_delta`...; nil for a plain parameter.
@@ -53,6 +53,14 @@ public struct AdapterKey: Sendable, Hashable {
         depth = 0
         hadPrefix = false
         isPrompt = false
+    }
+
+    /// The same with the other's module, if that is equal: the keys of one module then share its text.
+    func sharing(_ other: AdapterKey?) -> AdapterKey {
+        guard let other, other.module == module else { return self }
+        var copy = self
+        copy.module = other.module
+        return copy
     }
 
     static let wrappers: Set<String> = ["module", "_orig_mod", "_fsdp_wrapped_module"]

@@ -12,7 +12,7 @@ public enum Machine {
         return max(1, min(processors, granted))
     }()
 
-    /// Lets freed blocks of up to 3 MiB be used again instead of going back to the system. For programs that stream panels;
+    /// Lets freed blocks of up to 3 MiB be used again, by every thread, instead of going back to the system. For programs that stream panels;
     /// a library's host decides this for itself.
     public static func keepLargeBlocks() { peftfile_keep_large_blocks() }
 }

@@ -46,7 +46,8 @@ int peftfile_affinity_count(void);
 
 /// Lets the C library keep blocks of up to 3 MiB for reuse: panels, of which the next one follows at once. By default glibc
 /// gives them back to the system when they are freed, and each new one is filled page fault by page fault. Larger blocks,
-/// the factors of a tensor, go back at once, so that no hole between them stays behind. Does nothing elsewhere.
+/// the factors of a tensor, go back at once, so that no hole between them stays behind. And all threads take from one arena: with one
+/// each, what a worker frees is of no use to the others. Does nothing elsewhere.
 void peftfile_keep_large_blocks(void);
 
 /// Starts writing a range of a file's pages to disk (sync_file_range).
