@@ -129,12 +129,11 @@ struct MemoryTests {
         }
     }
 
-    /// An adapter of many modules, and a conversion that computes many tensors, stay under what their plans state.
-    @Test func plansCountTheAdaptersTensors() throws {
+    /// A base of so many small experts, and an adapter of rank 2 for each.
+    private static func experts(_ count: Int) throws -> (directory: TemporaryDirectory, base: String, adapter: String) {
         let directory = try TemporaryDirectory()
         let (base, adapter) = (directory.path("base"), directory.path("adapter"))
         for path in [base, adapter] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
-        let count = Self.megabytes == nil ? 3000 : 50_000
         func module(_ number: Int) -> String { "model.layers.\(number / 1000).block_sparse_moe.experts.\(number % 1000).w1" }
         try SparseModel.write((0..<count).map { .init(module($0) + ".weight", "BF16", [4, 4], width: 2) }, to: base + "/model.safetensors")
         try TestFile.write("{\"model_type\": \"mixtral\"}", to: base + "/config.json")
@@ -147,6 +146,12 @@ struct MemoryTests {
         for index in stride(from: 8 + header, to: bytes.count, by: 4) { bytes.replaceSubrange(index..<(index + 4), with: [0, 0, 0x80, 0x3F]) }
         try TestFile.write(bytes, to: file)
         try TestFile.write("{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"w1\"]}", to: adapter + "/adapter_config.json")
+        return (directory, base, adapter)
+    }
+
+    /// An adapter of many modules, and a conversion that computes many tensors, stay under what their plans state.
+    @Test func plansCountTheAdaptersTensors() throws {
+        let (directory, base, adapter) = try Self.experts(Self.megabytes == nil ? 3000 : 50_000)
         for (number, command) in [["merge", base, adapter], ["convert", base, "--dtype", "F16"], ["convert", adapter, "--to", "kohya"]].enumerated() {
             let output = ["-o", directory.path("out\(number)")]
             let plan = try Tool.run(command + output + ["--dry-run", "--json"])
@@ -156,5 +161,16 @@ struct MemoryTests {
             #expect(result.status == 0, "\(command): \(result.errors)")
             #expect(usage.resident <= bound, "\(command[0]): \(usage.resident) bytes, and the plan says at most \(bound)")
         }
+    }
+
+    /// Mixtures of experts have tens of thousands of targets: a base tensor, two factors, a line of the plan and two of the receipt each.
+    @Test func aTargetTakesFewKilobytes() throws {
+        let (few, many) = Self.megabytes == nil ? (300, 3000) : (1000, 20_000)
+        let peaks = try [few, many].map { count in
+            let (directory, base, adapter) = try Self.experts(count)
+            return try Self.resident(["merge", base, adapter, "-o", directory.path("out"), "-q"])
+        }
+        let each = (peaks[1] - peaks[0]) / (many - few)
+        #expect(each <= 4096, "\(each) bytes a target")
     }
 }
