@@ -22,6 +22,9 @@ public protocol AdapterMethod: Sendable {
     /// Whether PEFT finds the method's modules by `target_modules`, and by a list of its own for the model's type where there is none.
     var needsTargetModules: Bool { get }
 
+    /// That list, by the model's type.
+    var defaultTargets: DefaultTargets { get }
+
     /// Whether PEFT leaves a convolution without an update that `target_modules` names.
     var skipsKernels: Bool { get }
 
@@ -90,6 +93,8 @@ extension AdapterMethod {
     var nullableKeys: Set<String> { [] }
 
     var needsTargetModules: Bool { true }
+
+    var defaultTargets: DefaultTargets { .lora }
 
     var skipsKernels: Bool { false }
 

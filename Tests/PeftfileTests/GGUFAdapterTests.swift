@@ -46,7 +46,7 @@ import Testing
         let folder = Fixtures.path("dialects/gguf-lora")
         try FileSystem.makeDirectory(directory.path("peft"))
         try directory.write(TestFile.bytes("\(folder)/expected/as_peft.safetensors"), to: "peft/adapter_model.safetensors")
-        try directory.write(#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8}"#, to: "peft/adapter_config.json")
+        try directory.write(#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ".*"}"#, to: "peft/adapter_config.json")
         _ = try convert(directory.path("peft"), to: .gguf, base: "\(folder)/base", as: directory.path("out.gguf"))
         let (wanted, found) = (
             try GGUFFile.open("\(folder)/adapter/adapter.gguf"), try GGUFFile.open(directory.path("out.gguf"))

@@ -22,6 +22,7 @@ import Tensors
 struct AdaLoRA: ModuleMethod {
     let name = "AdaLoRA"
     let peftTypes = ["ADALORA"]
+    let defaultTargets = DefaultTargets.adalora
     let components: Set<String> = ["lora_A", "lora_B", "lora_E"]
     let configKeys: Set<String> = [
         "init_r", "lora_alpha", "rank_pattern", "fan_in_fan_out", "bias", "trainable_token_indices", "ensure_weight_tying",

@@ -13,6 +13,7 @@ import Tensors
 struct C3A: ModuleMethod {
     let name = "C3A"
     let peftTypes = ["C3A"]
+    let defaultTargets = DefaultTargets.spectral
     let components: Set<String> = ["c3a_kernel"]
     let configKeys: Set<String> = ["block_size", "block_size_pattern", "init_weights", "bias"]
 

@@ -30,6 +30,7 @@ import Tensors
 struct FRoD: ModuleMethod {
     let name = "FRoD"
     let peftTypes = ["FROD"]
+    let defaultTargets = DefaultTargets.frod
     let components: Set<String> = ["frod_lambda_l", "frod_lambda_s_values", "frod_V", "frod_s_indices", "frod_s_size"]
     let configKeys: Set<String> = [
         "save_projection", "projection_prng_key", "sparse_rate", "regularization_alpha", "fan_in_fan_out", "bias",

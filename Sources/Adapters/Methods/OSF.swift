@@ -25,6 +25,7 @@ import Tensors
 struct OSF: ModuleMethod {
     let name = "OSF"
     let peftTypes = ["OSF"]
+    let defaultTargets = DefaultTargets.osf
     let components: Set<String> = ["osf_svd_params"]
     let configKeys: Set<String> = ["effective_rank", "rank_pattern", "target_svd_config", "init_weights"]
     let requiredKeys: Set<String> = ["effective_rank"]

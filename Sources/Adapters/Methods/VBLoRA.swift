@@ -22,6 +22,7 @@ import Tensors
 struct VBLoRA: ModuleMethod {
     let name = "VB-LoRA"
     let peftTypes = ["VBLORA"]
+    let defaultTargets = DefaultTargets.vblora
     let components: Set<String> = Set(["A", "B"].flatMap { side in
         ["", "_topk_indices", "_topk_weights"].map { "vblora_logits_\(side)\($0)" }
     }).union(["vblora_vector_bank"])
