@@ -77,6 +77,12 @@ public protocol AdapterMethod: Sendable {
     /// Only for formulas that cannot be stated without a base.
     var stillPoints: [[String: Double]] { get }
 
+    /// How the values with which PEFT begins can be told from trained ones, module by module, where ``stillPoints`` and the formula do not
+    /// tell.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues]
+
     /// What a base says of the sizes of the method's tensors, by component, or by component and leaf, for adapters that are held against one without a
     /// merged form; a component that is not here cannot be checked.
     var baseSides: [String: BaseSide] { get }
@@ -103,6 +109,8 @@ extension AdapterMethod {
     var stillPoints: [[String: Double]] { [] }
 
     var baseSides: [String: BaseSide] { [:] }
+
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] { [] }
 
     var hasInnerAdapters: Bool { false }
 

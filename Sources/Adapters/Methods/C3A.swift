@@ -25,6 +25,23 @@ struct C3A: ModuleMethod {
 
     func details(of module: MethodModule) throws -> [TargetDetail] { [.init("block_size", try module.side("c3a_kernel", 2))] }
 
+    /// Kernels begin drawn from an interval whose ends the layer's sides tell, by default that of Xavier. Source:
+    /// `C3ALayer.reset_c3a_parameters`.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        let kind = adapter.config?["init_weights"] ?? .string("xavier_uniform")
+        return try modules(of: adapter, in: nil).compactMap { module in
+            guard case let extent = try extent(of: module), let rows = extent.rows, let columns = extent.columns, rows > 0, columns > 0
+            else { return nil }
+            let square: Double
+            switch kind {
+            case .string("xavier_uniform"), .bool(false): square = 6 / (Double(rows) + Double(columns))
+            case .string("kaiming_uniform"): square = 1 / Double(columns)
+            default: return nil
+            }
+            return .uniform(tensor: try module.tensor("c3a_kernel").name, bound: square.squareRoot())
+        }
+    }
+
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let size = try module.side("c3a_kernel", 2)
         guard size > 0, weight.rows % size == 0, weight.columns % size == 0 else {

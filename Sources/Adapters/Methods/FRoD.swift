@@ -37,6 +37,9 @@ struct FRoD: ModuleMethod {
         "frod_dropout", "init_weights", "progressbar", "runtime_offload_base_weight",
     ]
 
+    /// The elements beside the diagonal begin as zeros, and the diagonal, which is trained with them, as the lengths that the base has.
+    let stillPoints: [[String: Double]] = [["frod_lambda_s_values": 0]]
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(columns: try module.side("frod_lambda_l", 0))
     }

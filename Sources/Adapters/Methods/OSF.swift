@@ -38,6 +38,13 @@ struct OSF: ModuleMethod {
     private let values = "osf_svd_params.S_low"
     private let right = "osf_svd_params.V_low"
 
+    /// The factors begin as the base's own smallest triplets.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        try modules(of: adapter, in: nil).map { module in
+            .singularTriplets(left: try module.tensor(left).name, values: try module.tensor(values).name, right: try module.tensor(right).name)
+        }
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side(left, 0), columns: try module.side(right, 1))
     }

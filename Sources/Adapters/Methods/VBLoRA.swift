@@ -48,6 +48,13 @@ struct VBLoRA: ModuleMethod {
         return adapter.tensor(key.stored)?.shape == [shape[0], shape[1], 0]
     }
 
+    /// The bank begins drawn from an interval; logits have no ends. Source: `VBLoRAModel._init_vblora_vector_bank` in
+    /// peft/tuners/vblora/model.py.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        let bound = try adapter.config?.number("init_vector_bank_bound") ?? 0.02
+        return try modules(of: adapter, in: nil).map { .uniform(tensor: try $0.tensor("vblora_vector_bank").name, bound: bound) }
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let length = try module.side("vblora_vector_bank", 1)
         func sides(_ side: String, _ axis: Int) throws -> Int {
