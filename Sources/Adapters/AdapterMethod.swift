@@ -19,6 +19,11 @@ public protocol AdapterMethod: Sendable {
     /// Those of `requiredKeys` for which null is an answer.
     var nullableKeys: Set<String> { get }
 
+    /// Whether a loaded adapter depends on a key of the config that has this value: false where PEFT reads it for the first values alone, which
+    /// the file's take the place of, true where it reads it although ``AdapterConfig/keysWithoutEffect`` has the key; nil where the
+    /// lists for all methods decide.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool?
+
     /// Whether PEFT finds the method's modules by `target_modules`, and by a list of its own for the model's type where there is none.
     var needsTargetModules: Bool { get }
 
@@ -97,6 +102,9 @@ extension AdapterMethod {
     var requiredKeys: Set<String> { [] }
 
     var nullableKeys: Set<String> { [] }
+
+    /// `init_weights` is read where a layer makes or resets its parameters, in every class of peft/tuners but MiSS.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "init_weights" ? false : nil }
 
     var needsTargetModules: Bool { true }
 

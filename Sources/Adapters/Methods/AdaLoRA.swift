@@ -32,6 +32,9 @@ struct AdaLoRA: ModuleMethod {
     ]
     let requiredKeys: Set<String> = ["lora_alpha", "init_r"]
 
+    /// Whatever the initialisation is called, a layer of AdaLoRA only resets its factors (`AdaLoraLayer.update_layer`).
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "init_lora_weights" ? false : nil }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         // By the sides: a module of which no value was kept has no elements.
         UpdateExtent(rows: try module.side("lora_B", 0), columns: try module.shape("lora_A").dropFirst().reduce(1, *))

@@ -40,6 +40,16 @@ struct FRoD: ModuleMethod {
     /// The elements beside the diagonal begin as zeros, and the diagonal, which is trained with them, as the lengths that the base has.
     let stillPoints: [[String: Double]] = [["frod_lambda_s_values": 0]]
 
+    /// Without a saved projection PEFT makes it again from the base, by this setting too (`_projection_from_weights` in
+    /// peft/tuners/frod/model.py).
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        switch key {
+        case "init_weights": false
+        case "regularization_alpha": !adapter.keys.contains { $0.component == "frod_V" }
+        default: nil
+        }
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(columns: try module.side("frod_lambda_l", 0))
     }
