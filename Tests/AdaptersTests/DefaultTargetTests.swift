@@ -34,4 +34,12 @@ import Testing
         }
         #expect(count > 1000)
     }
+
+    /// An expression is one that is read here, and means what Python says: `re.fullmatch` of both paths, run there.
+    @Test func expressionsAreRead() throws {
+        let pattern = try #require(LoRA().defaultTargets.targets(of: "gemma4")?.stringValue)
+        let expression = try RegularExpression(wholePattern: pattern)
+        #expect(expression.matchesWhole("model.language_model.layers.0.self_attn.q_proj"))
+        #expect(!expression.matchesWhole("model.vision_tower.encoder.layers.0.self_attn.q_proj"))
+    }
 }

@@ -38,9 +38,9 @@ struct OSF: ModuleMethod {
     private let values = "osf_svd_params.S_low"
     private let right = "osf_svd_params.V_low"
 
-    /// The factors begin as the base's own smallest triplets.
+    /// The factors begin as the base's own smallest triplets; of a module that keeps all of the base's there are none.
     func firstValues(of adapter: Adapter) throws -> [FirstValues] {
-        try modules(of: adapter, in: nil).map { module in
+        try modules(of: adapter, in: nil).filter { try $0.side(values, 0) > 0 }.map { module in
             .singularTriplets(left: try module.tensor(left).name, values: try module.tensor(values).name, right: try module.tensor(right).name)
         }
     }
