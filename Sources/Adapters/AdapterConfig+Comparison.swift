@@ -16,7 +16,7 @@ extension AdapterConfig {
     /// The keys by which two configs may make two models of the same tensors, sorted.
     ///
     /// - Parameter isUpdateKnown: whether the updates were compared as numbers; where they were not, every key counts that a
-    ///   method may read.
+    ///   method may read from a loaded adapter (``AdapterMethod/hasEffect(_:_:of:)``).
     package static func effectiveDifferences(_ a: Adapter, _ b: Adapter, isUpdateKnown: Bool) -> [String] {
         guard let first = a.config, let second = b.config else {
             return isUpdateKnown || (a.config == nil && b.config == nil) ? [] : ["adapter_config.json"]
@@ -27,7 +27,11 @@ extension AdapterConfig {
         }
         guard isUpdateKnown else {
             let ignored = keysWithoutEffect.subtracting(loading).subtracting(selecting).union(ConfigKind.training)
-            return differing { !ignored.contains($0) }.sorted()
+            let sides = [(a, first), (b, second)].map { adapter, config in (adapter, config, try? MethodRegistry.method(of: adapter)) }
+            return differing { key in
+                let effects = sides.map { adapter, config, method in method?.hasEffect(key, config[ExactString(key)], of: adapter) }
+                return effects.contains(true) || !(effects.allSatisfy { $0 == false } || ignored.contains(key))
+            }.sorted()
         }
         guard first.peftType != nil, second.peftType != nil, a.dialect == nil, b.dialect == nil else { return [] }
         var result = differing(loading.contains)

@@ -19,8 +19,16 @@ public protocol AdapterMethod: Sendable {
     /// Those of `requiredKeys` for which null is an answer.
     var nullableKeys: Set<String> { get }
 
+    /// Whether a loaded adapter depends on a key of the config that has this value: false where PEFT reads it for the first values alone, which
+    /// the file's take the place of, true where it reads it although ``AdapterConfig/keysWithoutEffect`` has the key; nil where the
+    /// lists for all methods decide.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool?
+
     /// Whether PEFT finds the method's modules by `target_modules`, and by a list of its own for the model's type where there is none.
     var needsTargetModules: Bool { get }
+
+    /// That list, by the model's type.
+    var defaultTargets: DefaultTargets { get }
 
     /// Whether PEFT leaves a convolution without an update that `target_modules` names.
     var skipsKernels: Bool { get }
@@ -74,6 +82,12 @@ public protocol AdapterMethod: Sendable {
     /// Only for formulas that cannot be stated without a base.
     var stillPoints: [[String: Double]] { get }
 
+    /// How the values with which PEFT begins can be told from trained ones, module by module, where ``stillPoints`` and the formula do not
+    /// tell.
+    ///
+    /// - Throws: `.malformed` or `.refused` where keys, shapes or settings are not the method's.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues]
+
     /// What a base says of the sizes of the method's tensors, by component, or by component and leaf, for adapters that are held against one without a
     /// merged form; a component that is not here cannot be checked.
     var baseSides: [String: BaseSide] { get }
@@ -89,7 +103,12 @@ extension AdapterMethod {
 
     var nullableKeys: Set<String> { [] }
 
+    /// `init_weights` is read where a layer makes or resets its parameters, in every class of peft/tuners but MiSS.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "init_weights" ? false : nil }
+
     var needsTargetModules: Bool { true }
+
+    var defaultTargets: DefaultTargets { .lora }
 
     var skipsKernels: Bool { false }
 
@@ -98,6 +117,8 @@ extension AdapterMethod {
     var stillPoints: [[String: Double]] { [] }
 
     var baseSides: [String: BaseSide] { [:] }
+
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] { [] }
 
     var hasInnerAdapters: Bool { false }
 

@@ -177,7 +177,7 @@ public struct Binding: Sendable {
             try Binding.resolve(required, optional: optional, resolver)
         }
         var result = try method.updates(of: adapter, in: context)
-        result.warnings += try LoadedModules.require(adapter)
+        result.warnings += try LoadedModules.require(adapter, modelType: view.directory.modelType)
         if adapter.dialect == nil { result.warnings += LostModules.warnings(adapter, result.changes, base: base) }
         return result
     }

@@ -133,14 +133,16 @@ extension AdapterMethod {
         }
     }
 
-    /// What is said of tensors of modules that no key of the config names; nil where there are none. PEFT then takes its own list for the model's type, which differs between
-    /// versions, and drops what is of other modules, or raises where it has none. What it trains it saves with `target_modules`.
+    /// What is said of tensors of modules that no key of the config names; nil where there are none, or PEFT has a list of its own for the
+    /// type of the model, which then stands for the key (``DefaultTargets``). It raises where it has none. What it trains it
+    /// saves with `target_modules`.
     ///
-    /// Source: `BaseTuner._prepare_adapter_config` in peft/tuners/tuners_utils.py, `TRANSFORMERS_MODELS_TO_…_TARGET_MODULES_MAPPING` in
-    /// peft/utils/constants.py.
-    public func unnamedModules(of adapter: Adapter) -> PeftfileError? {
+    /// - Parameter modelType: `model_type` of the base; nil where it is not known.
+    ///
+    /// Source: `BaseTuner._prepare_adapter_config` in peft/tuners/tuners_utils.py.
+    public func unnamedModules(of adapter: Adapter, modelType: String? = nil) -> PeftfileError? {
         guard needsTargetModules, adapter.dialect == nil, adapter.method == nil, let config = adapter.config, config.peftType != nil,
-            config["target_modules"] == nil, let parameters = try? config.strings("target_parameters")
+            config["target_modules"] == nil, modelType.flatMap(defaultTargets.targets) == nil, let parameters = try? config.strings("target_parameters")
         else { return nil }
         let modules = adapter.keys.filter { key in
             guard let component = key.component, !key.isPrompt, !key.module.text.isEmpty else { return false }
@@ -150,9 +152,12 @@ extension AdapterMethod {
         guard !modules.isEmpty else { return nil }
         let names = Set(modules.compactMap { $0.dottedComponents.last.map(String.init) }).sorted()
         let count = Set(modules).count
+        let counted = "\(count) module\(count == 1 ? "" : "s")"
+        let reason = modelType.map {
+            "PEFT has no list of its own for model_type \"\($0.printable)\": it would not load the \(counted) of the file"
+        } ?? "PEFT takes its own list of the model's type, or none: whether it loads the \(counted) of the file is not told"
         return PeftfileError(
-            .refused, "has no target_modules, for which PEFT takes its own list of the model's type, or none: whether it loads the "
-                + "\(count) module\(count == 1 ? "" : "s") of the file is not told", file: config.path, rule: "ConfigKeyMissing",
+            .refused, "has no target_modules, for which \(reason)", file: config.path, rule: "ConfigKeyMissing",
             help: "write the target_modules of the training into adapter_config.json, by the tensors ["
                 + names.prefix(12).map { "\"\($0.printable)\"" }.joined(separator: ", ") + (names.count > 12 ? ", …]" : "]"))
     }

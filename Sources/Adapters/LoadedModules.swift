@@ -14,20 +14,33 @@ package struct LoadedModules: Sendable {
     package let dropped: [(module: ExactString, tensor: ExactString, key: ExactString)]
     /// Why the modules could not be told, where a pattern is more than is known here.
     package let unread: PeftfileError?
+    /// The type of the model whose list of PEFT's stands for `target_modules`; nil where the config has its own.
+    private let listedType: String?
 
+    /// - Parameter modelType: `model_type` of the base, where there is one.
     /// - Throws: `.malformed` where the config's own lists and expressions cannot be read: PEFT could not load it either.
-    package init(of adapter: Adapter) throws {
-        guard adapter.dialect == nil, adapter.method == nil, let config = adapter.config, config.peftType != nil,
-            // LLaMA-Adapter and X-LoRA find their modules in other ways.
-            let method = try? MethodRegistry.method(of: adapter), !(method is UnmergeableMethod)
+    package init(of adapter: Adapter, modelType: String? = nil) throws {
+        guard adapter.dialect == nil, adapter.method == nil, var config = adapter.config, config.peftType != nil,
+            // LLaMA-Adapter, ShadowPEFT and X-LoRA find their modules in other ways.
+            let method = try? MethodRegistry.method(of: adapter), method.needsTargetModules || !(method is UnmergeableMethod)
         else {
-            (dropped, unread) = ([], nil)
+            (dropped, unread, listedType) = ([], nil, nil)
             return
+        }
+        if config["target_modules"] == nil, method.needsTargetModules, let modelType,
+            let targets = method.defaultTargets.targets(of: modelType)
+        {
+            var document = config.json
+            document["target_modules"] = targets
+            config = try AdapterConfig(json: document, path: config.path)
+            listedType = modelType
+        } else {
+            listedType = nil
         }
         let isShorthand = config["target_modules"]?.stringValue?.lowercased() == "all-linear"
         let named: TargetModules
         do {
-            // Where the config names none, PEFT has its own list for the model, which is in no file.
+            // Where the config names none, and the type of the model is not known, PEFT's list is not either.
             named = try config["target_modules"] == nil || isShorthand ? TargetModules(anyOf: config) : TargetModules(config)
         } catch let error as PeftfileError where error.rule == "PatternUnsupported" {
             (dropped, unread) = ([], error)
@@ -65,15 +78,18 @@ package struct LoadedModules: Sendable {
         (dropped, unread) = (result, nil)
     }
 
-    /// Refuses an adapter of which PEFT would drop tensors.
+    /// Refuses an adapter of which PEFT would drop tensors, or that it would not load for want of `target_modules`.
     ///
+    /// - Parameter modelType: `model_type` of the base; nil where there is no base or its config does not say.
     /// - Returns: what a reader should know where it could not be told.
-    static func require(_ adapter: Adapter) throws -> [String] {
-        let modules = try LoadedModules(of: adapter)
+    static func require(_ adapter: Adapter, modelType: String?) throws -> [String] {
+        if let unnamed = (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter, modelType: modelType) { throw unnamed }
+        let modules = try LoadedModules(of: adapter, modelType: modelType)
         if let refusal = modules.refusal(of: adapter) { throw refusal }
-        let unnamed =
-            (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter).map { ["adapter_config.json \($0.message)"] } ?? []
-        return unnamed + (modules.unread.map { ["\($0.message), so it is not told whether PEFT would load every tensor"] } ?? [])
+        let listed = modules.listedType.map { type in
+            ["adapter_config.json has no target_modules; the modules of the file are in PEFT 0.21's own list for model_type \"\(type.printable)\""]
+        }
+        return (listed ?? []) + (modules.unread.map { ["\($0.message), so it is not told whether PEFT would load every tensor"] } ?? [])
     }
 
     /// The refusal of the first tensor that PEFT would drop.
@@ -89,6 +105,8 @@ package struct LoadedModules: Sendable {
             case "modules_to_save": "modules_to_save has \(module), which then has no update"
             case "layers_to_transform": "layers_to_transform leaves the layer of \(module) out"
             case "layers_pattern": "layers_pattern finds no layer in the name of \(module)"
+            case "target_modules" where listedType != nil:
+                "target_modules is null, and PEFT's own list for model_type \"\(listedType?.printable ?? "")\" does not have \(module)"
             default: isParameter ? "neither target_modules nor target_parameters has \(module)" : "target_modules does not have \(module)"
             }
         let others = dropped.count == 1 ? "" : ", and those of \(dropped.count - 1) more module\(dropped.count == 2 ? "" : "s")"

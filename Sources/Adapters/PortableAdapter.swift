@@ -90,7 +90,7 @@ public struct PortableAdapter: Sendable {
         let baseNames = try BaseNames(repaired, bound, bases: bases, options: options)
         var whole = bound.whole
         leftOut = bound.leftOut
-        warnings = try bound.warnings + LoadedModules.require(repaired.adapter)
+        warnings = try bound.warnings + LoadedModules.require(repaired.adapter, modelType: bases.modelType)
         components = bound.components
         notes += repaired.notes
         var modules: [Module] = []

@@ -99,7 +99,7 @@ public struct PortableProducts: Sendable {
         self.adapter = bound.whole
         self.modules = modules
         peftType = method.peftTypes.first ?? ""
-        warnings = try bound.warnings + LoadedModules.require(repaired.adapter)
+        warnings = try bound.warnings + LoadedModules.require(repaired.adapter, modelType: bases.modelType)
         components = bound.components
         leftOut = bound.leftOut
     }

@@ -1,5 +1,6 @@
 import Adapters
 import ByteAccess
+import Checkpoints
 
 extension CheckSubject {
     /// The factor of each module's update, as the method reads the config; empty where it cannot.
@@ -15,10 +16,13 @@ extension CheckSubject {
         return method.configDefects(of: config)
     }
 
-    /// That the config names none of the modules in the file, and its method needs their names; nil where it does, or the file is of
-    /// another method.
+    /// `model_type` of the base; nil where none was given, or its config does not say.
+    var modelType: String? { options.base?.config?["model_type"]?.stringValue }
+
+    /// That the config names none of the modules in the file, and its method needs their names; nil where it does, where PEFT has
+    /// names for the base's type, or the file is of another method.
     var unnamedModules: PeftfileError? {
         guard !typeIsContradicted, let adapter = try? adapter() else { return nil }
-        return (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter)
+        return (try? MethodRegistry.method(of: adapter))?.unnamedModules(of: adapter, modelType: modelType)
     }
 }

@@ -183,6 +183,8 @@ private struct ConfiguredRanks {
             ranks[target.module] = target.rank ?? ranks[target.module]
         }
         if config["target_parameters"] != nil { wrapped.formUnion(ranks.keys) }
+        // Where the config has lost its target_parameters, that is the finding, and the ranks of the experts follow from it.
+        if let loaded = try? LoadedModules(of: adapter, modelType: subject.modelType) { wrapped.formUnion(loaded.dropped.map(\.module)) }
         // Where the method cannot list its modules because one of them is broken, the config's own r is left.
         if targets.isEmpty, config["rank_pattern"]?.objectValue?.members.isEmpty ?? true {
             fallback = (try? config.count("r")) ?? nil

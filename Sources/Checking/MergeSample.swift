@@ -26,9 +26,9 @@ struct MergeSample: Sendable {
     private(set) var seen = 0
     /// The most rows that were taken of a tensor; nil where each was looked at whole.
     private(set) var rowLimit: Int?
-    /// The squares of the update's elements, before rounding, and the tensors they are of.
+    /// The squares of the update's elements, before rounding, and the tensors they are of, with the rows that were looked at.
     private(set) var squares = 0.0
-    private(set) var tensors: [ExactString] = []
+    private(set) var tensors: [(name: ExactString, rows: [Range<Int>])] = []
     /// Why some tensors could not be looked at, by reason.
     private(set) var obstacles: [String: Int] = [:]
 
@@ -70,7 +70,7 @@ struct MergeSample: Sendable {
         }
         for (index, statistics) in results.withLock({ $0 }).enumerated() {
             guard let statistics else { continue }
-            add(statistics, taken[index], count: ranges[index].reduce(0) { $0 + $1.count } * taken[index].recipe.columns)
+            add(statistics, taken[index], rows: ranges[index])
         }
     }
 
@@ -90,13 +90,14 @@ struct MergeSample: Sendable {
         return stride(from: 0, to: count, by: (count + rowLimit - 1) / rowLimit).map { $0..<($0 + 1) }
     }
 
-    private mutating func add(_ statistics: UpdateStatistics, _ output: Binding.Output, count: Int) {
+    private mutating func add(_ statistics: UpdateStatistics, _ output: Binding.Output, rows: [Range<Int>]) {
+        let count = rows.reduce(0) { $0 + $1.count } * output.recipe.columns
         looked += 1
         seen += count
         elements += statistics.updated
         lost += statistics.unchanged
         squares += statistics.squares
-        tensors.append(output.recipe.name)
+        tensors.append((output.recipe.name, rows))
         dtype = output.recipe.dtype
         if statistics.nonfinite > 0 {
             overflows.append((output.recipe.name, output.recipe.dtype, statistics.nonfinite, count))

@@ -98,17 +98,29 @@ import Testing
         }
     }
 
-    /// PEFT takes a list of its own for the model's type where the config has none, and drops what is of other modules.
-    @Test(arguments: items) func modulesThatNothingNamesAreSaidInAMerge(_ item: Item) throws {
+    /// PEFT takes a list of its own for the model's type where the config has none, drops what is of other modules, and raises where it
+    /// has no list.
+    @Test(arguments: items) func modulesThatNothingNamesAreThoseOfPEFTsList(_ item: Item) throws {
         let base = try Checkpoint.open(Fixtures.path("merge/\(item.fixture)/base"))
+        let type = try #require(base.config?["model_type"]?.stringValue)
         for value: JSONValue? in [nil, .null] {
             let adapter = try Self.adapter(item) { $0["target_modules"] = value }
-            guard let binding = try? Binding(base: base, adapters: [adapter], options: BindingOptions(task: item.type == "POLY" ? 0 : nil)) else {
-                // Whose modules only the config names is refused.
-                continue
+            var (rule, warnings): (String?, [String]) = (nil, [])
+            do {
+                warnings = try Binding(base: base, adapters: [adapter], options: BindingOptions(task: item.type == "POLY" ? 0 : nil)).warnings
+            } catch let error as PeftfileError { rule = error.rule }
+            let isSaid = warnings.contains { $0.contains("no target_modules") }
+            if item.type == "TRAINABLE_TOKENS" {
+                #expect(rule == nil && !isSaid)
+            } else if let names = DefaultTargetTests.recorded(item.type)?[ExactString(type)]?.arrayValue?.compactMap(\.stringValue) {
+                let modules = Set(adapter.keys.filter { $0.component != nil && !$0.module.text.isEmpty }.map(\.module.text))
+                let isCovered = modules.allSatisfy { module in names.contains { module.hasSuffix(".\($0)") } }
+                // Whose modules only the config names is refused before.
+                #expect(rule == (modules.isEmpty ? "ConfigKeyMissing" : isCovered ? nil : "TensorNotLoaded"), "\(modules)")
+                #expect(isSaid == (rule == nil), "\(warnings)")
+            } else {
+                #expect(rule == "ConfigKeyMissing")
             }
-            let isSaid = binding.warnings.contains { $0.contains("no target_modules") }
-            #expect(isSaid == (item.type != "TRAINABLE_TOKENS"), "\(binding.warnings)")
         }
     }
 

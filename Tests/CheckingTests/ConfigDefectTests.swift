@@ -61,16 +61,67 @@ import Testing
         }
     }
 
-    /// Without target_modules PEFT takes a list of its own for the model's type, or raises.
+    /// Without target_modules PEFT takes a list of its own for the model's type, or raises; the type is the base's.
     @Test(arguments: ["lora-linear-f32", "ia3-llama", "loha-linear", "ln-tuning", "hira", "vera", "lily", "psoft", "adalora"])
     func modulesThatNothingNames(_ fixture: String) throws {
         for value: Any? in [nil, NSNull()] {
             for hasBase in [false, true] {
                 let found = try errors("merge/\(fixture)", hasBase: hasBase) { $0.config["target_modules"] = value }
-                #expect(found.map(\.rule) == ["config-invalid"], "\(hasBase) \(found)")
-                #expect(found.first?.message.contains("target_modules") == true)
+                // PEFT's lists for llama have every module of these three, and lack a module of the others.
+                let isListed = hasBase && ["ia3-llama", "ln-tuning", "adalora"].contains(fixture)
+                #expect(found.map(\.rule) == (isListed ? [] : hasBase ? ["unexpected-keys"] : ["config-invalid"]), "\(hasBase) \(found)")
+                #expect(found.allSatisfy { $0.message.contains("target_modules") })
             }
         }
+    }
+
+    /// Experts whose target_parameters are lost: PEFT makes no wrapper for them, and what rank they have without it is no other finding.
+    @Test(arguments: ["lora-moe-target-params", "lora-moe-target-params-gate", "arch-mixtral", "arch-gpt_oss", "arch-llama4_text", "arch-jamba"])
+    func expertsThatNothingNames(_ fixture: String) throws {
+        for value: Any? in [nil, NSNull(), [String]()] {
+            for hasBase in [false, true] {
+                let found = try errors("merge/\(fixture)", hasBase: hasBase) { $0.config["target_parameters"] = value }
+                #expect(found.map(\.rule) == ["unexpected-keys"], "\(hasBase) \(found)")
+            }
+        }
+    }
+
+    /// An alpha that is no finite number is that, and no wrong dtype.
+    @Test(arguments: [Float.nan, .infinity]) func anAlphaOfGGUFThatIsNotFinite(_ alpha: Float) throws {
+        let folder = try TemporaryDirectory()
+        var data = try Data(contentsOf: URL(filePath: Fixtures.path("dialects/gguf-lora/adapter/adapter.gguf")))
+        let key = try #require(data.range(of: Data("adapter.lora.alpha".utf8)))
+        // Behind the key stand the type, 6 for F32, and the value.
+        #expect(data[key.upperBound] == 6)
+        data.replaceSubrange((key.upperBound + 4)..<(key.upperBound + 8), with: withUnsafeBytes(of: alpha.bitPattern.littleEndian) { Data($0) })
+        try data.write(to: URL(filePath: folder.path("adapter.gguf")))
+        for base in [nil, try Checkpoint.open(Fixtures.path("dialects/gguf-lora/base"))] {
+            let subject = try Checker(options: CheckOptions(base: base, jobs: 1)).check(folder.path("adapter.gguf"))
+            #expect(subject.findings.filter { $0.severity == .error }.map(\.rule) == ["nonfinite"], "\(subject.findings)")
+        }
+    }
+
+    /// A factor that was cut is shorter than its like in all other layers. Models whose layers are of several sizes are no such
+    /// case, nor is a layer of another size as a whole, nor a handful of blocks.
+    @Test(arguments: [
+        (8, ["3.q_proj B"], 1), (8, ["3.v_proj A"], 1), (8, [], 0), (7, ["3.q_proj B"], 0), (12, ["3.q_proj B", "5.q_proj B"], 0),
+        (12, ["3.q_proj B", "3.v_proj B"], 0), (12, ["3.q_proj B", "7.v_proj A"], 2),
+    ]) func aFactorThatWasCut(_ layers: Int, _ cut: [String], _ count: Int) throws {
+        let folder = try TemporaryDirectory()
+        let tensors = (0..<layers).flatMap { layer in
+            ["q_proj", "v_proj"].flatMap { name in
+                let root = "base_model.model.model.layers.\(layer).self_attn.\(name)"
+                return [
+                    SmallAdapter.Values("\(root).lora_A.weight", [2, cut.contains("\(layer).\(name) A") ? 7 : 8]),
+                    SmallAdapter.Values("\(root).lora_B.weight", [cut.contains("\(layer).\(name) B") ? 5 : 6, 2]),
+                ]
+            }
+        }
+        try SmallAdapter.write(tensors, to: folder.path("adapter_model.safetensors"))
+        try TestFile.write(
+            #"{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj", "v_proj"]}"#, to: folder.path("adapter_config.json"))
+        let findings = try Checker(options: CheckOptions(jobs: 1)).check(folder.path("")).findings.filter { $0.severity != .note }
+        #expect(findings.count == count && findings.allSatisfy { $0.rule == "shape-mismatch" && $0.severity == .warning }, "\(findings)")
     }
 
     /// Where the method needs none, or target_parameters has all.

@@ -42,7 +42,7 @@ import Testing
     }
 
     static let cases: [Case] = [
-        .init(fixture: "merge/beft", part: "beft_bias"), .init(fixture: "merge/c3a", part: "c3a_kernel"),
+        .init(fixture: "merge/frod", part: "lambda_s_values"), .init(fixture: "merge/beft", part: "beft_bias"), .init(fixture: "merge/c3a", part: "c3a_kernel"),
         .init(fixture: "merge/deft", part: "deft_"), .init(fixture: "merge/fourierft", part: "spectrum"),
         .init(fixture: "merge/glora", part: "glora"), .init(fixture: "merge/peanut", part: "peanut_B"),
         .init(fixture: "merge/pvera", part: "lambda_b"), .init(fixture: "merge/tinylora", part: "tinylora_v"),

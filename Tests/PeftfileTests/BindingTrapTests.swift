@@ -233,7 +233,7 @@ import Testing
                 ("base_model.model.q.lora_B.weight", .f32, [4, 2]),
             ], counter: 7)
         try model.directory.write(
-            #"{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "modules_to_save": ["bn"]}"#, to: "adapter/adapter_config.json")
+            #"{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q"], "modules_to_save": ["bn"]}"#, to: "adapter/adapter_config.json")
         let result = try model.merged()
         #expect(try result.read(#require(result["bn.num_batches_tracked"])) == [7, 0, 0, 0, 0, 0, 0, 0])
     }

@@ -46,7 +46,7 @@ import Testing
         let folder = Fixtures.path("dialects/gguf-lora")
         try FileSystem.makeDirectory(directory.path("peft"))
         try directory.write(TestFile.bytes("\(folder)/expected/as_peft.safetensors"), to: "peft/adapter_model.safetensors")
-        try directory.write(#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8}"#, to: "peft/adapter_config.json")
+        try directory.write(#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ".*"}"#, to: "peft/adapter_config.json")
         _ = try convert(directory.path("peft"), to: .gguf, base: "\(folder)/base", as: directory.path("out.gguf"))
         let (wanted, found) = (
             try GGUFFile.open("\(folder)/adapter/adapter.gguf"), try GGUFFile.open(directory.path("out.gguf"))
@@ -285,8 +285,12 @@ import Testing
         var alpha = builder(alpha: .nan)
         alpha.tensors.removeAll()
         alpha.tensors = builder().tensors
+        var text = builder()
+        if let place = text.metadata.firstIndex(where: { $0.key == Array("adapter.lora.alpha".utf8) }) {
+            text.metadata[place].value = GGUFBuilder.little(8 as UInt32) + GGUFBuilder.string(Array("4".utf8))
+        }
         let cases: [(GGUFBuilder, String)] = [
-            (half, "MissingPair"), (type, "MethodUnsupported"), (alpha, "ScalarValue"),
+            (half, "MissingPair"), (type, "MethodUnsupported"), (alpha, "ScalarNotFinite"), (text, "ScalarValue"),
             (builder(b: [3, 3]), "FactorShape"), (builder("blk.0.attn_kv_b.weight"), "GGUFName"),
             (builder("token_embd.weight", a: [5, 2], b: [2, 3]), "FactorShape"), (builder("blk.0.attn_v.bias"), "GGUFName"),
         ]

@@ -93,6 +93,30 @@ import Testing
         }
     }
 
+    /// Where the config names none, PEFT's own list for the model's type decides, and where it has none PEFT raises.
+    @Test(arguments: [
+        ("llama", ["self_attn.q_proj", "self_attn.v_proj"], nil), ("llama", ["self_attn.q_proj", "self_attn.k_proj"], "TensorNotLoaded"),
+        ("gpt2", ["self_attn.q_proj"], "TensorNotLoaded"), ("llama_of_tomorrow", ["self_attn.q_proj"], "ConfigKeyMissing"),
+        (nil, ["self_attn.q_proj"], "ConfigKeyMissing"),
+        // "proj" in the name of the module is no "q_proj".
+        ("llama", ["self_attn.qq_proj"], "TensorNotLoaded"),
+    ] as [(String?, [String], String?)]) func noTargetModules(_ type: String?, _ names: [String], _ rule: String?) throws {
+        let model = try SmallModel()
+        let modules = names.map { "model.layers.0.\($0)" }
+        try model.base(
+            modules.map { T.tensor(ExactString("\($0).weight"), [4, 4], seed: 3) },
+            config: type.map { #"{"model_type": "\#($0)", "tie_word_embeddings": false}"# } ?? "{}")
+        try model.adapter(modules.flatMap { Self.pair($0) }, config: #""target_modules": null"#)
+        var found: PeftfileError?
+        var warnings: [String] = []
+        do { warnings = try model.binding().warnings } catch let error as PeftfileError { found = error }
+        #expect(found?.rule == rule, "\(found?.description ?? "")")
+        #expect(warnings.contains { $0.contains("PEFT 0.21's own list for model_type \"llama\"") } == (rule == nil), "\(warnings)")
+        if rule != nil { #expect(found?.message.contains("target_modules") == true && found?.help?.isEmpty == false) }
+        // What of them PEFT would load is not told where no base is.
+        #expect(throws: PeftfileError.self) { try AdapterConversion(Adapter(path: model.directory.path("adapter")), to: .kohya) }
+    }
+
     /// All linear layers but the head, in any case of letters; embeddings are none.
     @Test func allLinear() throws {
         let all = #""target_modules": "All-Linear""#

@@ -31,7 +31,7 @@ import Testing
         (#""target_modules": ["q"], "layers_to_transform": [0, 1], "layers_pattern": "layers""#, ["layers.1.q"]),
         (#""target_modules": ["q", "v"], "exclude_modules": ["layers.1.q"]"#, ["layers.0.v", "layers.1.v"]),
         (#""target_modules": ".*\\.(q|k)""#, ["layers.0.k", "layers.1.k", "layers.1.q"]),
-        (#""target_modules": "all-linear""#, ["layers.1.q"]), (#""target_modules": null"#, ["layers.1.q"]),
+        (#""target_modules": "all-linear""#, ["layers.1.q"]),
         (#""target_modules": ["q"], "modules_to_save": ["layers.1"]"#, []), (#""target_modules": ["layers.0.q"]"#, []),
     ]) func isNamed(_ config: String, _ expected: [String]) throws {
         for (type, tensors, shared) in [

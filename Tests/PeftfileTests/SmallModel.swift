@@ -15,7 +15,8 @@ struct SmallModel {
         try directory.write(config, to: "base/config.json")
     }
 
-    /// Writes an adapter directory; keys are given without `base_model.model.` and their values by seed.
+    /// Writes an adapter directory; keys are given without `base_model.model.` and their values by seed. Where the config says nothing of
+    /// its modules, it names those of the tensors, as PEFT writes them.
     func adapter(
         _ tensors: [SmallTensor], config: String = "", name: String = "adapter", peftType: String = "LORA",
         shared: String = #""r": 2, "lora_alpha": 6"#
@@ -27,7 +28,10 @@ struct SmallModel {
             return copy
         }
         try SmallTensor.write(prefixed, to: directory.path("\(name)/adapter_model.safetensors"))
-        let rest = [shared, config].filter { !$0.isEmpty }.map { ", \($0)" }.joined()
+        let says = (shared + config).contains("\"target_")
+        let modules = Set(tensors.map { AdapterKey($0.name) }.filter { $0.component != nil && !$0.module.text.isEmpty }.map(\.module.text))
+        let targets = says || modules.isEmpty ? "" : "\"target_modules\": [\(modules.sorted().map { "\"\($0)\"" }.joined(separator: ", "))]"
+        let rest = [shared, config, targets].filter { !$0.isEmpty }.map { ", \($0)" }.joined()
         try directory.write(
             #"{"peft_type": "\#(peftType)"\#(rest)}"#, to: "\(name)/adapter_config.json")
     }

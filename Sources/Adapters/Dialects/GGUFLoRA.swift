@@ -260,9 +260,10 @@ struct GGUFLoRA: Dialect {
             }
             self.architecture = architecture
             let stored = gguf.value("adapter.lora.alpha")
-            guard let alpha = stored == nil ? 0 : stored?.doubleValue, alpha.isFinite else {
-                throw file.refusal("adapter.lora.alpha is no finite number", nil, rule: "ScalarValue")
+            guard let alpha = stored == nil ? 0 : stored?.doubleValue else {
+                throw file.refusal("adapter.lora.alpha is no number", nil, rule: "ScalarValue")
             }
+            guard alpha.isFinite else { throw file.refusal("adapter.lora.alpha is NaN or infinite", nil, rule: "ScalarNotFinite") }
             self.alpha = alpha
             guard let tokens = gguf.value("adapter.alora.invocation_tokens")?.arrayValue else {
                 form = .lora

@@ -1,3 +1,4 @@
+import ByteAccess
 public import Checkpoints
 
 /// A part of a diffusion pipeline, in the words of kohya's files and of diffusers'.
@@ -84,4 +85,9 @@ public struct PipelineBase: Sendable {
         self.checkpoint = checkpoint
         self.component = component
     }
+}
+
+extension [PipelineBase] {
+    /// `model_type` of the one model; nil where there is none, or more than one.
+    var modelType: String? { count == 1 ? self[0].checkpoint.config?["model_type"]?.stringValue : nil }
 }

@@ -22,6 +22,7 @@ import Tensors
 struct AdaLoRA: ModuleMethod {
     let name = "AdaLoRA"
     let peftTypes = ["ADALORA"]
+    let defaultTargets = DefaultTargets.adalora
     let components: Set<String> = ["lora_A", "lora_B", "lora_E"]
     let configKeys: Set<String> = [
         "init_r", "lora_alpha", "rank_pattern", "fan_in_fan_out", "bias", "trainable_token_indices", "ensure_weight_tying",
@@ -30,6 +31,9 @@ struct AdaLoRA: ModuleMethod {
         "init_lora_weights", "megatron_config", "megatron_core", "qalora_group_size", "loftq_config", "use_rslora", "alpha_pattern",
     ]
     let requiredKeys: Set<String> = ["lora_alpha", "init_r"]
+
+    /// Whatever the initialisation is called, a layer of AdaLoRA only resets its factors (`AdaLoraLayer.update_layer`).
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "init_lora_weights" ? false : nil }
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         // By the sides: a module of which no value was kept has no elements.

@@ -27,6 +27,7 @@ import Tensors
 struct AdaMSS: ModuleMethod {
     let name = "AdaMSS"
     let peftTypes = ["ADAMSS"]
+    let defaultTargets = DefaultTargets.adamss
     let components: Set<String> = ["adamss_A", "adamss_B", "adamss_newB"]
     let configKeys: Set<String> = [
         "r", "num_subspaces", "random_seed", "subspace_rank", "use_dynamic_rank", "svd_threshold", "init_weights",

@@ -10,6 +10,7 @@ import Tensors
 struct BEFT: ModuleMethod {
     let name = "BEFT"
     let peftTypes = ["BEFT"]
+    let defaultTargets = DefaultTargets.beft
     let components: Set<String> = ["beft_bias"]
     let configKeys: Set<String> = ["init_weights"]
 

@@ -13,6 +13,7 @@ import Tensors
 struct C3A: ModuleMethod {
     let name = "C3A"
     let peftTypes = ["C3A"]
+    let defaultTargets = DefaultTargets.spectral
     let components: Set<String> = ["c3a_kernel"]
     let configKeys: Set<String> = ["block_size", "block_size_pattern", "init_weights", "bias"]
 
@@ -23,6 +24,23 @@ struct C3A: ModuleMethod {
     }
 
     func details(of module: MethodModule) throws -> [TargetDetail] { [.init("block_size", try module.side("c3a_kernel", 2))] }
+
+    /// Kernels begin drawn from an interval whose ends the layer's sides tell, by default that of Xavier. Source:
+    /// `C3ALayer.reset_c3a_parameters`.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        let kind = adapter.config?["init_weights"] ?? .string("xavier_uniform")
+        return try modules(of: adapter, in: nil).compactMap { module in
+            guard case let extent = try extent(of: module), let rows = extent.rows, let columns = extent.columns, rows > 0, columns > 0
+            else { return nil }
+            let square: Double
+            switch kind {
+            case .string("xavier_uniform"), .bool(false): square = 6 / (Double(rows) + Double(columns))
+            case .string("kaiming_uniform"): square = 1 / Double(columns)
+            default: return nil
+            }
+            return .uniform(tensor: try module.tensor("c3a_kernel").name, bound: square.squareRoot())
+        }
+    }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let size = try module.side("c3a_kernel", 2)

@@ -30,11 +30,25 @@ import Tensors
 struct FRoD: ModuleMethod {
     let name = "FRoD"
     let peftTypes = ["FROD"]
+    let defaultTargets = DefaultTargets.frod
     let components: Set<String> = ["frod_lambda_l", "frod_lambda_s_values", "frod_V", "frod_s_indices", "frod_s_size"]
     let configKeys: Set<String> = [
         "save_projection", "projection_prng_key", "sparse_rate", "regularization_alpha", "fan_in_fan_out", "bias",
         "frod_dropout", "init_weights", "progressbar", "runtime_offload_base_weight",
     ]
+
+    /// The elements beside the diagonal begin as zeros, and the diagonal, which is trained with them, as the lengths that the base has.
+    let stillPoints: [[String: Double]] = [["frod_lambda_s_values": 0]]
+
+    /// Without a saved projection PEFT makes it again from the base, by this setting too (`_projection_from_weights` in
+    /// peft/tuners/frod/model.py).
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        switch key {
+        case "init_weights": false
+        case "regularization_alpha": !adapter.keys.contains { $0.component == "frod_V" }
+        default: nil
+        }
+    }
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(columns: try module.side("frod_lambda_l", 0))

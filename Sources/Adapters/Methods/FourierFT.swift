@@ -18,6 +18,7 @@ import Tensors
 struct FourierFT: ModuleMethod {
     let name = "FourierFT"
     let peftTypes = ["FOURIERFT"]
+    let defaultTargets = DefaultTargets.spectral
     let components: Set<String> = ["fourierft_spectrum"]
     let configKeys: Set<String> = [
         "scaling", "random_loc_seed", "n_frequency", "n_frequency_pattern", "fan_in_fan_out", "bias", "init_weights",

@@ -27,6 +27,17 @@ struct HRA: ModuleMethod {
     let configKeys: Set<String> = ["r", "apply_GS", "bias", "init_weights"]
     let requiredKeys: Set<String> = ["apply_GS"]
 
+    /// Of an even rank columns begin in equal pairs, of an odd one, or without `init_weights`, drawn from an interval. Source:
+    /// `HRALayer.reset_hra_parameters`; `kaiming_uniform_` with a = √5 takes ±1 / √r.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        let isPaired = try adapter.config?.flag("init_weights", standard: true) ?? true
+        return try modules(of: adapter, in: nil).map { module in
+            let (tensor, rank) = (try module.tensor("hra_u").name, try module.side("hra_u", 1))
+            return isPaired && rank.isMultiple(of: 2)
+                ? .pairedColumns(tensor: tensor) : .uniform(tensor: tensor, bound: 1 / Double(max(1, rank)).squareRoot())
+        }
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(columns: try module.side("hra_u", 0)) }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {

@@ -25,6 +25,7 @@ import Tensors
 struct IA3: ModuleMethod {
     let name = "IA3"
     let peftTypes = ["IA3"]
+    let defaultTargets = DefaultTargets.ia3
     let components: Set<String> = ["ia3_l"]
     let configKeys: Set<String> = ["feedforward_modules", "fan_in_fan_out", "init_ia3_weights"]
     /// A kernel in groups is the base's business.

@@ -9,6 +9,7 @@ import ByteAccess
 /// Source: `LNTuningLayer.merge` in peft/tuners/ln_tuning/layer.py, which exchanges the two layers.
 struct LNTuning: AdapterMethod {
     let peftTypes = ["LN_TUNING"]
+    let defaultTargets = DefaultTargets.lnTuning
     let configKeys: Set<String> = []
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {

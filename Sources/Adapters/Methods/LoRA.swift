@@ -42,6 +42,15 @@ struct LoRA: AdapterMethod {
         "merge_weights",
     ]
 
+    /// Initialisations that leave the base as it is, and the settings of EVA's, which `initialize_lora_eva_weights` alone reads.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        switch key {
+        case "init_lora_weights": value?.stringValue.map { !LoRAConfig.harmlessInitialisations.contains($0.lowercased()) } ?? false
+        case "eva_config": false
+        default: nil
+        }
+    }
+
     static let components: Set<String> = [
         "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_diag",
     ]

@@ -185,7 +185,7 @@ struct LoRAConfig {
 
     /// Initialisations that leave the base as it was: random draws, EVA, MiCA; PEFT converts the others back when it is
     /// asked to (`path_initial_model_for_weight_conversion`) and then writes `true`.
-    private static let harmlessInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
+    static let harmlessInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
 
     /// The initialisation that the factors are relative to, where there is one: `pissa`, `loftq`.
     static func residualInitialisation(_ config: AdapterConfig) -> String? {

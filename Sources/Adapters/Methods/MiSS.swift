@@ -27,6 +27,11 @@ struct MiSS: ModuleMethod {
     /// Of mini the sides are in no tensor.
     let stillPoints: [[String: Double]] = [["miss_block": 0], ["bone_block": 0]]
 
+    /// The form of the update, which the layer keeps as `miss_fn`; true and false are first values.
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        key == "init_weights" ? value?.stringValue != nil : nil
+    }
+
     private enum Mode { case standard, mini, bat }
 
     private func mode(_ module: MethodModule) throws -> Mode {

@@ -25,6 +25,7 @@ import Tensors
 struct OSF: ModuleMethod {
     let name = "OSF"
     let peftTypes = ["OSF"]
+    let defaultTargets = DefaultTargets.osf
     let components: Set<String> = ["osf_svd_params"]
     let configKeys: Set<String> = ["effective_rank", "rank_pattern", "target_svd_config", "init_weights"]
     let requiredKeys: Set<String> = ["effective_rank"]
@@ -36,6 +37,13 @@ struct OSF: ModuleMethod {
     private let left = "osf_svd_params.U_low"
     private let values = "osf_svd_params.S_low"
     private let right = "osf_svd_params.V_low"
+
+    /// The factors begin as the base's own smallest triplets; of a module that keeps all of the base's there are none.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        try modules(of: adapter, in: nil).filter { try $0.side(values, 0) > 0 }.map { module in
+            .singularTriplets(left: try module.tensor(left).name, values: try module.tensor(values).name, right: try module.tensor(right).name)
+        }
+    }
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side(left, 0), columns: try module.side(right, 1))

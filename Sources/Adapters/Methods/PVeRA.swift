@@ -21,6 +21,7 @@ import Tensors
 struct PVeRA: ModuleMethod {
     let name = "PVeRA"
     let peftTypes = ["PVERA"]
+    let defaultTargets = DefaultTargets.pvera
     let components: Set<String> = ["pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B"]
     let configKeys: Set<String> = [
         "r", "projection_prng_key", "save_projection", "sample_at_inference", "generator_seed", "pvera_dropout", "d_initial",

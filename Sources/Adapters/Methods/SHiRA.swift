@@ -15,6 +15,7 @@ import Tensors
 struct SHiRA: ModuleMethod {
     let name = "SHiRA"
     let peftTypes = ["SHIRA"]
+    let defaultTargets = DefaultTargets.vera
     let components: Set<String> = ["shira_weight", "shira_indices"]
     let configKeys: Set<String> = ["r", "mask_type", "random_seed", "fan_in_fan_out", "init_weights"]
     let stillPoints: [[String: Double]] = [["shira_weight": 0]]

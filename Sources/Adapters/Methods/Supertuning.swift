@@ -29,6 +29,15 @@ struct Supertuning: ModuleMethod {
     ]
     let requiredKeys: Set<String> = ["r"]
     let nullableKeys: Set<String> = ["r"]
+    /// Without stored indices PEFT chooses them again from the base (`SupertuningLayer.update_layer`).
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        switch key {
+        case "init_weights": false
+        case "select_top": !adapter.keys.contains { $0.component == "supertuning_indices" }
+        default: nil
+        }
+    }
+
     let stillPoints: [[String: Double]] = [
         ["supertuning_values": 0, "supertuning_lora_A": 0], ["supertuning_values": 0, "supertuning_lora_B": 0],
     ]

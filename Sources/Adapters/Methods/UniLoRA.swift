@@ -49,6 +49,13 @@ struct UniLoRA: ModuleMethod {
         return try collected(TargetModules(config).paths(in: context.base))
     }
 
+    /// θ begins drawn from an interval. Source: `UniLoraModel._init_unilora_theta_d` in peft/tuners/unilora/model.py.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        guard let config = adapter.config, try config.flag("init_weights", standard: true) else { return [] }
+        let bound = try config.number("init_theta_d_bound") ?? 0.02
+        return try modules(of: adapter, in: nil).map { .uniform(tensor: try $0.tensor("unilora_theta_d").name, bound: bound) }
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         guard module.has("unilora_indices_A") else { return UpdateExtent(isLayer: true) }
         return UpdateExtent(

@@ -25,6 +25,8 @@ struct UnmergeableMethod: AdapterMethod {
     /// LLaMA-Adapter has one module for each model, ShadowPEFT takes every layer, prompts and X-LoRA have none.
     var needsTargetModules = false
     var stillPoints: [[String: Double]] = []
+    /// Whether the method reads a key of the config, where it is not as with all others.
+    var effect: @Sendable (String, AdapterConfig?) -> Bool? = { _, _ in nil }
     /// The tensors of each module, and how many modules there are, as the config tells.
     var forms: @Sendable (AdapterConfig) -> (tensors: [TensorForm], modules: Int?) = { _ in ([], nil) }
 
@@ -55,6 +57,10 @@ struct UnmergeableMethod: AdapterMethod {
         key.isPrompt || key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: false)
     }
 
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        effect(key, adapter.config) ?? (key == "init_weights" ? false : nil)
+    }
+
     func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
 
     private func sentence(_ adapter: Adapter) -> String {
@@ -71,7 +77,16 @@ struct UnmergeableMethod: AdapterMethod {
     static let softPrompts = UnmergeableMethod(
         peftTypes: SoftPrompt.allCases.map(\.peftType),
         reason: "it adds virtual tokens to the input or the attention cache, and no weight of the base changes",
-        help: "load it as a prompt; peftfile strip removes an encoder that is left from training")
+        help: "load it as a prompt; peftfile strip removes an encoder that is left from training", effect: { key, config in
+            switch key {
+            // The class that serves the prompt, and how many it takes (`PeftModel.from_pretrained`, `_prepare_prompt_learning_config`).
+            case "task_type": true
+            // What the first embedding is made of, without a file (`PromptEmbedding.__init__`); an LSTM's dropout; CPT's loss.
+            case "prompt_tuning_init", "prompt_tuning_init_text": config?["prompt_tuning_init_state_dict_path"] == nil ? false : nil
+            case "encoder_dropout", "opt_weighted_loss_type", "opt_loss_decay_factor": false
+            default: nil
+            }
+        })
 
     /// LLaMA-Adapter (arXiv:2303.16199).
     static let adaptionPrompt = UnmergeableMethod(
@@ -163,6 +178,8 @@ struct UnmergeableMethod: AdapterMethod {
         ],
         // What is put into the layer's input is the up-projection of the discrepancy: `ShadowLayer` in peft/tuners/shadow/layers.py.
         stillPoints: [["shadow_up": 0]],
+        // Whether the shadow has a head for text or for classes: `ShadowModel` in peft/tuners/shadow/model.py.
+        effect: { key, _ in key == "task_type" ? true : nil },
         forms: { config in
             let rank = config["r"]?.intValue
             let width = config["update_hidden_size"]?.intValue ?? rank

@@ -22,6 +22,7 @@ import Tensors
 struct VBLoRA: ModuleMethod {
     let name = "VB-LoRA"
     let peftTypes = ["VBLORA"]
+    let defaultTargets = DefaultTargets.vblora
     let components: Set<String> = Set(["A", "B"].flatMap { side in
         ["", "_topk_indices", "_topk_weights"].map { "vblora_logits_\(side)\($0)" }
     }).union(["vblora_vector_bank"])
@@ -45,6 +46,13 @@ struct VBLoRA: ModuleMethod {
             let shape = adapter.tensor(indices.stored)?.shape, shape.count == 3, shape[2] == 1
         else { return false }
         return adapter.tensor(key.stored)?.shape == [shape[0], shape[1], 0]
+    }
+
+    /// The bank begins drawn from an interval; logits have no ends. Source: `VBLoRAModel._init_vblora_vector_bank` in
+    /// peft/tuners/vblora/model.py.
+    func firstValues(of adapter: Adapter) throws -> [FirstValues] {
+        let bound = try adapter.config?.number("init_vector_bank_bound") ?? 0.02
+        return try modules(of: adapter, in: nil).map { .uniform(tensor: try $0.tensor("vblora_vector_bank").name, bound: bound) }
     }
 
     func extent(of module: MethodModule) throws -> UpdateExtent {

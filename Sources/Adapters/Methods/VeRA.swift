@@ -22,6 +22,7 @@ import Tensors
 struct VeRA: ModuleMethod {
     let name = "VeRA"
     let peftTypes = ["VERA"]
+    let defaultTargets = DefaultTargets.vera
     let components: Set<String> = ["vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"]
     let configKeys: Set<String> = [
         "r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial", "fan_in_fan_out", "bias", "init_weights",

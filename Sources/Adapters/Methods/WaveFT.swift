@@ -22,6 +22,7 @@ import Tensors
 struct WaveFT: ModuleMethod {
     let name = "WaveFT"
     let peftTypes = ["WAVEFT"]
+    let defaultTargets = DefaultTargets.waveft
     let components: Set<String> = ["waveft_spectrum"]
     let configKeys: Set<String> = [
         "scaling", "random_loc_seed", "wavelet_family", "use_idwt", "n_frequency", "n_frequency_pattern",

@@ -28,7 +28,9 @@ struct NonFinite: CheckRule {
                     + "peftfile inspect --stats \(subject.path.shellQuoted)")
         }
         guard stored.isEmpty, let table = try subject.effects() else { return stored }
-        return table.modules.filter(\.isUndefined).map { module in
+        // With apply_GS HRA divides by zero where it begins: that is another finding.
+        let untouched = Set(try subject.untouched()?.tensors ?? [])
+        return table.modules.filter { module in module.isUndefined && !(module.tensor.map(untouched.contains) ?? false) }.map { module in
             finding(
                 "is finite, and the update of \"\(module.path.text.printable)\" that its formula makes of it is not: it divides by zero",
                 file: subject.weights.file, tensor: module.tensor,

@@ -20,14 +20,14 @@ struct UnexpectedKeys: CheckRule {
     func findings(in subject: CheckSubject) throws -> [Finding] {
         guard subject.config.config?.peftType != nil, subject.foreignDialect == nil, !subject.typeIsContradicted, !subject.holdsNoAdapter, let adapter = try? subject.adapter(),
             let method = try? MethodRegistry.method(of: adapter),
-            // A method that is only known by its name cannot say which tensors it has.
-            !method.configKeys.isEmpty,
             // What is expected follows from the config.
             !subject.configDefects.contains(where: \.isOfMethod)
         else { return [] }
-        if let refusal = try? LoadedModules(of: adapter).refusal(of: adapter) {
+        if let refusal = try? LoadedModules(of: adapter, modelType: subject.modelType).refusal(of: adapter) {
             return [finding(refusal.message, file: subject.weights.file, tensor: refusal.tensor, help: refusal.help ?? "correct the config")]
         }
+        // A method that is only known by its name cannot say which tensors it has.
+        guard !method.configKeys.isEmpty else { return [] }
         let magnitudes = config(subject, lacks: "use_dora") ? adapter.keys.filter { $0.component == "lora_magnitude_vector" } : []
         if let first = magnitudes.first {
             return [

@@ -13,7 +13,12 @@ struct Untrained: CheckRule {
         A run that trained nothing: optimiser without the adapter's parameters, a learning rate of 0, a save before the first \
         step. A method begins where its update is nothing (a factor of zeros, scales of ones, rotations by 0), and is there \
         never again after one step; the adapter loads everywhere and changes nothing. The method's own formula tells, in every \
-        dialect; what an adapter stores whole is compared with the base's where one is given.
+        dialect; what an adapter stores whole is compared with the base's where one is given. OSF begins with singular triplets \
+        of the base, which no training keeps orthonormal, HRA with equal pairs of columns; C3A's kernels, the vectors of \
+        Uni-LoRA and VB-LoRA and HRA's other columns are drawn from an interval that they fill and a step leaves, told where a \
+        step of 1e-4 would put at least 16 numbers outside; DEFT's beginning is told by a base in float32. Nothing tells what is \
+        drawn from a normal distribution (FourierFT's and WaveFT's spectra without init_weights, C3A's gaussian), and a draw \
+        stored in 16 bits.
         """
     let needs: [RuleNeed] = [.tensors]
 
@@ -24,6 +29,8 @@ struct Untrained: CheckRule {
         let (modules, dead) = (table.modules, table.modules.filter(\.doesNothing))
         let replaced = try subject.storedWhole()
         let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
+        let untouched = try untouched(subject, isAlone: replaced.allSatisfy { $0.isBase == true })
+        if untouched.contains(where: { $0.tensor == nil }) { return untouched }
         if modules.allSatisfy(\.needsBase), let rounding = try roundingAlone(subject) { return [rounding] }
         let half = modules.filter(\.isBiasAlone)
         if half.count == modules.count, let first = half.first {
@@ -34,7 +41,7 @@ struct Untrained: CheckRule {
             ]
         }
         guard dead.count == modules.count else {
-            return half.map { module in
+            return untouched + half.map { module in
                 finding(
                     "is zero everywhere, so that of the update of \"\(module.path.text.printable)\" the bias alone is left", severity: .warning,
                     file: subject.weights.file, tensor: module.tensor, help: "save the adapter again; all figures: \(help)")
@@ -77,21 +84,53 @@ struct Untrained: CheckRule {
         ]
     }
 
+    /// Values that are still those with which PEFT began: of all modules, without a tensor to name, or of some.
+    private func untouched(_ subject: CheckSubject, isAlone: Bool) throws -> [Finding] {
+        guard let (tensors, count) = try subject.untouched(), !tensors.isEmpty else { return [] }
+        let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
+        guard tensors.count == count else {
+            return tensors.map {
+                finding(
+                    "has the values with which PEFT begins, so the module was not trained", severity: .warning, file: subject.weights.file,
+                    tensor: $0, help: "see whether the module was meant to be trained; all figures: \(help)")
+            }
+        }
+        return [
+            finding(
+                "all values are those with which PEFT begins: the adapter was not trained"
+                    + (isAlone ? "" : ", but for what was saved whole"),
+                severity: isAlone ? .error : .warning, file: subject.weights.file, help: "train it; all figures: \(help)")
+        ]
+    }
+
     /// What begins as a part of the base's own matrix is told by the base alone: what the update comes to is then the rounding of that
     /// part to float32, some 2⁻²⁴ of it, and a step of training is a thousand times as large.
     private func roundingAlone(_ subject: CheckSubject) throws -> Finding? {
-        guard let sample = try subject.mergeSample(), sample.total > 0, !sample.isPartial, sample.dtype == .f32,
+        guard let sample = try subject.mergeSample(), sample.total > 0, sample.obstacles.isEmpty, sample.dtype == .f32,
             let base = subject.options.base
         else { return nil }
         var squares = 0.0
-        for name in sample.tensors {
-            guard let tensor = base[name] else { return nil }
-            for value in try Conversion.widened(base.read(tensor), as: tensor.dtype, count: tensor.info.elementCount) { squares += value * value }
+        for (name, rows) in sample.tensors {
+            guard let tensor = base[name], let part = try Untrained.squares(of: tensor, in: base, rows: sample.rowLimit == nil ? nil : rows)
+            else { return nil }
+            squares += part
         }
         guard sample.squares <= 0x1p-40 * squares else { return nil }
         return finding(
             "the update is no more than the rounding of float32 in the base (looked at \(sample.extent)): the adapter changes nothing",
             file: subject.weights.file, help: "train it; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
+    }
+
+    /// The squares of a tensor's elements, of these rows or of all; nil where a row of the merge need not be one of the tensor.
+    private static func squares(of tensor: StoredTensor, in base: Checkpoint, rows: [Range<Int>]?) throws -> Double? {
+        guard tensor.dtype.isMergeable, rows == nil || tensor.info.shape.count == 2 else { return nil }
+        let width = UInt64(tensor.info.columnCount) * UInt64(tensor.dtype.bits / 8)
+        let parts = rows?.map { UInt64($0.lowerBound) * width..<UInt64($0.upperBound) * width } ?? [0..<tensor.byteCount]
+        guard parts.allSatisfy({ $0.upperBound <= tensor.byteCount }) else { return nil }
+        return try parts.reduce(0) { sum, bytes in
+            let count = bytes.count * 8 / tensor.dtype.bits
+            return try Conversion.widened(base.read(tensor, bytes: bytes), as: tensor.dtype, count: count).reduce(sum) { $0 + $1 * $1 }
+        }
     }
 
     /// A file of which nothing is known but that every number in it is zero.

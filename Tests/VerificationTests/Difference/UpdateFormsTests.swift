@@ -113,6 +113,47 @@ import Testing
         #expect(report.isEqual == wanted.isEmpty && updates.isEquivalent == wanted.isEmpty)
     }
 
+    /// Keys that PEFT reads for the first values alone make no difference, and those that it reads beside the tensors do, also where
+    /// the same key is without a part in other methods.
+    @Test(arguments: [
+        ("hra", "init_weights", "false", []), ("osf", "init_weights", "false", []), ("oft-coft", "init_weights", "false", []),
+        ("miss-bat", "init_weights", #""mini""#, ["init_weights"]), ("psoft", "init_weights", "false", []), ("lily", "init_weights", "false", []),
+        ("refuse-prompt-tuning", "prompt_tuning_init", #""SAMPLE_VOCAB""#, []), ("refuse-p-tuning", "encoder_dropout", "0.5", []),
+        ("refuse-cpt", "opt_loss_decay_factor", "0.5", []), ("refuse-cpt", "opt_projection_epsilon", "0.5", ["opt_projection_epsilon"]),
+        ("refuse-prompt-tuning", "task_type", #""SEQ_2_SEQ_LM""#, ["task_type"]), ("shadow", "task_type", #""SEQ_CLS""#, ["task_type"]),
+        ("hra", "task_type", #""SEQ_CLS""#, []), ("supertuning", "select_top", "false", []), ("frod", "regularization_alpha", "0.5", []),
+        ("refuse-prefix-tuning", "num_virtual_tokens", "9", ["num_virtual_tokens"]),
+    ] as [(String, String, String, [String])])
+    func keysOfFirstValuesMakeNoDifference(_ fixture: String, _ key: String, _ value: String, _ wanted: [String]) throws {
+        let path = Fixtures.path("merge/\(fixture)/adapter")
+        let (report, updates) = try compare(
+            DifferenceInput(path: path), configured(path, ExactString(key), try JSONValue.parse(Array(value.utf8), file: key)))
+        #expect(report.hasEqualTensors && updates.differingSettings == wanted, "\(updates.differingSettings)")
+        #expect(report.isEqual == wanted.isEmpty)
+    }
+
+    /// What is not in the file is made again from the config.
+    @Test(arguments: [("frod", "frod_V", "regularization_alpha", "0.5"), ("supertuning", "indices", "select_top", "false")])
+    func whatPEFTMakesAgainIsReadFromTheConfig(_ fixture: String, _ part: String, _ key: String, _ value: String) throws {
+        let path = Fixtures.path("merge/\(fixture)/adapter")
+        let stored = try Checkpoint.open(path)
+        let tensors = try stored.tensors.filter { !$0.name.text.contains(part) && $0.dtype.isMergeable }.map {
+            try StoredValues($0.name, $0.dtype, $0.shape, Conversion.widened(stored.read($0), as: $0.dtype, count: $0.info.elementCount))
+        }
+        #expect(tensors.count < stored.tensors.count && !tensors.isEmpty)
+        let config = try AdapterConfig(path: "\(path)/adapter_config.json").json
+        let inputs = try ["one", "other"].map { name in
+            var json = config
+            if name == "other" { json[ExactString(key)] = try JSONValue.parse(Array(value.utf8), file: key) }
+            try FileSystem.makeDirectory(directory.path(name), withParents: true)
+            try directory.write(try StoredValues.file(tensors), to: "\(name)/adapter_model.safetensors")
+            try directory.write(JSONValue.object(json).serialized(), to: "\(name)/adapter_config.json")
+            return try DifferenceInput(path: directory.path(name))
+        }
+        let (report, updates) = try compare(inputs[0], inputs[1])
+        #expect(report.hasEqualTensors && !report.isEqual && updates.differingSettings == [key], "\(updates.differingSettings)")
+    }
+
     /// A component that is asked for is all that is compared.
     @Test func aComponentAloneIsCompared() throws {
         let path = Fixtures.path("dialects/kohya-lora-with-te/adapter")
