@@ -19,6 +19,8 @@ public struct AdapterConversion: Sendable {
             case number(Double)
             /// Adapter tensors one behind the other, each times its factor, read in a shape and with the axes permuted.
             case arranged([(tensor: ExactString, factor: Double)], shape: Shape, axes: [Int])
+            /// Rows of an adapter's matrix, those of one range behind those of the one before, times a factor.
+            case gathered(ExactString, Double, rows: [Range<Int>])
         }
         /// The name in the target's dialect.
         public var name: ExactString
