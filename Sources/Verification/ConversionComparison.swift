@@ -122,8 +122,10 @@ public struct ConversionComparison: Sendable {
             // What has no component stands under the base's own path, where one is named.
             guard names != .inMemory else { return [component == nil ? own.text : path.text] }
             let part = component.map { PipelineComponent($0) } ?? .denoiser
+            var isEncoder = false
+            if case .textEncoder = part { isEncoder = true }
             let spellings = names == .dotted
-                ? [PipelineComponent.diffusersPath(own.text)]
+                ? [isEncoder ? PipelineComponent.transformersPath(own.text) : PipelineComponent.diffusersPath(own.text)]
                 : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) }
             return spellings.map { spelling in
                 let name = String(spelling.map { $0 == "." ? "_" : $0 })

@@ -86,11 +86,15 @@ struct ComponentNames {
         let part = component.map { PipelineComponent($0) } ?? unnamed
         if target == .kohya {
             // Within a dialect a name stays.
-            if let component, PipelineComponent.isKohya(component) { return own.text }
+            if let component, PipelineComponent.isKohya(component) {
+                if case .textEncoder = part { return PipelineComponent.transformersPath(own.text) }
+                return own.text
+            }
             return PipelineComponent.kohyaPath(own.text, of: part, isLarge: isLarge)
         }
         let isOwn = component.map { PipelineComponent.isWrittenByDiffusers($0) } ?? false
         let path = isOwn ? own.text : PipelineComponent.diffusersPath(own.text)
+        if case .textEncoder = part { return PipelineComponent.transformersPath(path) }
         guard part == .denoiser, !isFound else { return path }
         let isForeign = PipelineComponent.isOriginalPath(path) || component != nil && !isOwn && !PipelineComponent.isDiffusersPath(path)
         guard !isForeign else {
