@@ -1,4 +1,4 @@
-/// Where a layer of diffusers' FLUX.1 is in the model's own repository, by whose names sd-scripts trains (``DiffusersLayers``).
+/// Where a layer of diffusers' FLUX.1 is in the model's own repository, by whose names sd-scripts trains.
 ///
 /// One layer there may be several of diffusers' below each other: q, k and v of `img_attn.qkv`, and the feed-forward's first of `linear1`.
 ///
