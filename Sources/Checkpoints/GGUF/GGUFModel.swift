@@ -66,6 +66,13 @@ public struct GGUFModel: Sendable {
         return ExactString(place.gguf)
     }
 
+    /// The `model_type` of the checkpoint that it was made from, where memory calls its experts otherwise than the Hub's file does and a
+    /// config.json would tell: `block_sparse_moe.experts.0.w1` is a part of `mlp.experts.gate_up_proj`. Nil for any other.
+    public var expertsModelType: String? {
+        guard tensors.contains(where: { $0.isStack && $0.names.first?.text.contains(".block_sparse_moe.") == true }) else { return nil }
+        return architecture.name == "llama" ? "mixtral" : architecture.modelTypes.first
+    }
+
     /// What the converter added to the elements of a tensor.
     public static func shift(of name: ExactString, in architecture: GGUFArchitecture) -> Double {
         name.text.hasSuffix("norm.weight") ? architecture.normOffset : 0
