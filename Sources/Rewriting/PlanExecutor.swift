@@ -214,13 +214,7 @@ public struct PlanExecutor: Sendable {
         let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
         var pieces: [Piece] = []
         for (index, tensor) in file.tensors.enumerated() {
-            let step = tensor.wholeHeads(Panels.rows(of: tensor.recipe, elements: settings.panelElements))
-            let rows = tensor.recipe.rows
-            var first = 0
-            while first < rows {
-                pieces.append(Piece(tensor: index, rows: first..<min(rows, first + step)))
-                first += step
-            }
+            pieces += tensor.pieces(elements: settings.panelElements).map { Piece(tensor: index, rows: $0) }
         }
         let state = Mutex((hash: SHA256(), statistics: [UpdateStatistics](repeating: .init(), count: file.tensors.count)))
         if settings.hashing { state.withLock { $0.hash.update(file.header) } }

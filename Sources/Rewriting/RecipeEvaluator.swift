@@ -90,7 +90,7 @@ final class RecipeEvaluator: Sendable {
         var values = original
         try apply(shared, to: &values, rows: rows)
         magnify(&values, rows: rows, shared: shared)
-        if let encoding { return try encoded(values, original, changed, encoding) }
+        if let encoding { return try encoded(values, original, changed, encoding, rows) }
         var bytes = try Conversion.narrowed(values, to: recipe.dtype)
         if recipe.sourceDType == recipe.dtype { restore(&bytes, from: raw, outside: changed, rows: rows.count) }
         let stored = try Conversion.widened(bytes, as: recipe.dtype, count: count)
@@ -132,12 +132,12 @@ final class RecipeEvaluator: Sendable {
     /// The panel as a GGUF file has it. The update is held against the weight as it would be stored without one; what rounding adds,
     /// in blocks much of it, is told apart.
     private func encoded(
-        _ values: [Double], _ original: [Double], _ changed: [[Range<Int>]], _ encoding: GGUFEncoding
+        _ values: [Double], _ original: [Double], _ changed: [[Range<Int>]], _ encoding: GGUFEncoding, _ rows: Range<Int>
     ) throws -> Panel {
-        let (bytes, stored) = try encoding.encode(values, columns: recipe.columns)
+        let (bytes, stored) = try encoding.encode(values, rows: rows, columns: recipe.columns)
         var statistics = UpdateStatistics()
         guard recipe.changesValues else { return Panel(bytes: bytes) }
-        let rounded = try encoding.encode(original, columns: recipe.columns).stored
+        let rounded = try encoding.encode(original, rows: rows, columns: recipe.columns).stored
         var exact = values
         for index in exact.indices { exact[index] = rounded[index] + (values[index] - original[index]) }
         for (row, spans) in changed.enumerated() {

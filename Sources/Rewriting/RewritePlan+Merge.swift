@@ -155,8 +155,10 @@ extension RewritePlan {
             throw PeftfileError(
                 .usage, "--dtype \(dtype.rawValue): a \(operation) writes F64, F32, F16 or BF16", rule: "OutputDType")
         }
-        // Tensors in another floating-point dtype than most of the base were kept there on purpose (routers, norms).
+        // Tensors in another floating-point dtype than most of the base were kept there on purpose (routers, norms). In a GGUF file
+        // that was llama.cpp's purpose, which keeps them so whatever the model had.
         let main = base.mainDType
+        let all = all || base.shards.first?.file.kind == .gguf
         for index in outputs.indices {
             let own = outputs[index].recipe.dtype
             guard own.isMergeable, all || own == main || outputs[index].recipe.isDequantised else { continue }

@@ -121,7 +121,9 @@ public struct RewritePlan: Sendable {
         var largest: UInt64 = 0
         for tensor in files.lazy.flatMap(\.tensors) where !tensor.recipe.isCopy {
             let recipe = tensor.recipe
-            let panel = UInt64(Panels.rows(of: recipe)) * UInt64(recipe.columns) * 8 * 4
+            // A matrix that is turned is held whole.
+            let rows = tensor.encoding?.isTransposed == true ? recipe.rows : Panels.rows(of: recipe)
+            let panel = UInt64(rows) * UInt64(recipe.columns) * 8 * (tensor.encoding?.isTransposed == true ? 8 : 4)
             var factors: UInt64 = 0
             for placed in recipe.updates {
                 switch placed.update {
@@ -171,15 +173,16 @@ public enum Panels {
 }
 
 extension RewritePlan.Tensor {
-    /// So many rows, or the whole heads next to it: their rows are reordered among themselves.
-    func wholeHeads(_ rows: Int) -> Int {
-        guard let size = encoding?.headSize, encoding?.isVector == false else { return rows }
-        return max(1, rows / size) * size
+    /// The rows that are computed together, in the order in which they lie in the file. The last piece of all ends with the last row.
+    func pieces(elements: Int = Panels.elements) -> [Range<Int>] {
+        let step = Panels.rows(of: recipe, elements: elements)
+        return (encoding ?? GGUFEncoding(type: .f32, isVector: false, shift: 0)).pieces(of: recipe.rows, step: step)
     }
 
-    /// The bytes of some rows in the output file.
+    /// The bytes of a piece in the output file.
     func range(of rows: Range<Int>) -> Range<UInt64> {
         let rowBytes = info.byteCount / UInt64(max(1, recipe.rows))
-        return (info.begin + rowBytes * UInt64(rows.lowerBound))..<(info.begin + rowBytes * UInt64(rows.upperBound))
+        let begin = info.begin + rowBytes * UInt64(encoding?.firstRow(of: rows) ?? rows.lowerBound)
+        return begin..<(begin + rowBytes * UInt64(rows.count))
     }
 }

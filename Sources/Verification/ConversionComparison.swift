@@ -117,14 +117,32 @@ public struct ConversionComparison: Sendable {
             factors = module.factors
         }
 
+        /// The layer of FLUX.1's own that it is, or is a part of.
+        var layer: OriginalLayer? { OriginalLayer(flux: own.text) }
+
+        /// Whether it is one of several layers of the result's, or turned there.
+        func isPart(of other: Entry?) -> Bool {
+            guard let layer, let other, other.own.text.map({ $0 == "." ? "_" : $0 }) == Array(layer.name) else { return false }
+            return layer.isFused || layer.isSwapped
+        }
+
+        /// The factors, where it is LoRA or DoRA.
+        var matrices: FusedLayerComparison.Factors? {
+            guard let left, let a = factors.first(where: { $0.name == "A" })?.info else { return nil }
+            return .init(a: a, b: left, magnitude: factors.first { $0.name == "magnitude" }?.info, scale: scale)
+        }
+
         /// The names that the module may have in the result: kohya's files have one of several for a layer of a UNet.
         func keys(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> [String] {
             // What has no component stands under the base's own path, where one is named.
             guard names != .inMemory else { return [component == nil ? own.text : path.text] }
             let part = component.map { PipelineComponent($0) } ?? .denoiser
+            var isEncoder = false
+            if case .textEncoder = part { isEncoder = true }
+            let layer = part == .denoiser ? OriginalLayer(flux: own.text) : nil
             let spellings = names == .dotted
-                ? [PipelineComponent.diffusersPath(own.text)]
-                : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) }
+                ? [isEncoder ? PipelineComponent.transformersPath(own.text) : PipelineComponent.diffusersPath(own.text)]
+                : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) } + (layer.map { [$0.name] } ?? [])
             return spellings.map { spelling in
                 let name = String(spelling.map { $0 == "." ? "_" : $0 })
                 return usesComponent && component != nil ? "\(part):\(name)" : name
@@ -144,15 +162,27 @@ public struct ConversionComparison: Sendable {
         }
         let keys = (wanted, found)
         let numbers = (AdapterNumbers(adapters: [adapterA]), AdapterNumbers(adapters: [adapterB]))
-        let isTwice = Set(keys.0).count != keys.0.count || Set(keys.1).count != keys.1.count
+        // Layers of diffusers that are parts of one of the result's.
+        let tolerance = reading.roundsScale ? 0x1p-22 : 0x1p-50
+        let fused = reading.names == .underscored ? a.indices.filter { a[$0].isPart(of: others[keys.0[$0]]) } : []
+        for key in Set(fused.map { keys.0[$0] }).sorted() {
+            guard let whole = others[key]?.matrices else { continue }
+            let parts = fused.filter { keys.0[$0] == key }.compactMap { index in a[index].layer.flatMap { layer in a[index].matrices.map { (layer, $0) } } }
+            let comparison = try FusedLayerComparison(parts, numbers.0, whole, numbers.1, tolerance: tolerance)
+            compared += parts.count
+            elements += comparison.elements
+            faults += comparison.reasons.map { Fault(name: key, reason: $0) }
+        }
+        let (single, isFused) = (keys.0.indices.filter { !fused.contains($0) }, Set(fused.map { keys.0[$0] }))
+        let isTwice = Set(single.map { keys.0[$0] }).count != single.count || Set(keys.1).count != keys.1.count
         if isTwice { faults.append(Fault(name: adapterB.path, reason: "two modules have one name")) }
-        for (key, entry) in zip(keys.0, a) {
-            guard let other = others[key] else {
+        for (key, entry) in single.map({ (keys.0[$0], a[$0]) }) {
+            guard !isFused.contains(key), let other = others[key] else {
                 faults.append(Fault(name: entry.path.text, reason: "is not in the result"))
                 continue
             }
             compared += 1
-            try compare(entry, numbers.0, other, numbers.1, tolerance: reading.roundsScale ? 0x1p-22 : 0x1p-50)
+            try compare(entry, numbers.0, other, numbers.1, tolerance: tolerance)
         }
         let known = Set(keys.0)
         for (key, entry) in zip(keys.1, b) where !known.contains(key) {

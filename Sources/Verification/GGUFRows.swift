@@ -10,16 +10,19 @@ struct GGUFRows {
     private let type: GGUFType
     /// For each row of the Hub's the stored one; nil where they are the same.
     private let storedRows: [Int]?
+    /// Whether the file has the transpose.
+    private let isTransposed: Bool
     private let shift: Double
 
     init(
-        _ recipe: TensorRecipe, _ type: GGUFType, order: GGUFTensor.Order?, shift: Double, base: Checkpoint, adapters: [Adapter],
+        _ recipe: TensorRecipe, _ type: GGUFType, order: GGUFTensor.Order?, isTransposed: Bool, shift: Double, base: Checkpoint, adapters: [Adapter],
         numbers: AdapterNumbers
     ) throws {
         var exact = recipe
         exact.dtype = .f64
         self.type = type
         storedRows = order.map(PlainDequantisation.storedRows)
+        self.isTransposed = isTransposed
         self.shift = shift
         let source = try SourceRows(exact, base: base, adapters: adapters)
         var prepared = try PreparedRecipe(exact, source: source, numbers: numbers)
@@ -38,6 +41,7 @@ struct GGUFRows {
         let columns = recipe.columns
         let isVector = storedRows != nil && recipe.shape.count < 2
         let step = max(1, (1 << 16) / max(1, columns))
+        var turned = [[Double]](repeating: [], count: isTransposed ? columns : 0)
         var row = 0
         while row < recipe.rows {
             let rows = row..<min(row + step, recipe.rows)
@@ -51,6 +55,10 @@ struct GGUFRows {
                 var numbers = try decided(line, first, buffers, &definition, &tally)
                 // −0 + 0 would be +0.
                 if shift != 0 { for index in numbers.indices { numbers[index] += shift } }
+                if isTransposed {
+                    for (column, number) in numbers.enumerated() { turned[column].append(number) }
+                    continue
+                }
                 if isVector {
                     try compareVector(numbers, &tally, read)
                     continue
@@ -61,6 +69,11 @@ struct GGUFRows {
                 compare(stored, bytes, numbers, first: line * columns, &tally)
             }
             row = rows.upperBound
+        }
+        for (column, numbers) in turned.enumerated() {
+            let bytes = try encoded(numbers)
+            let place = UInt64(column) * UInt64(bytes.count)
+            compare(try read(place..<(place + UInt64(bytes.count))), bytes, numbers, first: column, by: columns, &tally)
         }
         return tally
     }
@@ -129,7 +142,7 @@ struct GGUFRows {
         return bytes
     }
 
-    private func compare(_ stored: [UInt8], _ bytes: [UInt8], _ numbers: [Double], first: Int, _ tally: inout Tally) {
+    private func compare(_ stored: [UInt8], _ bytes: [UInt8], _ numbers: [Double], first: Int, by step: Int = 1, _ tally: inout Tally) {
         guard stored != bytes else { return }
         if let dtype = type.dtype {
             let width = dtype.bits / 8
@@ -137,7 +150,7 @@ struct GGUFRows {
             for index in numbers.indices
             where stored[(index * width)..<((index + 1) * width)] != bytes[(index * width)..<((index + 1) * width)] {
                 tally.note(stored: values[index], expected: numbers[index], dtype: dtype)
-                tally.reject(first + index, stored: values[index], expected: numbers[index])
+                tally.reject(first + index * step, stored: values[index], expected: numbers[index])
             }
         } else {
             tally.hasUncountedDistance = true
@@ -147,7 +160,7 @@ struct GGUFRows {
                 let isOtherScale = stored[place] != bytes[place] || stored[place + 1] != bytes[place + 1]
                 for index in 0..<32 where isOtherScale || stored[place + 2 + index] != bytes[place + 2 + index] {
                     let value = scale * Double(Int8(bitPattern: stored[place + 2 + index]))
-                    tally.reject(first + block * 32 + index, stored: value, expected: numbers[block * 32 + index])
+                    tally.reject(first + (block * 32 + index) * step, stored: value, expected: numbers[block * 32 + index])
                 }
             }
         }

@@ -24,6 +24,7 @@ struct GGUFVerification: Sendable {
         var type: GGUFType
         var shape: Shape
         var order: GGUFTensor.Order?
+        var isTransposed = false
         var shift: Double
         /// The base's tensor, where the bytes must be its own.
         var copied: StoredTensor?
@@ -71,7 +72,8 @@ struct GGUFVerification: Sendable {
             let asked = dtype.flatMap { tensor.shape.count > 1 && tensor.isNumbers ? GGUFType($0) : nil }
             let isChanged = parts.contains { $0.changesValues || $0.isFromAdapter }
             var wanted = Expected(
-                name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, order: tensor.order, shift: tensor.shift)
+                name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, order: tensor.order,
+                isTransposed: tensor.isTransposed, shift: tensor.shift)
             if isChanged || wanted.type != tensor.type { wanted.parts = parts } else { wanted.copied = tensor.stored }
             result.append(wanted)
         }
@@ -121,8 +123,8 @@ struct GGUFVerification: Sendable {
             for (number, recipe) in expected.parts.enumerated() {
                 do {
                     let rows = try GGUFRows(
-                        recipe, expected.type, order: expected.order, shift: expected.shift, base: base, adapters: adapters,
-                        numbers: numbers)
+                        recipe, expected.type, order: expected.order, isTransposed: expected.isTransposed, shift: expected.shift, base: base,
+                        adapters: adapters, numbers: numbers)
                     tally.join(try rows.tally { try bytes(result, stored, (size * UInt64(number) + $0.lowerBound)..<(size * UInt64(number) + $0.upperBound)) })
                 } catch var error as PeftfileError {
                     if error.tensor == nil { error.tensor = expected.name }

@@ -1,6 +1,7 @@
 public import Adapters
 public import ByteAccess
 public import Checkpoints
+import Containers
 public import Tensors
 
 /// Judges whether a checkpoint is what a base and adapters come to, by an arithmetic of its own.
@@ -152,13 +153,14 @@ public struct Verifier: Sendable {
     /// The outputs' recipes, in the dtypes that the merge was told to write.
     ///
     /// Tensors in another floating-point dtype than most bytes of the base were kept in it on purpose and stay so,
-    /// unless `convertsAllDTypes`; integers and sub-byte codes always stay.
+    /// unless `convertsAllDTypes`, but for those of a GGUF file; integers and sub-byte codes always stay.
     private func expectedTensors() throws -> [TensorRecipe] {
         guard let dtype else { return recipes }
         try requireWritten(dtype)
         let main = base.mainDType
+        let isGGUF = base.shards.first?.file.kind == .gguf
         return recipes.map { recipe in
-            guard recipe.dtype.isMergeable, convertsAllDTypes || recipe.dtype == main || recipe.isDequantised else { return recipe }
+            guard recipe.dtype.isMergeable, convertsAllDTypes || isGGUF || recipe.dtype == main || recipe.isDequantised else { return recipe }
             var converted = recipe
             converted.dtype = dtype
             return converted

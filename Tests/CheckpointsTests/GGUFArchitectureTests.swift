@@ -61,7 +61,7 @@ import Testing
 
     @Test(arguments: [
         "blk.03.attn_q.weight", "blk.-1.attn_q.weight", "blk.x.attn_q.weight", "blk.1.attn_q", "attn_q.weight", "",
-        "blk.1.attn_kv_b.weight", "token_embd.weight.lora_a",
+        "blk.1.attn_k_b.weight", "token_embd.weight.lora_a",
     ]) func otherNamesHaveNoPlace(_ name: String) throws {
         for architecture in GGUFArchitecture.names {
             #expect(GGUFArchitecture.named(architecture)?.place(ofGGUF: name) == nil)

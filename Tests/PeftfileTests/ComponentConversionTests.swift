@@ -232,4 +232,43 @@ import Testing
         }
         #expect(try Adapter(path: out).targets().allSatisfy { $0.scale == 1 })
     }
+
+    /// OpenCLIP's names of SDXL's second text encoder become those of sd-scripts, and of diffusers: what is written for a file of
+    /// `Fixtures/dialects/kohya-sdxl-openclip` under OpenCLIP's names is the file itself.
+    @Test(arguments: [true, false]) func namesOfOpenCLIPBecomeThoseOfTheTrainer(_ hasBase: Bool) throws {
+        let names = [
+            ("mlp_fc1", "mlp.c_fc"), ("mlp_fc2", "mlp.c_proj"), ("self_attn_out_proj", "attn.out_proj"), ("self_attn_q_proj", "attn.q_proj"),
+            ("self_attn_k_proj", "attn.k_proj"), ("self_attn_v_proj", "attn.v_proj"),
+        ]
+        let folder = Fixtures.path("dialects/kohya-sdxl-openclip")
+        let truth = try Checkpoint.open(folder + "/adapter/adapter.safetensors")
+        var foreign: [SmallTensor] = []
+        for tensor in truth.tensors where tensor.name.text.hasPrefix("lora_te2_") && !tensor.name.text.hasSuffix(".alpha") {
+            let (module, leaf) = (String(tensor.name.text.prefix { $0 != "." }), tensor.name.text.contains("lora_down") ? "lora_A" : "lora_B")
+            let layer = try #require(["0", "1"].first { module.hasPrefix("lora_te2_text_model_encoder_layers_\($0)_") })
+            let own = try #require(names.first { module.hasSuffix("layers_\(layer)_" + $0.0) }).1
+            // alpha / r goes into B: the file says no alpha.
+            let alpha = try truth.numbers(ExactString(module + ".alpha"))[0]
+            foreign.append(
+                SmallTensor(
+                    name: ExactString("text_encoder_2.transformer.resblocks.\(layer).\(own).\(leaf).weight"), shape: tensor.shape,
+                    values: try truth.numbers(tensor.name).map { leaf == "lora_B" ? $0 * alpha / 2 : $0 }))
+        }
+        #expect(foreign.count == 24)
+        let source = try write(foreign)
+        for target in ["kohya", "diffusers"] {
+            let out = directory.path("\(target).safetensors")
+            let result = try Tool.run(["convert", source, "--to", target, "-o", out] + (hasBase ? ["--base", folder + "/base"] : []))
+            #expect(result.status == 0 && !result.errors.contains("left out"), "\(result.errors)")
+            #expect(try Tool.run(["verify", out]).status == 0)
+            let file = try Checkpoint.open(out)
+            guard target == "kohya" else {
+                #expect(file.tensors.allSatisfy { $0.name.text.hasPrefix("text_encoder_2.text_model.encoder.layers.") })
+                continue
+            }
+            let expected = truth.tensors.filter { $0.name.text.hasPrefix("lora_te2_") }.map(\.name)
+            #expect(Set(file.tensors.map(\.name)) == Set(expected))
+            for name in expected where name.text.hasSuffix("lora_down.weight") { #expect(try file.numbers(name) == truth.numbers(name), "\(name)") }
+        }
+    }
 }

@@ -64,6 +64,33 @@ import Testing
         try item.check(options, equals: false)
     }
 
+    /// A conversion without a base asks the same, and what is answered goes with the file.
+    @Test(arguments: Case.names) func aConversionOfASquareFileIsAsked(_ name: String) throws {
+        let item = try Case(name)
+        guard let square = item.square else { return }
+        var options = item.options
+        options.squareOrientation = nil
+        let adapter = try Adapter(path: Fixtures.path("loralib/\(name)/adapter.pt"))
+        let error = #expect(throws: PeftfileError.self) { _ = try AdapterConversion(adapter, to: .peft, options: .init(binding: options)) }
+        #expect(error?.rule == "SquareOrientation" && error?.help?.contains("--square-orientation in-out (or out-in)") == true, "\(error as Any)")
+        options.squareOrientation = square
+        let conversion = try AdapterConversion(adapter, to: .peft, options: .init(binding: options))
+        #expect(conversion.config?["fan_in_fan_out"]?.boolValue == (square == .inOut))
+    }
+
+    /// A name that no type of transformers has tells nothing of the layers.
+    @Test func anUnknownArchitectureDoesNotAnswer() throws {
+        let directory = try TemporaryDirectory()
+        try FileSystem.makeDirectory(directory.path("base"))
+        try TestFile.write(TestFile.bytes(Fixtures.path("loralib/linear-square/base.safetensors")), to: directory.path("base/model.safetensors"))
+        try directory.write(#"{"model_type": "jais"}"#, to: "base/config.json")
+        let adapter = try Adapter(path: Fixtures.path("loralib/linear-square/adapter.pt"))
+        let error = #expect(throws: PeftfileError.self) {
+            _ = try Binding(base: Checkpoint.open(directory.path("base")), adapters: [adapter], options: BindingOptions(scale: 2))
+        }
+        #expect(error?.rule == "SquareOrientation", "\(error as Any)")
+    }
+
     /// A base whose architecture is named, and known to have no such layers, answers too.
     @Test func aKnownArchitectureAnswers() throws {
         let directory = try TemporaryDirectory()

@@ -137,6 +137,23 @@ enum DiffusersLayers {
         return Table(blocks: [("blocks_", "blocks.", layers)], others: others)
     }()
 
+    /// Where a module of diffusers' FLUX.1 is in the model's own repository; nil where the table leads to no such module.
+    static func original(ofFlux path: String) -> OriginalLayer? {
+        func found(_ name: String, in layers: [String: Layer], front: String) -> OriginalLayer? {
+            for (key, layer) in layers {
+                guard let part = layer.parts.firstIndex(where: { $0.name == name }) else { continue }
+                return OriginalLayer(name: front + key, part: part, shares: layer.parts.map(\.share), isSwapped: layer.isSwapped)
+            }
+            return nil
+        }
+        for (front, other, layers) in flux.blocks where path.hasPrefix(other) {
+            let rest = path.dropFirst(other.count)
+            guard let dot = rest.firstIndex(of: "."), let number = Int(rest[..<dot]), number >= 0, "\(number)" == rest[..<dot] else { continue }
+            return found(String(rest[rest.index(after: dot)...]), in: layers, front: "\(front)\(number)_")
+        }
+        return found(path, in: flux.others, front: "")
+    }
+
     /// The layer of a block, and what the block is called in diffusers.
     private static func block(_ path: String, _ table: Table) -> (front: String, layer: Layer)? {
         let name = String(path.map { $0 == "." ? "_" : $0 })

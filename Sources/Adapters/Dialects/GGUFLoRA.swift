@@ -193,6 +193,14 @@ struct GGUFLoRA: Dialect {
     ) throws -> TensorView {
         guard let order else { return TensorView(info) }
         let (rows, rank) = (info.shape[0], info.shape[1])
+        if let heads = context.heads, heads.key != heads.query, let runs = order.runs(of: rows, heads: heads) {
+            var (parts, row): ([TensorView.Part], Int) = ([], 0)
+            for run in runs {
+                parts.append(.init(info, rows: row..<(row + run.count), row: run.lowerBound))
+                row += run.count
+            }
+            return TensorView(name: info.name, shape: info.shape, parts: parts)
+        }
         guard let heads = context.heads, let (shape, axes) = order.arrangement(of: rows, heads: heads) else {
             let refusal = file.refusal(
                 "its rows are ordered by heads, and \(context.heads == nil ? "no config counts them" : "they do not divide \(rows) rows")",

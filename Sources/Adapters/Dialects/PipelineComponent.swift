@@ -52,6 +52,10 @@ extension PipelineComponent {
         return isOriginal ? DenoiserNames.aliases(of: path).first ?? path : path
     }
 
+    /// A path of a text encoder under the names of OpenCLIP, which SD 2's and SDXL's own files have, under those of transformers, which
+    /// trainers and diffusers have; itself where it is another.
+    public static func transformersPath(_ path: String) -> String { OpenCLIPNames.aliases(of: path).first ?? path }
+
     /// Whether a path is that of a layer which the model's own repository cuts or calls otherwise than diffusers.
     public static func isOriginalPath(_ path: String) -> Bool { DiffusersLayers.isOriginal(path) }
 
@@ -66,7 +70,9 @@ extension PipelineComponent {
     /// where all upsamplers are `output_blocks.N.2`.
     public static func kohyaPath(_ path: String, of part: PipelineComponent, isLarge: Bool) -> String {
         switch part {
-        case .textEncoder: return path.hasPrefix("encoder.layers.") ? "text_model." + path : path
+        case .textEncoder:
+            let path = transformersPath(path)
+            return path.hasPrefix("encoder.layers.") ? "text_model." + path : path
         case .denoiser: return isLarge ? DenoiserNames.original(path) : diffusersPath(path)
         case .other: return path
         }

@@ -6,7 +6,8 @@ import Tensors
 /// In memory `<moe>.experts.gate_up_proj` is (E, 2m, h), gate rows first, up rows after, and `<moe>.experts.down_proj`
 /// (E, h, m); on disk `<moe>.experts.N.gate_proj.weight` (m, h) and so on. Which container name the file has
 /// (`block_sparse_moe` for `mlp`) is `RenameTable`'s affair; which of the two layouts a base has is read off its names.
-/// Source: conversion_mapping.py, MergeModulelist(dim=0) then Concatenate(dim=1), in the entries named at each line.
+/// mlx-lm's models have one 3-D tensor for each matrix, `<moe>.switch_mlp.gate_proj.weight` (E, m, h), whatever transformers calls them.
+/// Source: `sanitize` in mlx_lm/models/mixtral.py and qwen3_moe.py; conversion_mapping.py, MergeModulelist(dim=0) then Concatenate(dim=1), in the entries named at each line.
 enum ExpertLayouts {
     /// The names of one expert's matrices on disk.
     struct Leaves: Sendable {
@@ -33,8 +34,10 @@ enum ExpertLayouts {
     /// The 3-D parameters among them.
     static let stackedParameters: Set<String> = ["gate_up_proj", "up_proj", "down_proj"]
 
-    /// The 3-D parameter `name` of memory, gathered from one matrix an expert; nil if the base has no such matrices.
-    static func gathered(_ name: String, in base: BaseDirectory) throws(PeftfileError) -> StoredParameter? {
+    /// The 3-D parameter `name` of memory, gathered from one matrix an expert, or from mlx-lm's stacks; nil if the base has no such matrices.
+    ///
+    /// - Parameter takesStacks: whether memory holds each expert as (out, in), as mlx-lm's stacks do.
+    static func gathered(_ name: String, in base: BaseDirectory, takesStacks: Bool = false) throws(PeftfileError) -> StoredParameter? {
         guard let dot = name.lastIndex(of: ".") else { return nil }
         let container = String(name[..<dot])
         for layout in leaves {
@@ -48,7 +51,34 @@ enum ExpertLayouts {
             }
             if let found = try gather(parts, of: container, in: base) { return found }
         }
-        return nil
+        return takesStacks ? gatherStacks(String(name[name.index(after: dot)...]), of: container, in: base) : nil
+    }
+
+    /// What mlx-lm calls the stacks of the experts in a container.
+    private static func stacks(of container: String) -> String? {
+        guard container.hasSuffix(".experts") else { return nil }
+        return container.dropLast("experts".count) + "switch_mlp"
+    }
+
+    private static func gatherStacks(_ leaf: String, of container: String, in base: BaseDirectory) -> StoredParameter? {
+        guard let front = stacks(of: container) else { return nil }
+        let parts = ["gate_up_proj": ["gate_proj", "up_proj"], "down_proj": ["down_proj"], "up_proj": ["up_proj"]][leaf] ?? []
+        // Without a gate the first matrix stands alone.
+        guard !parts.isEmpty, leaf != "up_proj" || base.shape("\(front).gate_proj.weight") == nil else { return nil }
+        let tensors = parts.map { "\(front).\($0).weight" }
+        let shapes = tensors.compactMap { base.shape($0) }
+        guard shapes.count == tensors.count, let first = shapes.first,
+            shapes.allSatisfy({ $0.count == 3 && $0[0] == first[0] && $0[2] == first[2] })
+        else { return nil }
+        var pieces: [ParameterPiece] = []
+        for expert in 0..<first[0] {
+            var row = 0
+            for (tensor, shape) in zip(tensors, shapes) {
+                pieces.append(ParameterPiece(expert: expert, rows: row..<row + shape[1], tensor: ExactString(tensor), storedExpert: expert))
+                row += shape[1]
+            }
+        }
+        return StoredParameter(shape: [first[0], shapes.reduce(0) { $0 + $1[1] }, first[2]], pieces: pieces)
     }
 
     private static func gather(
@@ -87,8 +117,8 @@ enum ExpertLayouts {
             rule: "UnequalExperts", help: "check the base checkpoint")
     }
 
-    /// One expert's matrix of version 4's memory (`<moe>.experts.N.w1.weight`), inside the fused parameter of the base;
-    /// nil if the base holds no fused parameter in its place.
+    /// One expert's matrix of version 4's memory (`<moe>.experts.N.w1.weight`), inside the fused parameter of the base or mlx-lm's stack;
+    /// nil if the base holds neither in its place.
     static func slice(_ name: String, in base: BaseDirectory) -> StoredParameter? {
         let parts = name.dottedComponents
         guard parts.count > 3, parts.last == "weight", let expert = Int(parts[parts.count - 3]), expert >= 0,
@@ -104,7 +134,9 @@ enum ExpertLayouts {
                 : leaf == layout.up
                     ? [(gateUp, 1), ("\(container).up_proj", nil)]
                     : leaf == layout.down ? [("\(container).down_proj", nil)] : []
-            for (tensor, half) in candidates {
+            let stack = [layout.gate: "gate_proj", layout.up: "up_proj", layout.down: "down_proj"][String(leaf)]
+            let switched = stack.flatMap { name in stacks(of: container).map { [("\($0).\(name).weight", nil as Int?)] } } ?? []
+            for (tensor, half) in candidates + switched {
                 guard let stack = base.shape(tensor), stack.count == 3, expert < stack[0] else { continue }
                 if half != nil && stack[1] % 2 != 0 { continue }
                 let rows = half == nil ? stack[1] : stack[1] / 2

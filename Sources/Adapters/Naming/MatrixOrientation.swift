@@ -8,7 +8,7 @@ import Tensors
 /// base, which are as long as the output; all of the adapter's matrices that are not square, where they agree. The
 /// config's `fan_in_fan_out` is no witness, since PEFT rewrites it for each layer in turn (`dispatch_default`), but
 /// where it is set and nothing else tells, the answer is open and the adapter refused until the caller says which. So is one in a
-/// format that has no word for it, as loralib's, on a base whose architecture nobody names.
+/// format that has no word for it, as loralib's, on a base whose architecture nobody names, or transformers does not have.
 struct MatrixOrientation {
     /// Model types built of transformers' Conv1D (`pytorch_utils.Conv1D`), whose weight is (in, out), and the modules
     /// that are such. Their heads and embeddings are ordinary.
@@ -62,7 +62,8 @@ struct MatrixOrientation {
         let all = votes.values.reduce(into: Set<Bool>()) { $0.formUnion($1) }
         if all.count == 1, let vote = all.first { return vote }
         if let squareIsTransposed { return squareIsTransposed }
-        guard !fanInFanOut, !isSilent || !modelTypes.isEmpty else {
+        let isKnown = !modelTypes.isEmpty && PlainNames.unknown(among: modelTypes) == nil
+        guard !fanInFanOut, !isSilent || isKnown else {
             throw PeftfileError(
                 .refused,
                 "module \"\(request.module)\" is square, the adapter \(fanInFanOut ? "says" : "has no word on") fan_in_fan_out, and nothing tells whether the base "

@@ -49,7 +49,7 @@ struct ParameterLocator: Sendable {
             if let part = rows.locate(name, in: base, spell: form.apply) { return part }
         }
         for spelled in formed {
-            if let stack = try ExpertLayouts.gathered(spelled, in: base) { return stack }
+            if let stack = try ExpertLayouts.gathered(spelled, in: base, takesStacks: slices) { return stack }
             if let slice = slices ? ExpertLayouts.slice(spelled, in: base) : nil { return slice }
         }
         return nil

@@ -26,8 +26,12 @@ public enum SquareOrientation {
         // Factors that lie as in textbooks are of a matrix held as (in, out).
         let said = try isBare && options.orientation == .inOut ? .inOut : options.squareOrientation ?? adapter.carriedOrientation()
         guard hasBase else {
-            if said == nil, adapter.dialect == nil, adapter.config?["fan_in_fan_out"]?.boolValue == true {
-                throw refusal(adapter, first, "the adapter says fan_in_fan_out, and nothing tells whether the base holds it as (in, out)")
+            // A config without fan_in_fan_out says (out, in); the files of others have no word on it.
+            if said == nil, options.orientation == .outIn, try adapter.openQuestions().contains(.squareOrientation) {
+                let says = adapter.dialect == nil && adapter.config != nil
+                throw refusal(
+                    adapter, first,
+                    "the adapter \(says ? "says" : "has no word on") fan_in_fan_out, and nothing tells whether the base holds it as (in, out)")
             }
             return said == .inOut ? .inOut : nil
         }

@@ -19,13 +19,18 @@ public struct GGUFModel: Sendable {
             let name = file.value("general.architecture")?.stringValue, !stored.tensors.isEmpty,
             !stored.tensors.contains(where: { $0.name.text.hasSuffix(".lora_a") })
         else { return nil }
-        guard let architecture = GGUFArchitecture.named(name), name != "gpt2" else {
-            // The converter transposes the matrices of GPT-2, which the Hub has as (in, out).
+        guard let architecture = GGUFArchitecture.named(name) else {
             throw GGUFModelRule.architecture.broken(
                 "is a model of the architecture \"\(name)\", which is not read under the Hub's names",
                 help: "use the safetensors checkpoint that it was made from")
         }
         self.architecture = architecture
+        if let key = architecture.reorderedWith, file.value(ExactString("\(name).\(key)")) != nil {
+            throw GGUFModelRule.architecture.broken(
+                "is a model of the architecture \"\(name)\" with \(key), whose queries and keys are in an order that is not read",
+                help: "use the safetensors checkpoint that it was made from")
+        }
+        let names = Set(stored.tensors.map(\.name))
         let queries = try GGUFModel.counts(file, "\(name).attention.head_count")
         let keys = try GGUFModel.counts(file, "\(name).attention.head_count_kv")
         let title = GGUFBlocks.title(stored)
@@ -34,13 +39,17 @@ public struct GGUFModel: Sendable {
             let type = blocks?.type ?? GGUFType(tensor.dtype) ?? .f32
             if blocks != nil { try GGUFBlocks.requireReadable(type, tensor: tensor.name, title: title) }
             let shape = blocks?.shape ?? tensor.shape
-            let place = try place(of: tensor.name)
+            let place = try place(of: tensor.name, among: names)
+            let isTransposed = place?.isTransposed ?? false
+            guard !isTransposed || shape.count == 2 else {
+                throw GGUFModelRule.place.broken("has the shape \(shape), and a matrix is expected", tensor: tensor.name)
+            }
             tensors.append(
                 GGUFTensor(
-                    stored: tensor, type: type, shape: shape, names: try place.map { try names($0, tensor.name, shape) } ?? [],
+                    stored: tensor, type: type, shape: shape, names: try place.map { try self.names($0, tensor.name, shape) } ?? [],
                     isStack: place?.isStack ?? false,
                     order: try place?.rowOrder.map { try order($0, tensor.name, shape, queries, keys.isEmpty ? queries : keys) },
-                    shift: GGUFModel.shift(of: tensor.name, in: architecture)))
+                    isTransposed: isTransposed, shift: GGUFModel.shift(of: tensor.name, in: architecture)))
         }
     }
 
@@ -53,8 +62,15 @@ public struct GGUFModel: Sendable {
 
     /// The name of a tensor that is stored alone; nil for an expert's matrix, and for what the architecture has not.
     public static func name(ofHub name: ExactString, in architecture: GGUFArchitecture) -> ExactString? {
-        guard let place = architecture.place(ofHub: name.text), !place.isStack, place.rowOrder == nil else { return nil }
+        guard let place = architecture.place(ofHub: name.text), !place.isStack, place.rowOrder == nil, !place.isTransposed else { return nil }
         return ExactString(place.gguf)
+    }
+
+    /// The `model_type` of the checkpoint that it was made from, where memory calls its experts otherwise than the Hub's file does and a
+    /// config.json would tell: `block_sparse_moe.experts.0.w1` is a part of `mlp.experts.gate_up_proj`. Nil for any other.
+    public var expertsModelType: String? {
+        guard tensors.contains(where: { $0.isStack && $0.names.first?.text.contains(".block_sparse_moe.") == true }) else { return nil }
+        return architecture.name == "llama" ? "mixtral" : architecture.modelTypes.first
     }
 
     /// What the converter added to the elements of a tensor.
@@ -66,8 +82,8 @@ public struct GGUFModel: Sendable {
     private static let computed: Set<ExactString> = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"]
 
     /// - Returns: nil for a tensor that was computed.
-    private func place(of name: ExactString) throws -> GGUFPlace? {
-        if let place = architecture.place(ofGGUF: name.text) { return place }
+    private func place(of name: ExactString, among names: Set<ExactString>) throws -> GGUFPlace? {
+        if let place = architecture.place(ofGGUF: name.text, isThere: { names.contains(ExactString($0)) }) { return place }
         guard !GGUFModel.computed.contains(name) else { return nil }
         throw GGUFModelRule.place.broken(
             "has no place that is known in a model of the architecture \"\(architecture.name)\"", tensor: name,
@@ -95,7 +111,9 @@ public struct GGUFModel: Sendable {
                 tensor: name, help: "\(architecture.name).attention.head_count and head_count_kv say how many heads there are")
         }
         let own = order == .rotaryKey ? heads.key : heads.query
-        return .init(kind: order, heads: heads, storedRows: stored, groupSize: order == .fusedByHead ? rows : rows / own)
+        let run = order.runs(of: rows, heads: heads)?.first?.count
+        return .init(
+            kind: order, heads: heads, storedRows: stored, groupSize: run == nil ? rows / own : rows, runLength: run ?? 1)
     }
 
     /// What is rounded although the file has it as numbers: the F32 of norms and biases, where blocks are written in `dtype`, or by

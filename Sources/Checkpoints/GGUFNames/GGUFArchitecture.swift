@@ -16,10 +16,13 @@ public struct GGUFArchitecture: Sendable {
         let gguf: [Substring]
         /// Whether the names are of a parameter and not of a module.
         let isParameter: Bool
+        /// GGUF's name of a tensor without which this one is another of the Hub's.
+        let beside: String?
         let hubText: String
         let ggufText: String
 
-        init(_ hub: String, _ gguf: String, isParameter: Bool = false) {
+        init(_ hub: String, _ gguf: String, isParameter: Bool = false, beside: String? = nil) {
+            self.beside = beside
             hubText = hub
             ggufText = gguf
             self.hub = hub.split(separator: ".")
@@ -34,14 +37,20 @@ public struct GGUFArchitecture: Sendable {
     public let modelTypes: [String]
     /// The order of rows where it is not the Hub's, by the last component of GGUF's name: `attn_q`.
     public let rowOrders: [String: GGUFRowOrder]
+    /// The matrices that the Hub has as (in, out) and GGUF as (out, in), by the last component of GGUF's name.
+    public let transposed: Set<String>
     /// What norms' weights in a GGUF file have been given on top of the Hub's.
     public let normOffset: Double
+    /// The key, after the architecture's name, of a model whose rows have an order that is not known here; nil where none has.
+    let reorderedWith: String?
     let rules: [Rule]
 
     init(
         _ name: String, _ modelTypes: [String], _ rules: [Rule], rowOrders: [String: GGUFRowOrder] = [:],
-        normOffset: Double = 0
+        transposed: Set<String> = [], normOffset: Double = 0, reorderedWith: String? = nil
     ) {
+        self.transposed = transposed
+        self.reorderedWith = reorderedWith
         self.name = name
         self.modelTypes = modelTypes
         self.rules = rules
@@ -75,9 +84,14 @@ public struct GGUFPlace: Sendable, Hashable {
     public var isStack: Bool
     /// The order of the rows, where it is not the Hub's.
     public var rowOrder: GGUFRowOrder?
+    /// Whether the Hub's matrix is GGUF's, transposed.
+    public var isTransposed: Bool
 
     /// A tensor under these names.
-    public init(hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil) {
+    public init(
+        hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil, isTransposed: Bool = false
+    ) {
+        self.isTransposed = isTransposed
         self.hub = hub
         self.gguf = gguf
         self.expert = expert
@@ -91,15 +105,17 @@ public struct GGUFPlace: Sendable, Hashable {
 
 extension GGUFArchitecture {
     /// The place of a tensor by GGUF's name (`blk.0.attn_q.weight`); nil where the table has none.
-    public func place(ofGGUF name: String) -> GGUFPlace? {
-        place(name, in: \.gguf)
+    ///
+    /// - Parameter isThere: whether the file has a tensor of this name: what some names stand for depends on it.
+    public func place(ofGGUF name: String, isThere: (String) -> Bool = { _ in false }) -> GGUFPlace? {
+        place(name, in: \.gguf, isThere)
     }
 
     /// The place of a tensor by the Hub's name (`model.layers.0.self_attn.q_proj.weight`), which may stand under a
     /// multimodal model's prefix.
     public func place(ofHub name: String) -> GGUFPlace? {
         for (front, plain) in GGUFArchitecture.fronts where name.hasPrefix(front) {
-            if let place = place(plain + name.dropFirst(front.count), in: \.hub) { return place }
+            if let place = place(plain + name.dropFirst(front.count), in: \.hub, { _ in true }) { return place }
         }
         return nil
     }
@@ -110,7 +126,7 @@ extension GGUFArchitecture {
         ("", "model."), ("", "transformer."),
     ]
 
-    private func place(_ name: String, in side: KeyPath<Rule, [Substring]>) -> GGUFPlace? {
+    private func place(_ name: String, in side: KeyPath<Rule, [Substring]>, _ isThere: (String) -> Bool) -> GGUFPlace? {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count > 1, let suffix = parts.last else { return nil }
         let isPlain = suffix == "weight" || suffix == "bias"
@@ -118,6 +134,7 @@ extension GGUFArchitecture {
             guard rule.isParameter || isPlain,
                 let numbers = match(rule.isParameter ? parts[...] : parts.dropLast(), rule[keyPath: side])
             else { continue }
+            if let beside = rule.beside, !isThere(beside.replacing("{n}", numbers.layer)) { continue }
             let ending = rule.isParameter ? "" : ".\(suffix)"
             var hub = rule.hubText.replacing("{n}", numbers.layer) + ending
             if let expert = numbers.expert, side == \Rule.hub { hub = hub.replacing("{e}", expert) }
@@ -125,7 +142,7 @@ extension GGUFArchitecture {
             return GGUFPlace(
                 hub: hub, gguf: rule.ggufText.replacing("{n}", numbers.layer) + ending,
                 expert: numbers.expert.flatMap { Int($0) }, isStack: rule.hubText.contains("{e}"),
-                rowOrder: rowOrders[leaf])
+                rowOrder: rowOrders[leaf], isTransposed: suffix == "weight" && transposed.contains(leaf))
         }
         return nil
     }

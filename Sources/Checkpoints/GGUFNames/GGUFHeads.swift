@@ -18,6 +18,12 @@ public struct GGUFHeads: Sendable, Hashable {
         let model = GGUFHeads.languageModel(of: config)
         func count(_ keys: [ExactString]) -> Int? { keys.lazy.compactMap { model[$0]?.intValue }.first { $0 > 0 } }
         guard let query = count(["num_attention_heads", "n_head", "n_heads", "num_heads"]) else { return nil }
+        guard model["model_type"]?.stringValue != "falcon" else {
+            // Falcon's num_kv_heads counts where not all queries share one key: `FalconAttention` in modeling_falcon.py of transformers.
+            let sharesOne = model["multi_query"]?.boolValue ?? true && model["new_decoder_architecture"]?.boolValue != true
+            self.init(query: query, key: sharesOne ? 1 : count(["num_kv_heads", "n_head_kv"]) ?? query)
+            return
+        }
         self.init(query: query, key: count(["num_key_value_heads", "n_kv_heads", "num_kv_heads"]) ?? query)
     }
 

@@ -23,10 +23,15 @@ extension AdapterConversion {
     }
 
     mutating func writeKohya(_ modules: [Module], _ names: ComponentNames) throws {
-        metadata = [(key: "ss_network_module", value: "networks.lora")]
+        metadata = [(key: "ss_network_module", value: names.isFlux ? "networks.lora_flux" : "networks.lora")]
+        var parts: [(path: String, layer: OriginalLayer, module: Module)] = []
         for module in modules {
             try refuse(module, in: "kohya's", embeddings: true, biases: true)
             let path = try names.underscored(module.own, module.component)
+            if let layer = names.layer(of: module.own, module.component), layer.isFused || layer.isSwapped {
+                parts.append((path, layer, module))
+                continue
+            }
             add("\(path).lora_down.weight", module.a)
             add("\(path).lora_up.weight", module.b)
             addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)
@@ -35,6 +40,7 @@ extension AdapterConversion {
                 add("\(path).dora_scale", magnitude, shape: shape)
             }
         }
+        try writeFlux(parts)
         if modules.contains(where: { $0.magnitude != nil }) {
             notes.append("LyCORIS adds 2^-23 to the norm of a weight decomposition, PEFT and MLX add nothing")
         }

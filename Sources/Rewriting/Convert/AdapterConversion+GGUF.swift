@@ -25,8 +25,16 @@ extension AdapterConversion {
         }
     }
 
+    /// Language models of transformers for which conversion/ of llama.cpp has no class.
+    private static let unservedKinds: Set<String> = ["codegen", "gpt_neo", "gptj", "opt", "persimmon", "xglm"]
+
     mutating func writeGGUF(_ modules: [Module], options: GGUFOptions) throws {
         guard let architecture = options.facts.architecture else {
+            if let kind = options.facts.kind, AdapterConversion.unservedKinds.contains(kind) {
+                throw PeftfileError(
+                    .refused, "the base is of the kind \"\(kind)\", which llama.cpp does not run", file: adapter.path,
+                    rule: "ArchitectureUnknown", help: "convert it for another loader: --to peft")
+            }
             if let kind = options.facts.kind {
                 throw PeftfileError(
                     .refused, "the base is of the kind \"\(kind.printable)\", whose names in llama.cpp's files are not known here", file: adapter.path,
@@ -129,6 +137,7 @@ extension AdapterConversion {
         let (rows, rank) = (module.b.shape[0], module.rank)
         var shape = module.b.shape
         var axes = Array(shape.indices)
+        var runs: [Range<Int>]?
         if let order = place.rowOrder {
             guard let heads = options.facts.heads else {
                 throw PeftfileError(
@@ -136,11 +145,13 @@ extension AdapterConversion {
                     file: adapter.path, tensor: module.b.name, rule: "HeadsUnknown",
                     help: "name the base: --base BASE; or --heads QUERIES,KEYS")
             }
-            guard let (split, turn) = order.arrangement(of: rows, heads: heads) else {
-                throw unable(module, "has \(rows) rows, which \(heads.query) and \(heads.key) heads do not divide")
+            if let (split, turn) = order.arrangement(of: rows, heads: heads) {
+                shape = turn.map { split[$0] } + [rank]
+                axes = turn + [3]
+            } else {
+                runs = order.runs(of: rows, heads: heads)
+                if runs == nil { throw unable(module, "has \(rows) rows, which \(heads.query) and \(heads.key) heads do not divide") }
             }
-            shape = turn.map { split[$0] } + [rank]
-            axes = turn + [3]
         }
         let isEmbedding = place.gguf == "token_embd.weight"
         let a = try dtype(for: [module.a], factors: [1], numbers, options, module)
@@ -150,7 +161,9 @@ extension AdapterConversion {
             .arranged([(module.a.name, 1)], shape: module.a.shape, axes: isEmbedding ? [1, 0] : [0, 1]))
         let factor = scaling.quotient(for: module)
         let b = try dtype(for: [module.b], factors: [factor], numbers, options, module)
-        addGGUF("\(place.gguf).lora_b", b, module.b.shape, .arranged([(module.b.name, factor)], shape: shape, axes: axes))
+        addGGUF(
+            "\(place.gguf).lora_b", b, module.b.shape,
+            runs.map { .gathered(module.b.name, factor, rows: $0) } ?? .arranged([(module.b.name, factor)], shape: shape, axes: axes))
     }
 
     /// The experts of one matrix, (E, r, in) and (E, out, r).

@@ -28,6 +28,13 @@ extension AdapterConversion {
     mutating func writeLycoris(_ products: PortableProducts, _ names: ComponentNames) throws {
         metadata = [(key: "ss_network_module", value: "lycoris.kohya")]
         for module in products.modules {
+            if let layer = names.layer(of: module.own, module.component), layer.isFused || layer.isSwapped {
+                throw PeftfileError(
+                    .refused,
+                    "module \"\(module.path)\" is \(layer.isFused ? "a part of" : "the two halves, turned, of") kohya's \(layer.name), and no "
+                        + "product of that layer is made of the products of its parts", file: adapter.path,
+                    tensor: module.factors.first?.info.name, rule: "NotConvertible", help: "keep it in the dialect that it is in, or merge it")
+            }
             let path = try names.underscored(module.own, module.component)
             for factor in module.factors { add("\(path).\(factor.name)", factor.info) }
             let alpha = try AdapterConversion.alpha(

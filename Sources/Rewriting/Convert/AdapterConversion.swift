@@ -19,6 +19,21 @@ public struct AdapterConversion: Sendable {
             case number(Double)
             /// Adapter tensors one behind the other, each times its factor, read in a shape and with the axes permuted.
             case arranged([(tensor: ExactString, factor: Double)], shape: Shape, axes: [Int])
+            /// Rows of an adapter's matrix, those of one range behind those of the one before, times a factor.
+            case gathered(ExactString, Double, rows: [Range<Int>])
+            /// Matrices of the adapter in places of one that is zero everywhere else.
+            case blocks([Block])
+        }
+        /// A matrix of the adapter, times a factor, and where its first element stands in another.
+        public struct Block: Sendable {
+            /// The adapter's tensor.
+            public var tensor: ExactString
+            /// What each element is multiplied with.
+            public var factor: Double
+            /// The row and the column of its first element.
+            public var row: Int, column: Int
+            /// So many columns it has.
+            public var columns: Int
         }
         /// The name in the target's dialect.
         public var name: ExactString

@@ -15,6 +15,8 @@ struct ComponentNames {
     private let hasSeveralEncoders: Bool
     private let unnamed: PipelineComponent
     private let isLarge: Bool
+    /// Whether the denoiser is FLUX.1 under diffusers' names, whose layers kohya's files name and cut otherwise.
+    let isFlux: Bool
     /// Whether names were found in a model of diffusers.
     private let isFound: Bool
     private let path: String
@@ -39,6 +41,7 @@ struct ComponentNames {
                 ["transformer_blocks.", "single_transformer_blocks.", "blocks.", "double_blocks.", "single_blocks.", "joint_blocks."]
                     .contains(where: module.own.text.hasPrefix)
             }
+        isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases)
         isLarge = !isTransformer && LargeDiffusion.isOne(modules, bases, adapter)
         isFound = bases.contains { base in
             base.component.map { PipelineComponent($0) == .denoiser } ?? (base.checkpoint.config?["_class_name"] != nil)
@@ -79,6 +82,12 @@ struct ComponentNames {
         try name(of: component) + "_" + String(path(of: own, component: component).map { $0 == "." ? "_" : $0 })
     }
 
+    /// The layer of the model's own repository that a module is, or is a part of, where kohya's files have that.
+    func layer(of own: ExactString, _ component: String?) -> OriginalLayer? {
+        guard isFlux, (component.map { PipelineComponent($0) } ?? unnamed) == .denoiser else { return nil }
+        return OriginalLayer(flux: own.text)
+    }
+
     /// The path of a module below its component.
     ///
     /// - Throws: `.refused` where diffusers has other layers than the model's own repository, or nothing tells that it has this one.
@@ -86,11 +95,15 @@ struct ComponentNames {
         let part = component.map { PipelineComponent($0) } ?? unnamed
         if target == .kohya {
             // Within a dialect a name stays.
-            if let component, PipelineComponent.isKohya(component) { return own.text }
-            return PipelineComponent.kohyaPath(own.text, of: part, isLarge: isLarge)
+            if let component, PipelineComponent.isKohya(component) {
+                if case .textEncoder = part { return PipelineComponent.transformersPath(own.text) }
+                return own.text
+            }
+            return layer(of: own, component)?.name ?? PipelineComponent.kohyaPath(own.text, of: part, isLarge: isLarge)
         }
         let isOwn = component.map { PipelineComponent.isWrittenByDiffusers($0) } ?? false
         let path = isOwn ? own.text : PipelineComponent.diffusersPath(own.text)
+        if case .textEncoder = part { return PipelineComponent.transformersPath(path) }
         guard part == .denoiser, !isFound else { return path }
         let isForeign = PipelineComponent.isOriginalPath(path) || component != nil && !isOwn && !PipelineComponent.isDiffusersPath(path)
         guard !isForeign else {

@@ -227,6 +227,24 @@ public struct ConversionExecutor: Sendable {
             }
             // A dtype's own numbers come back as they were.
             return try Conversion.narrowed(values, to: tensor.dtype)
+        case .gathered(let name, let factor, let rows):
+            let values = try numbers.elements(of: name, adapter: 0)
+            let columns = tensor.shape.last ?? 1
+            guard values.count == tensor.shape.elementCount else {
+                throw PeftfileError(.malformed, "has another number of elements", tensor: name, rule: "FactorShape")
+            }
+            let ordered = rows.flatMap { values[($0.lowerBound * columns)..<($0.upperBound * columns)] }
+            return try Conversion.narrowed(factor == 1 ? ordered : ordered.map { $0 * factor }, to: tensor.dtype)
+        case .blocks(let blocks):
+            let width = tensor.shape.last ?? 1
+            var values = [Double](repeating: 0, count: tensor.shape.elementCount ?? 0)
+            for block in blocks {
+                for (index, value) in try numbers.elements(of: block.tensor, adapter: 0).enumerated() {
+                    let place = (block.row + index / block.columns) * width + block.column + index % block.columns
+                    values[place] = block.factor == 1 ? value : value * block.factor
+                }
+            }
+            return try Conversion.narrowed(values, to: tensor.dtype)
         case .arranged(let pieces, let shape, let axes):
             var values: [Double] = []
             for piece in pieces {

@@ -78,6 +78,12 @@ extension RewritePlan {
             warnings.append(
                 "the names of the architecture \"\(architecture.printable)\" are not known: the tensors keep llama.cpp's names and order of "
                     + "rows, which loaders of safetensors do not expect")
+            let exact = source.tensors.filter { $0.quantised == nil && $0.dtype == .f32 }.count
+            if exact > 0, let dtype = settings.dtype, dtype.bits < 32 {
+                warnings.append(
+                    "\(exact) tensor\(exact == 1 ? "" : "s") that the GGUF file has in F32 \(exact == 1 ? "is" : "are") written in "
+                        + "\(dtype.rawValue) like the rest: --dtype f32 keeps every bit")
+            }
         }
         let ties = SharedTensorChoice(source, keepsAll: settings.keepsShared)
         warnings += ties.notes

@@ -1,9 +1,11 @@
+import Adapters
 import ByteAccess
+public import Checkpoints
 public import Containers
 import Tensors
 
-/// How numbers in the Hub's order of rows become the bytes of a tensor in a GGUF file: rows of a head reordered, what the converter
-/// adds added, and then rounded once.
+/// How numbers in the Hub's order of rows become the bytes of a tensor in a GGUF file: rows reordered by heads, a matrix turned where
+/// GGUF has its transpose, what the converter adds added, and then rounded once.
 ///
 /// Q8_0 follows `quantize_row_q8_0_ref` in ggml/src/ggml-quants.c of ggml-org/llama.cpp. In float32, for each 32 elements x of a row:
 ///
@@ -11,8 +13,10 @@ import Tensors
 public struct GGUFEncoding: Sendable, Hashable {
     /// F64, F32, F16, BF16 or Q8_0.
     public let type: GGUFType
-    /// Rows of a head whose two halves are written in turn; nil where rows stay in order.
-    let headSize: Int?
+    /// The order of the rows in the file; nil where it is the Hub's.
+    let order: GGUFTensor.Order?
+    /// Whether the file has the transpose.
+    let isTransposed: Bool
     /// Whether the tensor is a vector, whose rows are its elements.
     let isVector: Bool
     let shift: Double
@@ -20,15 +24,42 @@ public struct GGUFEncoding: Sendable, Hashable {
     /// The types that can be written.
     static let types: Set<GGUFType> = [.f64, .f32, .f16, .bf16, .q8_0]
 
-    /// Encodes whole heads, or any rows where none are reordered.
+    init(type: GGUFType, order: GGUFTensor.Order? = nil, isTransposed: Bool = false, isVector: Bool, shift: Double) {
+        (self.type, self.order, self.isTransposed, self.isVector, self.shift) = (type, order, isTransposed, isVector, shift)
+    }
+
+    /// How the rows of a matrix are cut into pieces that each lie in one place of the file, in the order of the file.
     ///
+    /// - Parameter step: so many rows of a piece are enough.
+    func pieces(of rows: Int, step: Int) -> [Range<Int>] {
+        if isTransposed { return [0..<rows] }
+        guard let order, !isVector else { return GGUFEncoding.cut(0..<rows, step) }
+        guard order.runLength == 1 else {
+            let runs = stride(from: 0, to: rows, by: order.runLength).sorted { order.storedRows[$0] < order.storedRows[$1] }
+            return runs.flatMap { GGUFEncoding.cut($0..<($0 + order.runLength), step) }
+        }
+        return GGUFEncoding.cut(0..<rows, max(1, step / order.groupSize) * order.groupSize)
+    }
+
+    private static func cut(_ rows: Range<Int>, _ step: Int) -> [Range<Int>] {
+        stride(from: rows.lowerBound, to: rows.upperBound, by: step).map { $0..<min($0 + step, rows.upperBound) }
+    }
+
+    /// The first row in the file of a piece.
+    func firstRow(of piece: Range<Int>) -> Int {
+        guard let order, !isVector, order.runLength > 1 else { return piece.lowerBound }
+        return order.storedRows[piece.lowerBound]
+    }
+
+    /// Encodes a piece.
+    ///
+    /// - Parameter rows: which rows of the Hub's matrix the values are.
     /// - Returns: the bytes in the order of the file, and the numbers that a reader makes of them, in the order of `values`.
     /// - Throws: `.refused` for a number that Q8_0 cannot hold.
-    func encode(_ values: [Double], columns: Int) throws -> (bytes: [UInt8], stored: [Double]) {
+    func encode(_ values: [Double], rows: Range<Int>, columns: Int) throws -> (bytes: [UInt8], stored: [Double]) {
         var shifted = values
         if shift != 0 { for index in shifted.indices { shifted[index] += shift } }
-        let length = isVector ? 1 : columns
-        let ordered = reordered(shifted, length, back: false)
+        let ordered = arranged(shifted, rows, columns, back: false)
         let bytes: [UInt8]
         var stored: [Double]
         if let dtype = type.dtype {
@@ -37,18 +68,24 @@ public struct GGUFEncoding: Sendable, Hashable {
         } else {
             (bytes, stored) = try GGUFEncoding.q8_0(ordered)
         }
-        stored = reordered(stored, length, back: true)
+        stored = arranged(stored, rows, columns, back: true)
         if shift != 0 { for index in stored.indices { stored[index] -= shift } }
         return (bytes, stored)
     }
 
-    /// Rows in the order of the file, or back in the Hub's.
-    private func reordered(_ values: [Double], _ length: Int, back: Bool) -> [Double] {
-        guard let headSize, headSize > 1, length > 0 else { return values }
+    /// Numbers in the order of the file, or back in the Hub's.
+    private func arranged(_ values: [Double], _ rows: Range<Int>, _ columns: Int, back: Bool) -> [Double] {
+        if isTransposed {
+            let (height, width) = back ? (columns, rows.count) : (rows.count, columns)
+            return TensorView.permuted(values, shape: [height, width], axes: [1, 0])
+        }
+        guard let order, isVector || order.runLength == 1, columns > 0 else { return values }
+        // A piece of whole heads begins where it does in the file; a vector is one piece, and its elements are the rows.
+        let length = isVector ? 1 : columns
+        let first = isVector ? 0 : rows.lowerBound
         var result = values
         for row in 0..<(values.count / length) {
-            let place = row % headSize
-            let other = row / headSize * headSize + place % (headSize / 2) * 2 + place / (headSize / 2)
+            let other = order.storedRows[first + row] - first
             let (from, to) = back ? (other, row) : (row, other)
             for column in 0..<length { result[to * length + column] = values[from * length + column] }
         }

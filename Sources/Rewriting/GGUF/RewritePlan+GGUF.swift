@@ -73,7 +73,7 @@ struct GGUFOutput {
 
     private func entry(_ tensor: GGUFTensor) throws -> Entry {
         let parts = tensor.names.compactMap { outputs[$0] }
-        let shape = tensor.isStack ? Array(tensor.shape.dropFirst()) : tensor.shape
+        let shape = tensor.modelShape
         for part in parts where part.recipe.shape != shape {
             throw PeftfileError(
                 .refused, "has shape \(part.recipe.shape) after the merge, and \(shape) in the GGUF file, whose vocabulary stays as it is",
@@ -91,18 +91,14 @@ struct GGUFOutput {
                 tensor: tensor.stored.name, rule: "GGUFOutputType",
                 help: "give --dtype f16 or bf16, then quantise the result with llama-quantize; or write a directory")
         }
-        guard tensor.order?.kind != .fusedByHead else {
-            throw PeftfileError(
-                .refused, "has the rows of all heads in another order, in which a changed tensor is not written",
-                tensor: tensor.stored.name, rule: "GGUFOutputType", help: "merge into a directory")
-        }
         return Entry(
             tensor: written,
             parts: parts.map {
                 (
                     $0,
                     GGUFEncoding(
-                        type: type, headSize: tensor.order?.groupSize, isVector: tensor.shape.count < 2, shift: tensor.shift)
+                        type: type, order: tensor.order, isTransposed: tensor.isTransposed, isVector: tensor.shape.count < 2,
+                        shift: tensor.shift)
                 )
             })
     }
@@ -123,7 +119,7 @@ struct GGUFOutput {
                 (
                     output,
                     GGUFEncoding(
-                        type: type, headSize: nil, isVector: output.recipe.shape.count < 2, shift: GGUFModel.shift(of: own, in: model.architecture))
+                        type: type, isVector: output.recipe.shape.count < 2, shift: GGUFModel.shift(of: own, in: model.architecture))
                 )
             ])
     }

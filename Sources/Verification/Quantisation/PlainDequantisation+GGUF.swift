@@ -8,7 +8,8 @@ extension PlainDequantisation {
         let length = weight.rowLength
         let rows = weight.order.map { PlainDequantisation.storedRows($0) }
         let places = elements.map { element in
-            weight.first + (rows?[element / length] ?? element / length) * length + element % length
+            if weight.isTransposed { return element % length * weight.shape[0] + element / length }
+            return weight.first + (rows?[element / length] ?? element / length) * length + element % length
         }
         guard let least = places.min(), let greatest = places.max() else { return [] }
         let (size, width) = (weight.type.blockElements, weight.type.blockBytes)
@@ -43,11 +44,14 @@ extension PlainDequantisation {
                 }
             }
         case .fusedByHead:
-            // All queries, then all keys, then all values, head by head; the Hub has the three of a head together.
-            let size = count / order.heads.query / 3
+            // All queries, then all keys, then all values; the Hub has a group's queries, their key and their value together.
+            let (queries, groups) = (order.heads.query, order.heads.key)
+            let size = count / (queries + 2 * groups)
+            let each = queries / groups
             for row in 0..<count {
-                let (head, part) = (row / size / 3, row / size % 3)
-                result[row] = (part * order.heads.query + head) * size + row % size
+                let (group, place) = (row / size / (each + 2), row / size % (each + 2))
+                let head = place < each ? group * each + place : queries + (place - each) * groups + group
+                result[row] = head * size + row % size
             }
         }
         return result

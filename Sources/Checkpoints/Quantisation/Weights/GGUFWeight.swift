@@ -3,9 +3,9 @@ public import Containers
 public import Tensors
 
 /// A tensor of a GGUF file as the model has it: blocks dequantised, rows in the Hub's order, one matrix out of a stack of
-/// experts, a norm without the 1 that the converter added.
+/// experts, a matrix turned, a norm without the 1 that the converter added.
 ///
-///     W[r, c] = decode(stored)[first + storedRows[r], c] − shift
+///     W[r, c] = decode(stored)[first + storedRows[r], c] − shift,   of a transposed one decode(stored)[c, r]
 public struct GGUFWeight: QuantisedWeight {
     public let name: ExactString
     public let shape: Shape
@@ -16,6 +16,8 @@ public struct GGUFWeight: QuantisedWeight {
     public let order: GGUFTensor.Order?
     /// The stored tensor's element at which the weight begins; a whole number of rows.
     public let first: Int
+    /// Whether the stored matrix is the transpose.
+    public let isTransposed: Bool
     /// What the converter added to every element.
     public let shift: Double
     public let plainDType: DType?
@@ -24,9 +26,10 @@ public struct GGUFWeight: QuantisedWeight {
 
     init(
         name: ExactString, shape: Shape, codes: StoredTensor, type: GGUFType, order: GGUFTensor.Order? = nil, first: Int = 0,
-        shift: Double = 0, plainDType: DType? = nil
+        isTransposed: Bool = false, shift: Double = 0, plainDType: DType? = nil
     ) {
         (self.name, self.shape, self.codes, self.type) = (name, shape, codes, type)
+        self.isTransposed = isTransposed
         (self.order, self.first, self.shift, self.plainDType) = (order, first, shift, plainDType)
     }
 
@@ -34,6 +37,7 @@ public struct GGUFWeight: QuantisedWeight {
     public var rowLength: Int { order != nil && shape.count < 2 ? 1 : max(1, shape.last ?? 1) }
 
     public var rowsReadTogether: Int {
+        if isTransposed { return max(type.blockElements, 64) }
         guard let order, rowLength > 1, order.groupSize < order.storedRows.count else { return 1 }
         return order.groupSize
     }
@@ -45,7 +49,11 @@ public struct GGUFWeight: QuantisedWeight {
         _ elements: Range<Int>, from components: ComponentReader, into result: UnsafeMutableBufferPointer<Double>
     ) throws {
         guard !elements.isEmpty, let base = result.baseAddress else { return }
-        if let order {
+        if isTransposed {
+            try readRows(of: elements, columns: rowLength, into: result) { rows, target in
+                try readColumns(rows, components, into: target)
+            }
+        } else if let order {
             let length = rowLength
             // Groups of rows are read at once, and taken from there in their order; rows of a group that is the whole tensor alone.
             let size = order.groupSize == order.storedRows.count ? 1 : order.groupSize
@@ -64,6 +72,18 @@ public struct GGUFWeight: QuantisedWeight {
             try decode((first + elements.lowerBound)..<(first + elements.upperBound), components, into: base)
         }
         if shift != 0 { for index in result.indices.prefix(elements.count) { base[index] -= shift } }
+    }
+
+    /// Stored columns as rows.
+    private func readColumns(
+        _ columns: Range<Int>, _ components: ComponentReader, into target: UnsafeMutableBufferPointer<Double>
+    ) throws {
+        let (rows, length) = (rowLength, shape.first ?? 0)
+        for row in 0..<rows {
+            let start = first + row * length
+            let values = try decoded((start + columns.lowerBound)..<(start + columns.upperBound), components)
+            for (number, value) in values.enumerated() { target[number * rows + row] = value }
+        }
     }
 
     private func decoded(_ elements: Range<Int>, _ components: ComponentReader) throws -> [Double] {

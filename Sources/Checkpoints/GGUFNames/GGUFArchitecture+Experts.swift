@@ -1,0 +1,73 @@
+extension GGUFArchitecture {
+    /// Those with experts, each of whose matrices is one of a stack.
+    static let expertFamily: [GGUFArchitecture] = [
+        GGUFArchitecture("phimoe", ["phimoe"], rules(attention, preNorms, mixtralExperts)),
+        GGUFArchitecture("olmoe", ["olmoe"], rules(attention, headNorms, preNorms, experts)),
+        GGUFArchitecture("qwen3moe", ["qwen3_moe"], rules(attention, headNorms, feedForward, preNorms, experts)),
+        GGUFArchitecture(
+            "qwen3vlmoe", ["qwen3_vl_moe", "qwen3_vl_moe_text"], rules(attention, headNorms, feedForward, preNorms, experts)),
+        GGUFArchitecture(
+            "qwen2moe", ["qwen2_moe"],
+            rules(
+                attention, feedForward, preNorms, experts,
+                [
+                    ("mlp.shared_expert_gate", "ffn_gate_inp_shexp"), ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+                    ("mlp.shared_expert.up_proj", "ffn_up_shexp"), ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
+                ])),
+        GGUFArchitecture(
+            "deepseek2", ["deepseek_v2", "deepseek_v3", "kimi_k2"],
+            rules(
+                feedForward, preNorms, experts, latentAttention, sharedExperts,
+                parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "gpt-oss", ["gpt_oss"],
+            rules(
+                attention,
+                [
+                    ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
+                    ("mlp.router", "ffn_gate_inp"),
+                ], parameters: [("self_attn.sinks", "attn_sinks.weight")])),
+        GGUFArchitecture(
+            "dots1", ["dots1"],
+            rules(
+                attention, headNorms, feedForward, preNorms, experts, sharedExperts,
+                parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "glm4moe", ["glm4_moe"],
+            rules(
+                attention, headNorms, feedForward, experts, sharedExperts,
+                [("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm")],
+                parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "exaone-moe", ["exaone_moe"],
+            rules(
+                attention, headNorms, feedForward, preNorms, experts, sharedExperts,
+                parameters: [("mlp.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "ernie4_5-moe", ["ernie4_5_moe"],
+            rules(
+                attention, feedForward, preNorms, experts, sharedExperts,
+                parameters: [("mlp.moe_statics.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "afmoe", ["afmoe"],
+            rules(
+                attention, headNorms, feedForward, experts.dropFirst() + [("mlp.router.gate", "ffn_gate_inp")], sharedExperts,
+                [
+                    ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
+                    ("pre_mlp_layernorm", "ffn_norm"), ("post_mlp_layernorm", "post_ffw_norm"), ("self_attn.gate_proj", "attn_gate"),
+                ], parameters: [("mlp.expert_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "hunyuan-moe", ["hunyuan_v1_moe"],
+            rules(
+                attention, namedHeadNorms, preNorms, experts.dropFirst() + [("mlp.gate.wg", "ffn_gate_inp")],
+                [
+                    ("mlp.shared_mlp.gate_proj", "ffn_gate_shexp"), ("mlp.shared_mlp.up_proj", "ffn_up_shexp"),
+                    ("mlp.shared_mlp.down_proj", "ffn_down_shexp"),
+                ])),
+        GGUFArchitecture(
+            "minimax-m2", ["minimax_m2"],
+            rules(
+                attention, headNorms, preNorms, mixtralExperts,
+                parameters: [("block_sparse_moe.e_score_correction_bias", "exp_probs_b.bias")])),
+    ]
+}
