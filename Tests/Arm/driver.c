@@ -128,11 +128,11 @@ static void strike_rows(
     size_t count = attack->rows * attack->columns, size = element_size(format);
     double *magnitudes = claim(attack->rows * sizeof(double));
     void *scratch = claim(ck_low_rank_magnify_scratch(attack->rank, attack->rows, attack->columns));
-    ck_low_rank_tally known = {0, 0, 0, 0, 0};
+    ck_low_rank_tally known = {0};
     define_rows(attack, format, source, magnitudes, expected, &known);
     for (int path = 0; path < CK_PATH_COUNT; path++) {
         if (!ck_path_available((ck_path)path)) continue;
-        ck_low_rank_tally tally = {0, 0, 0, 0, 0};
+        ck_low_rank_tally tally = {0};
         memset(result, 0xA5, count * size);
         ck_low_rank_magnify(
             (ck_path)path, format, right, attack->left, attack->rows, attack->scale, magnitudes, source, result,
@@ -147,7 +147,7 @@ static void strike_wide(
     const attack *attack, ck_format format, const ck_low_rank_right *right, uint8_t *expected, uint8_t *result,
     void *scratch) {
     size_t count = attack->rows * attack->columns, size = element_size(format);
-    ck_low_rank_tally known = {0, 0, 0, 0, 0};
+    ck_low_rank_tally known = {0};
     for (size_t index = 0; index < count; index++) {
         double sum = 0, stored, rounded, base = attack->base[index];
         for (size_t k = 0; k < attack->rank; k++) {
@@ -168,7 +168,7 @@ static void strike_wide(
     }
     for (int path = 0; path < CK_PATH_COUNT; path++) {
         if (!ck_path_available((ck_path)path)) continue;
-        ck_low_rank_tally tally = {0, 0, 0, 0, 0};
+        ck_low_rank_tally tally = {0};
         memset(result, 0xA5, count * size);
         ck_low_rank_merge_f64(
             (ck_path)path, format, right, attack->left, attack->rows, attack->scale, attack->base, result, scratch, &tally);
@@ -202,11 +202,11 @@ static void strike_format(const attack *attack, ck_format format) {
         ck_low_rank_pack_wide(attack->right, attack->rank, attack->columns, wide);
         right.wide = wide;
     }
-    ck_low_rank_tally known = {0, 0, 0, 0, 0};
+    ck_low_rank_tally known = {0};
     define(attack, format, source, expected, &known);
     for (int path = 0; path < CK_PATH_COUNT; path++) {
         if (!ck_path_available((ck_path)path)) continue;
-        ck_low_rank_tally tally = {0, 0, 0, 0, 0};
+        ck_low_rank_tally tally = {0};
         memset(result, 0xA5, count * size);
         ck_low_rank_merge(
             (ck_path)path, format, &right, attack->left, attack->rows, attack->scale, source, result, scratch, &tally);
