@@ -59,12 +59,25 @@ typedef struct attack {
     size_t turn;   ///< which of DoRA's magnitudes the first row gets
 } attack;
 
+/// A panel of the sizes and the scale, of numbers with exponents from `low` to `high`, and of W's from `w_low` to `w_high`.
+attack make(size_t rows, size_t rank, size_t columns, double scale, int low, int high, int w_low, int w_high);
+void drop(attack *made);
+/// scale * acc of the definition.
+double update_of(const attack *made, size_t i, size_t j);
+
 /// Runs a panel in every format on every path of this machine, in place too, and W in float64 as it is and near what is stored.
 void strike(const attack *attack);
+/// The same, and the panel is dropped.
+void strike_once(attack made);
+
+/// Packs the right factor in every way and looks at the result (packing.c).
+ck_low_rank_right pack(const attack *attack);
+void unpack(ck_low_rank_right right);
 
 // MARK: Suites
 
 void attack_panels(void (*begin)(const char *name));  // attacks.c
+void attack_magnitudes(void);
 void attack_paths(void);
 void attack_conversions(void (*begin)(const char *name));
 void attack_codes(void (*begin)(const char *name));

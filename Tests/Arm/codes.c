@@ -107,7 +107,9 @@ static double mxfp4_value(unsigned code, uint8_t scale) {
 }
 
 static void mxfp4(void) {
-    static const size_t shapes[][4] = {{1, 1, 0, 32}, {8, 3, 0, 32}, {19, 2, 5, 24}, {256, 1, 31, 32}, {16, 1, 7, 7}, {40, 5, 0, 1}, {260, 1, 3, 29}};
+    static const size_t shapes[][4] = {
+        {1, 1, 0, 32}, {8, 3, 0, 32}, {19, 2, 5, 24}, {256, 1, 31, 32}, {16, 1, 7, 7}, {40, 5, 0, 1}, {260, 1, 3, 29},
+    };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         size_t columns = shapes[s][0], step = shapes[s][1], first = shapes[s][2], last = shapes[s][3], stride = columns + 3;
         size_t blocks = (columns - 1) * step + 1, count = (last - first) * stride;
@@ -133,7 +135,7 @@ static void mxfp4(void) {
 
 // MARK: Fields and words
 
-static void unpack(void) {
+static void fields_of_bits(void) {
     for (unsigned bits = 1; bits <= 8; bits++) {
         for (size_t count = 0; count < 1001; count += count < 70 ? 1 : 310) {
             uint8_t *stream = any_bytes((count * bits + 7) / 8);
@@ -227,7 +229,7 @@ void attack_codes(void (*begin)(const char *name)) {
     begin("affine"), affine();
     begin("nearest"), nearest();
     begin("mxfp4"), mxfp4();
-    begin("unpacking"), unpack();
+    begin("unpacking"), fields_of_bits();
     begin("fields"), fields();
     begin("turned words"), turn_words();
     begin("largest"), largest();

@@ -36,13 +36,13 @@ typedef struct product {
     double *left, *right, *base;
 } product;
 
-static product make(size_t rows, size_t depth, size_t columns, size_t left_stride, size_t stride, double scale, int low, int high) {
+static product make_product(size_t rows, size_t depth, size_t columns, size_t left_stride, size_t stride, double scale, int low, int high) {
     return (product){
         rows, depth, columns, left_stride, stride, scale, any_numbers(rows * left_stride, low, high),
         any_numbers(depth * columns, low, high), any_numbers(rows * stride, low, high)};
 }
 
-static void drop(product *made) { free(made->left), free(made->right), free(made->base); }
+static void drop_product(product *made) { free(made->left), free(made->right), free(made->base); }
 
 static void strike_update(const product *made) {
     size_t count = made->rows * made->stride;
@@ -67,9 +67,9 @@ static void strike_update(const product *made) {
 }
 
 static void update_once(size_t rows, size_t rank, size_t columns, size_t stride, double scale, int low, int high) {
-    product made = make(rows, rank, columns, rank, stride, scale, low, high);
+    product made = make_product(rows, rank, columns, rank, stride, scale, low, high);
     strike_update(&made);
-    drop(&made);
+    drop_product(&made);
 }
 
 /// See LowRankTests.swift.
@@ -85,22 +85,22 @@ static void updates(void) {
     update_once(7, 9, 29, 31, 1e-3, -1060, -3);
     update_once(7, 9, 29, 29, 1e10, 480, 515);
     // W is minus the first product: what is left is the error that a fused step keeps.
-    product made = make(5, 1, 17, 1, 17, 1, -3, 3);
+    product made = make_product(5, 1, 17, 1, 17, 1, -3, 3);
     for (size_t i = 0; i < 5; i++) {
         for (size_t j = 0; j < 17; j++) made.base[i * 17 + j] = -(made.left[i] * made.right[j]);
     }
     strike_update(&made);
-    drop(&made);
+    drop_product(&made);
     for (size_t each = 0; each < 60; each++) {
-        made = make(6, 3, 17, 3, 17, each % 5 == 0 ? ends[each / 5 % 10] : 1.5, -2, 2);
+        made = make_product(6, 3, 17, 3, 17, each % 5 == 0 ? ends[each / 5 % 10] : 1.5, -2, 2);
         spoil(made.left, 18, 6), spoil(made.right, 51, 6), spoil(made.base, 102, 6);
         strike_update(&made);
-        drop(&made);
+        drop_product(&made);
     }
-    made = make(5, 0, 15, 0, 16, 2, 0, 0);
+    made = make_product(5, 0, 15, 0, 16, 2, 0, 0);
     for (size_t i = 0; i < 5 * 16; i++) made.base[i] = -0.0;
     strike_update(&made);
-    drop(&made);
+    drop_product(&made);
 }
 
 static void strike_elimination(const product *made) {
@@ -109,7 +109,8 @@ static void strike_elimination(const product *made) {
     for (size_t i = 0; i < made->rows; i++) {
         for (size_t j = 0; j < made->columns; j++) {
             double *to = &expected[i * made->stride + j];
-            for (size_t k = 0; k < made->depth; k++) *to = fma(-made->left[i * made->left_stride + k], made->right[k * made->columns + j], *to);
+            const double *left = made->left + i * made->left_stride;
+            for (size_t k = 0; k < made->depth; k++) *to = fma(-left[k], made->right[k * made->columns + j], *to);
         }
     }
     EACH_PATH(path) {
@@ -127,10 +128,12 @@ static void eliminations(void) {
     static const size_t shapes[][3] = {{1, 1, 1}, {4, 3, 12}, {7, 5, 13}, {9, 64, 48}, {13, 17, 50}, {3, 2, 100}, {5, 0, 4}, {8, 512, 25}};
     for (size_t each = 0; each < 3 * (sizeof shapes / sizeof *shapes); each++) {
         size_t rows = shapes[each / 3][0], depth = shapes[each / 3][1], columns = shapes[each / 3][2];
-        product made = make(rows, depth, columns, depth + 2, columns + 3, 1, each % 3 == 1 ? -540 : -20, each % 3 == 1 ? -500 : 20);
-        if (each % 3 == 2) spoil(made.left, rows * (depth + 2), 3), spoil(made.right, depth * columns, 3), spoil(made.base, rows * (columns + 3), 3);
+        product made = make_product(rows, depth, columns, depth + 2, columns + 3, 1, each % 3 == 1 ? -540 : -20, each % 3 == 1 ? -500 : 20);
+        if (each % 3 == 2) {
+            spoil(made.left, rows * (depth + 2), 3), spoil(made.right, depth * columns, 3), spoil(made.base, rows * (columns + 3), 3);
+        }
         strike_elimination(&made);
-        drop(&made);
+        drop_product(&made);
     }
 }
 
@@ -183,7 +186,8 @@ static void transpositions(void) {
     static const size_t shapes[][2] = {{0, 5}, {1, 1}, {3, 40}, {16, 16}, {17, 33}, {50, 2}, {100, 100}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         size_t rows = shapes[s][0], columns = shapes[s][1];
-        double *source = any_numbers(rows * columns, -9, 9), *expected = copy(source, rows * columns), *result = copy(source, rows * columns);
+        double *source = any_numbers(rows * columns, -9, 9);
+        double *expected = copy(source, rows * columns), *result = copy(source, rows * columns);
         for (size_t i = 0; i < rows * columns; i++) expected[i % columns * rows + i / columns] = source[i];
         ck_transpose(source, rows, columns, result);
         judge(NO_PATH, "transposed", result, expected, rows * columns, sizeof(double));

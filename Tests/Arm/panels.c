@@ -73,10 +73,9 @@ static const uint8_t *lay_out(const panel *panel, int in_place) {
 static double hostile_slack(const attack *attack) {
     double squares = 0, roundings = (double)((attack->rank < 16 ? attack->rank : 16) + attack->rank / 16 + 2);
     for (size_t index = 0; index < attack->rows * attack->columns; index++) {
+        const double *left = attack->left + index / attack->columns * attack->rank, *right = attack->right + index % attack->columns;
         double sum = 0;
-        for (size_t k = 0; k < attack->rank; k++) {
-            sum += fabs(attack->left[index / attack->columns * attack->rank + k] * attack->right[k * attack->columns + index % attack->columns]);
-        }
+        for (size_t k = 0; k < attack->rank; k++) sum += fabs(left[k] * right[k * attack->columns]);
         squares += attack->scale * sum * (attack->scale * sum);
     }
     return (2 * roundings * 0x1p-24 + roundings * roundings * 0x1p-48) * squares;
@@ -106,7 +105,9 @@ static void strike_merge(panel *panel) {
 
 /// Magnitudes are those of rows that change a little, by a known factor, or not by much that is a number.
 static double magnitude_of(double norm, size_t row) {
-    static const double shares[] = {1, 1 + 0x1p-24, 0.75, 1.01, -3, 1 - 0x1p-9, 0, NAN, INFINITY, 0x1p-1000, 0x1p990, 1 + 0x1p-52, 1 - 0x1p-50};
+    static const double shares[] = {
+        1, 1 + 0x1p-24, 0.75, 1.01, -3, 1 - 0x1p-9, 0, NAN, INFINITY, 0x1p-1000, 0x1p990, 1 + 0x1p-52, 1 - 0x1p-50,
+    };
     double share = shares[row % (sizeof shares / sizeof *shares)];
     return isfinite(norm) && norm > 0 ? norm * share : share;
 }
@@ -189,42 +190,13 @@ static void strike_all_wide(panel *panel) {
     free(stored), free(near);
 }
 
-// MARK: The right factor
+// MARK: Formats
 
-/// Packs it as the product does. What is beyond the columns is zero.
-static void pack(panel *panel) {
-    const attack *attack = panel->attack;
-    size_t columns = ck_low_rank_packed_columns(attack->columns), packed = columns * attack->rank;
-    float *narrow = claim(packed * sizeof(float)), *bounds = claim(columns * sizeof(float));
-    float *lines = claim(packed * sizeof(float));
-    double *wide = claim(packed * sizeof(double));
-    panel->right = (ck_low_rank_right){attack->rank, attack->columns, narrow, wide, lines, bounds, false};
-    bool fits = true;
-    for (size_t i = 0; i < attack->rank * attack->columns; i++) {
-        double value = attack->right[i];
-        fits &= isfinite(value) && fabs(value) <= 0x1.fffffep127 && (double)(float)value == value;
-    }
-    if (ck_low_rank_fits(attack->right, attack->rank * attack->columns) != fits) fail(NO_PATH, "fits", 0);
-    if (fits) {
-        panel->right.decides = ck_low_rank_pack_narrow(attack->right, attack->rank, attack->columns, narrow, bounds);
-        ck_low_rank_pack_lines(attack->right, attack->rank, attack->columns, lines);
-    }
-    ck_low_rank_pack_wide(attack->right, attack->rank, attack->columns, wide);
-    for (size_t i = 0; i < packed; i++) {
-        size_t k = i / CK_LOW_RANK_TILE % attack->rank;
-        size_t j = i / CK_LOW_RANK_TILE / attack->rank * CK_LOW_RANK_TILE + i % CK_LOW_RANK_TILE;
-        double value = j < attack->columns ? attack->right[k * attack->columns + j] : 0;
-        if (memcmp(&wide[i], &value, sizeof value) != 0) fail(NO_PATH, "packed as float64", i);
-        if (fits && (double)narrow[i] != value) fail(NO_PATH, "packed as float32", i);
-        if (fits && j < attack->columns && (double)lines[j * attack->rank + k] != value) fail(NO_PATH, "packed in lines", i);
-    }
-}
-
-/// The parts of it that the product hands over: one of float32 and float64, and lines where they pay.
-static void hand_over(panel *panel, bool fits) {
-    if (fits) panel->right.wide = NULL;
-    if (!fits) panel->right.narrow = NULL;
-    if (!fits || panel->right.rank <= 8) panel->right.lines = NULL;
+/// The parts of the packed factor that the product hands over: one of float32 and float64, and lines where they pay.
+static ck_low_rank_right handed_over(ck_low_rank_right right) {
+    if (right.narrow != NULL) right.wide = NULL;
+    if (right.rank <= 8) right.lines = NULL;
+    return right;
 }
 
 static void strike_format(const attack *attack, ck_format format) {
@@ -242,15 +214,14 @@ static void strike_format(const attack *attack, ck_format format) {
             format_write(format, attack->base[i], panel.source + i * size);
         }
     }
-    pack(&panel);
-    const ck_low_rank_right whole = panel.right;
-    hand_over(&panel, ck_low_rank_fits(attack->right, attack->rank * attack->columns));
+    const ck_low_rank_right packed = pack(attack);
+    panel.right = handed_over(packed);
     strike_rows(&panel);
     panel.update_slack = attack->hostile ? hostile_slack(attack) : 0;
     strike_merge(&panel);
     strike_all_wide(&panel);
     count_case();
-    free((void *)whole.narrow), free((void *)whole.wide), free((void *)whole.lines), free((void *)whole.bounds);
+    unpack(packed);
     free(panel.source), free(panel.expected), free(panel.result), free(panel.scratch), free(panel.row_scratch);
 }
 
