@@ -1,7 +1,7 @@
 # make build   the command-line tool, optimised, with the Swift runtime inside
 # make demo    merge a real adapter, verify the result, print both reports
 # make test    every test
-# make test-arm  the C kernels on AArch64, emulated, against those of this machine (not part of make test)
+# make test-arm  every function of the C kernels on AArch64, emulated, against definitions and this machine (not part of make test)
 # make fuzz SECONDS=60      libFuzzer with AddressSanitizer on every parser; TARGETS="pickle zip" for some of them
 # make test-asan, test-tsan the tests under AddressSanitizer, ThreadSanitizer; FILTER=... for some of them
 # make coverage             regions of the parsers that the tests reach, by llvm-cov

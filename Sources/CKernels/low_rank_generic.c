@@ -12,7 +12,8 @@ typedef uint32_t U __attribute__((vector_size(16)));
 typedef uint16_t codes4 __attribute__((vector_size(8)));
 
 #define STEP(a, b, c) ((a) * (b) + (c))
-#define BROADCAST(p) ((V){0} + *(p))
+// Not by an addition to zero, which would lose the sign of -0.
+#define BROADCAST(p) ((V){*(p), *(p), *(p), *(p)})
 
 INLINE U LOAD_BITS(const char *from) {
     codes4 codes;
@@ -73,7 +74,7 @@ typedef double D __attribute__((vector_size(16)));
 INLINE D WIDE_STEP(D a, D b, D c) { return (D){fma(a[0], b[0], c[0]), fma(a[1], b[1], c[1])}; }
 #define EXACT_STEP(a, b, c) ((a) * (b) + (c))
 #define SQUARE_STEP(a, b, c) ((a) * (b) + (c))
-#define WIDE_BROADCAST(p) ((D){0} + *(p))
+#define WIDE_BROADCAST(p) ((D){*(p), *(p)})
 typedef float floats2 __attribute__((vector_size(8)));
 
 INLINE D WIDEN_FLOATS(const float *from) {

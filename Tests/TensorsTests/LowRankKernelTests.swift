@@ -111,7 +111,7 @@ import Testing
 
     @Test("zero rows and columns, and zeros of either sign, are not updates", arguments: dtypes)
     func zeros(_ dtype: DType) throws {
-        for scale in [2.0, -2.0, 0.3, -0.3] {
+        for scale in [2.0, -2.0, 0.3, -0.3, 0, -0.0] {
             var panel = try LowRankPanel(dtype, rows: 9, rank: 4, columns: 37, scale: scale, seed: 12)
             for k in 0..<4 {
                 panel.left[2 * 4 + k] = k % 2 == 0 ? 0 : -0.0

@@ -2,8 +2,10 @@
 //
 // Every function exists in a portable form; some have others for x86-64 with AVX2, FMA and F16C (and AVX-512), or AArch64,
 // chosen when the program runs. All forms of one function give the same bits, so the choice changes speed and nothing
-// else. Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs and outputs do not
-// overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path found at first use.
+// else; only which NaN a float64 result is, of all that mean the same, is left open where a function does not say it, and
+// narrowing makes one of them. Pointers need no alignment beyond that of their type; `const void *` needs none at all. Inputs
+// and outputs do not overlap unless a function says so. Nothing here allocates, fails or keeps state, but for the path
+// found at first use.
 
 #ifndef CKERNELS_H
 #define CKERNELS_H
