@@ -291,7 +291,13 @@ struct ChangedInputTests {
         let process = Process()
         process.executableURL = URL(filePath: "/bin/sh")
         process.arguments = [
-            "-c", "trap '' \(signal); \"$0\" merge \"$1\" \"$2\" -o \"$3\" -q --jobs 1 & child=$!; sleep 0.3; kill -\(signal) $child; kill -CONT $child; wait $child",
+            "-c",
+            """
+            trap '' \(signal); "$0" merge "$1" "$2" -o "$3" -q --jobs 1 & child=$!
+            # Stopped by itself in the middle, which on a busy machine takes a while; or ended, which is a failure below.
+            while grep -q '^State:[[:space:]]*[^TZ[:space:]]' /proc/$child/status; do sleep 0.05; done
+            kill -\(signal) $child; kill -CONT $child; wait $child
+            """,
             Tool.path, place.base, place.adapter, place.out,
         ]
         process.environment = ProcessInfo.processInfo.environment.merging(
