@@ -86,6 +86,67 @@ import Testing
         }
     }
 
+    /// torch.kron of (p, m) and (q, n, k) is (q, p·n, m·k), which PEFT reads as (p·q, m·n, k); LyCORIS gives w1 the third dimension first,
+    /// and gets (p·q, m·n, k). So the same whole factors of a Conv1d are two updates, and `verify` sees them in a file that has them.
+    @Test func wholeFactorsOfAConv1dAreAnotherUpdateThere() throws {
+        let (w, w1, w2) = (SmallTensor.numbers(72, seed: 1), SmallTensor.numbers(4, seed: 2), SmallTensor.numbers(18, seed: 3))
+        var inPEFT = w
+        var inLycoris = w
+        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            for (a, b, c) in (0..<18).map({ ($0 / 9, $0 / 3 % 3, $0 % 3) }) {
+                let product = w1[2 * i + j] * w2[9 * a + 3 * b + c]
+                inPEFT[(a * 6 + i * 3 + b) * 6 + j * 3 + c] += product
+                inLycoris[((i * 2 + a) * 6 + j * 3 + b) * 3 + c] += product
+            }
+        }
+        #expect(inPEFT != inLycoris)
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("conv.weight", [4, 6, 3], seed: 1)])
+        let factors = [SmallModel.tensor("conv.lokr_w1", [2, 2], seed: 2), SmallModel.tensor("conv.lokr_w2", [2, 3, 3], seed: 3)]
+        try model.adapter(factors, peftType: "LOKR", shared: #""r": 2, "alpha": 2"#)
+        try FileSystem.makeDirectory(model.directory.path("lycoris"))
+        let named = factors.map { SmallTensor(name: ExactString("lycoris_\($0.name)"), shape: $0.shape, values: $0.values) }
+        try SmallTensor.write(
+            named + [SmallTensor(name: "lycoris_conv.alpha", shape: [], values: [2])], to: model.directory.path("lycoris/a.safetensors"))
+        let base = model.directory.path("base")
+        let paths = (peft: model.directory.path("adapter"), lycoris: model.directory.path("lycoris/a.safetensors"))
+        for (path, expected) in [(paths.peft, inPEFT), (paths.lycoris, inLycoris)] {
+            let binding = try Binding(base: .open(base), adapters: [Adapter(path: path)])
+            #expect(try merged(binding, model.directory.path("\(expected == inPEFT)")).numbers("conv.weight") == expected)
+        }
+        #expect(refusal(paths.peft, to: .kohya, base: base) == "NotConvertible" && refusal(paths.peft, to: .kohya) == "NotConvertible")
+        #expect(refusal(paths.lycoris, to: .peft, base: base) == "NotConvertible")
+        let (peft, lycoris) = (try Adapter(path: paths.peft), try Adapter(path: paths.lycoris))
+        let bases = [PipelineBase(try Checkpoint.open(base))]
+        for (source, result, names) in [(peft, lycoris, PortableAdapter.Names.underscored), (lycoris, peft, .inMemory)] {
+            let comparison = try ConversionComparison(source: source, result: result, reading: .init(bases: bases, names: names))
+            #expect(comparison.compared == 1 && comparison.faults.count == 1 && comparison.faults[0].reason.contains("product"))
+        }
+    }
+
+    /// w2 as two matrices has no third dimension, and one product.
+    @Test func takenApartFactorsOfAConv1dGoThrough() throws {
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("conv.weight", [4, 6, 3], seed: 1)])
+        try model.adapter(
+            [
+                SmallModel.tensor("conv.lokr_w1", [2, 2], seed: 2), SmallModel.tensor("conv.lokr_w2_a", [2, 1], seed: 3),
+                SmallModel.tensor("conv.lokr_w2_b", [1, 9], seed: 4),
+            ], peftType: "LOKR", shared: #""r": 1, "alpha": 2"#)
+        let (base, there) = (model.directory.path("base"), model.directory.path("k.safetensors"))
+        _ = try convert(model.directory.path("adapter"), to: .kohya, base: base, as: there)
+        _ = try convert(there, to: .peft, base: base, as: model.directory.path("back"))
+        var expected = SmallTensor.numbers(72, seed: 1)
+        let (w1, a, b) = (SmallTensor.numbers(4, seed: 2), SmallTensor.numbers(2, seed: 3), SmallTensor.numbers(9, seed: 4))
+        for (row, column) in (0..<72).map({ ($0 / 18, $0 % 18) }) {
+            expected[row * 18 + column] += 2 * w1[row / 2 * 2 + column / 9] * a[row % 2] * b[column % 9]
+        }
+        for path in [there, model.directory.path("back")] {
+            let binding = try Binding(base: .open(base), adapters: [Adapter(path: path)])
+            #expect(try merged(binding, path + "-merged").numbers("conv.weight") == expected)
+        }
+    }
+
     private func merged(_ binding: Binding, _ target: String) throws -> Checkpoint {
         _ = try PlanExecutor(plan: .merge(binding), target: target).run()
         return try Checkpoint.open(target)
