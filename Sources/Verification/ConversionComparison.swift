@@ -124,13 +124,14 @@ public struct ConversionComparison: Sendable {
         func keys(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> [String] {
             // What has no component stands under the base's own path, where one is named.
             guard names != .inMemory else { return [component == nil ? own.text : path.text] }
-            let part = component.map { PipelineComponent($0) } ?? .denoiser
+            // What names no component is the denoiser's or the first text encoder's.
+            let parts = component.map { [PipelineComponent($0)] } ?? [.denoiser, .textEncoder(1)]
             let spellings = names == .dotted
                 ? [PipelineComponent.diffusersPath(own.text)]
-                : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) }
+                : [own.text] + parts.flatMap { part in [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) } }
             return spellings.map { spelling in
                 let name = String(spelling.map { $0 == "." ? "_" : $0 })
-                return usesComponent && component != nil ? "\(part):\(name)" : name
+                return usesComponent && component != nil ? "\(parts[0]):\(name)" : name
             }
         }
     }
