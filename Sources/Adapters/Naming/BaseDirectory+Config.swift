@@ -1,7 +1,22 @@
 import ByteAccess
+import Checkpoints
 import Tensors
 
 extension BaseDirectory {
+    /// Tensors of a base, with what its config.json says, or where a GGUF file has none what its names do.
+    init(tensors: [(name: ExactString, shape: Shape)], of base: Checkpoint) {
+        self.init(tensors: tensors, config: base.config)
+        if base.config == nil { modelType = BaseDirectory.typeOfExperts(in: base) }
+    }
+
+    /// The `model_type` of a GGUF model whose experts lie below `block_sparse_moe`, which is `mlp` in memory: llama.cpp's "llama" is
+    /// Mixtral's architecture too, and the names alone tell the two apart.
+    private static func typeOfExperts(in base: Checkpoint) -> String? {
+        guard let architecture = base.gguf?.architecture, base.tensors.contains(where: { $0.name.text.utf8Contains(".block_sparse_moe.") })
+        else { return nil }
+        return architecture.modelTypes.first { type in RenameTable.entries.contains { $0.modelTypes.contains(type) } }
+    }
+
     /// Reads from config.json what decides between spellings of names.
     init(tensors: [(name: ExactString, shape: Shape)], config: JSONObject?) {
         let text = BaseDirectory.languageModel(of: config)
