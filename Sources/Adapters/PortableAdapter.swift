@@ -200,6 +200,11 @@ public struct PortableAdapter: Sendable {
             notes.append("dropped \(key.stored.text.printable): it acts in training only")
             used.insert(key.stored)
         }
+        for key in part.keys where try !used.contains(key.stored) && names.isCopy(key, of: part) {
+            setAside.append((key.stored, "it is the base's own"))
+            notes.append("left out \(key.stored.text.printable): it is the base's own")
+            used.insert(key.stored)
+        }
         if let left = part.keys.first(where: { !used.contains($0.stored) }) {
             throw refusal(part, left.stored, "is no factor of a LoRA, and no other dialect has a place for it")
         }

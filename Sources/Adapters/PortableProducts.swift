@@ -40,6 +40,8 @@ public struct PortableProducts: Sendable {
     public let components: [String]
     /// Tensors of components that no base is.
     public let leftOut: [(tensor: ExactString, component: String)]
+    /// Tensors without a part in the update, and why.
+    public private(set) var setAside: [(tensor: ExactString, reason: String)] = []
 
     /// - Parameters:
     ///   - bases: the models whose names the modules get, and whose kernels tell convolutions.
@@ -68,7 +70,11 @@ public struct PortableProducts: Sendable {
             try method.requireConfig(of: part)
         }
         let found = try MethodModule.collect(from: part, config: config, components: method.components)
-        let known = Set(found.flatMap { $0.known.map(\.name) })
+        var known = Set(found.flatMap { $0.known.map(\.name) })
+        for key in part.keys where try !known.contains(key.stored) && baseNames.isCopy(key, of: part) {
+            setAside.append((key.stored, "it is the base's own"))
+            known.insert(key.stored)
+        }
         if let left = part.keys.first(where: { !known.contains($0.stored) }) {
             throw PortableProducts.refusal(part, left.stored, "is no factor of a \(method.name), and no other dialect has a place for it")
         }

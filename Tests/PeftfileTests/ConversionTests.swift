@@ -147,6 +147,62 @@ import Testing
         }
     }
 
+    // MARK: Copies of the base
+
+    /// `save_embedding_layers="auto"` of PEFT 0.21 stores the embedding or head that a LoRA stands on, as the base has it. It is no change,
+    /// which the base alone tells; one number more or less and it is.
+    @Test(arguments: [("model.embed_tokens", true), ("lm_head", false)], [DType.f32, .bf16])
+    func aCopyOfTheBasesParameterIsLeftOut(_ layer: (module: String, isEmbedding: Bool), _ dtype: DType) throws {
+        let model = try SmallModel()
+        let weight = SmallModel.tensor(ExactString("\(layer.module).weight"), [6, 4], seed: 1)
+        try model.base([weight, SmallModel.tensor("model.layers.0.self_attn.q_proj.weight", [4, 4], seed: 2)])
+        let factors = layer.isEmbedding
+            ? [
+                SmallModel.tensor(ExactString("\(layer.module).lora_embedding_A"), [2, 6], seed: 3),
+                SmallModel.tensor(ExactString("\(layer.module).lora_embedding_B"), [4, 2], seed: 4),
+            ]
+            : [
+                SmallModel.tensor(ExactString("\(layer.module).lora_A.weight"), [2, 4], seed: 3),
+                SmallModel.tensor(ExactString("\(layer.module).lora_B.weight"), [6, 2], seed: 4),
+            ]
+        // Small whole numbers are the same in either dtype.
+        var copy = SmallTensor(name: ExactString("\(layer.module).base_layer.weight"), shape: [6, 4], values: weight.values, dtype: dtype)
+        try model.adapter(factors + [copy])
+        try model.adapter(factors, name: "bare")
+        let (path, base) = (model.directory.path("adapter"), model.directory.path("base"))
+        for target in [ConversionTarget.gguf, .mlx] + (layer.isEmbedding ? [] : [.kohya, .diffusers]) {
+            let (with, without) = (model.directory.path("with-\(target)"), model.directory.path("without-\(target)"))
+            let conversion = try convert(path, to: target, base: base, as: with)
+            #expect(conversion.setAside.map(\.tensor) == [ExactString("base_model.model.\(copy.name)")], "\(target)")
+            #expect(conversion.notes.contains { $0.contains("left out") && $0.contains("base_layer") }, "\(target)")
+            _ = try convert(model.directory.path("bare"), to: target, base: base, as: without)
+            let name = conversion.fileName
+            #expect(try TestFile.bytes("\(with)/\(name)") == TestFile.bytes("\(without)/\(name)"), "\(target)")
+            #expect(try Tool.run(["verify", with]).status == 0, "\(target)")
+        }
+        #expect(try convert(path, to: .peft, base: base, as: model.directory.path("kept")).outputs.count == 3)
+        let error = #expect(throws: PeftfileError.self) { _ = try AdapterConversion(Adapter(path: path), to: .mlx) }
+        #expect(error?.rule == "NotConvertible" && error?.help?.contains("--base") == true, "\(error as Any)")
+        copy.values[23] += 1
+        try model.adapter(factors + [copy], name: "other")
+        #expect(refusal(model.directory.path("other"), to: .mlx, base: base) == "NotConvertible")
+    }
+
+    /// LoHa on a head goes to LyCORIS in the same way.
+    @Test func aCopyBesideAProductIsLeftOut() throws {
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("lm_head.weight", [6, 4], seed: 1)])
+        let factors = [("w1_a", [6, 2]), ("w1_b", [2, 4]), ("w2_a", [6, 2]), ("w2_b", [2, 4])].enumerated().map { seed, factor in
+            SmallModel.tensor(ExactString("lm_head.hada_\(factor.0)"), factor.1, seed: seed + 2)
+        }
+        let copy = SmallModel.tensor("lm_head.base_layer.weight", [6, 4], seed: 1)
+        try model.adapter(factors + [copy], peftType: "LOHA", shared: #""r": 2, "alpha": 4"#)
+        let (path, base, there) = (model.directory.path("adapter"), model.directory.path("base"), model.directory.path("k.safetensors"))
+        #expect(try convert(path, to: .kohya, base: base, as: there).outputs.count == 5)
+        #expect(try Tool.run(["verify", there]).status == 0)
+        #expect(refusal(path, to: .kohya) == "NotConvertible")
+    }
+
     private func merged(_ binding: Binding, _ target: String) throws -> Checkpoint {
         _ = try PlanExecutor(plan: .merge(binding), target: target).run()
         return try Checkpoint.open(target)
