@@ -97,7 +97,7 @@ public struct PortableAdapter: Sendable {
         for part in bound.parts {
             let own: [Module]
             if part.dialect == nil, part.config == nil {
-                let factors = try BareFactors().portable(part, options)
+                let factors = try BareFactors().portable(part, options) { baseNames.place(of: $0)?.shape }
                 whole.views.merge(factors.views) { first, _ in first }
                 own = factors.modules
             } else {
