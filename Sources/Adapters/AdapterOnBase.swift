@@ -50,6 +50,16 @@ struct AdapterOnBase: Sendable {
         binding?.changes.first { $0.update.change.isUpdate && $0.update.tensors.contains(tensor) }?.update.place
     }
 
+    /// Whether a parameter that the adapter stores whole has the base's own numbers; nil where the base has none in its place.
+    func hasOwn(_ tensor: ExactString, of adapter: Adapter) throws -> Bool? {
+        let change = binding?.changes.first { change in
+            guard case .replace(tensor, _) = change.update.change else { return false }
+            return true
+        }
+        guard let pieces = change?.update.place.pieces, pieces.count == 1 else { return nil }
+        return try AdapterNumbers(adapters: [adapter], base: base.checkpoint).isBase(tensor, adapter: 0, pieces[0].tensor)
+    }
+
     private static func name(_ place: ParameterPlace, in base: Checkpoint) -> Name {
         if let untied = place.untiedName { return AdapterOnBase.module(of: untied) }
         guard let first = place.pieces.first else { return .nameless("has no tensor in the base") }

@@ -63,6 +63,25 @@ struct BaseNames {
     /// Where a base keeps the parameter that a factor's update is of.
     func place(ofFactor tensor: ExactString) -> ParameterPlace? { held.lazy.compactMap { $0.place(ofFactor: tensor) }.first }
 
+    /// Whether a parameter that the adapter stores whole is a copy of the base's own, which PEFT saves beside the LoRA of an embedding
+    /// or head (`save_embedding_layers`): no change, and nothing that another dialect has to hold.
+    ///
+    /// - Throws: `.refused` where no base tells, or it has other numbers.
+    func isCopy(_ key: AdapterKey, of part: Adapter) throws -> Bool {
+        guard SavedParameters.mayBeCopy(key, of: part) else { return false }
+        func refusal(_ message: String, _ help: String) -> PeftfileError {
+            PeftfileError(.refused, message, file: part.path, tensor: key.stored, rule: "NotConvertible", help: help)
+        }
+        guard !held.isEmpty else {
+            throw refusal(
+                "is a parameter of the base, stored whole, and only the base tells whether it was changed", "name the base: --base BASE; or merge it instead")
+        }
+        for base in held where try base.hasOwn(key.stored, of: part) == true { return true }
+        throw refusal(
+            "is stored whole and is not the base's own, number by number, and no other dialect has a place for it",
+            "name the base that it was trained on, or merge it instead")
+    }
+
     /// How whoever reads a file without a word on it takes matrices to be held, by the modules' own paths; empty without a base.
     ///
     /// - Parameter isTurned: what the file would say of square ones.

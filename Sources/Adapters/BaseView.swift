@@ -36,9 +36,7 @@ struct BaseView {
         self.entries = entries
         configChanges = changes
         positions = Dictionary(entries.enumerated().map { ($1.name, $0) }) { first, _ in first }
-        directory = BaseDirectory(
-            tensors: entries.map { (name: $0.name, shape: $0.stored.info.shape) },
-            config: base.config ?? base.gguf?.expertsModelType.map { ["model_type": .string($0)] })
+        directory = BaseDirectory(tensors: entries.map { (name: $0.name, shape: $0.stored.info.shape) }, of: base)
     }
 
     subscript(name: ExactString) -> Entry? { positions[name].map { entries[$0] } }

@@ -172,7 +172,7 @@ private struct MemoryNames {
     private let rules: [RenameRule]
 
     init(_ base: Checkpoint, found: [LostModules.Found]) {
-        let directory = BaseDirectory(tensors: [], config: base.config)
+        let directory = BaseDirectory(tensors: [], of: base)
         let rules = RenameTable.rules(for: directory.allModelTypes)
         let isRenamed = found.contains { entry in
             guard let module = LayerPath(entry.module), let tensor = entry.tensors.first.flatMap({ LayerPath($0.text) }) else { return false }

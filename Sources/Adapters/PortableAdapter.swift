@@ -97,7 +97,7 @@ public struct PortableAdapter: Sendable {
         for part in bound.parts {
             let own: [Module]
             if part.dialect == nil, part.config == nil {
-                let factors = try BareFactors().portable(part, options)
+                let factors = try BareFactors().portable(part, options) { baseNames.place(of: $0)?.shape }
                 whole.views.merge(factors.views) { first, _ in first }
                 own = factors.modules
             } else {
@@ -198,6 +198,11 @@ public struct PortableAdapter: Sendable {
         for key in part.keys where LoRA.isTrainingState(key) {
             setAside.append((key.stored, "it acts in training only"))
             notes.append("dropped \(key.stored.text.printable): it acts in training only")
+            used.insert(key.stored)
+        }
+        for key in part.keys where try !used.contains(key.stored) && names.isCopy(key, of: part) {
+            setAside.append((key.stored, "it is the base's own"))
+            notes.append("left out \(key.stored.text.printable): it is the base's own")
             used.insert(key.stored)
         }
         if let left = part.keys.first(where: { !used.contains($0.stored) }) {

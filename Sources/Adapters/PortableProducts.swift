@@ -21,6 +21,9 @@ public struct PortableProducts: Sendable {
         public var scale: Double
         /// The dtype in which the file holds alpha, where that is a tensor.
         public var alphaDType: DType?
+        /// How the file's own library multiplies the factors, each of which stands here under its name above. The same factors may
+        /// have two products: those of a Conv1d's LoKr do.
+        public var product: MatrixExpression
     }
 
     /// The adapter with its views; ``AdapterNumbers`` reads the factors from it.
@@ -37,24 +40,29 @@ public struct PortableProducts: Sendable {
     public let components: [String]
     /// Tensors of components that no base is.
     public let leftOut: [(tensor: ExactString, component: String)]
+    /// Tensors without a part in the update, and why.
+    public private(set) var setAside: [(tensor: ExactString, reason: String)] = []
 
     /// - Parameters:
     ///   - bases: the models whose names the modules get, and whose kernels tell convolutions.
     ///   - toPEFT: whether PEFT is to hold it, or LyCORIS.
+    ///   - isProof: whether nothing is to be written: then no form is asked for, and ``settings`` are empty.
     /// - Returns: nil where the adapter is of another method.
     /// - Throws: `.refused` where the target cannot hold it.
-    public init?(_ adapter: Adapter, bases: [PipelineBase], options: BindingOptions, toPEFT: Bool) throws {
+    public init?(
+        _ adapter: Adapter, bases: [PipelineBase], options: BindingOptions, toPEFT: Bool, isProof: Bool = false
+    ) throws {
         let parts = try bases.map {
             ComponentPlacement.Part(base: try BaseView(base: $0.checkpoint, adapters: []).directory, component: $0.component)
         }
         let plain = try BoundAdapter(
             adapter, bases: parts, heads: bases.lazy.compactMap { GGUFFacts($0.checkpoint).heads }.first, options: options)
-        guard plain.parts.count == 1, let first = plain.parts.first, try MethodRegistry.method(of: first).isProduct else { return nil }
+        guard plain.parts.count == 1, let first = plain.parts.first, try MethodRegistry.method(of: first) is any FactorProduct else { return nil }
         let repaired = try RepairedAdapter(adapter, bases: bases, options: options)
         let bound = adapter.dialect == nil ? try BoundAdapter(repaired.adapter, bases: [], options: options) : plain
         let baseNames = try BaseNames(repaired, bound, bases: bases, options: options)
         guard bound.parts.count == 1, let part = bound.parts.first, let config = part.config,
-            let method = try MethodRegistry.method(of: part) as? any ModuleMethod, method is LoHa || method is LoKr
+            let method = try MethodRegistry.method(of: part) as? any FactorProduct
         else { return nil }
         try bound.requireNames(toPEFT ? .inMemory : .underscored, hasBase: !bases.isEmpty, path: adapter.path)
         if part.dialect == nil {
@@ -62,7 +70,11 @@ public struct PortableProducts: Sendable {
             try method.requireConfig(of: part)
         }
         let found = try MethodModule.collect(from: part, config: config, components: method.components)
-        let known = Set(found.flatMap { $0.known.map(\.name) })
+        var known = Set(found.flatMap { $0.known.map(\.name) })
+        for key in part.keys where try !known.contains(key.stored) && baseNames.isCopy(key, of: part) {
+            setAside.append((key.stored, "it is the base's own"))
+            known.insert(key.stored)
+        }
         if let left = part.keys.first(where: { !known.contains($0.stored) }) {
             throw PortableProducts.refusal(part, left.stored, "is no factor of a \(method.name), and no other dialect has a place for it")
         }
@@ -76,18 +88,21 @@ public struct PortableProducts: Sendable {
             let own = try name?.module
                 ?? baseNames.own(module.path, toPEFT ? .inMemory : .underscored, part.path, tensor: part.keys.first?.stored)
                 ?? bound.names[module.path]?.module ?? module.path
+            let factors = try module.names.map { (name: $0, info: try module.tensor($0)) }
             modules.append(
                 Module(
                     path: module.path, component: name?.component ?? (toPEFT ? nil : baseNames.component), own: own,
-                    factors: try module.names.map { ($0, try module.tensor($0)) }, rank: scale.rank, scale: scale.value,
-                    alphaDType: config.moduleScales[module.path]?.alphaDType))
+                    factors: factors, rank: scale.rank, scale: scale.value, alphaDType: config.moduleScales[module.path]?.alphaDType,
+                    product: try method.product(of: module).naming(factors)))
         }
         let form = PEFTFactorForm(base: bases.count == 1 ? bases[0].checkpoint : nil)
-        let settings: JSONObject
-        do {
-            settings = toPEFT ? try form.settings(&modules, isKronecker: method is LoKr) : try form.lycoris(&modules)
-        } catch let error as PeftfileError {
-            throw error.inFile(part.path)
+        var settings = JSONObject()
+        if !isProof {
+            do {
+                settings = toPEFT ? try form.settings(&modules, isKronecker: method is LoKr) : try form.lycoris(&modules)
+            } catch let error as PeftfileError {
+                throw error.inFile(part.path)
+            }
         }
         if toPEFT, adapter.dialect != nil {
             for index in modules.indices {
@@ -130,6 +145,7 @@ public struct PEFTFactorForm {
 
     /// LyCORIS sets the scale of two whole factors to 1, and its cores of Conv1d have no fourth dimension.
     func lycoris(_ modules: inout [PortableProducts.Module]) throws -> JSONObject {
+        for module in modules { try requireOneProduct(module) }
         for index in modules.indices {
             let module = modules[index]
             if let core = core(of: module), core.info.shape.count == 4, core.info.shape[3] == 1 {
@@ -157,6 +173,7 @@ public struct PEFTFactorForm {
         }
         var result: JSONObject = ["use_effective_conv2d": .bool(!cores.isEmpty)]
         guard isKronecker else { return result }
+        for module in modules { try requireOneProduct(module) }
         let shapes = try modules.map(kronecker)
         let decomposesBoth = shapes.contains { !$0.isFirstWhole }
         for index in modules.indices where shapes[index].isFirstWhole && shapes[index].isSecondWhole {
@@ -190,6 +207,14 @@ public struct PEFTFactorForm {
         result["decompose_factor"] = .number(JSONNumber(split))
         result["rank_dropout_scale"] = false
         return result
+    }
+
+    /// A whole w2 of three dimensions, a Conv1d's, is multiplied in two ways: PEFT's `make_kron` gives w1 the kernel's dimension only
+    /// beside a w2 of four, LyCORIS' always.
+    private func requireOneProduct(_ module: PortableProducts.Module) throws {
+        guard let whole = factor("lokr_w2", of: module), whole.shape.count == 3 else { return }
+        throw unable(
+            module, whole, "is whole with shape \(whole.shape), a Conv1d's, whose product with w1 is another one in PEFT than in LyCORIS")
     }
 
     private func kronecker(_ module: PortableProducts.Module) throws -> Kronecker {
@@ -247,9 +272,4 @@ public struct PEFTFactorForm {
             .refused, "of module \"\(module.path)\" \(message)", tensor: info.name, rule: "NotConvertible",
             help: "merge it instead, or keep the dialect that it is in")
     }
-}
-
-extension AdapterMethod {
-    /// Whether PEFT and LyCORIS hold it in the same factors.
-    fileprivate var isProduct: Bool { self is LoHa || self is LoKr }
 }

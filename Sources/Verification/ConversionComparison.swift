@@ -7,10 +7,10 @@ import Tensors
 /// read, and compared module by module.
 ///
 /// A conversion copies or turns factors and never rounds them. So every element of A, B, bias and magnitude, of LoHa's and
-/// LoKr's factors, and every scale s must be the same number. Only llama.cpp's files, which have one scale for all modules,
-/// may hold another s with the rest multiplied into B; there s·B must be the same to 2⁻⁵⁰ of itself, or to 2⁻²², two
-/// roundings to F32, where the conversion was allowed to round. A repaired adapter of PEFT has the source's tensors byte
-/// for byte, whatever its method.
+/// LoKr's factors, and every scale s must be the same number, and both dialects must make the same product of LoHa's and LoKr's
+/// factors. Only llama.cpp's files, which have one scale for all modules, may hold another s with the rest multiplied into B;
+/// there s·B must be the same to 2⁻⁵⁰ of itself, or to 2⁻²², two roundings to F32, where the conversion was allowed to round. A
+/// repaired adapter of PEFT has the source's tensors byte for byte, whatever its method.
 public struct ConversionComparison: Sendable {
     /// A module or a tensor that is not as it should be.
     public struct Fault: Sendable, Hashable {
@@ -77,8 +77,9 @@ public struct ConversionComparison: Sendable {
         settled.squareOrientation = reading.binding.squareOrientation
         if reading.names != .dotted,
             let first = try PortableProducts(
-                source, bases: reading.bases, options: reading.binding, toPEFT: reading.names == .inMemory),
-            let second = try PortableProducts(result, bases: own, options: settled, toPEFT: reading.names == .inMemory)
+                source, bases: reading.bases, options: reading.binding, toPEFT: reading.names == .inMemory, isProof: true),
+            let second = try PortableProducts(
+                result, bases: own, options: settled, toPEFT: reading.names == .inMemory, isProof: true)
         {
             try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
             return
@@ -106,14 +107,16 @@ public struct ConversionComparison: Sendable {
         let factors: [(name: String, info: TensorInfo)]
         /// B, into which a scale may be multiplied.
         let left: TensorInfo?
+        /// What the file's library makes of the factors, where that is more than B·A.
+        let product: MatrixExpression?
 
         init(_ module: PortableAdapter.Module) {
-            (path, component, own, scale, left) = (module.path, module.component, module.own, module.scale, module.b)
+            (path, component, own, scale, left, product) = (module.path, module.component, module.own, module.scale, module.b, nil)
             factors = [("A", module.a)] + (module.bias.map { [("bias", $0)] } ?? []) + (module.magnitude.map { [("magnitude", $0)] } ?? [])
         }
 
         init(_ module: PortableProducts.Module) {
-            (path, component, own, scale, left) = (module.path, module.component, module.own, module.scale, nil)
+            (path, component, own, scale, left, product) = (module.path, module.component, module.own, module.scale, nil, module.product)
             factors = module.factors
         }
 
@@ -136,16 +139,18 @@ public struct ConversionComparison: Sendable {
         func keys(_ names: PortableAdapter.Names, _ usesComponent: Bool) -> [String] {
             // What has no component stands under the base's own path, where one is named.
             guard names != .inMemory else { return [component == nil ? own.text : path.text] }
-            let part = component.map { PipelineComponent($0) } ?? .denoiser
+            // What names no component is the denoiser's or the first text encoder's.
+            let parts = component.map { [PipelineComponent($0)] } ?? [.denoiser, .textEncoder(1)]
             var isEncoder = false
-            if case .textEncoder = part { isEncoder = true }
-            let layer = part == .denoiser ? OriginalLayer(flux: own.text) : nil
+            if case .textEncoder = parts[0] { isEncoder = true }
+            let layer = parts[0] == .denoiser ? OriginalLayer(flux: own.text) : nil
             let spellings = names == .dotted
                 ? [isEncoder ? PipelineComponent.transformersPath(own.text) : PipelineComponent.diffusersPath(own.text)]
-                : [own.text] + [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) } + (layer.map { [$0.name] } ?? [])
+                : [own.text] + parts.flatMap { part in [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) } }
+                    + (layer.map { [$0.name] } ?? [])
             return spellings.map { spelling in
                 let name = String(spelling.map { $0 == "." ? "_" : $0 })
-                return usesComponent && component != nil ? "\(part):\(name)" : name
+                return usesComponent && component != nil ? "\(parts[0]):\(name)" : name
             }
         }
     }
@@ -211,6 +216,7 @@ public struct ConversionComparison: Sendable {
         }
         guard let left = a.left, let other = b.left else {
             if a.scale != b.scale { fault("has scale \(b.scale), expected \(a.scale)") }
+            if a.product != b.product { fault("its factors have another product in the result's dialect than in the source's") }
             return
         }
         guard left.shape == other.shape else { return fault("B has shape \(other.shape), expected \(left.shape)") }

@@ -185,6 +185,49 @@ import Testing
         }
     }
 
+    /// sd-scripts names the modules of transformers' CLIPTextModel below `text_model` (`lora_te1_text_model_encoder_layers_0_self_attn_q_proj`),
+    /// which PEFT's adapter of transformers 5 does not have in its names: the base says what it is, or the class that PEFT noted.
+    @Test(arguments: [
+        (#"{"model_type": "clip_text_model"}"#, ""), (#"{"architectures": ["CLIPTextModel"]}"#, ""),
+        (nil, #""auto_mapping": {"base_model_class": "CLIPTextModel", "parent_library": "transformers.models.clip.modeling_clip"}"#),
+    ] as [(String?, String)]) func anAdapterOfCLIPIsATextEncoders(_ base: String?, _ config: String) throws {
+        let model = try SmallModel()
+        let module = "encoder.layers.0.self_attn.q_proj"
+        try model.base([SmallModel.tensor(ExactString("\(module).weight"), [4, 4], seed: 1)], config: base ?? "{}")
+        try model.adapter(
+            [
+                SmallModel.tensor(ExactString("\(module).lora_A.weight"), [2, 4], seed: 2),
+                SmallModel.tensor(ExactString("\(module).lora_B.weight"), [4, 2], seed: 3),
+            ], config: config)
+        let (source, there, back) = (model.directory.path("adapter"), model.directory.path("k.safetensors"), model.directory.path("back"))
+        let bases = base == nil ? [] : ["--base", model.directory.path("base")]
+        for (given, name) in [([], "lora_te"), (["--as", "lora_te1"], "lora_te1"), (["--as", "lora_te2"], "lora_te2")] {
+            #expect(try Tool.run(["convert", source, "--to", "kohya", "-o", there, "--force"] + bases + given).status == 0)
+            #expect(try Adapter(path: there).targets().map(\.module.text) == ["\(name)_text_model_encoder_layers_0_self_attn_q_proj"])
+            #expect(try Tool.run(["verify", there]).status == 0)
+        }
+        #expect(try Tool.run(["convert", source, "--to", "diffusers", "-o", model.directory.path("d")] + bases).status == 0)
+        #expect(try Adapter(path: model.directory.path("d")).targets().map(\.module.text) == ["text_encoder.\(module)"])
+        guard base != nil else { return }
+        #expect(try Tool.run(["convert", there, "--to", "peft", "-o", back] + bases).status == 0)
+        #expect(try Adapter(path: back).targets().map(\.module.text) == [module])
+        #expect(try Tool.run(["convert", back, "--to", "kohya", "--as", "lora_te2", "-o", model.directory.path("k2.safetensors")] + bases).status == 0)
+        #expect(try Checkpoint.open(model.directory.path("k2.safetensors")).tensors.map(\.name) == Checkpoint.open(there).tensors.map(\.name))
+    }
+
+    /// Another encoder, of which no base says that it is CLIP's, stays what it was.
+    @Test func otherEncodersAreNoTextEncoders() throws {
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("encoder.layers.0.fc1.weight", [4, 4], seed: 1)], config: #"{"model_type": "clip_vision_model"}"#)
+        try model.adapter([
+            SmallModel.tensor("encoder.layers.0.fc1.lora_A.weight", [2, 4], seed: 2),
+            SmallModel.tensor("encoder.layers.0.fc1.lora_B.weight", [4, 2], seed: 3),
+        ])
+        let there = model.directory.path("k.safetensors")
+        #expect(try run(model.directory.path("adapter"), "--to", "kohya", "--base", model.directory.path("base"), "-o", there).status == 0)
+        #expect(try Adapter(path: there).targets().map(\.module.text) == ["lora_unet_encoder_layers_0_fc1"])
+    }
+
     @Test func eachOfTwoComponentsIsNamed() throws {
         let source = try write(
             pair("lora_unet_down_blocks_0_attn_to_q", 8, alpha: 1) + pair("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 5, alpha: 3))

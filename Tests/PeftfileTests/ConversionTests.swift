@@ -86,6 +86,123 @@ import Testing
         }
     }
 
+    /// torch.kron of (p, m) and (q, n, k) is (q, p·n, m·k), which PEFT reads as (p·q, m·n, k); LyCORIS gives w1 the third dimension first,
+    /// and gets (p·q, m·n, k). So the same whole factors of a Conv1d are two updates, and `verify` sees them in a file that has them.
+    @Test func wholeFactorsOfAConv1dAreAnotherUpdateThere() throws {
+        let (w, w1, w2) = (SmallTensor.numbers(72, seed: 1), SmallTensor.numbers(4, seed: 2), SmallTensor.numbers(18, seed: 3))
+        var inPEFT = w
+        var inLycoris = w
+        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            for (a, b, c) in (0..<18).map({ ($0 / 9, $0 / 3 % 3, $0 % 3) }) {
+                let product = w1[2 * i + j] * w2[9 * a + 3 * b + c]
+                inPEFT[(a * 6 + i * 3 + b) * 6 + j * 3 + c] += product
+                inLycoris[((i * 2 + a) * 6 + j * 3 + b) * 3 + c] += product
+            }
+        }
+        #expect(inPEFT != inLycoris)
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("conv.weight", [4, 6, 3], seed: 1)])
+        let factors = [SmallModel.tensor("conv.lokr_w1", [2, 2], seed: 2), SmallModel.tensor("conv.lokr_w2", [2, 3, 3], seed: 3)]
+        try model.adapter(factors, peftType: "LOKR", shared: #""r": 2, "alpha": 2"#)
+        try FileSystem.makeDirectory(model.directory.path("lycoris"))
+        let named = factors.map { SmallTensor(name: ExactString("lycoris_\($0.name)"), shape: $0.shape, values: $0.values) }
+        try SmallTensor.write(
+            named + [SmallTensor(name: "lycoris_conv.alpha", shape: [], values: [2])], to: model.directory.path("lycoris/a.safetensors"))
+        let base = model.directory.path("base")
+        let paths = (peft: model.directory.path("adapter"), lycoris: model.directory.path("lycoris/a.safetensors"))
+        for (path, expected) in [(paths.peft, inPEFT), (paths.lycoris, inLycoris)] {
+            let binding = try Binding(base: .open(base), adapters: [Adapter(path: path)])
+            #expect(try merged(binding, model.directory.path("\(expected == inPEFT)")).numbers("conv.weight") == expected)
+        }
+        #expect(refusal(paths.peft, to: .kohya, base: base) == "NotConvertible" && refusal(paths.peft, to: .kohya) == "NotConvertible")
+        #expect(refusal(paths.lycoris, to: .peft, base: base) == "NotConvertible")
+        let (peft, lycoris) = (try Adapter(path: paths.peft), try Adapter(path: paths.lycoris))
+        let bases = [PipelineBase(try Checkpoint.open(base))]
+        for (source, result, names) in [(peft, lycoris, PortableAdapter.Names.underscored), (lycoris, peft, .inMemory)] {
+            let comparison = try ConversionComparison(source: source, result: result, reading: .init(bases: bases, names: names))
+            #expect(comparison.compared == 1 && comparison.faults.count == 1 && comparison.faults[0].reason.contains("product"))
+        }
+    }
+
+    /// w2 as two matrices has no third dimension, and one product.
+    @Test func takenApartFactorsOfAConv1dGoThrough() throws {
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("conv.weight", [4, 6, 3], seed: 1)])
+        try model.adapter(
+            [
+                SmallModel.tensor("conv.lokr_w1", [2, 2], seed: 2), SmallModel.tensor("conv.lokr_w2_a", [2, 1], seed: 3),
+                SmallModel.tensor("conv.lokr_w2_b", [1, 9], seed: 4),
+            ], peftType: "LOKR", shared: #""r": 1, "alpha": 2"#)
+        let (base, there) = (model.directory.path("base"), model.directory.path("k.safetensors"))
+        _ = try convert(model.directory.path("adapter"), to: .kohya, base: base, as: there)
+        _ = try convert(there, to: .peft, base: base, as: model.directory.path("back"))
+        var expected = SmallTensor.numbers(72, seed: 1)
+        let (w1, a, b) = (SmallTensor.numbers(4, seed: 2), SmallTensor.numbers(2, seed: 3), SmallTensor.numbers(9, seed: 4))
+        for (row, column) in (0..<72).map({ ($0 / 18, $0 % 18) }) {
+            expected[row * 18 + column] += 2 * w1[row / 2 * 2 + column / 9] * a[row % 2] * b[column % 9]
+        }
+        for path in [there, model.directory.path("back")] {
+            let binding = try Binding(base: .open(base), adapters: [Adapter(path: path)])
+            #expect(try merged(binding, path + "-merged").numbers("conv.weight") == expected)
+        }
+    }
+
+    // MARK: Copies of the base
+
+    /// `save_embedding_layers="auto"` of PEFT 0.21 stores the embedding or head that a LoRA stands on, as the base has it. It is no change,
+    /// which the base alone tells; one number more or less and it is.
+    @Test(arguments: [("model.embed_tokens", true), ("lm_head", false)], [DType.f32, .bf16])
+    func aCopyOfTheBasesParameterIsLeftOut(_ layer: (module: String, isEmbedding: Bool), _ dtype: DType) throws {
+        let model = try SmallModel()
+        let weight = SmallModel.tensor(ExactString("\(layer.module).weight"), [6, 4], seed: 1)
+        try model.base([weight, SmallModel.tensor("model.layers.0.self_attn.q_proj.weight", [4, 4], seed: 2)])
+        let factors = layer.isEmbedding
+            ? [
+                SmallModel.tensor(ExactString("\(layer.module).lora_embedding_A"), [2, 6], seed: 3),
+                SmallModel.tensor(ExactString("\(layer.module).lora_embedding_B"), [4, 2], seed: 4),
+            ]
+            : [
+                SmallModel.tensor(ExactString("\(layer.module).lora_A.weight"), [2, 4], seed: 3),
+                SmallModel.tensor(ExactString("\(layer.module).lora_B.weight"), [6, 2], seed: 4),
+            ]
+        // Small whole numbers are the same in either dtype.
+        var copy = SmallTensor(name: ExactString("\(layer.module).base_layer.weight"), shape: [6, 4], values: weight.values, dtype: dtype)
+        try model.adapter(factors + [copy])
+        try model.adapter(factors, name: "bare")
+        let (path, base) = (model.directory.path("adapter"), model.directory.path("base"))
+        for target in [ConversionTarget.gguf, .mlx] + (layer.isEmbedding ? [] : [.kohya, .diffusers]) {
+            let (with, without) = (model.directory.path("with-\(target)"), model.directory.path("without-\(target)"))
+            let conversion = try convert(path, to: target, base: base, as: with)
+            #expect(conversion.setAside.map(\.tensor) == [ExactString("base_model.model.\(copy.name)")], "\(target)")
+            #expect(conversion.notes.contains { $0.contains("left out") && $0.contains("base_layer") }, "\(target)")
+            _ = try convert(model.directory.path("bare"), to: target, base: base, as: without)
+            let name = conversion.fileName
+            #expect(try TestFile.bytes("\(with)/\(name)") == TestFile.bytes("\(without)/\(name)"), "\(target)")
+            #expect(try Tool.run(["verify", with]).status == 0, "\(target)")
+        }
+        #expect(try convert(path, to: .peft, base: base, as: model.directory.path("kept")).outputs.count == 3)
+        let error = #expect(throws: PeftfileError.self) { _ = try AdapterConversion(Adapter(path: path), to: .mlx) }
+        #expect(error?.rule == "NotConvertible" && error?.help?.contains("--base") == true, "\(error as Any)")
+        copy.values[23] += 1
+        try model.adapter(factors + [copy], name: "other")
+        #expect(refusal(model.directory.path("other"), to: .mlx, base: base) == "NotConvertible")
+    }
+
+    /// LoHa on a head goes to LyCORIS in the same way.
+    @Test func aCopyBesideAProductIsLeftOut() throws {
+        let model = try SmallModel()
+        try model.base([SmallModel.tensor("lm_head.weight", [6, 4], seed: 1)])
+        let factors = [("w1_a", [6, 2]), ("w1_b", [2, 4]), ("w2_a", [6, 2]), ("w2_b", [2, 4])].enumerated().map { seed, factor in
+            SmallModel.tensor(ExactString("lm_head.hada_\(factor.0)"), factor.1, seed: seed + 2)
+        }
+        let copy = SmallModel.tensor("lm_head.base_layer.weight", [6, 4], seed: 1)
+        try model.adapter(factors + [copy], peftType: "LOHA", shared: #""r": 2, "alpha": 4"#)
+        let (path, base, there) = (model.directory.path("adapter"), model.directory.path("base"), model.directory.path("k.safetensors"))
+        #expect(try convert(path, to: .kohya, base: base, as: there).outputs.count == 5)
+        #expect(try Tool.run(["verify", there]).status == 0)
+        #expect(refusal(path, to: .kohya) == "NotConvertible")
+    }
+
     private func merged(_ binding: Binding, _ target: String) throws -> Checkpoint {
         _ = try PlanExecutor(plan: .merge(binding), target: target).run()
         return try Checkpoint.open(target)

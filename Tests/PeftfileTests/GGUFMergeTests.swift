@@ -123,6 +123,70 @@ import Testing
         try Binding(base: .open(base), adapters: [Adapter(path: model.directory.path("adapter"))])
     }
 
+    /// A Mixtral of the Hub as llama.cpp's converter files it: the architecture "llama", experts in stacks, q and k turned by heads.
+    static func mixtral(_ base: Checkpoint) throws -> [UInt8] {
+        let heads = (try #require(base.config?["num_attention_heads"]?.intValue), try #require(base.config?["num_key_value_heads"]?.intValue))
+        let names = [
+            "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight",
+            "block_sparse_moe.gate": "ffn_gate_inp", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+            "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+            "w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps",
+        ]
+        var stacks: [String: (shape: Shape, bytes: [UInt8])] = [:]
+        for tensor in base.tensors.sorted(by: { $0.name < $1.name }) {
+            let parts = tensor.name.text.split(separator: ".").map(String.init)
+            let isExpert = parts.contains("experts")
+            let name: String
+            if let own = names[tensor.name.text] {
+                name = own
+            } else {
+                let module = parts[3..<(parts.count - 1)].joined(separator: ".")
+                name = "blk.\(parts[2]).\(try #require(names[isExpert ? parts[parts.count - 2] : module])).weight"
+            }
+            var bytes = try base.read(tensor)
+            for (leaf, count) in [("q_proj", heads.0), ("k_proj", heads.1)] where parts.contains(leaf) {
+                let values = try Conversion.widened(bytes, as: tensor.dtype, count: tensor.info.elementCount)
+                bytes = try Conversion.narrowed(permuted(values, heads: count, columns: tensor.shape[1]), to: tensor.dtype)
+            }
+            let before = stacks[name]
+            let shape = isExpert ? [(before?.shape[0] ?? 0) + 1] + tensor.shape : tensor.shape
+            stacks[name] = (shape, (before?.bytes ?? []) + bytes)
+        }
+        var builder = GGUFBuilder()
+        builder.add("general.architecture", "llama")
+        builder.add("llama.attention.head_count", UInt32(heads.0))
+        builder.add("llama.attention.head_count_kv", UInt32(heads.1))
+        let type: UInt32 = base.tensors[0].dtype == .bf16 ? 30 : 0
+        builder.tensors = stacks.sorted { $0.key < $1.key }.map { name, stack in
+            .init(name, stack.shape.reversed().map { UInt64($0) }, type: type, stack.bytes)
+        }
+        return builder.file()
+    }
+
+    /// PEFT's adapters of experts in transformers 5 (`mlp.experts`, `mlp.gate`) onto a GGUF base, whose names are Mixtral's own: what an
+    /// independent program computed in float64 for the safetensors base.
+    @Test(arguments: ["arch-mixtral", "lora-mixtral-target-params"]) func expertsOfAMixtralAreFound(_ name: String) throws {
+        let merge = try MergeCase(name)
+        let directory = try TemporaryDirectory()
+        let base = try directory.write(Self.mixtral(.open(merge.base)), to: "base.gguf")
+        let target = directory.path("out.gguf")
+        let binding = try Binding(base: .open(base), adapters: [Adapter(path: merge.adapter)])
+        var settings = MergeSettings()
+        settings.form = try OutputForm(output: target, base: binding.base)
+        _ = try PlanExecutor(plan: .merge(binding, settings: settings), target: target).run()
+        let (result, before, expected) = (try Checkpoint.open(target), try Checkpoint.open(merge.base), try merge.expected())
+        #expect(result.tensors.count == before.tensors.count)
+        for tensor in before.tensors {
+            let found = try result.numbers(tensor.name)
+            if expected[tensor.name] == nil {
+                #expect(try found == before.numbers(tensor.name), "\(tensor.name)")
+            } else {
+                #expect(try isClose(found, expected.numbers(tensor.name)) && found != before.numbers(tensor.name), "\(tensor.name)")
+            }
+        }
+        #expect(try Verifier(binding: binding, result: result).run().isEquivalent)
+    }
+
     @Test(arguments: [nil, DType.f16, .bf16, .f32] as [DType?], [false, true])
     func theFileIsTheOneThatAnotherWriterMakes(_ dtype: DType?, _ hashing: Bool) throws {
         let (model, base) = try Self.model()

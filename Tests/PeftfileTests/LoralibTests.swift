@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func allCasesAreThere() { #expect(Case.names.count == 11) }
+    @Test func allCasesAreThere() { #expect(Case.names.count == 14) }
 
     @Test(arguments: Case.names) func mergesAsTheLibraryDoes(_ name: String) throws {
         let item = try Case(name)
@@ -108,6 +108,28 @@ import Testing
         var options = item.options
         options.enableLoRA = [false, true, false]
         try item.check(options)
+    }
+
+    /// Without groups the product is that of two factors with a window, so PEFT's dialect and kohya's hold it; with groups none does.
+    @Test(arguments: ["conv2d", "conv2d-groups", "conv1d-pointwise"], [ConversionTarget.peft, .kohya])
+    func aConvolutionIsAPairWithAWindow(_ name: String, _ target: ConversionTarget) throws {
+        let directory = try TemporaryDirectory()
+        let (base, item) = (Fixtures.path("loralib/\(name)/base.safetensors"), try Case(name))
+        let source = try Adapter(path: Fixtures.path("loralib/\(name)/adapter.pt"))
+        let options = ConversionOptions(bases: [PipelineBase(try Checkpoint.open(base))], binding: item.options)
+        guard name != "conv2d-groups" else {
+            let error = #expect(throws: PeftfileError.self) { try AdapterConversion(source, to: target, options: options) }
+            #expect(error?.rule == "NotConvertible")
+            return
+        }
+        let output = directory.path("out")
+        _ = try ConversionExecutor(conversion: AdapterConversion(source, to: target, options: options), target: output).run()
+        let binding = try Binding(base: .open(base), adapters: [Adapter(path: output)])
+        _ = try PlanExecutor(plan: .merge(binding), target: directory.path("merged.safetensors")).run()
+        let (result, truth) = (
+            try Checkpoint.open(directory.path("merged.safetensors")), try Checkpoint.open(Fixtures.path("loralib/\(name)/expected.safetensors"))
+        )
+        for tensor in truth.tensors { #expect(try truth.read(tensor) == result.read(#require(result[tensor.name])), "\(tensor.name)") }
     }
 
     @Test func aHintDoesNotLeadInACircle() throws {

@@ -36,6 +36,38 @@ import Testing
         #expect(blind.refusal(BindingOptions(scale: 2))?.rule == "HeadsUnknown")
     }
 
+    /// DoRA's magnitude stands in torchtune's order of rows, as B does: W' = m·(W + s·B·A) / ‖W + s·B·A‖ by rows, with both turned.
+    @Test(arguments: [("q", 2), ("k", 1)]) func torchtunesMagnitudesAreTurnedByHeads(_ letter: String, _ heads: Int) throws {
+        let rows = 4 * heads
+        let base = SmallModel.tensor(ExactString("model.layers.0.self_attn.\(letter)_proj.weight"), [rows, 3], seed: 1)
+        let magnitude = (0..<rows).map { Double($0 + 1) }
+        let adapter = [
+            SmallModel.tensor(ExactString("layers.0.attn.\(letter)_proj.lora_a.weight"), [2, 3], seed: 3),
+            SmallModel.tensor(ExactString("layers.0.attn.\(letter)_proj.lora_b.weight"), [rows, 2], seed: 4),
+            SmallTensor(name: ExactString("layers.0.attn.\(letter)_proj.magnitude"), shape: [rows], values: magnitude),
+        ]
+        let model = try DialectModel(
+            base: [base], adapter: adapter,
+            config: #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_dora": true, "target_modules": ["\#(letter)_proj"]}"#,
+            baseConfig: config)
+        func source(_ row: Int) -> Int { row / 4 * 4 + 2 * (row % 2) + row % 4 / 2 }
+        let b = (0..<rows).flatMap { Array(adapter[1].values[(2 * source($0))..<(2 * source($0) + 2)]) }
+        let changed = Plain.sum(base.values, Plain.product(b, adapter[0].values, rows, 2, 3), scale: 2)
+        let expected = (0..<rows).flatMap { row -> [Double] in
+            let own = changed[(3 * row)..<(3 * row + 3)]
+            let norm = own.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            return own.map { magnitude[source(row)] / norm * $0 }
+        }
+        #expect(try isClose(model.merged().numbers(base.name), expected))
+        let conversion = try AdapterConversion(
+            Adapter(path: model.directory.path("adapter/adapters.safetensors")), to: .peft, base: .open(model.directory.path("base")))
+        _ = try ConversionExecutor(conversion: conversion, target: model.directory.path("peft")).run()
+        let written = try Checkpoint.open(model.directory.path("peft/adapter_model.safetensors"))
+        let module = "base_model.model.model.layers.0.self_attn.\(letter)_proj"
+        #expect(try written.numbers(ExactString("\(module).lora_magnitude_vector")) == (0..<rows).map { magnitude[source($0)] })
+        #expect(try written.numbers(ExactString("\(module).lora_B.weight")) == b)
+    }
+
     /// torchtune's own file of an epoch, beside the config that it writes for PEFT.
     @Test func aDirectoryOfTorchtunesIsAnAdapter() throws {
         let directory = try TemporaryDirectory()

@@ -119,19 +119,11 @@ struct Torchtune: Dialect {
         return heads
     }
 
-    /// (heads, d/2, 2, …) to (heads, 2, d/2, …): one part for each row.
+    /// (heads, d/2, 2, …) to (heads, 2, d/2, …).
     private static func turned(_ info: TensorInfo, heads: Int?) -> TensorView {
         guard let heads, let rows = info.shape.first, info.shape.count <= 2 else { return TensorView(info) }
-        let (head, half) = (rows / heads, rows / heads / 2)
-        var view = TensorView(info)
-        // A vector is one row as a matrix, so it is shown as a column.
-        if info.shape.count == 1 { view.info.shape = [rows, 1] }
-        var column = info
-        column.shape = view.info.shape
-        view.parts = (0..<rows).map { source in
-            let within = source % head
-            return .init(column, rows: source..<(source + 1), row: source / head * head + within % 2 * half + within / 2)
-        }
-        return view
+        var pairs = info
+        pairs.shape = [heads, rows / heads / 2, 2] + info.shape.dropFirst()
+        return TensorView(pairs, axes: [0, 2, 1] + pairs.shape.indices.dropFirst(3), shape: info.shape)
     }
 }

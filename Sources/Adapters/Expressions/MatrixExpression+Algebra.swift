@@ -161,31 +161,38 @@ extension MatrixExpression {
 
     /// Replaces every rectangle of the base.
     func mapBase(_ change: (BaseRectangle) throws -> BaseRectangle) rethrows -> MatrixExpression {
+        try mapLeaves { leaf in
+            guard case .base(let rectangle) = leaf else { return leaf }
+            return .base(try change(rectangle))
+        }
+    }
+
+    /// Replaces what has no operands: stored matrices, rectangles of the base, constants.
+    func mapLeaves(_ change: (MatrixExpression) throws -> MatrixExpression) rethrows -> MatrixExpression {
         switch self {
-        case .base(let rectangle): return .base(try change(rectangle))
-        case .stored, .constant: return self
-        case .product(let left, let right): return .product(try left.mapBase(change), try right.mapBase(change))
+        case .stored, .base, .constant: return try change(self)
+        case .product(let left, let right): return .product(try left.mapLeaves(change), try right.mapLeaves(change))
         case .batched(let left, let right, let count):
-            return .batched(try left.mapBase(change), try right.mapBase(change), count: count)
+            return .batched(try left.mapLeaves(change), try right.mapLeaves(change), count: count)
         case .blockwise(let left, let right, let count):
-            return .blockwise(try left.mapBase(change), try right.mapBase(change), count: count)
+            return .blockwise(try left.mapLeaves(change), try right.mapLeaves(change), count: count)
         case .elementwise(let operation, let left, let right):
-            return .elementwise(operation, try left.mapBase(change), try right.mapBase(change))
-        case .function(let function, let inner): return .function(function, try inner.mapBase(change))
-        case .scaled(let inner, let scale): return .scaled(try inner.mapBase(change), scale)
-        case .kronecker(let left, let right): return .kronecker(try left.mapBase(change), try right.mapBase(change))
-        case .transposed(let inner): return .transposed(try inner.mapBase(change))
+            return .elementwise(operation, try left.mapLeaves(change), try right.mapLeaves(change))
+        case .function(let function, let inner): return .function(function, try inner.mapLeaves(change))
+        case .scaled(let inner, let scale): return .scaled(try inner.mapLeaves(change), scale)
+        case .kronecker(let left, let right): return .kronecker(try left.mapLeaves(change), try right.mapLeaves(change))
+        case .transposed(let inner): return .transposed(try inner.mapLeaves(change))
         case .selected(let inner, let rows, let columns):
-            return .selected(try inner.mapBase(change), rows: rows, columns: columns)
+            return .selected(try inner.mapLeaves(change), rows: rows, columns: columns)
         case .rearranged(let inner, let shape, let axes, let columns):
-            return .rearranged(try inner.mapBase(change), shape: shape, axes: axes, columns: columns)
-        case .stacked(let parts): return .stacked(try parts.map { try $0.mapBase(change) })
-        case .rowNorms(let inner): return .rowNorms(try inner.mapBase(change))
-        case .orthonormal(let inner): return .orthonormal(try inner.mapBase(change))
+            return .rearranged(try inner.mapLeaves(change), shape: shape, axes: axes, columns: columns)
+        case .stacked(let parts): return .stacked(try parts.map { try $0.mapLeaves(change) })
+        case .rowNorms(let inner): return .rowNorms(try inner.mapLeaves(change))
+        case .orthonormal(let inner): return .orthonormal(try inner.mapLeaves(change))
         case .solved(let left, let right, let count):
-            return .solved(try left.mapBase(change), try right.mapBase(change), count: count)
+            return .solved(try left.mapLeaves(change), try right.mapLeaves(change), count: count)
         case .scattered(let inner, let positions, let rows, let columns):
-            return .scattered(try inner.mapBase(change), positions: positions, rows: rows, columns: columns)
+            return .scattered(try inner.mapLeaves(change), positions: positions, rows: rows, columns: columns)
         }
     }
 }

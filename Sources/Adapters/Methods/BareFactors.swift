@@ -10,6 +10,8 @@ import Tensors
 ///     out-in (PEFT)       W (out, in), A (r, in), B (out, r):   W' = W + scale·B·A
 ///     in-out (textbooks)  W (in, out), A (in, r), B (r, out):   W' = W + scale·A·B
 ///
+/// Of a convolution B·A is read as W, as loralib reads it (``LoralibConvolution``).
+///
 /// B·A is turned where the base holds W as (in, out): loralib's layers with `fan_in_fan_out`, and its embeddings, whose factors
 /// are stored so. A square W does not show it (``MatrixOrientation``). Source: `Linear.train`, `Embedding.train` in
 /// loralib/layers.py of microsoft/LoRA.
@@ -44,6 +46,12 @@ struct BareFactors: AdapterMethod {
         for (module, request) in zip(modules, requests) {
             guard let place = places[request] else { continue }
             let (left, right) = try factors(of: module, context)
+            if context.options.orientation == .outIn,
+                let convolution = LoralibConvolution(a: module.a, b: module.b, weight: place.shape)
+            {
+                result.changes.append(update(module, convolution, .product(.stored(left), .stored(right)), place, scale, context))
+                continue
+            }
             // A·B is W's own shape, whatever W means.
             var plain = place
             if context.options.orientation == .inOut { plain.updateTransposed = false }
@@ -71,6 +79,20 @@ struct BareFactors: AdapterMethod {
         return result
     }
 
+    /// view(B·A) of a convolution.
+    private func update(
+        _ module: LoRAModule, _ convolution: LoralibConvolution, _ product: MatrixExpression, _ place: ParameterPlace, _ scale: Double,
+        _ context: BindingContext
+    ) -> ParameterUpdate {
+        var plain = place
+        plain.updateTransposed = false
+        return ParameterUpdate(
+            place: plain,
+            change: .term(
+                product.reshaped(columns: place.shape.matrix.columns), scale: scale * context.weight * Double(place.multiplicity)),
+            target: AdapterTarget(module: module.path, method: "LoRA", rank: convolution.rank, scale: scale))
+    }
+
     /// B·A in PEFT's orientation, without the scale that no file tells.
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
         var result = ThinUpdates()
@@ -90,9 +112,11 @@ struct BareFactors: AdapterMethod {
         return result
     }
 
-    /// The pairs as PEFT's factors: those that lie as in textbooks are turned, (A·B)ᵀ = Bᵀ·Aᵀ.
+    /// The pairs as PEFT's factors: those that lie as in textbooks are turned, (A·B)ᵀ = Bᵀ·Aᵀ, and loralib's of a convolution get its window.
+    ///
+    /// - Parameter weight: the shape of a module's weight, where a base tells.
     func portable(
-        _ adapter: Adapter, _ options: BindingOptions
+        _ adapter: Adapter, _ options: BindingOptions, weight: (ExactString) -> Shape? = { _ in nil }
     ) throws -> (modules: [PortableAdapter.Module], views: [ExactString: TensorView]) {
         try requireFactors(adapter)
         guard let scale = options.scale else { throw scaleMissing(adapter) }
@@ -106,6 +130,15 @@ struct BareFactors: AdapterMethod {
                 b.shape.reverse()
             }
             guard a.shape[0] == b.shape[1] else { throw misfit(module, options, b.shape[1], a.shape[0]) }
+            if let weight = weight(module.path), weight.count > 2 {
+                guard let factors = LoralibConvolution(a: module.a, b: module.b, weight: weight)?.factors else {
+                    throw PeftfileError(
+                        .refused, "is of a convolution in groups, whose product is no pair of factors", file: adapter.path, tensor: a.name,
+                        rule: "NotConvertible", help: "merge it instead")
+                }
+                (views[a.name], views[b.name]) = (factors.a, factors.b)
+                (a, b) = (factors.a.info, factors.b.info)
+            }
             return PortableAdapter.Module(
                 path: module.path, own: module.path, isEmbedding: false, a: a, b: b, rank: a.shape[0],
                 alpha: scale * Double(a.shape[0]), scale: scale)

@@ -13,7 +13,7 @@ import ByteAccess
 ///
 /// Config: `r`, `alpha`, `rank_pattern`, `alpha_pattern`; the form is told by the tensors.
 /// Source: `LoHaLayer.get_delta_weight`, `make_weight`, `make_weight_cp` in peft/tuners/loha/layer.py.
-struct LoHa: ModuleMethod {
+struct LoHa: FactorProduct {
     let name = "LoHa"
     let peftTypes = ["LOHA"]
     let components: Set<String> = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"]
@@ -47,20 +47,29 @@ struct LoHa: ModuleMethod {
             try module.require(
                 "use_effective_conv2d \(flag)", flag == hasCore(module), "use_effective_conv2d is \(!flag)", of: "hada_w1_a")
         }
-        let first = try factor("1", of: module, rank: rank, weight)
-        let second = try factor("2", of: module, rank: rank, weight)
-        return ModuleChanges(weight: .add(first * second, scale: try LycorisScale(module).value))
+        let product = try product(of: module, rows: weight.rows, columns: weight.columns)
+        return ModuleChanges(weight: .add(product, scale: try LycorisScale(module).value))
+    }
+
+    func product(of module: MethodModule) throws -> MatrixExpression {
+        let size = try extent(of: module)
+        return try product(of: module, rows: size.rows ?? 0, columns: size.columns ?? 0)
+    }
+
+    private func product(of module: MethodModule, rows: Int, columns: Int) throws -> MatrixExpression {
+        let rank = try module.side("hada_w1_b", 0)
+        return try factor("1", of: module, rank, rows, columns) * factor("2", of: module, rank, rows, columns)
     }
 
     private func factor(
-        _ number: String, of module: MethodModule, rank: Int, _ weight: ModuleWeight
+        _ number: String, of module: MethodModule, _ rank: Int, _ rows: Int, _ columns: Int
     ) throws -> MatrixExpression {
         let (a, b) = ("hada_w\(number)_a", "hada_w\(number)_b")
         guard hasCore(module) else {
-            return try module.matrix(a, [weight.rows, rank]) × module.matrix(b, [rank, weight.columns])
+            return try module.matrix(a, [rows, rank]) × module.matrix(b, [rank, columns])
         }
         let core = try TuckerCore("hada_t\(number)", of: module, ranks: (rank, rank))
         return try core.expanded(
-            left: module.matrix(a, [rank, weight.rows]), right: module.matrix(b, [rank, weight.columns / core.window]))
+            left: module.matrix(a, [rank, rows]), right: module.matrix(b, [rank, columns / core.window]))
     }
 }

@@ -24,7 +24,7 @@ import Tensors
 ///
 /// Config: `r`, `alpha`, `rank_pattern`, `alpha_pattern`; the form is told by the tensors.
 /// Source: `LoKrLayer.get_delta_weight`, `make_kron`, `make_weight_cp` in peft/tuners/lokr/layer.py.
-struct LoKr: ModuleMethod {
+struct LoKr: FactorProduct {
     let name = "LoKr"
     let peftTypes = ["LOKR"]
     let components: Set<String> = [
@@ -56,17 +56,19 @@ struct LoKr: ModuleMethod {
             try module.requireRank(module.side(name, 0), of: name, scales: true)
         }
         if module.scale == nil { try requireForm(of: module, weight) }
+        return ModuleChanges(weight: .add(try product(of: module), scale: try LycorisScale(module).value))
+    }
+
+    func product(of module: MethodModule) throws -> MatrixExpression {
         let (first, second) = try factors(of: module)
-        let scale = try LycorisScale(module).value
-        guard weight.shape.count == 3, module.scale == nil, module.has("lokr_w2"), let kernel = try module.shape("lokr_w2").last,
-            try module.shape("lokr_w2").count == 3, kernel > 0, first.columns * second.columns == weight.columns
-        else { return ModuleChanges(weight: .add(.kronecker(first, second), scale: scale)) }
+        guard module.scale == nil, module.has("lokr_w2"), try module.shape("lokr_w2").count == 3,
+            let kernel = try module.shape("lokr_w2").last, kernel > 0
+        else { return .kronecker(first, second) }
         // (p·q·n, m·k), its rows counted p, q, n; in PEFT's array q comes first.
         let inputs = second.columns / kernel
         let product = MatrixExpression.kronecker(first, second.reshaped(columns: kernel))
         let shape = [first.rows, second.rows, inputs, first.columns * kernel]
-        return ModuleChanges(
-            weight: .add(product.rearranged(shape, axes: [1, 0, 2, 3], columns: weight.columns), scale: scale))
+        return product.rearranged(shape, axes: [1, 0, 2, 3], columns: first.columns * second.columns)
     }
 
     /// The sides and forms of the factors are those that PEFT makes of the config.

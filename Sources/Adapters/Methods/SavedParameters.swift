@@ -82,6 +82,13 @@ struct SavedParameters {
         return kind(of: key, modulesToSave: modulesToSave, hasBiases: hasBiases) != nil
     }
 
+    /// Whether a key is a parameter that PEFT saves whether it was trained or not: an embedding, a head, what lies under a LoRA of them.
+    static func mayBeCopy(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        let modulesToSave = (try? adapter.config?.strings("modules_to_save")) ?? []
+        let kind = kind(of: key, modulesToSave: modulesToSave, hasBiases: false)
+        return kind == .baseLayer || kind == .embedding
+    }
+
     /// Whether a key is a parameter itself, or rows of one: one of these, or of a method that trains parameters whole.
     static func standsForParameter(_ key: AdapterKey, of adapter: Adapter) -> Bool {
         switch key.component {

@@ -1,7 +1,13 @@
 import ByteAccess
+import Checkpoints
 import Tensors
 
 extension BaseDirectory {
+    /// Tensors of a base, with what its config.json says, or where a GGUF file has none what its experts' names do.
+    init(tensors: [(name: ExactString, shape: Shape)], of base: Checkpoint) {
+        self.init(tensors: tensors, config: base.config ?? base.gguf?.expertsModelType.map { ["model_type": .string($0)] })
+    }
+
     /// Reads from config.json what decides between spellings of names.
     init(tensors: [(name: ExactString, shape: Shape)], config: JSONObject?) {
         let text = BaseDirectory.languageModel(of: config)

@@ -120,7 +120,8 @@ public struct AdapterConversion: Sendable {
             let products = try PortableProducts(adapter, bases: options.bases, options: options.binding, toPEFT: target == .peft)
         {
             self.adapter = products.adapter
-            (warnings, leftOut) = (products.warnings, products.leftOut)
+            (warnings, leftOut, setAside) = (products.warnings, products.leftOut, products.setAside)
+            notes += setAside.map { "left out \($0.tensor.text.printable): \($0.reason)" }
             if target == .peft {
                 try writePEFT(products)
             } else {

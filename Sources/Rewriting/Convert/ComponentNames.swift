@@ -7,7 +7,7 @@ import Containers
 ///
 /// A part keeps its name within a dialect, and gets the other vocabulary's between two (``PipelineComponent``). A file of
 /// one model names no part: then it is the one that the caller gives, else the denoiser, or the first text encoder where all
-/// modules lie below `text_model`.
+/// modules lie below `text_model`, or base or adapter say that it is CLIP's text model, which transformers 5 has without that front.
 struct ComponentNames {
     private let target: ConversionTarget
     private let given: GivenNames
@@ -48,7 +48,8 @@ struct ComponentNames {
         }
         hasSeveralEncoders = isTransformer || isLarge
             || known.contains { ![PipelineComponent.denoiser, .textEncoder(1)].contains(PipelineComponent($0)) && BaseParts.isEncoder($0) }
-        unnamed = modules.allSatisfy { $0.own.text.hasPrefix("text_model.") } ? .textEncoder(1) : .denoiser
+        let isEncoder = modules.allSatisfy { $0.own.text.hasPrefix("text_model.") } || BaseParts.isTextModel(bases, adapter)
+        unnamed = isEncoder ? .textEncoder(1) : .denoiser
         self.given = try GivenNames(given ?? "", parts: modules.map(\.component), path: path)
     }
 
@@ -92,7 +93,7 @@ struct ComponentNames {
     ///
     /// - Throws: `.refused` where diffusers has other layers than the model's own repository, or nothing tells that it has this one.
     func path(of own: ExactString, component: String?) throws -> String {
-        let part = component.map { PipelineComponent($0) } ?? unnamed
+        let part = (component ?? given.name(of: nil)).map { PipelineComponent($0) } ?? unnamed
         if target == .kohya {
             // Within a dialect a name stays.
             if let component, PipelineComponent.isKohya(component) {
@@ -193,5 +194,17 @@ private enum BaseParts {
     static func isEncoder(_ name: String) -> Bool {
         if case .textEncoder = PipelineComponent(name) { return true }
         return false
+    }
+
+    /// Whether the one base is CLIP's text model by its config.json, or where there is none the adapter was trained on it by its own.
+    static func isTextModel(_ bases: [PipelineBase], _ adapter: Adapter) -> Bool {
+        let classes: Set<String> = ["CLIPTextModel", "CLIPTextModelWithProjection"]
+        guard let base = bases.first else {
+            return adapter.config?["auto_mapping"]?["base_model_class"]?.stringValue.map(classes.contains) ?? false
+        }
+        let config = base.checkpoint.config
+        return bases.count == 1
+            && (config?["model_type"]?.stringValue == "clip_text_model"
+                || config?["architectures"]?.arrayValue?.contains { $0.stringValue.map(classes.contains) ?? false } ?? false)
     }
 }
