@@ -34,6 +34,18 @@ import Testing
         #expect(error?.tensor?.text.contains("q_proj") == true)
     }
 
+    /// HiRA multiplies the base by its product element by element, where a row or a column of factors would be repeated: PEFT has no such
+    /// factors, and raises "size mismatch" (seen with 0.21.2).
+    @Test(arguments: [("hira_A", [4, 1]), ("hira_B", [1, 4])]) func aFactorOfOneRowOrColumn(_ name: String, _ shape: [Int]) {
+        let error = refusal("hira") { adapter in
+            for index in adapter.tensors.indices where adapter.tensors[index].name.hasSuffix(name) {
+                adapter.tensors[index].shape = shape
+                adapter.tensors[index].bytes = Data(adapter.tensors[index].bytes.prefix(16))
+            }
+        }
+        #expect(error?.rule == "ShapeMismatch" && error?.tensor?.text.hasSuffix(name) == true, "\(String(describing: error))")
+    }
+
     @Test(arguments: ["hada_t1", "hada_t2"]) func oneCoreWithASmallerWindow(_ core: String) {
         let error = refusal("loha-conv2d-cp") { adapter in
             let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix(core) })

@@ -38,8 +38,11 @@ struct HiRA: ModuleMethod {
         let (a, b) = names(module)
         let rank = try module.side(a, 0)
         if try module.count("r") != rank { try module.requireRank(rank, of: a) }
+        let (rows, columns) = module.isEmbedding ? (weight.columns, weight.rows) : (weight.rows, weight.columns)
         let (left, right) = (try module.matrix(b), try module.matrix(a))
-        guard left.columns == rank else { throw module.misfit(try module.tensor(b), "rank \(rank)") }
+        // Element by element a row or a column would be repeated, and PEFT has no such factors.
+        guard left.rows == rows, left.columns == rank else { throw module.misfit(try module.tensor(b), "\(rows) rows of \(rank)") }
+        guard right.columns == columns else { throw module.misfit(try module.tensor(a), "\(rank) rows of \(columns)") }
         let product = left × right
         return ModuleChanges(weight: .add(weight.base * (module.isEmbedding ? product.transpose : product)))
     }
