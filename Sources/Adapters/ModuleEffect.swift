@@ -110,7 +110,7 @@ extension ModuleEffect {
 
 extension ModuleMethod {
     func effects(of adapter: Adapter) throws -> [ModuleEffect] {
-        try modules(of: adapter, in: nil).map { module in
+        try filledModules(of: adapter, in: nil).map { module in
             // Every task has the same factors, so that one tells of all.
             let module = takesTask ? module.answering(BindingOptions(task: 0)) : module
             let points = ModuleEffect.points(stillPoints, among: module.tensorsByKey)

@@ -13,7 +13,7 @@ extension ModuleMethod {
         try config.requireKnownKeys(configKeys)
         try requireConfig(of: adapter)
         var result = StandaloneUpdates(adapter)
-        for module in try modules(of: adapter, in: nil) {
+        for module in try filledModules(of: adapter, in: nil) {
             let known = module.known.map(\.name)
             do {
                 let extent = try extent(of: module)

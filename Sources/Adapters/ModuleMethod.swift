@@ -111,8 +111,26 @@ extension ModuleMethod {
             options: context?.options ?? BindingOptions())
     }
 
+    /// The modules of an adapter of which a formula may be stated: a tensor without elements is a placeholder, unless the method says
+    /// otherwise, and no formula is one of nothing.
+    ///
+    /// - Throws: `.refused` where there is such a tensor.
+    func filledModules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
+        for key in adapter.keys {
+            guard let component = key.component, components.contains(component), let info = adapter.tensor(key.stored),
+                info.elementCount == 0,
+                // Beside a side of 0 another can be anything, and no layer has 2³¹ of something.
+                !isEmptyByDesign(key, of: adapter) || info.shape.contains(where: { $0 > Int(Int32.max) })
+            else { continue }
+            throw PeftfileError(
+                .refused, "has shape \(info.shape), no elements", tensor: info.name, rule: "FactorShape",
+                help: "gather the shards before saving (ZeRO-3, FSDP)")
+        }
+        return try modules(of: adapter, in: context)
+    }
+
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
-        try modules(of: adapter, in: nil).map(target)
+        try filledModules(of: adapter, in: nil).map(target)
             + SavedParameters.targets(of: adapter)
     }
 
@@ -126,7 +144,7 @@ extension ModuleMethod {
         do {
             try config.requireKnownKeys(configKeys)
             try requireConfig(of: adapter)
-            for module in try modules(of: adapter, in: nil) {
+            for module in try filledModules(of: adapter, in: nil) {
                 _ = try extent(of: module)
             }
             return []
@@ -166,7 +184,7 @@ extension ModuleMethod {
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
         try requireConfig(of: adapter)
-        let modules = try modules(of: adapter, in: context)
+        let modules = try filledModules(of: adapter, in: context)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
             hasBiases: try SavedParameters.storesBiases(config))

@@ -104,7 +104,7 @@ extension ModuleMethod {
     /// The formula of each module, where the adapter tells both sides of its update and the formula has a thin form.
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
         var result = ThinUpdates()
-        for module in try modules(of: adapter, in: nil) {
+        for module in try filledModules(of: adapter, in: nil) {
             do {
                 let extent = try extent(of: module)
                 guard let rows = extent.rows, let columns = extent.columns else {
