@@ -19,6 +19,9 @@ struct SHiRA: ModuleMethod {
     let configKeys: Set<String> = ["r", "mask_type", "random_seed", "fan_in_fan_out", "init_weights"]
     let stillPoints: [[String: Double]] = [["shira_weight": 0]]
 
+    /// The seed drew the mask, whose indices are in the file.
+    func keysOfStored(in adapter: Adapter) -> Set<String> { ["random_seed"] }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 
     func details(of module: MethodModule) throws -> [TargetDetail] {

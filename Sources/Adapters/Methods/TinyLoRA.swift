@@ -36,6 +36,12 @@ struct TinyLoRA: ModuleMethod {
     let requiredKeys: Set<String> = ["weight_tying"]
     let stillPoints: [[String: Double]] = [["tinylora_v": 0]]
 
+    /// The seed drew the projections, where every module has its own in the file.
+    func keysOfStored(in adapter: Adapter) -> Set<String> {
+        func modules(_ component: String) -> Set<ExactString> { Set(adapter.keys.filter { $0.component == component }.map(\.module)) }
+        return modules("tinylora_P") == modules("tinylora_A") ? ["projection_seed"] : []
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side("tinylora_B", 0), columns: try module.side("tinylora_A", 1))
     }
