@@ -200,6 +200,7 @@ extension ModuleMethod {
                         module.path, $0.weight(hasBias: false), tensor: tensor, dtype: tensor.flatMap(context.dtype))
                 }
             }, base: context.base)
+        var unmergeable: PeftfileError?
         for ((module, request), bias) in zip(zip(modules, requests), biases) {
             guard let place = places[request] else {
                 throw PeftfileError(
@@ -217,7 +218,13 @@ extension ModuleMethod {
                 let refusal = GroupedConvolution.refusal(of: tensor, weight.shape, rows: weight.rows, columns: columns)
             { throw refusal }
             weight.dtype = place.pieces.first.flatMap { context.dtype($0.tensor) }
-            let changes = try changes(of: module.inside(scope), weight: weight)
+            let changes: ModuleChanges
+            do { changes = try self.changes(of: module.inside(scope), weight: weight) }
+            catch let error as PeftfileError where error.rule == "ProjectionMissing" {
+                // What is wrong with another module is wrong whatever the projection.
+                unmergeable = unmergeable ?? error
+                continue
+            }
             let target = try target(module)
             if let taken = changes.taken {
                 let change = ParameterUpdate.Change.decomposition(taken, scale: context.weight)
@@ -245,6 +252,7 @@ extension ModuleMethod {
             result.warnings += changes.warnings.filter { !result.warnings.contains($0) }
         }
         try saved.appendChanges(to: &result, places: places, context: context)
+        if let unmergeable { throw unmergeable }
         return result
     }
 

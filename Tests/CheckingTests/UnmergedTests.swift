@@ -34,6 +34,48 @@ import Testing
         #expect(subject.verdict(failOn: .error) == .pass, "\(subject.omissions)")
     }
 
+    /// BEFT on layers without a bias, which PEFT adapts with a warning that they cannot be merged (`BeftLayer.update_layer`).
+    @Test func biasesOfLayersThatHaveNone() throws {
+        let folder = try TemporaryDirectory()
+        try SmallAdapter.base(in: folder.path("base"))
+        try FileManager.default.createDirectory(atPath: folder.path("a"), withIntermediateDirectories: true)
+        try TestFile.write(#"{"peft_type": "BEFT", "target_modules": ["q_proj"]}"#, to: folder.path("a/adapter_config.json"))
+        for (shape, wanted) in [([1, 8], ["no-merged-form"]), ([1, 9], ["shape-mismatch"]), ([8], ["shape-mismatch"])] {
+            try SmallAdapter.write([.init("\(SmallAdapter.root).beft_bias", shape)], to: folder.path("a/adapter_model.safetensors"))
+            let subject = try Self.check(folder.path("a"), folder.path("base"))
+            #expect(subject.findings.map(\.rule).contains(wanted[0]), "\(shape) \(subject)")
+            #expect(subject.verdict(failOn: .error) == (shape == [1, 8] ? .pass : .fail), "\(shape) \(subject)")
+        }
+    }
+
+    /// FRoD without its projection, which PEFT makes again from the base: names and shapes are held against the base, of all modules.
+    @Test func aProjectionThatWasLeftOut() throws {
+        let base = Fixtures.path("merge/frod/base")
+        func check(_ change: (inout AlteredAdapter) -> Void) throws -> CheckedSubject {
+            let folder = try TemporaryDirectory()
+            var adapter = try AlteredAdapter(Fixtures.path("merge/frod/adapter"), in: folder.path("a"))
+            adapter.tensors.removeAll { $0.name.contains("frod_V") || $0.name.contains("frod_s_") }
+            adapter.config["save_projection"] = false
+            change(&adapter)
+            try adapter.write()
+            return try Self.check(adapter.path, base)
+        }
+        let whole = try check { _ in }
+        #expect(whole.findings.map(\.rule) == ["no-merged-form"] && whole.verdict(failOn: .error) == .pass, "\(whole)")
+        for (component, axis) in [("frod_lambda_l", 0), ("frod_lambda_s_values", 0)] {
+            let longer = try check { adapter in
+                guard let last = adapter.tensors.lastIndex(where: { $0.name.hasSuffix(component) }) else { return }
+                adapter.tensors[last] = adapter.tensors[last].lengthened(axis)
+            }
+            #expect(longer.findings.contains { $0.rule == "shape-mismatch" && $0.severity == .error }, "\(longer)")
+        }
+        let strange = try check { adapter in adapter.rename { $0.replacing("layers.0.", with: "layers.9.") } }
+        #expect(strange.findings.contains { $0.rule == "target-not-in-base" && $0.severity == .error }, "\(strange)")
+        // PEFT raises where the config says that they were saved.
+        let lost = try check { $0.config["save_projection"] = true }
+        #expect(lost.findings.contains { $0.rule == "missing-pair" && $0.severity == .error }, "\(lost)")
+    }
+
     /// What this version does not know the sizes of stays open.
     @Test func whatIsNotKnownStaysOpen() throws {
         let folder = try TemporaryDirectory()
