@@ -1,3 +1,4 @@
+import ByteAccess
 import Checking
 import Checkpoints
 import Foundation
@@ -39,6 +40,30 @@ import Testing
             for index in adapter.tensors.indices { adapter.tensors[index] = adapter.tensors[index].transposed }
         }
         #expect(Set(found.map(\.rule)) == ["transposed"], "\(found)")
+    }
+
+    /// One tensor in half precision among those of its kind, in any method and dialect, is a file put together from two; a genuine one has
+    /// none.
+    @Test(arguments: [
+        ("merge/vera", "vera_lambda_b"), ("merge/boft", "boft_R"), ("merge/oft-block", "oft_R.weight"), ("merge/ia3-llama", "ia3_l"),
+        ("merge/adalora", "lora_E"), ("merge/deft", "deft_P"), ("merge/road1", "road_theta"), ("merge/tinylora", "tinylora_A"),
+        ("merge/psoft", "psoft_R.weight"), ("merge/refuse-multitask", "prefix_task_rows"), ("merge/lora-bias-all", "dense.bias"),
+        ("dialects/kohya-lora", "lora_up.weight"), ("dialects/lycoris-loha", "hada_w1_a"), ("dialects/lycoris-dylora", "lora_down.weight"),
+        ("dialects/diffusers-lora-old", "up.weight"),
+    ])
+    func oneOfAnotherType(_ fixture: String, _ ending: String) throws {
+        let folder = try TemporaryDirectory()
+        let source = Fixtures.path("\(fixture)/adapter")
+        let file = try #require(try FileManager.default.contentsOfDirectory(atPath: source).first { $0.hasSuffix(".safetensors") })
+        var adapter = try AlteredAdapter(source, in: folder.path("adapter"), weights: file)
+        func warnings() throws -> [Finding] { try Checker().check(adapter.path).findings.filter { $0.rule == "dtype-mismatch" } }
+        #expect(try warnings() == [])
+        let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix(ending) && $0.dtype == "F32" })
+        adapter.tensors[index].dtype = "F16"
+        adapter.tensors[index].bytes = Data(count: adapter.tensors[index].bytes.count / 2)
+        try adapter.write()
+        let found = try warnings()
+        #expect(found.count == 1 && found[0].severity == .warning && found[0].tensor?.text == adapter.tensors[index].name, "\(found)")
     }
 
     @Test func anAdapterOfZerosIsLost() throws {

@@ -80,9 +80,9 @@ import Testing
     @Test func whatIsNotKnownStaysOpen() throws {
         let folder = try TemporaryDirectory()
         try SmallAdapter.base(in: folder.path("base"))
-        try SmallAdapter.lora(in: folder.path("a"))
-        try SmallAdapter.write([.init("\(SmallAdapter.root).lily_gate.weight", [3, 5])], to: folder.path("a/adapter_model.safetensors"))
-        try TestFile.write(#"{"peft_type": "SHADOW", "r": 2}"#, to: folder.path("a/adapter_config.json"))
+        try SmallAdapter.lora(
+            in: folder.path("a"), config: #", "use_dora": true, "lora_bias": true"#,
+            more: [.init("\(SmallAdapter.root).lora_magnitude_vector", [8]), .init("\(SmallAdapter.root).lora_B.bias", [8])])
         let subject = try Self.check(folder.path("a"), folder.path("base"))
         #expect(subject.omissions.contains { $0.rule == "shape-mismatch" && $0.isInconclusive })
         #expect(subject.verdict(failOn: .error) == .inconclusive)
@@ -109,6 +109,47 @@ import Testing
         try TestFile.write(#"{"model_type": "llama", "hidden_size": 24}"#, to: folder.path("base/config.json"))
         let subject = try Self.check(Fixtures.path("merge/\(name)/adapter"), folder.path("base"))
         #expect(subject.findings.contains { $0.rule == "target-not-in-base" && $0.severity == .error }, "\(subject)")
+    }
+
+    /// Names and types are looked at as those of any other method: a level that no model has, codes without a scale, a tensor that
+    /// the method does not have.
+    @Test(arguments: ["lily", "psoft", "refuse-adaption-prompt"]) func namesAndTypesAreLookedAt(_ name: String) throws {
+        let base = Fixtures.path("merge/\(name)/base")
+        func check(_ base: String?, _ change: (inout AlteredAdapter) throws -> Void) throws -> [Finding] {
+            let folder = try TemporaryDirectory()
+            var adapter = try AlteredAdapter(Fixtures.path("merge/\(name)/adapter"), in: folder.path("a"))
+            try change(&adapter)
+            try adapter.write()
+            let options = CheckOptions(base: try base.map { try Checkpoint.open($0) }, jobs: 2)
+            return try Checker(options: options).check(adapter.path).findings.filter { $0.severity == .error }
+        }
+        let wrapped = try check(base) { $0.rename { $0.replacing("base_model.model.", with: "base_model.model.module.") } }
+        #expect(!wrapped.isEmpty && wrapped.allSatisfy { $0.rule == "target-not-in-base" }, "\(wrapped)")
+        for base in [nil, base] {
+            let codes = try check(base) { adapter in
+                for index in adapter.tensors.indices {
+                    (adapter.tensors[index].dtype, adapter.tensors[index].bytes) = ("I8", Data(count: adapter.tensors[index].shape.reduce(1, *)))
+                }
+            }
+            #expect(codes.contains { $0.rule == "dtype-mismatch" }, "\(codes)")
+            let strange = try check(base) { adapter in
+                let first = try #require(adapter.tensors.first)
+                let parts = first.name.split(separator: ".").map(String.init)
+                let module = parts.prefix { !$0.contains("lily") && !$0.contains("psoft") && !$0.contains("adaption") }.joined(separator: ".")
+                adapter.tensors.append(.init(name: "\(module).foo_X", dtype: "F32", shape: [1], bytes: Data(count: 4)))
+            }
+            #expect(strange.contains { $0.rule == "unexpected-keys" && $0.tensor?.text.hasSuffix("foo_X") == true }, "\(strange)")
+        }
+    }
+
+    /// A prompt has no tensors at modules of the base.
+    @Test(arguments: ["prompt-tuning", "prefix-tuning", "cpt", "multitask", "cartridge"]) func aPromptHasNoModules(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        var adapter = try AlteredAdapter(Fixtures.path("merge/refuse-\(name)/adapter"), in: folder.path("a"))
+        let tensor = "base_model.model.model.layers.0.self_attn.q_proj.foo_X"
+        adapter.tensors.append(.init(name: tensor, dtype: "F32", shape: [1], bytes: Data(count: 4)))
+        try adapter.write()
+        #expect(try Checker().check(adapter.path).findings.contains { $0.rule == "unexpected-keys" && $0.tensor?.text == tensor })
     }
 
     /// ShadowPEFT's tensors of the hidden states' width, each one row or column larger than the base's (`ShadowLayer.update_layer`).

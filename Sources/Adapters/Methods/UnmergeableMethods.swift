@@ -52,7 +52,9 @@ struct UnmergeableMethod: AdapterMethod {
     }
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
-        key.isPrompt || key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: false)
+        if key.isPrompt { return baseSides.isEmpty }
+        if let component = key.component, baseSides[component] != nil { return true }
+        return SavedParameters.claims(key, of: adapter, hasBiases: false)
     }
 
     func remarks(on adapter: Adapter) -> [String] { ["\(adapter.path): \(sentence(adapter))"] }
