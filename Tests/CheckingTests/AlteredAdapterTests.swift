@@ -78,6 +78,40 @@ import Testing
         #expect(found.contains { $0.rule == "missing-module" || $0.rule == "not-an-adapter" }, "\(found)")
     }
 
+    /// Parameters that target_parameters names, in a model of two layers: those of one layer are lost with the module's only wrapper, of
+    /// stacked experts as of a router.
+    @Test(arguments: ["experts", "gate", ""]) func aLostParameterOfOneLayerIsMissed(_ lost: String) throws {
+        let folder = try TemporaryDirectory()
+        let source = Fixtures.path("merge/lora-mixtral-target-params")
+        func second(_ tensors: [AlteredAdapter.Tensor]) -> [AlteredAdapter.Tensor] {
+            tensors.filter { $0.name.contains("layers.0.") }.map {
+                .init(name: $0.name.replacing("layers.0.", with: "layers.1."), dtype: $0.dtype, shape: $0.shape, bytes: $0.bytes)
+            }
+        }
+        var model = try AlteredAdapter("\(source)/base", in: folder.path("base"), weights: "model.safetensors")
+        model.tensors += second(model.tensors)
+        try model.write()
+        let config = try String(contentsOfFile: folder.path("base/config.json"), encoding: .utf8)
+        try config.replacing(#""num_hidden_layers": 1"#, with: #""num_hidden_layers": 2"#)
+            .write(toFile: folder.path("base/config.json"), atomically: true, encoding: .utf8)
+        var adapter = try AlteredAdapter("\(source)/adapter", in: folder.path("adapter"))
+        let experts = try #require(model.tensors.first { $0.name.hasSuffix("layers.0.block_sparse_moe.gate.weight") }).shape[0]
+        for (half, rows) in [("lora_A", nil), ("lora_B", experts)] as [(String, Int?)] {
+            let query = try #require(adapter.tensors.first { $0.name.hasSuffix("q_proj.\(half).weight") })
+            var gate = rows.map(query.rows) ?? query
+            gate.name = query.name.replacing("self_attn.q_proj", with: "mlp.gate")
+            adapter.tensors.append(gate)
+        }
+        adapter.config["target_parameters"] = ["experts.down_proj", "mlp.gate.weight"]
+        adapter.tensors += second(adapter.tensors)
+        if !lost.isEmpty { adapter.tensors.removeAll { $0.name.contains("layers.1.mlp.\(lost).") } }
+        try adapter.write()
+        let base = try Checkpoint.open(folder.path("base"))
+        let found = try Checker(options: CheckOptions(base: base, jobs: 2)).check(adapter.path).findings.filter { $0.severity == .error }
+        #expect(found.map(\.rule) == (lost.isEmpty ? [] : ["missing-module"]), "\(found)")
+        #expect(lost.isEmpty || found.first?.message.contains("layers.1.mlp.\(lost)") == true, "\(found)")
+    }
+
     /// A parameter that target_parameters names twice, in full and bare, is one.
     @Test func aParameterNamedTwiceIsOne() throws {
         for hasBase in [false, true] {
