@@ -25,7 +25,8 @@ extension ModuleMethod {
                         .init(module: module.path, reason: "the sides of its update are in no tensor", tensors: all))
                     continue
                 }
-                let weight = ModuleWeight(rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                var weight = ModuleWeight(rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                weight.isStandIn = true
                 let changes = try changes(of: module, weight: weight)
                 guard case .add(let expression, let scale) = changes.weight, changes.bias == nil, changes.taken == nil,
                     !expression.readsBase, expression.factors.allSatisfy({ $0.adapter != Factor.base })

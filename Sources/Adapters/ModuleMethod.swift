@@ -68,6 +68,8 @@ struct ModuleWeight {
     var values: (() throws -> [Double])?
     /// The type in which training held the weight, as far as the base tells: the stored one, or for codes that of their computation.
     var dtype: DType?
+    /// Whether it stands for a base's weight, of which then no more than the sides is known.
+    var isStandIn = false
 
     var isConvolution: Bool { shape.count > 2 }
     /// The base's own elements, as the update sees them.

@@ -111,8 +111,9 @@ extension ModuleMethod {
                     result.skipped.append((module.path.text, "the adapter alone does not tell its shape: try --base"))
                     continue
                 }
-                let weight = ModuleWeight(
+                var weight = ModuleWeight(
                     rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                weight.isStandIn = true
                 let changes = try changes(of: module, weight: weight)
                 guard case .add(let expression, let scale)? = changes.weight, let thin = expression.thinForm else {
                     result.skipped.append((module.path.text, ThinUpdates.noThinForm))

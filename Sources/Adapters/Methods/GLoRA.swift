@@ -121,7 +121,7 @@ struct GLoRA: ModuleMethod {
     }
 
     private func row(_ part: String, _ module: MethodModule, _ count: Int) throws -> MatrixExpression {
-        if module.has("\(part).zeros") { return try module.row("\(part).zeros", count: count) }
-        return try module.row("\(part).X", count: try module.shape("\(part).X") == [1] ? 1 : count)
+        if module.has("\(part).zeros") { return try module.vector("\(part).zeros", count: count) }
+        return try module.vector("\(part).X", count: try module.shape("\(part).X") == [1] ? 1 : count)
     }
 }

@@ -60,6 +60,10 @@ struct LoHa: ModuleMethod {
             return try module.matrix(a, [weight.rows, rank]) × module.matrix(b, [rank, weight.columns])
         }
         let core = try TuckerCore("hada_t\(number)", of: module, ranks: (rank, rank))
+        // A Conv1d's core has a last dimension of 1.
+        guard try module.scale != nil || module.shape("hada_t\(number)").count == 4 else {
+            throw module.misfit(try module.tensor("hada_t\(number)"), "4 dimensions")
+        }
         return try core.expanded(
             left: module.matrix(a, [rank, weight.rows]), right: module.matrix(b, [rank, weight.columns / core.window]))
     }

@@ -56,6 +56,7 @@ struct LoKr: ModuleMethod {
             try module.requireRank(module.side(name, 0), of: name, scales: true)
         }
         if module.scale == nil { try requireForm(of: module, weight) }
+        if module.scale == nil { try requireDimensions(of: module, weight) }
         let (first, second) = try factors(of: module)
         let scale = try LycorisScale(module).value
         guard weight.shape.count == 3, module.scale == nil, module.has("lokr_w2"), let kernel = try module.shape("lokr_w2").last,
@@ -67,6 +68,15 @@ struct LoKr: ModuleMethod {
         let shape = [first.rows, second.rows, inputs, first.columns * kernel]
         return ModuleChanges(
             weight: .add(product.rearranged(shape, axes: [1, 0, 2, 3], columns: weight.columns), scale: scale))
+    }
+
+    /// PEFT makes matrices, but for a whole w2 of a kernel, and for cores, of which that of a Conv1d has a last dimension of 1 too.
+    private func requireDimensions(of module: MethodModule, _ weight: ModuleWeight) throws {
+        for name in components.sorted() where module.has(name) {
+            let count = try module.shape(name).count
+            let wanted = name == "lokr_t2" ? 4 : name == "lokr_w2" ? (weight.isStandIn ? count : weight.shape.count) : 2
+            guard count == wanted else { throw module.misfit(try module.tensor(name), "\(wanted) dimensions") }
+        }
     }
 
     /// The sides and forms of the factors are those that PEFT makes of the config.

@@ -30,7 +30,7 @@ struct SHiRA: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("shira_weight").elementCount
-        let values = try module.row("shira_weight", count: count)
+        let values = try module.vector("shira_weight", count: count)
         if let rank = try module.count("r") {
             try module.require(
                 "r \(rank), which is \(rank * (weight.rows + weight.columns)) for \(weight.rows) + \(weight.columns)",

@@ -68,7 +68,7 @@ struct TinyLoRA: ModuleMethod {
         guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
         let seed = try ProjectionSeed(module.config, "projection_seed")
         let layer = try layer(module, scope, seed, rank: rank, length: length)
-        let vector = try module.row("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)
+        let vector = try module.vector("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)
         var warnings: [String] = []
         let projection: MatrixExpression
         if module.has("tinylora_P") {
