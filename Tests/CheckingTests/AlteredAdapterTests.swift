@@ -66,6 +66,47 @@ import Testing
         #expect(found.count == 1 && found[0].severity == .warning && found[0].tensor?.text == adapter.tensors[index].name, "\(found)")
     }
 
+    /// An update beyond half precision is seen in every dialect; a genuine one is none.
+    @Test(arguments: [
+        ("kohya-lora", "lora_up.weight"), ("kohya-dora", "lora_up.weight"), ("lycoris-loha", "hada_w1_a"), ("lycoris-lokr", "lokr_w1"),
+        ("lycoris-locon-cp", "lora_mid.weight"), ("mlx-lora", "lora_b"), ("diffusers-lora-old", "up.weight"),
+    ])
+    func numbersBeyondHalfPrecision(_ fixture: String, _ ending: String) throws {
+        let folder = try TemporaryDirectory()
+        let source = Fixtures.path("dialects/\(fixture)/adapter")
+        let file = try #require(try FileManager.default.contentsOfDirectory(atPath: source).first { $0.hasSuffix(".safetensors") })
+        var adapter = try AlteredAdapter(source, in: folder.path("adapter"), weights: file)
+        func found() throws -> [Finding] { try Checker().check(adapter.path).findings.filter { $0.rule == "suspicious-scale" } }
+        #expect(try found() == [])
+        let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix(ending) && $0.dtype == "F32" })
+        // 2¹⁰⁰ as little-endian float32.
+        for place in 0..<(adapter.tensors[index].bytes.count / 4) {
+            adapter.tensors[index].bytes.replaceSubrange((4 * place)..<(4 * place + 4), with: [0, 0, 0x80, 0x71])
+        }
+        try adapter.write()
+        let large = try found()
+        #expect(large.count == 1 && large[0].tensor?.text == adapter.tensors[index].name, "\(large)")
+    }
+
+    /// sd-scripts makes the lora_up of a convolution over the whole rank (`LoRAModule.__init__` in networks/lora.py): a part of it is no
+    /// convolution in groups.
+    @Test func aCutRankIsNoGroupedConvolution() throws {
+        let folder = try TemporaryDirectory()
+        let source = Fixtures.path("dialects/kohya-lora/adapter")
+        let file = try #require(try FileManager.default.contentsOfDirectory(atPath: source).first { $0.hasSuffix(".safetensors") })
+        var adapter = try AlteredAdapter(source, in: folder.path("adapter"), weights: file)
+        let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix("lora_up.weight") && $0.shape.count == 4 && $0.shape[1] > 1 })
+        let tensor = adapter.tensors[index]
+        adapter.tensors[index].shape[1] = 1
+        adapter.tensors[index].bytes = Data(tensor.bytes.prefix(tensor.bytes.count / tensor.shape[1]))
+        try adapter.write()
+        let base = try Checkpoint.open(Fixtures.path("dialects/kohya-lora/base"))
+        for base in [nil, base] {
+            let found = try Checker(options: CheckOptions(base: base, jobs: 2)).check(adapter.path).findings.filter { $0.severity == .error }
+            #expect(found.map(\.rule) == ["rank-mismatch"], "\(found)")
+        }
+    }
+
     @Test func anAdapterOfZerosIsLost() throws {
         let found = try errors("merge/ln-tuning") { adapter in
             for index in adapter.tensors.indices { adapter.tensors[index] = adapter.tensors[index].zeroed }
