@@ -64,7 +64,9 @@ struct LoadingValues {
             guard let share = value.doubleValue else { return "a number from 0 to 1" }
             return share > 1 && key != "boft_dropout" && !(method is OFT) ? "a number from 0 to 1" : nil
         case "rank_pattern", "alpha_pattern":
-            return method.configKeys.contains(key) && !(method is AdaLoRA) && (value.isNull || isOff) ? "a map" : nil
+            // AdaLoRA and OSF have null by default.
+            let asksForKeys = method is LoRA || method is HiRA || method is LoHa || method is LoKr || method is DeLoRA
+            return asksForKeys && method.configKeys.contains(key) && (value.isNull || isOff) ? "a map" : nil
         case "bias": return method.configKeys.contains(key) && value.isNull ? "\"none\", \"all\", or a method's own, such as \"lora_only\"" : nil
         case "corda_config", "eva_config", "lora_ga_config", "velora_config", "arrow_config", "kasa_config":
             return method is LoRA && isOff ? "a map, or null" : nil

@@ -62,7 +62,7 @@ import Testing
         ("lora_dropout", ["true", "1.0"]), ("init_lora_weights", [#""Gaussian""#, "null"]), ("corda_config", ["{}", "null"]), ("layers_to_transform", ["[]"]),
         ("layer_replication", ["[]", "false"]), ("modules_to_save", ["[]"]), ("loftq_config", ["null", "[]"]), ("use_rslora", ["null"]),
     ].flatMap { key, values in values.map { Value(fixture: "merge/lora-linear-f32", key: key, json: $0) } }
-        + [Value(fixture: "merge/loha-linear", key: "module_dropout", json: "null"), Value(fixture: "merge/adalora", key: "alpha_pattern", json: "null")]
+        + [Value(fixture: "merge/loha-linear", key: "module_dropout", json: "null"), Value(fixture: "merge/adalora", key: "alpha_pattern", json: "null"), Value(fixture: "merge/osf", key: "rank_pattern", json: "null")]
 
     @Test(arguments: taken) func aValueThatPEFTTakesIsNone(_ item: Value) throws {
         #expect(try errors(item.fixture, hasBase: false) { $0.config[item.key] = item.value } == [])
