@@ -32,6 +32,11 @@ struct LoKr: ModuleMethod {
     ]
     let configKeys = LycorisScale.configKeys.union(["decompose_both", "decompose_factor", "rank_dropout_scale"])
 
+    /// A factor of zeros; the form of the others is the kernel's business.
+    let stillPoints: [[String: Double]] = [
+        ["lokr_w1": 0], ["lokr_w1_a": 0], ["lokr_w1_b": 0], ["lokr_w2": 0], ["lokr_w2_a": 0], ["lokr_w2_b": 0], ["lokr_t2": 0],
+    ]
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let (first, second) = try factors(of: module)
         return UpdateExtent(rows: first.rows * second.rows, columns: first.columns * second.columns)
