@@ -6,7 +6,7 @@ extension AdapterConfig {
     /// peft/utils/save_and_load.py.
     private static let loading: Set<String> = [
         "modules_to_save", "target_parameters", "bias", "trainable_token_indices", "layer_replication", "alora_invocation_tokens",
-        "ensure_weight_tying",
+        "ensure_weight_tying", "lora_bias",
     ]
     /// Keys of which not the words count but the modules that they leave (``LoadedModules``).
     private static let selecting: Set<String> = ["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"]
@@ -26,7 +26,10 @@ extension AdapterConfig {
             return Set(keys.filter { !isSame(first[$0], second[$0], key: $0.text) }.map(\.text))
         }
         guard isUpdateKnown else {
+            // What one of the two stores the other may have to make.
+            let stored = [a, b].map { (try? MethodRegistry.method(of: $0))?.keysOfStored(in: $0) ?? [] }
             let ignored = keysWithoutEffect.subtracting(loading).subtracting(selecting).union(ConfigKind.training)
+                .union(stored[0].intersection(stored[1]))
             let sides = [(a, first), (b, second)].map { adapter, config in (adapter, config, try? MethodRegistry.method(of: adapter)) }
             return differing { key in
                 let effects = sides.map { adapter, config, method in method?.hasEffect(key, config[ExactString(key)], of: adapter) }

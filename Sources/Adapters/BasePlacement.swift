@@ -18,6 +18,14 @@ public enum BaseSide: Sendable, Hashable {
     case module
     /// No dimension depends on the base, and what it stands at need not be a module of it.
     case free
+
+    /// Whether the tensor stands at a layer with a weight.
+    var isOfLayer: Bool {
+        switch self {
+        case .inputColumns, .outputColumns, .outputRows, .module: true
+        case .hidden, .hiddenRows, .free: false
+        }
+    }
 }
 
 /// An adapter without a merged form, held against a base as far as names and shapes go: what it is loaded beside must be
@@ -80,6 +88,7 @@ public struct BasePlacement: Sendable {
         }
         for (key, request) in zip(keys, requests) {
             guard let info = adapter.tensor(key.stored) else { continue }
+            let side = key.component.flatMap { method.baseSides[$0] }
             if let place = places[request] {
                 if key.component == nil {
                     if place.shape != info.shape { misfits.append((key.stored, "has shape \(info.shape), and the base's is \(place.shape)")) }
@@ -93,6 +102,9 @@ public struct BasePlacement: Sendable {
                 if resolver.mayBeNew(ExactString("\(key.module).\(key.leaf)")) { continue }
                 let isPart = method.baseSides.isEmpty && BasePlacement.hasOwner(key.module, view)
                 if isPart { unchecked.append(key.stored) } else { missing.append((key.stored, key.module)) }
+            } else if method is UnmergeableMethod, side?.isOfLayer == true {
+                // A layer is found by its name, as for a merge; what stands inside it was looked for.
+                missing.append((key.stored, key.module))
             } else if !BasePlacement.isInside(key.module, view) {
                 if method.baseSides[key.component ?? ""] != .free { missing.append((key.stored, key.module)) }
             } else if method.baseSides[key.component ?? ""] == nil {
@@ -105,6 +117,8 @@ public struct BasePlacement: Sendable {
     /// families of classes add and leave out.
     private static func isInside(_ module: ExactString, _ view: BaseView) -> Bool {
         var parts = module.text.split(separator: ".").map(String.init)
+        // Inside PEFT's own prefix a wrapper of the training is a level that no model has.
+        guard !AdapterKey.wrappers.contains(parts.first ?? "") else { return false }
         // Without the number of its layer a path could be anybody's.
         while !parts.isEmpty {
             let path = parts.joined(separator: ".") + "."

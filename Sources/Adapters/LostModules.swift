@@ -86,6 +86,19 @@ public struct LostModules: Sendable {
         }
     }
 
+    /// The modules that are changed; where the config names parameters, each with the one that it is.
+    package static func found(in changes: [ParameterUpdate], _ config: AdapterConfig) -> [Found] {
+        let namesParameters = config["target_parameters"]?.arrayValue?.isEmpty == false
+        var places: [String: Found] = [:]
+        for change in changes {
+            guard let target = change.target else { continue }
+            let parameter = namesParameters && change.place.parameter != "bias" ? change.place.parameter : target.parameter
+            let found = Found(module: target.module.text, parameter: parameter, tensors: change.place.pieces.map(\.tensor))
+            places[found.name, default: Found(module: found.module, parameter: found.parameter, tensors: [])].tensors += found.tensors
+        }
+        return places.sorted { $0.key < $1.key }.map(\.value)
+    }
+
     /// Refuses a merge in which trained biases are lost: PEFT would leave the base's own in their place.
     ///
     /// Only of methods that are known to store them; what others were told to train was not always saved.
@@ -116,13 +129,7 @@ public struct LostModules: Sendable {
         guard let config = adapter.config, config.peftType != nil, config["layer_replication"] == nil,
             (try? config.flag("ensure_weight_tying")) == false
         else { return [] }
-        var places: [String: Found] = [:]
-        for change in changes {
-            guard let target = change.target else { continue }
-            let found = Found(module: target.module.text, parameter: target.parameter, tensors: change.place.pieces.map(\.tensor))
-            places[found.name, default: Found(module: found.module, parameter: found.parameter, tensors: [])].tensors += found.tensors
-        }
-        let found = places.sorted { $0.key < $1.key }.map(\.value)
+        let found = LostModules.found(in: changes, config)
         let stored = Set(changes.flatMap { $0.place.pieces.map(\.tensor) })
         var rest = LostModules(config, found: found, stored: stored, base: base, storesBiases: false)?.modules ?? []
         // What was trained to change nothing has tensors all the same.
@@ -224,6 +231,8 @@ private struct TargetNames {
         guard parameter == "weight" else {
             return parameters.contains { ConfigCoverage.meets("\(module).\(parameter)", $0) }
         }
+        // A bare `weight` is one of every module.
+        if parameters.contains(where: { $0 != "weight" && ConfigCoverage.meets("\(module).weight", $0) }) { return true }
         if let modules { return modules.contains(module) }
         guard scope?.contains(module) == true else { return false }
         return isKnown || addsLinear && TargetNames.linear.contains(module.split(separator: ".").last.map(String.init) ?? "")

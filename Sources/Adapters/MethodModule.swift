@@ -158,6 +158,16 @@ struct MethodModule {
         try matrix(of: tensor(name), shape)
     }
 
+    /// A tensor as one row, of the one shape that PEFT makes it with: it raises "size mismatch" at another of as many elements.
+    ///
+    /// - Parameter shape: by default one dimension of `count`.
+    func vector(_ name: String, count: Int, shape: Shape? = nil) throws -> MatrixExpression {
+        let info = try tensor(name)
+        let wanted = shape ?? [count]
+        guard info.shape == wanted else { throw misfit(info, "shape \(wanted)") }
+        return try row(name, count: count)
+    }
+
     /// A tensor of any shape as one row.
     func row(_ name: String, count: Int) throws -> MatrixExpression {
         let info = try tensor(name)

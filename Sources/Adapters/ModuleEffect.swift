@@ -110,7 +110,7 @@ extension ModuleEffect {
 
 extension ModuleMethod {
     func effects(of adapter: Adapter) throws -> [ModuleEffect] {
-        try modules(of: adapter, in: nil).map { module in
+        try filledModules(of: adapter, in: nil).map { module in
             // Every task has the same factors, so that one tells of all.
             let module = takesTask ? module.answering(BindingOptions(task: 0)) : module
             let points = ModuleEffect.points(stillPoints, among: module.tensorsByKey)
@@ -206,8 +206,10 @@ private struct StandIns {
     static func weight(_ shape: Shape, hasBias: Bool) -> ModuleWeight {
         let (rows, columns) = (shape[0], shape.dropFirst().reduce(1, *))
         // What a bias takes of the weight is only asked for being zero.
-        return ModuleWeight(
+        var weight = ModuleWeight(
             rows: rows, columns: columns, shape: shape, hasBias: hasBias, stored: .constant(.filled(1, rows: rows, columns: columns)))
+        weight.isStandIn = true
+        return weight
     }
 }
 

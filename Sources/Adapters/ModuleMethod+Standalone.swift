@@ -13,23 +13,26 @@ extension ModuleMethod {
         try config.requireKnownKeys(configKeys)
         try requireConfig(of: adapter)
         var result = StandaloneUpdates(adapter)
-        for module in try modules(of: adapter, in: nil) {
+        for module in try filledModules(of: adapter, in: nil) {
             let known = module.known.map(\.name)
+            // What no formula could be stated for may depend on every tensor, those of the whole adapter too.
+            let all = module.tensorsByKey.map(\.name)
             do {
                 let extent = try extent(of: module)
                 let widest = try widestExtent(of: module)
                 guard let rows = widest.rows, let columns = widest.columns else {
                     result.skipped.append(
-                        .init(module: module.path, reason: "the sides of its update are in no tensor", tensors: known))
+                        .init(module: module.path, reason: "the sides of its update are in no tensor", tensors: all))
                     continue
                 }
-                let weight = ModuleWeight(rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                var weight = ModuleWeight(rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                weight.isStandIn = true
                 let changes = try changes(of: module, weight: weight)
                 guard case .add(let expression, let scale) = changes.weight, changes.bias == nil, changes.taken == nil,
                     !expression.readsBase, expression.factors.allSatisfy({ $0.adapter != Factor.base })
                 else {
                     result.skipped.append(
-                        .init(module: module.path, reason: "its update depends on the base's weights", tensors: known))
+                        .init(module: module.path, reason: "its update depends on the base's weights", tensors: all))
                     continue
                 }
                 let summary = try summary(of: module)
@@ -43,7 +46,7 @@ extension ModuleMethod {
                         terms: [.init(expression: expression, scale: scale, region: nil)],
                         tensors: known + Set(read).subtracting(known).sorted()))
             } catch let error as PeftfileError where [.refused, .malformed, .unsupported].contains(error.code) {
-                result.skipped.append(.init(module: module.path, reason: error.message, tensors: known))
+                result.skipped.append(.init(module: module.path, reason: error.message, tensors: all))
             }
         }
         return result

@@ -68,6 +68,8 @@ struct ModuleWeight {
     var values: (() throws -> [Double])?
     /// The type in which training held the weight, as far as the base tells: the stored one, or for codes that of their computation.
     var dtype: DType?
+    /// Whether it stands for a base's weight, of which then no more than the sides is known.
+    var isStandIn = false
 
     var isConvolution: Bool { shape.count > 2 }
     /// The base's own elements, as the update sees them.
@@ -111,8 +113,26 @@ extension ModuleMethod {
             options: context?.options ?? BindingOptions())
     }
 
+    /// The modules of an adapter of which a formula may be stated: a tensor without elements is a placeholder, unless the method says
+    /// otherwise, and no formula is one of nothing.
+    ///
+    /// - Throws: `.refused` where there is such a tensor.
+    func filledModules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule] {
+        for key in adapter.keys {
+            guard let component = key.component, components.contains(component), let info = adapter.tensor(key.stored),
+                info.elementCount == 0,
+                // Beside a side of 0 another can be anything, and no layer has 2³¹ of something.
+                !isEmptyByDesign(key, of: adapter) || info.shape.contains(where: { $0 > Int(Int32.max) })
+            else { continue }
+            throw PeftfileError(
+                .refused, "has shape \(info.shape), no elements", tensor: info.name, rule: "FactorShape",
+                help: "gather the shards before saving (ZeRO-3, FSDP)")
+        }
+        return try modules(of: adapter, in: context)
+    }
+
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
-        try modules(of: adapter, in: nil).map(target)
+        try filledModules(of: adapter, in: nil).map(target)
             + SavedParameters.targets(of: adapter)
     }
 
@@ -126,7 +146,7 @@ extension ModuleMethod {
         do {
             try config.requireKnownKeys(configKeys)
             try requireConfig(of: adapter)
-            for module in try modules(of: adapter, in: nil) {
+            for module in try filledModules(of: adapter, in: nil) {
                 _ = try extent(of: module)
             }
             return []
@@ -166,7 +186,7 @@ extension ModuleMethod {
         try requireOwnTensors(of: adapter)
         try config.requireKnownKeys(configKeys)
         try requireConfig(of: adapter)
-        let modules = try modules(of: adapter, in: context)
+        let modules = try filledModules(of: adapter, in: context)
         let saved = try SavedParameters(
             adapter: adapter, tokenIndices: config["trainable_token_indices"],
             hasBiases: try SavedParameters.storesBiases(config))
@@ -182,6 +202,7 @@ extension ModuleMethod {
                         module.path, $0.weight(hasBias: false), tensor: tensor, dtype: tensor.flatMap(context.dtype))
                 }
             }, base: context.base)
+        var unmergeable: PeftfileError?
         for ((module, request), bias) in zip(zip(modules, requests), biases) {
             guard let place = places[request] else {
                 throw PeftfileError(
@@ -199,7 +220,13 @@ extension ModuleMethod {
                 let refusal = GroupedConvolution.refusal(of: tensor, weight.shape, rows: weight.rows, columns: columns)
             { throw refusal }
             weight.dtype = place.pieces.first.flatMap { context.dtype($0.tensor) }
-            let changes = try changes(of: module.inside(scope), weight: weight)
+            let changes: ModuleChanges
+            do { changes = try self.changes(of: module.inside(scope), weight: weight) }
+            catch let error as PeftfileError where error.rule == "ProjectionMissing" {
+                // What is wrong with another module is wrong whatever the projection.
+                unmergeable = unmergeable ?? error
+                continue
+            }
             let target = try target(module)
             if let taken = changes.taken {
                 let change = ParameterUpdate.Change.decomposition(taken, scale: context.weight)
@@ -227,6 +254,7 @@ extension ModuleMethod {
             result.warnings += changes.warnings.filter { !result.warnings.contains($0) }
         }
         try saved.appendChanges(to: &result, places: places, context: context)
+        if let unmergeable { throw unmergeable }
         return result
     }
 

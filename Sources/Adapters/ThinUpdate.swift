@@ -104,15 +104,16 @@ extension ModuleMethod {
     /// The formula of each module, where the adapter tells both sides of its update and the formula has a thin form.
     func thinUpdates(of adapter: Adapter) throws -> ThinUpdates {
         var result = ThinUpdates()
-        for module in try modules(of: adapter, in: nil) {
+        for module in try filledModules(of: adapter, in: nil) {
             do {
                 let extent = try extent(of: module)
                 guard let rows = extent.rows, let columns = extent.columns else {
                     result.skipped.append((module.path.text, "the adapter alone does not tell its shape: try --base"))
                     continue
                 }
-                let weight = ModuleWeight(
+                var weight = ModuleWeight(
                     rows: rows, columns: columns, shape: [rows, columns], hasBias: false, stored: nil)
+                weight.isStandIn = true
                 let changes = try changes(of: module, weight: weight)
                 guard case .add(let expression, let scale)? = changes.weight, let thin = expression.thinForm else {
                     result.skipped.append((module.path.text, ThinUpdates.noThinForm))

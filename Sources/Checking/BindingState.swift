@@ -80,7 +80,7 @@ enum BindingState: Sendable {
                 var first = options
                 first.task = 0
                 return .bound(try Binding(base: base, adapters: [adapter], options: first))
-            case "NotMergeable", "GroupedConvolution", "BiasMissing":
+            case "NotMergeable", "GroupedConvolution", "BiasMissing", "ProjectionMissing":
                 return .unmergeable(refusal, try BasePlacement(adapter, base: base))
             default: throw refusal
             }
@@ -90,6 +90,7 @@ enum BindingState: Sendable {
     /// The rules of refusals that say that an adapter has no merged form.
     private static let withoutMergedForm: Set<String> = [
         "NotMergeable", "ActivatedLoRA", "ArrowRouter", "GroupedConvolution", "ResidualBase", "BiasMissing", "TaskMissing",
+        "ProjectionMissing",
     ]
 
     var binding: Binding? {

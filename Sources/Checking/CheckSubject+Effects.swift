@@ -14,11 +14,14 @@ extension CheckSubject {
             && statistics.maximum == number
     }
 
+    /// The formulas of the adapter's modules.
+    func stated() throws -> AdapterEffects { try statedEffects.value { try adapter().effects() } }
+
     /// What the adapter does to its modules; nil where it cannot be read as one, which other rules report.
     func effects() throws -> EffectTable? {
         try effectTable.value {
             if let report = bottlenecks { return EffectTable(report) { (try? self.isAll($0, 0)) ?? false } }
-            guard weights.checkpoint != nil, let effects = try? adapter().effects() else { return nil }
+            guard weights.checkpoint != nil, let effects = try? stated() else { return nil }
             _ = try values()
             return try EffectTable(effects) { (try? self.isAll($0, $1)) ?? false }
         }

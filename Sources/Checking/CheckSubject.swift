@@ -26,6 +26,7 @@ public final class CheckSubject: Sendable {
     private let turned = Once<Transposition?>()
     let effectTable = Once<EffectTable?>()
     let untouchedModules = Once<(tensors: [ExactString], of: Int)?>()
+    let statedEffects = Once<AdapterEffects>()
     private let lookedForBottlenecks = Once<BottleneckReport?>()
 
     /// A subject at this path. Nothing is opened yet: a path that is no directory is taken for a file, whether it is there or not.

@@ -86,8 +86,8 @@ public enum ForeignFile: Sendable, Hashable {
             case .npz: ("is an NPZ archive of NumPy, which is not read", "save the arrays as safetensors")
             case .numpyArray: ("is a NumPy array, which is not read", "save the array as safetensors")
             case .zip: ("is a zip archive", "unpack it first: unzip \(file.shellQuoted)")
-            case .gzip: ("is compressed with gzip", "unpack it first: gunzip -k \(file.shellQuoted)")
-            case .zstandard: ("is compressed with Zstandard", "unpack it first: zstd -d \(file.shellQuoted)")
+            case .gzip: ("is compressed with gzip", "unpack it first: \(ForeignFile.unpacking(file, by: "gzip -dc"))")
+            case .zstandard: ("is compressed with Zstandard", "unpack it first: \(ForeignFile.unpacking(file, by: "zstd -dc"))")
             case .tar: ("is a tar archive", "unpack it first: tar -xf \(file.shellQuoted)")
             case .hdf5: ("is an HDF5 file, which is not read", "save the tensors as safetensors")
             case .json:
@@ -99,5 +99,11 @@ public enum ForeignFile: Sendable, Hashable {
             default: .refused
             }
         return PeftfileError(code, message, file: file, rule: rule, help: help)
+    }
+
+    /// A command that puts what is packed in a file in its place: under a name without their own ending the tools unpack nothing.
+    private static func unpacking(_ file: String, by tool: String) -> String {
+        let unpacked = (file + ".unpacked").shellQuoted
+        return "\(tool) \(file.shellQuoted) > \(unpacked) && mv \(unpacked) \(file.shellQuoted)"
     }
 }

@@ -37,6 +37,9 @@ import Testing
             ("base_model_name_or_path", "7"), ("target_modules", "3"),
         ].map { Value(fixture: "merge/\(fixture)", key: $0.0, json: $0.1) }
     } + [
+        Value(fixture: "merge/vera", key: "vera_dropout", json: "null"), Value(fixture: "merge/vera", key: "bias", json: "null"),
+        Value(fixture: "merge/loha-linear", key: "rank_pattern", json: "null"), Value(fixture: "merge/refuse-cpt", key: "cpt_mask", json: "[1]"),
+        Value(fixture: "merge/refuse-cpt", key: "cpt_token_ids", json: #""x""#),
         Value(fixture: "merge/lily", key: "modules_to_save", json: "3"), Value(fixture: "merge/lily", key: "r", json: #""x""#),
         Value(fixture: "merge/lily", key: "num_B", json: #""x""#), Value(fixture: "merge/psoft", key: "psoft_alpha", json: "[]"),
         Value(fixture: "merge/refuse-adaption-prompt", key: "adapter_layers", json: #""x""#),
@@ -45,7 +48,45 @@ import Testing
         Value(fixture: "merge/refuse-prefix-tuning", key: "task_type", json: #""CAUSAL""#), Value(fixture: "merge/ln-tuning", key: "task_type", json: "1"),
     ]
 
-    @Test(arguments: values) func aValueOfNoUseIsNamed(_ item: Value) throws {
+    /// Values of the right kind, or of keys that no merge reads, at which PEFT raises all the same.
+    static let raising: [Value] = [
+        ("lora_dropout", ["null", #""x""#, "[]", "{}", "1.5"]), ("alpha_pattern", ["null", "[]"]), ("rank_pattern", ["null"]), ("bias", ["null"]),
+        ("init_lora_weights", [#""x""#, #""EVA""#]), ("corda_config", ["[]"]), ("eva_config", ["[]"]), ("lora_ga_config", ["[]"]),
+        ("velora_config", ["[]"]), ("arrow_config", ["[]"]), ("use_bdlora", ["{}"]), ("trainable_token_indices", ["[]"]),
+        ("layers_to_transform", ["1.5", "{}", "[null]"]), ("layer_replication", ["[1]"]), ("layers_pattern", [#""layers""#]),
+        ("modules_to_save", ["[1]"]), ("target_modules", ["{}"]), ("target_parameters", [#""x""#]),
+    ].flatMap { key, values in values.map { Value(fixture: "merge/lora-linear-f32", key: key, json: $0) } }
+
+    /// What PEFT takes: nothing is said of it.
+    static let taken: [Value] = [
+        ("lora_dropout", ["true", "1.0"]), ("init_lora_weights", [#""Gaussian""#, "null"]), ("corda_config", ["{}", "null"]), ("layers_to_transform", ["[]"]),
+        ("layer_replication", ["[]", "false"]), ("modules_to_save", ["[]"]), ("loftq_config", ["null", "[]"]), ("use_rslora", ["null"]),
+    ].flatMap { key, values in values.map { Value(fixture: "merge/lora-linear-f32", key: key, json: $0) } }
+        + [Value(fixture: "merge/loha-linear", key: "module_dropout", json: "null"), Value(fixture: "merge/adalora", key: "alpha_pattern", json: "null"), Value(fixture: "merge/osf", key: "rank_pattern", json: "null")]
+
+    @Test(arguments: taken) func aValueThatPEFTTakesIsNone(_ item: Value) throws {
+        #expect(try errors(item.fixture, hasBase: false) { $0.config[item.key] = item.value } == [])
+    }
+
+    /// A later version may know more ways to begin.
+    @Test func aNewerVersionMayKnowMore() throws {
+        let found = try errors("merge/lora-linear-f32", hasBase: false) { adapter in
+            (adapter.config["init_lora_weights"], adapter.config["peft_version"]) = ("x", "0.22.0")
+        }
+        #expect(!found.contains { $0.rule == "config-invalid" }, "\(found)")
+    }
+
+    /// Without a task PEFT makes a plain `PeftModel`, which does not use the prompt; CPT it makes for one task alone.
+    @Test(arguments: ["prefix-tuning", "cartridge", "prompt-tuning", "p-tuning", "multitask", "cpt"])
+    func theTaskOfAPrompt(_ fixture: String) throws {
+        for value: Any? in [nil, NSNull(), "SEQ_CLS"] {
+            let found = try errors("merge/refuse-\(fixture)", hasBase: false) { $0.config["task_type"] = value }
+            #expect(found.map(\.rule) == (value as? String != nil && fixture != "cpt" ? [] : ["config-invalid"]), "\(found)")
+            #expect(found.allSatisfy { $0.message.contains("task_type") })
+        }
+    }
+
+    @Test(arguments: values + raising) func aValueOfNoUseIsNamed(_ item: Value) throws {
         for hasBase in [false, true] {
             let found = try errors(item.fixture, hasBase: hasBase) { $0.config[item.key] = item.value }
             #expect(found.map(\.rule) == ["config-invalid"], "\(hasBase) \(found)")

@@ -79,4 +79,15 @@ import Testing
         let make = try #require(RuleFixtureTests.makers[rule])
         _ = try Self.runCommands { try make($0, true) }
     }
+
+    /// What is packed under the name of what it holds is unpacked into its place.
+    @Test func aPackedFileIsUnpackedInPlace() throws {
+        let folder = try TemporaryDirectory()
+        let path = folder.path("an adapter")
+        try FileManager.default.copyItem(atPath: Fixtures.path("merge/lora-linear-f32/adapter"), toPath: path)
+        #expect(try Self.shell("gzip 'an adapter/adapter_model.safetensors' && mv 'an adapter/adapter_model.safetensors.gz' 'an adapter/adapter_model.safetensors'", in: folder.path("")) == 0)
+        let help = try #require(try Checker().check(path).findings.compactMap(\.help).first { $0.hasPrefix("unpack it first: ") })
+        #expect(try Self.shell(String(help.dropFirst("unpack it first: ".count)), in: folder.path("")) == 0)
+        #expect(try Checker().check(path).findings.filter { $0.severity == .error } == [])
+    }
 }

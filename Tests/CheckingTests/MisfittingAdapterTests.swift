@@ -34,6 +34,49 @@ import Testing
         #expect(error?.tensor?.text.contains("q_proj") == true)
     }
 
+    /// HiRA multiplies the base by its product element by element, where a row or a column of factors would be repeated: PEFT has no such
+    /// factors, and raises "size mismatch" (seen with 0.21.2).
+    @Test(arguments: [("hira_A", [4, 1]), ("hira_B", [1, 4])]) func aFactorOfOneRowOrColumn(_ name: String, _ shape: [Int]) {
+        let error = refusal("hira") { adapter in
+            for index in adapter.tensors.indices where adapter.tensors[index].name.hasSuffix(name) {
+                adapter.tensors[index].shape = shape
+                adapter.tensors[index].bytes = Data(adapter.tensors[index].bytes.prefix(16))
+            }
+        }
+        #expect(error?.rule == "ShapeMismatch" && error?.tensor?.text.hasSuffix(name) == true, "\(String(describing: error))")
+    }
+
+    struct Dimensions: Sendable, CustomTestStringConvertible {
+        var fixture, tensor: String
+        var shape: @Sendable ([Int]) -> [Int]
+        var testDescription: String { "\(fixture) \(tensor)" }
+    }
+
+    /// As many elements in other dimensions: PEFT raises "size mismatch" (seen with 0.21.2).
+    static let dimensions: [Dimensions] = [
+        ("vera", "vera_lambda_b"), ("vera", "vera_lambda_d"), ("pvera", "pvera_lambda_d"), ("tinylora", "tinylora_v.0"), ("lora-kasa", "lora_diag"),
+        ("dora-embedding", "lora_magnitude_vector"), ("dora-embedding", "lora_embedding_B"), ("lokr-both", "lokr_w1"), ("lokr-default", "lokr_w2_a"),
+        ("miss-mini", "miss_block"), ("road1", "road_alpha"), ("lora-lora-bias", "lora_B.bias"), ("lora-velora", "lora_velora_embed"),
+        ("lora-monteclora", "expert_weights_prior"), ("lora-monteclora", "gaussian_var_prior"), ("loha-conv2d-cp", "hada_t1"),
+        ("shira", "shira_weight"), ("beft", "beft_bias"),
+    ].map { fixture, tensor in Dimensions(fixture: fixture, tensor: tensor) { $0 + [1] } } + [
+        Dimensions(fixture: "delora", tensor: "delora_lambda") { _ in [] },
+        Dimensions(fixture: "ia3-llama", tensor: "ia3_l") { [$0.reduce(1, *)] },
+        Dimensions(fixture: "boft", tensor: "boft_s") { $0.reversed() },
+        Dimensions(fixture: "boft-conv2d", tensor: "boft_s") { $0.reversed() },
+        Dimensions(fixture: "ia3-conv2d", tensor: "ia3_l") { [$0.reduce(1, *), 1] },
+    ]
+
+    @Test(arguments: dimensions) func otherDimensionsOfAsManyElements(_ item: Dimensions) {
+        let error = refusal(item.fixture) { adapter in
+            let indices = adapter.tensors.indices.filter { adapter.tensors[$0].name.hasSuffix(item.tensor) }
+            #expect(!indices.isEmpty)
+            for index in indices { adapter.tensors[index].shape = item.shape(adapter.tensors[index].shape) }
+        }
+        #expect(["ShapeMismatch", "FactorShape"].contains(error?.rule), "\(String(describing: error))")
+        #expect(error?.tensor?.text.hasSuffix(item.tensor) == true, "\(String(describing: error))")
+    }
+
     @Test(arguments: ["hada_t1", "hada_t2"]) func oneCoreWithASmallerWindow(_ core: String) {
         let error = refusal("loha-conv2d-cp") { adapter in
             let index = try #require(adapter.tensors.firstIndex { $0.name.hasSuffix(core) })

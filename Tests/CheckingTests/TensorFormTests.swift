@@ -1,3 +1,4 @@
+import Adapters
 import ByteAccess
 import Checking
 import Checkpoints
@@ -63,5 +64,37 @@ import Testing
             return tensor
         }
         #expect(try Self.errors(folder.path("a")) == ["shape-mismatch"])
+    }
+
+    /// A side of nothing, in each tensor of each method that has a formula, and beside it one of 2⁶²: whatever a formula divides by,
+    /// multiplies or reshapes, it is not stated, and the tensor is named.
+    @Test(arguments: PrecisionTests.cases.filter { !$0.hasPrefix("arch") && !$0.hasPrefix("refuse") && $0 != "lora-bin" && !$0.contains("f16") })
+    func aSideOfNothingIsFound(_ fixture: String) throws {
+        let folder = try TemporaryDirectory()
+        let base = try Checkpoint.open(Fixtures.path("merge/\(fixture)/base"))
+        var adapter = try AlteredAdapter(Fixtures.path("merge/\(fixture)/adapter"), in: folder.path("a"))
+        let genuine = adapter.tensors
+        var kinds: Set<String> = []
+        for index in genuine.indices {
+            let name = genuine[index].name
+            let kind = name.split(separator: ".").filter { Int($0) == nil }.suffix(2).joined(separator: ".")
+            guard kinds.count < 6, kinds.insert(kind).inserted else { continue }
+            for axis in genuine[index].shape.indices {
+                let shape = genuine[index].shape
+                // Of more such sides the parser says that they fit no integer.
+                for other in [shape, shape.map { _ in 1 << 62 }].prefix(shape.count == 2 ? 2 : 1) {
+                    adapter.tensors = genuine
+                    adapter.tensors[index].shape = other
+                    adapter.tensors[index].shape[axis] = 0
+                    adapter.tensors[index].bytes = Data()
+                    try adapter.write()
+                    for base in [nil, base] {
+                        let found = try Checker(options: CheckOptions(base: base, jobs: 1)).check(adapter.path).findings
+                        #expect(found.contains { $0.rule == "empty-tensor" && $0.tensor?.text == name }, "\(name) \(adapter.tensors[index].shape): \(found)")
+                    }
+                    _ = try Inspection(path: adapter.path)
+                }
+            }
+        }
     }
 }

@@ -32,7 +32,7 @@ import Testing
         ([0x80, 4, 0x95, 0x10, 0, 0, 0, 0, 0, 0, 0], "Pickle", "pickle"), ([0x80, 2, 0x4E, 0x2E], "Pickle", "pickle"),
         (Array("GGUF".utf8) + [3, 0, 0, 0] + [UInt8](repeating: 0, count: 16), "GGUF", "GGUF"),
         ([0x93] + Array("NUMPY".utf8) + [1, 0, 0x76, 0], "NumPyArray", "NumPy"),
-        ([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3], "GzipFile", "gunzip"),
+        ([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3], "GzipFile", "gzip -dc"),
         ([0x28, 0xB5, 0x2F, 0xFD, 0, 0, 0, 0, 0], "ZstandardFile", "zstd"),
         ([0x89] + Array("HDF\r\n\u{1A}\n".utf8) + [0], "HDF5", "HDF5"),
         (

@@ -35,6 +35,12 @@ struct AdaLoRA: ModuleMethod {
     /// Whatever the initialisation is called, a layer of AdaLoRA only resets its factors (`AdaLoraLayer.update_layer`).
     func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "init_lora_weights" ? false : nil }
 
+    /// Where `rank_pattern` keeps no value of a module, its matrices have no row or no column; a placeholder of a shard has one side.
+    func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool {
+        guard let shape = adapter.tensor(key.stored)?.shape, shape.count == 2, shape != [0, 0] else { return false }
+        return adapter.config?["rank_pattern"]?.objectValue?.members.contains { $0.value.arrayValue != nil } == true
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         // By the sides: a module of which no value was kept has no elements.
         UpdateExtent(rows: try module.side("lora_B", 0), columns: try module.shape("lora_A").dropFirst().reduce(1, *))

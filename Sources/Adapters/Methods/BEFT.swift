@@ -5,7 +5,7 @@ import Tensors
 ///
 ///     bias' = bias + beft_bias
 ///
-/// `beft_bias` (1, out). The base layer must have a bias. Config: none.
+/// `beft_bias` (1, out). A layer without a bias is adapted all the same, and cannot be merged. Config: none.
 /// Source: `Linear.merge` in peft/tuners/beft/layer.py.
 struct BEFT: ModuleMethod {
     let name = "BEFT"
@@ -13,12 +13,14 @@ struct BEFT: ModuleMethod {
     let defaultTargets = DefaultTargets.beft
     let components: Set<String> = ["beft_bias"]
     let configKeys: Set<String> = ["init_weights"]
+    /// Beside a layer without a bias.
+    let baseSides: [String: BaseSide] = ["beft_bias": .outputColumns]
 
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.tensor("beft_bias").elementCount)
     }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
-        ModuleChanges(bias: .add(try module.row("beft_bias", count: weight.rows)))
+        ModuleChanges(bias: .add(try module.vector("beft_bias", count: weight.rows, shape: [1, weight.rows])))
     }
 }

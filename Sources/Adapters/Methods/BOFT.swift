@@ -81,7 +81,10 @@ struct BOFT: ModuleMethod {
             for (column, source) in order.enumerated() { inverse[source] = column }
             result = MatrixExpression.blockwise(result.columns(at: inverse), own, count: count).columns(at: order)
         }
-        let scales = try module.row("boft_s", count: weight.rows).transpose
+        // A stand-in does not tell a kernel from a matrix.
+        let scales = weight.isStandIn
+            ? try module.row("boft_s", count: weight.rows).transpose
+            : try module.vector("boft_s", count: weight.rows, shape: weight.isConvolution ? [1, weight.rows] : [weight.rows, 1]).transpose
         return ModuleChanges(weight: .become(result * scales))
     }
 

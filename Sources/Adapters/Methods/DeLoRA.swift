@@ -41,9 +41,9 @@ struct DeLoRA: ModuleMethod {
         let a = try module.matrix("delora_A", [rank, weight.columns])
         let b = try module.matrix("delora_B", [weight.rows, rank])
         func lengths(_ rows: MatrixExpression) -> MatrixExpression { .function(.atLeast(1e-4), .rowNorms(rows)) }
-        let strength = try module.row("delora_lambda", count: 1) / .filled(Double(rank), rows: 1, columns: 1)
+        let strength = try module.vector("delora_lambda", count: 1) / .filled(Double(rank), rows: 1, columns: 1)
         let diagonal = strength / (lengths(a) * lengths(b.transpose))
         let product = (b * diagonal.transpose) × a
-        return ModuleChanges(weight: .add(product * (try module.row("delora_w_norm", count: weight.columns))))
+        return ModuleChanges(weight: .add(product * (try module.vector("delora_w_norm", count: weight.columns))))
     }
 }

@@ -50,6 +50,9 @@ struct FRoD: ModuleMethod {
         }
     }
 
+    /// Without a saved projection.
+    let baseSides: [String: BaseSide] = ["frod_lambda_l": .module, "frod_lambda_s_values": .module]
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(columns: try module.side("frod_lambda_l", 0))
     }
@@ -60,14 +63,8 @@ struct FRoD: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let kind = kind(module.path)
-        guard module.has("frod_V.\(kind)"), module.has("frod_s_indices.\(kind)") else {
-            throw module.refusal(
-                "has no frod_V: PEFT takes it from an eigendecomposition of the base, whose signs are a choice of the "
-                    + "library's build, and the trained elements beside the diagonal depend on them", rule: "ProjectionMissing",
-                help: "save the adapter with save_projection=True on the machine that trained it")
-        }
         let size = weight.columns
-        let projection = try module.matrix("frod_V.\(kind)", [size, size])
+        let scales = try module.vector("frod_lambda_l", count: size)
         let count = try module.side("frod_lambda_s_values", 0)
         if let rate = try module.number("sparse_rate") {
             // Python's int(), of float64, and no more than there are beside the diagonal.
@@ -77,6 +74,19 @@ struct FRoD: ModuleMethod {
                 "sparse_rate \(JSONNumber(rate).text), which is \(expected) of \(size) × \(size)", expected == count,
                 "there are \(count) values", of: "frod_lambda_s_values")
         }
+        let elements = try module.vector("frod_lambda_s_values", count: count)
+        guard module.has("frod_V.\(kind)"), module.has("frod_s_indices.\(kind)") else {
+            // With `save_projection` PEFT raises where they are not there, and its default is to save.
+            guard module.config["save_projection"]?.boolValue == false else {
+                throw module.refusal(
+                    "has no frod_V, and the config does not say that it was left out", rule: "MissingTensor", help: "save the adapter again")
+            }
+            throw module.refusal(
+                "has no frod_V: PEFT takes it from an eigendecomposition of the base, whose signs are a choice of the "
+                    + "library's build, and the trained elements beside the diagonal depend on them", rule: "ProjectionMissing",
+                help: "save the adapter with save_projection=True on the machine that trained it")
+        }
+        let projection = try module.matrix("frod_V.\(kind)", [size, size])
         let indices = try module.indices("frod_s_indices.\(kind)", below: size)
         guard indices.count == 2 * count, try module.shape("frod_s_indices.\(kind)") == [2, count] else {
             throw module.misfit(try module.tensor("frod_s_indices.\(kind)"), "shape [2, \(count)]")
@@ -84,10 +94,7 @@ struct FRoD: ModuleMethod {
         guard try !module.has("frod_s_size.\(kind)") || module.indices("frod_s_size.\(kind)", below: .max) == [size, size]
         else { throw module.misfit(try module.tensor("frod_s_size.\(kind)"), "the size \(size) twice") }
         let positions = (0..<count).map { indices[$0] * size + indices[count + $0] }
-        let values = MatrixExpression.stacked([
-            try module.row("frod_lambda_s_values", count: count).transpose,
-            try module.row("frod_lambda_l", count: size).transpose,
-        ])
+        let values = MatrixExpression.stacked([elements.transpose, scales.transpose])
         let rotation = MatrixExpression.scattered(
             values, positions: IndexTable(positions + (0..<size).map { $0 * (size + 1) }), rows: size, columns: size)
         let solution = projection.solving(weight.base.transpose)

@@ -27,6 +27,9 @@ struct GLoRA: ModuleMethod {
     let components: Set<String> = ["glora_A", "glora_B", "glora_C", "glora_D", "glora_E"]
     let configKeys: Set<String> = ["r", "config_A_B", "config_C", "config_D_E", "init_weights", "bias"]
 
+    /// Vectors and numbers tell no sides.
+    let stillPoints: [[String: Double]] = [["glora_A": 0, "glora_B": 0, "glora_C": 0, "glora_D": 0, "glora_E": 0]]
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         if module.has("glora_A.Xd") {
             return UpdateExtent(rows: try module.side("glora_A.Xd", 0), columns: try module.side("glora_A.Xu", 1))
@@ -121,7 +124,7 @@ struct GLoRA: ModuleMethod {
     }
 
     private func row(_ part: String, _ module: MethodModule, _ count: Int) throws -> MatrixExpression {
-        if module.has("\(part).zeros") { return try module.row("\(part).zeros", count: count) }
-        return try module.row("\(part).X", count: try module.shape("\(part).X") == [1] ? 1 : count)
+        if module.has("\(part).zeros") { return try module.vector("\(part).zeros", count: count) }
+        return try module.vector("\(part).X", count: try module.shape("\(part).X") == [1] ? 1 : count)
     }
 }

@@ -38,8 +38,17 @@ struct HiRA: ModuleMethod {
         let (a, b) = names(module)
         let rank = try module.side(a, 0)
         if try module.count("r") != rank { try module.requireRank(rank, of: a) }
+        let (rows, columns) = module.isEmbedding ? (weight.columns, weight.rows) : (weight.rows, weight.columns)
         let (left, right) = (try module.matrix(b), try module.matrix(a))
-        guard left.columns == rank else { throw module.misfit(try module.tensor(b), "rank \(rank)") }
+        // Element by element a row or a column would be repeated, and PEFT has no such factors.
+        guard left.rows == rows, left.columns == rank else { throw module.misfit(try module.tensor(b), "\(rows) rows of \(rank)") }
+        guard right.columns == columns else { throw module.misfit(try module.tensor(a), "\(rank) rows of \(columns)") }
+        let (own, other) = (try module.shape(a), try module.shape(b))
+        let dimensions = module.isEmbedding ? 2 : weight.isStandIn ? own.count : weight.shape.count
+        guard own.count == dimensions else { throw module.misfit(try module.tensor(a), "\(dimensions) dimensions") }
+        guard other.count == dimensions, other.dropFirst(2).allSatisfy({ $0 == 1 }) else {
+            throw module.misfit(try module.tensor(b), "\(dimensions) dimensions, of which the last are 1")
+        }
         let product = left × right
         return ModuleChanges(weight: .add(weight.base * (module.isEmbedding ? product.transpose : product)))
     }

@@ -44,6 +44,7 @@ struct IA3: ModuleMethod {
     }
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
+        try requireForm(of: module, weight)
         let base = weight.base
         if try scalesInput(module) {
             return ModuleChanges(weight: .become(base * (try inputScales(module, weight))))
@@ -53,6 +54,17 @@ struct IA3: ModuleMethod {
         let scales = try module.row("ia3_l", count: weight.rows)
         return ModuleChanges(
             weight: .become(base * scales.transpose), bias: weight.hasBias ? .become(weight.bias * scales) : nil)
+    }
+
+    /// (1, in) or (out, 1) of a matrix, (1, n, 1…) of a kernel: PEFT raises at any other shape of as many elements.
+    private func requireForm(of module: MethodModule, _ weight: ModuleWeight) throws {
+        let info = try module.tensor("ia3_l")
+        let isMatrix = weight.isStandIn ? info.shape.count <= 2 : !weight.isConvolution
+        let dimensions = weight.isStandIn ? info.shape.count : weight.shape.count
+        let wanted = try isMatrix
+            ? (scalesInput(module) ? [1, info.elementCount] : [info.elementCount, 1])
+            : [1, info.elementCount] + [Int](repeating: 1, count: max(0, dimensions - 2))
+        guard info.shape == wanted else { throw module.misfit(info, "shape \(wanted)") }
     }
 
     /// The scales of the inputs as one row, or for a convolution in groups as one row for each output.

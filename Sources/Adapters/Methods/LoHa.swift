@@ -69,6 +69,10 @@ struct LoHa: FactorProduct {
             return try module.matrix(a, [rows, rank]) × module.matrix(b, [rank, columns])
         }
         let core = try TuckerCore("hada_t\(number)", of: module, ranks: (rank, rank))
+        // A Conv1d's core has a last dimension of 1.
+        guard try module.scale != nil || module.shape("hada_t\(number)").count == 4 else {
+            throw module.misfit(try module.tensor("hada_t\(number)"), "4 dimensions")
+        }
         return try core.expanded(
             left: module.matrix(a, [rank, rows]), right: module.matrix(b, [rank, columns / core.window]))
     }

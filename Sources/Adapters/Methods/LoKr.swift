@@ -32,6 +32,11 @@ struct LoKr: FactorProduct {
     ]
     let configKeys = LycorisScale.configKeys.union(["decompose_both", "decompose_factor", "rank_dropout_scale"])
 
+    /// A factor of zeros; the form of the others is the kernel's business.
+    let stillPoints: [[String: Double]] = [
+        ["lokr_w1": 0], ["lokr_w1_a": 0], ["lokr_w1_b": 0], ["lokr_w2": 0], ["lokr_w2_a": 0], ["lokr_w2_b": 0], ["lokr_t2": 0],
+    ]
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         let (first, second) = try factors(of: module)
         return UpdateExtent(rows: first.rows * second.rows, columns: first.columns * second.columns)
@@ -56,6 +61,7 @@ struct LoKr: FactorProduct {
             try module.requireRank(module.side(name, 0), of: name, scales: true)
         }
         if module.scale == nil { try requireForm(of: module, weight) }
+        if module.scale == nil { try requireDimensions(of: module, weight) }
         return ModuleChanges(weight: .add(try product(of: module), scale: try LycorisScale(module).value))
     }
 
@@ -69,6 +75,15 @@ struct LoKr: FactorProduct {
         let product = MatrixExpression.kronecker(first, second.reshaped(columns: kernel))
         let shape = [first.rows, second.rows, inputs, first.columns * kernel]
         return product.rearranged(shape, axes: [1, 0, 2, 3], columns: first.columns * second.columns)
+    }
+
+    /// PEFT makes matrices, but for a whole w2 of a kernel, and for cores, of which that of a Conv1d has a last dimension of 1 too.
+    private func requireDimensions(of module: MethodModule, _ weight: ModuleWeight) throws {
+        for name in components.sorted() where module.has(name) {
+            let count = try module.shape(name).count
+            let wanted = name == "lokr_t2" ? 4 : name == "lokr_w2" ? (weight.isStandIn ? count : weight.shape.count) : 2
+            guard count == wanted else { throw module.misfit(try module.tensor(name), "\(wanted) dimensions") }
+        }
     }
 
     /// The sides and forms of the factors are those that PEFT makes of the config.

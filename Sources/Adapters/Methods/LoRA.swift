@@ -64,6 +64,32 @@ struct LoRA: AdapterMethod {
     /// Whether the tensor acts in training only.
     static func isTrainingState(_ key: AdapterKey) -> Bool { trainingState.contains { $0.prefix == key.component } }
 
+    /// The shapes that PEFT gives a module's training state: it raises "size mismatch" at others, although nothing is computed of it.
+    ///
+    /// Source: `MontecloraSampler.__init__` in peft/tuners/lora/monteclora.py, `VeloraLinearVariant` in variants.py.
+    static func requireStateForms(of modules: [LoRAModule], in adapter: Adapter) throws {
+        let samples = adapter.config?["monteclora_config"]?["num_samples"]?.intValue
+        let groups = adapter.config?["velora_config"]?["num_groups"]?.intValue
+        let sizes = Dictionary(modules.map { ($0.path, (rank: $0.storedRank, width: $0.a.columnCount)) }) { first, _ in first }
+        for key in adapter.keys where isTrainingState(key) {
+            guard let (rank, width) = sizes[key.module], let info = adapter.tensor(key.stored) else { continue }
+            let wanted: [Int?]
+            switch key.leaf.dottedComponents.last.map({ String($0) }) {
+            case "expert_weights", "expert_weights_prior": wanted = [samples]
+            case "gaussian_var_prior": wanted = [rank, rank]
+            case "std_prior": wanted = [rank]
+            case _ where key.component == "lora_velora_embed": 
+                wanted = [groups.flatMap { $0 > 0 && width.isMultiple(of: $0) ? width / $0 : nil }]
+            default: continue
+            }
+            guard info.shape.count == wanted.count, zip(info.shape, wanted).allSatisfy({ $1 == nil || $0 == $1 }) else {
+                throw PeftfileError(
+                    .refused, "has shape \(info.shape), and PEFT makes it with [" + wanted.map { $0.map(String.init) ?? "any" }.joined(separator: ", ") + "]",
+                    tensor: info.name, rule: "ShapeMismatch", help: "save the adapter again, or correct r or monteclora_config")
+            }
+        }
+    }
+
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         let config = try adapter.config.map { try LoRAConfig($0, options: BindingOptions(baseRole: .residual)) }
         let modules = try LoRAModule.collect(from: adapter)

@@ -23,6 +23,11 @@ extension LoRAModule {
                     help: "merge onto the base that the adapter was trained on")
             }
         }
+        if !config.hasOwnScale(path.text), isConvolution, a.shape.count != place.shape.count {
+            throw PeftfileError(
+                .refused, "has shape \(a.shape), and the base's layer has \(place.shape.count) dimensions", tensor: a.name, rule: "ShapeMismatch",
+                help: "merge onto the base that the adapter was trained on")
+        }
         let adapter = context.adapterIndex
         let scale = config.scale(for: key)
         let factor = scale * context.weight * Double(place.multiplicity)

@@ -59,7 +59,33 @@ struct LoRAModule {
             }
             if parts.updateValue(part, forKey: slot) == nil { order.append(slot) }
         }
-        return try order.map { try LoRAModule($0, parts[$0] ?? Parts()) }
+        let modules = try order.map { try LoRAModule($0, parts[$0] ?? Parts()) }
+        if adapter.dialect == nil, adapter.method == nil, adapter.config?.peftType != nil {
+            for module in modules { try module.requireForms() }
+            try LoRA.requireStateForms(of: modules, in: adapter)
+        }
+        return modules
+    }
+
+    /// The dimensions that PEFT gives the tensors, whatever their elements come to: it raises "size mismatch" at others.
+    private func requireForms() throws {
+        func require(_ info: TensorInfo?, _ isFit: (Shape) -> Bool, _ wanted: String) throws {
+            guard let info, !isFit(info.shape) else { return }
+            throw PeftfileError(
+                .refused, "has shape \(info.shape), and PEFT makes it with \(wanted)", tensor: info.name, rule: "ShapeMismatch",
+                help: "save the adapter again")
+        }
+        try require(a, { !isEmbedding || $0.count == 2 }, "two dimensions")
+        try require(b, { $0.count == a.shape.count }, "\(a.shape.count) dimensions, as lora_A")
+        try require(bias, { $0.count == 1 }, "one dimension")
+        try require(diagonal, { $0.count == 1 }, "one dimension")
+        if isConvolution {
+            try require(
+                magnitude, { $0.count == a.shape.count && $0[0] == 1 && $0.dropFirst(2).allSatisfy { $0 == 1 } },
+                "\(a.shape.count) dimensions, of which the second is that of the outputs")
+        } else {
+            try require(magnitude, { $0.count == 1 }, "one dimension")
+        }
     }
 
     private init(_ slot: Slot, _ parts: Parts) throws {

@@ -87,7 +87,7 @@ struct MiSS: ModuleMethod {
             guard width > 0, weight.rows % width == 0 else {
                 throw module.misfit(try module.tensor(name), "(r, mini_r), mini_r a divisor of \(weight.rows)")
             }
-            let shards = try module.matrix(name).transpose.rows(at: (0..<weight.rows).map { $0 % width })
+            let shards = try module.matrix(name, [rank, width]).transpose.rows(at: (0..<weight.rows).map { $0 % width })
             return ModuleChanges(weight: .add(spread(shards, rank)))
         case .bat:
             let (count, rank) = (try module.side(name, 0), try module.side(name, 1))

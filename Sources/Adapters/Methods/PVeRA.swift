@@ -61,8 +61,8 @@ struct PVeRA: ModuleMethod {
         let rank = count / 2
         try module.requireRank(rank, of: "pvera_lambda_d", pattern: nil)
         let projection = try SharedProjection.vector(("pvera_A", "pvera_B"), of: module, weight, rank: rank, rows: count)
-        let rows = try module.row("pvera_lambda_b", count: weight.rows).transpose
-        let ranks = try module.row("pvera_lambda_d", count: count).columns(0..<rank).transpose
+        let rows = try module.vector("pvera_lambda_b", count: weight.rows).transpose
+        let ranks = try module.vector("pvera_lambda_d", count: count).columns(0..<rank).transpose
         let left = projection.second.rows(0..<weight.rows) * rows
         let right = projection.first.rows(0..<rank).columns(0..<weight.columns) * ranks
         return ModuleChanges(weight: .add(left × right), warnings: projection.warnings)

@@ -35,6 +35,11 @@ struct RandLoRA: ModuleMethod {
     let requiredKeys: Set<String> = ["sparse", "very_sparse"]
     let stillPoints: [[String: Double]] = [["randlora_lambda": 0], ["randlora_gamma": 0]]
 
+    /// The seed drew the bases, where they are in the file.
+    func keysOfStored(in adapter: Adapter) -> Set<String> {
+        ["randlora_A", "randlora_B"].allSatisfy { name in adapter.keys.contains { $0.component == name } } ? ["projection_prng_key"] : []
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {

@@ -47,8 +47,8 @@ struct RoAd: ModuleMethod {
                 .refused, "holds an angle that is no number of at most 2²⁰", tensor: try module.tensor("road_theta").name,
                 rule: "AngleRange", help: "no training gives such an angle: save the adapter again")
         }
-        let theta = try module.row("road_theta", count: layout.count)
-        let alpha = try module.row("road_alpha", count: layout.count)
+        let theta = try module.vector("road_theta", count: layout.count)
+        let alpha = try module.vector("road_alpha", count: layout.count)
         func row(_ values: MatrixExpression, _ index: (Int) -> Int) -> MatrixExpression {
             values.columns(at: (0..<weight.rows).map(index))
         }

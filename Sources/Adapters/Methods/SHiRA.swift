@@ -20,6 +20,9 @@ struct SHiRA: ModuleMethod {
     let configKeys: Set<String> = ["r", "mask_type", "random_seed", "fan_in_fan_out", "init_weights"]
     let stillPoints: [[String: Double]] = [["shira_weight": 0]]
 
+    /// The seed drew the mask, whose indices are in the file.
+    func keysOfStored(in adapter: Adapter) -> Set<String> { ["random_seed"] }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 
     func details(of module: MethodModule) throws -> [TargetDetail] {
@@ -28,7 +31,7 @@ struct SHiRA: ModuleMethod {
 
     func changes(of module: MethodModule, weight: ModuleWeight) throws -> ModuleChanges {
         let count = try module.tensor("shira_weight").elementCount
-        let values = try module.row("shira_weight", count: count)
+        let values = try module.vector("shira_weight", count: count)
         if let rank = try module.count("r") {
             try module.require(
                 "r \(rank), which is \(rank * (weight.rows + weight.columns)) for \(weight.rows) + \(weight.columns)",

@@ -36,6 +36,12 @@ struct TinyLoRA: ModuleMethod {
     let requiredKeys: Set<String> = ["weight_tying"]
     let stillPoints: [[String: Double]] = [["tinylora_v": 0]]
 
+    /// The seed drew the projections, where every module has its own in the file.
+    func keysOfStored(in adapter: Adapter) -> Set<String> {
+        func modules(_ component: String) -> Set<ExactString> { Set(adapter.keys.filter { $0.component == component }.map(\.module)) }
+        return modules("tinylora_P") == modules("tinylora_A") ? ["projection_seed"] : []
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(rows: try module.side("tinylora_B", 0), columns: try module.side("tinylora_A", 1))
     }
@@ -62,7 +68,7 @@ struct TinyLoRA: ModuleMethod {
         guard let scope = module.scope else { throw module.refusal("has no base", rule: "BaseNeeded") }
         let seed = try ProjectionSeed(module.config, "projection_seed")
         let layer = try layer(module, scope, seed, rank: rank, length: length)
-        let vector = try module.row("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)
+        let vector = try module.vector("tinylora_v.\(try group(layer, of: scope.targets.count, module))", count: length)
         var warnings: [String] = []
         let projection: MatrixExpression
         if module.has("tinylora_P") {

@@ -54,7 +54,9 @@ struct UnmergeableMethod: AdapterMethod {
     }
 
     func claims(_ key: AdapterKey, of adapter: Adapter) -> Bool {
-        key.isPrompt || key.component != nil || SavedParameters.claims(key, of: adapter, hasBiases: false)
+        if key.isPrompt { return baseSides.isEmpty }
+        if let component = key.component, baseSides[component] != nil { return true }
+        return SavedParameters.claims(key, of: adapter, hasBiases: false)
     }
 
     func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {

@@ -51,8 +51,8 @@ struct VeRA: ModuleMethod {
         let rank = try module.side("vera_lambda_d", 0)
         try module.requireRank(rank, of: "vera_lambda_d", pattern: nil)
         let projection = try SharedProjection.vector(("vera_A", "vera_B"), of: module, weight, rank: rank, rows: rank)
-        let rows = try module.row("vera_lambda_b", count: weight.rows).transpose
-        let ranks = try module.row("vera_lambda_d", count: rank).transpose
+        let rows = try module.vector("vera_lambda_b", count: weight.rows).transpose
+        let ranks = try module.vector("vera_lambda_d", count: rank).transpose
         let left = projection.second.rows(0..<weight.rows) * rows
         let right = projection.first.columns(0..<weight.columns) * ranks
         return ModuleChanges(weight: .add(left × right), warnings: projection.warnings)

@@ -24,18 +24,11 @@ struct EmptyTensor: CheckRule {
             return method?.isEmptyByDesign(key, of: adapter) == true
         }
         return (subject.weights.checkpoint?.tensors ?? []).filter {
-            $0.info.elementCount == 0 && !isPruned($0, subject) && !isMeant($0)
+            $0.info.elementCount == 0 && !isMeant($0)
         }.map { tensor in
             finding(
                 "has shape \(tensor.shape.unsignedDimensions), no elements", file: subject.weights.file, tensor: tensor.name,
                 help: "gather the shards before saving (ZeRO-3, FSDP)")
         }
-    }
-
-    /// Where `rank_pattern` has lists of flags, a module of which it keeps nothing has matrices with no row or no column; a
-    /// placeholder has one side.
-    private func isPruned(_ tensor: StoredTensor, _ subject: CheckSubject) -> Bool {
-        guard case .read(let config) = subject.config, tensor.shape.count == 2, tensor.shape != [0, 0] else { return false }
-        return config["rank_pattern"]?.objectValue?.members.contains { $0.value.arrayValue != nil } == true
     }
 }

@@ -30,11 +30,12 @@ struct MissingModule: CheckRule {
         let own = Set(adapter.keys.filter { $0.component != nil }.map(\.module.text))
         let modules = (lost?.modules ?? []).filter { module in !own.contains(module) && !targets.names.contains { ConfigCoverage.meets(module, $0) } }
         let inspect = "what is there: peftfile inspect \(subject.path.shellQuoted)"
+        let names = config["target_parameters"]?.arrayValue?.isEmpty == false ? "target_modules or target_parameters" : "target_modules"
         var result: [Finding] = []
         if let first = modules.first {
             result.append(
                 finding(
-                    "\(modules.count) module\(modules.count == 1 ? "" : "s") that target_modules names and the base has "
+                    "\(modules.count) module\(modules.count == 1 ? "" : "s") that \(names) names and the base has "
                         + "\(modules.count == 1 ? "is" : "are") without tensors\(modules.count == 1 ? "" : ", the first is") "
                         + "\"\(first.printable)\"", file: subject.weights.file,
                     help: "save the adapter again, or say layers_to_transform or exclude_modules; \(inspect)"))
@@ -119,9 +120,7 @@ struct MissingModule: CheckRule {
         let keys = subject.keys
         let storesBiases = subject.methodReads("lora_bias") || keys.contains { $0.component == nil && $0.leaf == "bias" }
         if let binding = subject.binding.binding {
-            let found = binding.targets.map {
-                LostModules.Found(module: $0.target.module.text, parameter: $0.target.parameter, tensors: $0.tensors)
-            }
+            let found = LostModules.found(in: binding.changes.map(\.update), config)
             let stored = Set(binding.changes.flatMap { $0.update.place.pieces.map(\.tensor) })
             return LostModules(config, found: found, stored: stored, base: base, storesBiases: storesBiases)
         }

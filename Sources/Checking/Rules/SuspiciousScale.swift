@@ -1,3 +1,4 @@
+import Adapters
 import ByteAccess
 import Checkpoints
 import Tensors
@@ -36,13 +37,53 @@ struct SuspiciousScale: CheckRule {
             let term = one * other * scale
             guard term > SuspiciousScale.limit else { continue }
             let (culprit, size) = one > other ? (a, one) : (b, other)
-            result.append(
-                finding(
-                    "has values up to \(Figure.number(size)); with its partner's and the scale the update reaches "
-                        + "\(Figure.number(term)), and F16 ends at 65504", file: subject.weights.file, tensor: culprit.name,
-                    help: "look for a scale that was applied twice; all figures: "
-                        + "peftfile inspect --stats \(subject.path.shellQuoted)"))
+            result.append(oversized(subject, culprit.name, size, term))
         }
-        return result
+        return result + sums(subject, largest, without: Set(subject.factors.pairs.filter(\.isLowRank).flatMap(\.factors).map(\.name)))
+    }
+
+    /// The same of any other sum that a formula adds to a weight, by the largest number of each tensor in it, in every dialect.
+    private func sums(_ subject: CheckSubject, _ largest: (ExactString) -> Double, without seen: Set<ExactString>) -> [Finding] {
+        guard let effects = try? subject.stated() else { return [] }
+        func size(_ tensor: ExactString) -> Double { effects.adapter.storedTensors(of: tensor).map(largest).max() ?? 0 }
+        return effects.modules.compactMap { module in
+            for case .add(let expression, let scale) in module.changes {
+                let tensors = expression.factors.map(\.tensor)
+                guard !tensors.contains(where: { !effects.adapter.storedTensors(of: $0).allSatisfy { !seen.contains($0) } }),
+                    let term = SuspiciousScale.term(expression, size), term * abs(scale) > SuspiciousScale.limit,
+                    let culprit = tensors.max(by: { size($0) < size($1) }), let stored = effects.adapter.storedTensors(of: culprit).max(by: { largest($0) < largest($1) })
+                else { continue }
+                return oversized(subject, stored, size(culprit), term * abs(scale))
+            }
+            return nil
+        }
+    }
+
+    /// One term of what makes an element, by the largest numbers; nil where the formula does more than add and multiply.
+    private static func term(_ expression: MatrixExpression, _ size: (ExactString) -> Double) -> Double? {
+        func both(_ left: MatrixExpression, _ right: MatrixExpression, _ join: (Double, Double) -> Double) -> Double? {
+            guard let left = term(left, size), let right = term(right, size) else { return nil }
+            return join(left, right)
+        }
+        switch expression {
+        case .stored(let factor): return size(factor.tensor) * (factor.diagonal.map(size) ?? 1)
+        case .product(let left, let right), .batched(let left, let right, _), .blockwise(let left, let right, _),
+            .kronecker(let left, let right), .elementwise(.product, let left, let right):
+            return both(left, right, *)
+        case .elementwise(.sum, let left, let right), .elementwise(.difference, let left, let right): return both(left, right, max)
+        case .scaled(let inner, let number): return term(inner, size).map { $0 * abs(number) }
+        case .transposed(let inner), .selected(let inner, _, _), .rearranged(let inner, _, _, _), .scattered(let inner, _, _, _):
+            return term(inner, size)
+        case .stacked(let parts): return parts.reduce(0) { largest, part in largest.flatMap { one in term(part, size).map { max(one, $0) } } }
+        default: return nil
+        }
+    }
+
+    private func oversized(_ subject: CheckSubject, _ tensor: ExactString, _ size: Double, _ term: Double) -> Finding {
+        finding(
+            "has values up to \(Figure.number(size)); with its partner's and the scale the update reaches "
+                + "\(Figure.number(term)), and F16 ends at 65504", file: subject.weights.file, tensor: tensor,
+            help: "look for a scale that was applied twice; all figures: "
+                + "peftfile inspect --stats \(subject.path.shellQuoted)")
     }
 }

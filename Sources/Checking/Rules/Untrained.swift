@@ -26,6 +26,7 @@ struct Untrained: CheckRule {
         if let prompt = try emptyPrompt(subject) { return [prompt] }
         guard let table = try subject.effects() else { return [] }
         if let lost = try emptyFile(subject, table) { return [lost] }
+        if let begun = try begun(subject) { return [begun] }
         let (modules, dead) = (table.modules, table.modules.filter(\.doesNothing))
         let replaced = try subject.storedWhole()
         let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
@@ -133,9 +134,20 @@ struct Untrained: CheckRule {
         }
     }
 
+    /// Factors in the form that their initialisation gave them.
+    private func begun(_ subject: CheckSubject) throws -> Finding? {
+        guard try subject.isAsInitialised() else { return nil }
+        let isAlone = try subject.storedWhole().allSatisfy { $0.isBase == true }
+        return finding(
+            "all values are those with which PEFT begins: the adapter was not trained" + (isAlone ? "" : ", but for what was saved whole"),
+            severity: isAlone ? .error : .warning, file: subject.weights.file,
+            help: "train it; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
+    }
+
     /// A file of which nothing is known but that every number in it is zero.
     private func emptyFile(_ subject: CheckSubject, _ table: EffectTable) throws -> Finding? {
-        guard table.modules.isEmpty, table.saved.isEmpty, let checkpoint = subject.weights.checkpoint, !checkpoint.tensors.isEmpty,
+        // What becomes of a module where its formula tells is said of the module.
+        guard !table.modules.contains(where: { $0.doesNothing || $0.makesZero || $0.isUndefined }), table.saved.isEmpty, let checkpoint = subject.weights.checkpoint, !checkpoint.tensors.isEmpty,
             try checkpoint.tensors.allSatisfy({ try subject.isAll($0.name, 0) })
         else { return nil }
         return finding(

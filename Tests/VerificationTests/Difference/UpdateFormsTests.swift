@@ -86,7 +86,7 @@ import Testing
         ("fourierft", "scaling", "301.0"), ("fourierft", "random_loc_seed", "778"), ("waveft", "scaling", "51.0"), ("peanut", "scaling", "3.5"),
         ("randlora", "randlora_alpha", "17"), ("deft", "alpha", "33"), ("oft-coft", "coft", "false"), ("oft-block", "use_cayley_neumann", "true"),
         ("oft-neumann", "num_cayley_neumann_terms", "3"), ("hra", "apply_GS", "true"), ("waveft", "use_idwt", "false"),
-        ("vera-noproj", "projection_prng_key", "5"),
+        ("vera-noproj", "projection_prng_key", "5"), ("unilora", "proj_seed", "3"), ("lora-lora-bias", "lora_bias", "false"),
     ])
     func anotherSettingIsAnotherAdapter(_ fixture: String, _ key: String, _ value: String) throws {
         let path = Fixtures.path("merge/\(fixture)/adapter")
@@ -96,6 +96,14 @@ import Testing
             DifferenceInput(path: path), configured(path, ExactString(key), try JSONValue.parse(Array(value.utf8), file: key)))
         #expect(report.hasEqualTensors && !report.isEqual && updates.differingSettings == [key], "\(updates)")
         #expect(!updates.isEquivalent && Set(updates.skipped.map(\.name)).count == updates.skipped.count)
+    }
+
+    /// Seeds of what both files store: PEFT loads the stored numbers over those that it draws, and the model is the same.
+    @Test(arguments: [("shira", "random_seed"), ("tinylora", "projection_seed"), ("randlora", "projection_prng_key")])
+    func aSeedOfWhatIsStoredIsNoDifference(_ fixture: String, _ key: String) throws {
+        let path = Fixtures.path("merge/\(fixture)/adapter")
+        let (report, updates) = try compare(DifferenceInput(path: path), configured(path, ExactString(key), .number(JSONNumber(3))))
+        #expect(report.isEqual && updates.differingSettings == [] && updates.isEquivalent, "\(updates)")
     }
 
     /// Keys by which PEFT loads other modules of the same tensors.
