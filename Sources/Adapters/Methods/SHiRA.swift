@@ -20,6 +20,9 @@ struct SHiRA: ModuleMethod {
     let configKeys: Set<String> = ["r", "mask_type", "random_seed", "fan_in_fan_out", "init_weights"]
     let stillPoints: [[String: Double]] = [["shira_weight": 0]]
 
+    /// Source: `ShiraModel._get_adapter_state_dict` in peft/tuners/shira/model.py.
+    func inventory(of module: MethodModule) throws -> ModuleInventory { ModuleInventory(own: ["shira_weight", "shira_indices"]) }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 
     func details(of module: MethodModule) throws -> [TargetDetail] {
