@@ -117,6 +117,12 @@ struct LycorisModule {
     private func readLoRA(_ result: inout DialectModule, _ alpha: Double?, _ file: DialectFile) throws {
         let down = try tensor("lora_down.weight", file)
         let up = try tensor("lora_up.weight", file)
+        // Both libraries make lora_up over the whole rank, in no groups.
+        if down.shape.count > 2, up.shape.count > 1, up.shape[1] != down.shape[0] {
+            throw file.refusal(
+                "has shape \(up.shape), and lora_down \(down.shape): the two share their rank", up.name, rule: "RankMismatch",
+                help: "save the adapter again")
+        }
         result.add("lora_A", "weight", TensorView(down))
         // DyLoRA saves the lora_up of a convolution as a matrix (`DyLoraModule.custom_state_dict`).
         let isMatrix = up.shape.count == 2 && down.shape.count > 2
