@@ -80,6 +80,18 @@ struct MethodModule {
     /// The names of the module's own tensors, sorted.
     var names: [String] { own.keys.sorted() }
 
+    /// What of an inventory is not there: the names that it would have, and the module's tensor that is nearest.
+    func missing(of inventory: ModuleInventory) -> [(tensor: ExactString, beside: ExactString)] {
+        guard let first = names.first, let beside = own[first]?.name, beside.text.hasSuffix(first) else { return [] }
+        let path = beside.text.dropLast(first.count)
+        // A raw dump's keys end in the adapter's name.
+        func isMissing(_ name: String, _ tensors: [String: TensorInfo]) -> Bool {
+            tensors[name] == nil && !tensors.keys.contains { $0.hasPrefix("\(name).") }
+        }
+        return inventory.own.filter { isMissing($0, own) }.map { (ExactString("\(path)\($0)"), beside) }
+            + inventory.common.filter { isMissing($0, common) }.map { (ExactString("base_model.\($0)"), beside) }
+    }
+
     /// A tensor of the whole adapter, or what PEFT saved in its place: a copy at every module that uses it.
     ///
     /// - Throws: `.refused` where the adapter's tensor and the module's copy differ.
@@ -120,6 +132,11 @@ struct MethodModule {
         if let shape, info.shape != shape { throw misfit(info, "shape \(shape)") }
         read.insert(info.name)
         return .stored(Factor(adapter: adapterIndex, info: info))
+    }
+
+    /// Whether the flag of the config lets PEFT store what the base or a seed tells too; where the config lacks it, whether any of it is there.
+    func stores(_ flag: ExactString, _ components: [String]) -> Bool {
+        config[flag]?.boolValue ?? components.contains(where: isAtAnyModule)
     }
 
     /// Whether any module of the adapter has a tensor of this component.

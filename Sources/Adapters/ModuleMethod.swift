@@ -23,6 +23,9 @@ protocol ModuleMethod: AdapterMethod {
     /// - Parameter context: nil where there is no base.
     func modules(of adapter: Adapter, in context: BindingContext?) throws -> [MethodModule]
 
+    /// The tensors that PEFT stores with a module, whose absence neither the module's figures nor its formula tell on every base.
+    func inventory(of module: MethodModule) throws -> ModuleInventory
+
     /// The sides of the update that the module's tensors tell, in the (out, in) orientation, in of a convolution being
     /// in·k…; of an embedding (vocabulary, width). A side that is nil is taken from the base.
     func extent(of module: MethodModule) throws -> UpdateExtent
@@ -130,6 +133,8 @@ extension ModuleMethod {
         }
         return try modules(of: adapter, in: context)
     }
+
+    func inventory(of module: MethodModule) throws -> ModuleInventory { ModuleInventory() }
 
     func targets(of adapter: Adapter) throws -> [AdapterTarget] {
         try filledModules(of: adapter, in: nil).map(target)

@@ -1,4 +1,5 @@
 public import ByteAccess
+public import Checkpoints
 public import Tensors
 
 /// A tensor that every module of a method has, and its shape as the config tells it.
@@ -11,10 +12,18 @@ struct TensorForm: Sendable {
     var shape: [Int?]
 }
 
+/// The tensors that PEFT stores with one module of a method that has a formula, as its config tells.
+struct ModuleInventory {
+    /// What the keys of the module's own tensors say after its path: `shira_indices`.
+    var own: [String] = []
+    /// The names of those of the whole adapter, after `base_model.`: `frod_V.self_attn_q_proj`.
+    var common: [String] = []
+}
+
 /// What an adapter's tensors lack of the forms that its method and config prescribe.
 public struct FormDefects: Sendable {
-    /// Tensors that are not there: their names, and one of the same module that is.
-    public private(set) var missing: [(tensor: ExactString, beside: ExactString)] = []
+    /// Tensors that are not there: their names, and one of the same module, or that the module shares, which is.
+    public internal(set) var missing: [(tensor: ExactString, beside: ExactString)] = []
     /// Tensors of another shape, each with the one that is prescribed.
     public private(set) var misshapen: [(tensor: TensorInfo, wanted: String)] = []
     /// How many modules there are and how many the config says, where these differ.
@@ -38,7 +47,7 @@ public struct FormDefects: Sendable {
             let known = Dictionary(own.map { (FormDefects.formKey($0.key, among: keys), $0.value) }) { first, _ in first }
             for form in forms {
                 guard let info = known[form.key] else {
-                    if let beside = own.values.map(\.name).min() { missing.append((FormDefects.name(form.key, like: beside, own), beside)) }
+                    if let beside = own.values.map(\.name).min() { missing.append((FormDefects.name(form.key, like: beside, own, keys), beside)) }
                     continue
                 }
                 let isFit = info.shape.count == form.shape.count && zip(info.shape, form.shape).allSatisfy { $1 == nil || $0 == $1 }
@@ -60,18 +69,41 @@ public struct FormDefects: Sendable {
         return keys.contains(shorter) ? shorter : key
     }
 
-    /// The name that the tensor of a key has, by that of another of its module.
-    private static func name(_ key: String, like other: ExactString, _ own: [String: TensorInfo]) -> ExactString {
-        guard let known = own.first(where: { $0.value.name == other })?.key, other.text.hasSuffix(known) else { return ExactString(key) }
-        return ExactString(String(other.text.dropLast(known.count)) + key)
+    /// The name that the tensor of a key has, by that of another of its module: with the adapter's name behind the component, where that has it.
+    private static func name(_ key: String, like other: ExactString, _ own: [String: TensorInfo], _ keys: Set<String>) -> ExactString {
+        guard let known = own.first(where: { $0.value.name == other })?.key else { return ExactString(key) }
+        let (parts, stored) = (formKey(known, among: keys).split(separator: "."), other.text.dottedComponents)
+        guard let component = parts.first, let position = stored.lastIndex(of: component) else { return ExactString(key) }
+        var result = stored[..<position].map { String($0) }
+        var rest = key.split(separator: ".").map { String($0) }
+        if stored.count - position > parts.count { rest.insert(String(stored[position + 1]), at: 1) }
+        result += rest
+        return ExactString(result.joined(separator: "."))
     }
 }
 
 extension Adapter {
     /// What the tensors lack of the forms that method and config prescribe; nil where the method is not known.
-    public var formDefects: FormDefects? {
+    ///
+    /// - Parameter base: names the tensors of a small model that is made as the base is.
+    public func formDefects(beside base: Checkpoint? = nil) -> FormDefects? {
         guard let config, let method = try? MethodRegistry.method(of: self) else { return nil }
         let (forms, modules) = (method as? UnmergeableMethod)?.forms(config) ?? ([], nil)
-        return FormDefects(self, forms: forms, count: modules)
+        var defects = FormDefects(self, forms: forms, count: modules)
+        if let method = method as? any ModuleMethod { defects.missing += method.missingTensors(of: self) }
+        if let mirror = (method as? UnmergeableMethod)?.mirror, let backbone = MirroredBackbone(self, component: mirror) {
+            defects.missing += backbone.missing(beside: base)
+        }
+        return defects
+    }
+}
+
+extension ModuleMethod {
+    /// What the modules lack of their inventories; a tensor that several of them share is named once.
+    fileprivate func missingTensors(of adapter: Adapter) -> [(tensor: ExactString, beside: ExactString)] {
+        var seen: Set<ExactString> = []
+        return ((try? modules(of: adapter, in: nil)) ?? []).flatMap { module in
+            ((try? inventory(of: module)).map(module.missing) ?? []).filter { seen.insert($0.tensor).inserted }
+        }
     }
 }

@@ -48,10 +48,12 @@ public struct Checkpoint: Sendable {
         for shard in shards { try shard.file.reader.requireUnchanged() }
     }
 
-    /// The same as if these tensors had their dimensions the other way round; the bytes stay as they are.
+    /// The same as if these tensors had their first two dimensions the other way round; the bytes stay as they are.
     public func turning(_ names: Set<ExactString>) -> Checkpoint {
         var copy = self
-        for index in copy.tensors.indices where names.contains(copy.tensors[index].name) { copy.tensors[index].info.shape.reverse() }
+        for index in copy.tensors.indices where names.contains(copy.tensors[index].name) && copy.tensors[index].shape.count > 1 {
+            copy.tensors[index].info.shape.swapAt(0, 1)
+        }
         return copy
     }
 

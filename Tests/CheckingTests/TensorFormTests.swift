@@ -54,6 +54,47 @@ import Testing
         #expect(try Self.errors(folder.path("b")) == [])
     }
 
+    /// Writes the fixture again without one tensor, whatever the types of the others.
+    static func drop(_ tensor: String, of fixture: String, to path: String) throws {
+        try FileManager.default.copyItem(atPath: Fixtures.path("merge/\(fixture)/adapter"), toPath: path)
+        let bytes = try TestFile.bytes("\(path)/adapter_model.safetensors")
+        let length = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+        var header = try #require(JSONSerialization.jsonObject(with: Data(bytes[8..<(8 + length)])) as? [String: [String: Any]])
+        try #require(header.removeValue(forKey: tensor) != nil)
+        var data: [UInt8] = []
+        for name in header.keys.sorted() where name != "__metadata__" {
+            let offsets = try #require(header[name]?["data_offsets"] as? [Int])
+            header[name]?["data_offsets"] = [data.count, data.count + offsets[1] - offsets[0]]
+            data += bytes[(8 + length + offsets[0])..<(8 + length + offsets[1])]
+        }
+        var text = Array(try JSONSerialization.data(withJSONObject: header))
+        while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
+        let size = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) }
+        try TestFile.write(size + text + data, to: "\(path)/adapter_model.safetensors")
+    }
+
+    /// Methods that store what a file of theirs may lack: projections and indices that a seed or the base tells, copies of one tensor.
+    /// `_get_adapter_state_dict` in peft/tuners stores all of them or none.
+    static let inventories = ["randlora", "frod", "adamss", "shira", "supertuning", "shadow"]
+
+    @Test(arguments: inventories) func everyTensorThatIsGoneIsNamed(_ fixture: String) throws {
+        let folder = try TemporaryDirectory()
+        let base = try Checkpoint.open(Fixtures.path("merge/\(fixture)/base"))
+        let tensors = try Checkpoint.open(Fixtures.path("merge/\(fixture)/adapter")).tensors.map(\.name)
+        for (index, tensor) in tensors.enumerated() {
+            let path = folder.path("\(index)")
+            try Self.drop(tensor.text, of: fixture, to: path)
+            for options in [CheckOptions(base: base), CheckOptions()] {
+                // Which norms and layers a class has, only a base tells; the layers that the adapter changes are known without one.
+                let isTold = options.base != nil || !tensor.text.contains("shadow_backbone") || tensor.text.contains("q_proj")
+                    || tensor.text.contains("o_proj")
+                let errors = try Checker(options: options).check(path).findings.filter { $0.severity == .error }
+                #expect(errors.map(\.rule) == (isTold ? ["missing-pair"] : []), "\(tensor)")
+                #expect(errors.map(\.tensor) == (isTold ? [tensor] : []))
+            }
+        }
+    }
+
     /// One more row.
     @Test(arguments: cases) func anotherShapeIsFound(_ item: Case) throws {
         let folder = try TemporaryDirectory()

@@ -38,6 +38,12 @@ struct AdaMSS: ModuleMethod {
     let requiredKeys: Set<String> = ["r", "num_subspaces", "subspace_rank", "use_dynamic_rank", "random_seed"]
     let stillPoints: [[String: Double]] = [["adamss_B": 0], ["adamss_A": 0], ["adamss_newB": 0]]
 
+    /// Every cluster has both factors; how many there are the rows of the base tell too (`AdamssLayer.update_layer`).
+    func inventory(of module: MethodModule) throws -> ModuleInventory {
+        let clusters = Set(module.names.filter { !$0.hasPrefix("adamss_newB") }.compactMap { $0.split(separator: ".").last }).sorted()
+        return ModuleInventory(own: ["adamss_newB"] + clusters.flatMap { ["adamss_A.\($0)", "adamss_B.\($0)"] })
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(rows: try sizes(of: module).reduce(0, +)) }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {

@@ -53,6 +53,14 @@ struct FRoD: ModuleMethod {
     /// Without a saved projection.
     let baseSides: [String: BaseSide] = ["frod_lambda_l": .module, "frod_lambda_s_values": .module]
 
+    /// Source: `FrodModel._get_adapter_state_dict` in peft/tuners/frod/model.py.
+    func inventory(of module: MethodModule) throws -> ModuleInventory {
+        let projection = ["frod_V", "frod_s_indices", "frod_s_size"]
+        return ModuleInventory(
+            own: ["frod_lambda_l", "frod_lambda_s_values"],
+            common: module.stores("save_projection", projection) ? projection.map { "\($0).\(kind(module.path))" } : [])
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         UpdateExtent(columns: try module.side("frod_lambda_l", 0))
     }

@@ -40,6 +40,15 @@ struct RandLoRA: ModuleMethod {
         ["randlora_A", "randlora_B"].allSatisfy { name in adapter.keys.contains { $0.component == name } } ? ["projection_prng_key"] : []
     }
 
+    /// `randlora_A` and `randlora_B` are buffers of the model, and of every layer too; all of them are stored or none.
+    /// Source: `BufferDict(persistent=config.save_projection)` in peft/tuners/randlora/model.py.
+    func inventory(of module: MethodModule) throws -> ModuleInventory {
+        let projection = ["randlora_A", "randlora_B"]
+        let isStored = module.stores("save_projection", projection)
+        return ModuleInventory(
+            own: ["randlora_lambda", "randlora_gamma"] + (isStored ? projection : []), common: isStored ? projection : [])
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent(isLayer: true) }
 
     func summary(of module: MethodModule) throws -> (rank: Int?, alpha: Double?, scale: Double?) {

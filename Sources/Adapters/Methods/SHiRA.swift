@@ -23,6 +23,9 @@ struct SHiRA: ModuleMethod {
     /// The seed drew the mask, whose indices are in the file.
     func keysOfStored(in adapter: Adapter) -> Set<String> { ["random_seed"] }
 
+    /// Source: `ShiraModel._get_adapter_state_dict` in peft/tuners/shira/model.py.
+    func inventory(of module: MethodModule) throws -> ModuleInventory { ModuleInventory(own: ["shira_weight", "shira_indices"]) }
+
     func extent(of module: MethodModule) throws -> UpdateExtent { UpdateExtent() }
 
     func details(of module: MethodModule) throws -> [TargetDetail] {

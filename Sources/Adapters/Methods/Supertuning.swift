@@ -44,6 +44,13 @@ struct Supertuning: ModuleMethod {
 
     private static let (left, right) = ("supertuning_lora_B.weight", "supertuning_lora_A.weight")
 
+    func inventory(of module: MethodModule) throws -> ModuleInventory {
+        ModuleInventory(
+            own: ["supertuning_values"]
+                + (module.stores("save_precomputed_indices", ["supertuning_indices"]) ? ["supertuning_indices"] : [])
+                + (try module.count("r") == nil ? [] : [Self.right, Self.left]))
+    }
+
     func extent(of module: MethodModule) throws -> UpdateExtent {
         guard module.has(Self.right) else { return UpdateExtent() }
         return UpdateExtent(rows: try module.side(Self.left, 0), columns: try module.side(Self.right, 1))

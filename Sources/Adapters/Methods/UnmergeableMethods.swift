@@ -30,6 +30,9 @@ struct UnmergeableMethod: AdapterMethod {
     /// The tensors of each module, and how many modules there are, as the config tells.
     var forms: @Sendable (AdapterConfig) -> (tensors: [TensorForm], modules: Int?) = { _ in ([], nil) }
 
+    /// The component that holds a small model made as the base is.
+    var mirror: String?
+
     /// What pages call the method.
     var name = ""
     /// What the tensors of a module, by what their keys say after its path, and the config tell of it.
@@ -196,7 +199,7 @@ struct UnmergeableMethod: AdapterMethod {
                 nil
             )
         },
-        name: "ShadowPEFT",
+        mirror: "shadow_backbone", name: "ShadowPEFT",
         figures: { tensors, config in
             let down = tensors.first { $0.key.hasPrefix("shadow_down") }?.value.shape.first
             guard let down else { return .init(details: [.init("tensors", tensors.count)]) }

@@ -84,11 +84,11 @@ struct MissingPair: CheckRule {
 
     /// Tensors that every module of the method has.
     private func forms(of subject: CheckSubject) -> [Finding] {
-        guard !subject.typeIsContradicted, let defects = (try? subject.adapter())?.formDefects else { return [] }
+        guard !subject.typeIsContradicted, let defects = (try? subject.adapter())?.formDefects(beside: subject.options.base) else { return [] }
         let inspect = "what is there: peftfile inspect --tensors \(subject.path.shellQuoted)"
         var result = defects.missing.map { entry in
             finding(
-                "is missing, and \(entry.beside.text) of the same module is there", file: subject.weights.file, tensor: entry.tensor,
+                "is missing, and \(entry.beside.text) is there, with which it is stored", file: subject.weights.file, tensor: entry.tensor,
                 help: "save the adapter again; \(inspect)")
         }
         if let modules = defects.modules {

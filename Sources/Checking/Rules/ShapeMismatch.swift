@@ -21,7 +21,7 @@ struct ShapeMismatch: CheckRule {
     ]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
-        let shapes = ((try? subject.adapter())?.formDefects?.misshapen ?? []).map { entry in
+        let shapes = ((try? subject.adapter())?.formDefects()?.misshapen ?? []).map { entry in
             finding(
                 "has shape \(entry.tensor.shape), and the config asks for \(entry.wanted)", file: subject.weights.file,
                 tensor: entry.tensor.name,
