@@ -39,7 +39,8 @@ struct Transposition {
         let all = Set(trial.candidates.map(\.name))
         let kinds = Dictionary(grouping: trial.candidates) { Trial.kind($0.name) }.sorted { $0.key < $1.key }.map { Set($0.value.map(\.name)) }
         guard all.count > 1, kinds.count < limit else { return nil }
-        return ([all] + (kinds.count > 1 ? kinds.filter { $0.count > 1 } : [])).first { trial.refusal(turning: $0) == nil }
+        // Without a base both factors of a square layer fit turned, with its side for a rank, whatever is wrong with them.
+        return ((trial.hasBase ? [all] : []) + (kinds.count > 1 ? kinds.filter { $0.count > 1 } : [])).first { trial.refusal(turning: $0) == nil }
     }
 
     /// Those of the module that is refused, then of the next one.
@@ -57,7 +58,7 @@ struct Transposition {
             let likely = (mates.filter { $0 == tensor } + mates.filter { $0 != tensor }).map { ($0, trial.gain(turning: $0)) }
             let options = likely.filter { $0.1 > 0 }.map(\.0) + likely.filter { $0.1 <= 0 }.map(\.0)
             var tries: [(turning: Set<ExactString>, refusal: PeftfileError?)] = []
-            for option in options.map({ Set([$0]) }) + [Set(mates)] {
+            for option in options.map({ Set([$0]) }) + (trial.hasBase ? [Set(mates)] : []) {
                 tries.append((option, trial.refusal(turning: turned.union(option))))
                 if tries.last?.refusal == nil { break }
             }
@@ -89,6 +90,8 @@ private struct Trial {
         (self.adapter, self.subject) = (adapter, subject)
         candidates = adapter.checkpoint.tensors.map(\.info).filter { $0.shape.count >= 2 && $0.shape[0] != $0.shape[1] }
     }
+
+    var hasBase: Bool { subject.options.base != nil }
 
     /// Why it is refused; nil where it fits.
     func refusal(turning tensors: Set<ExactString>) -> PeftfileError? {

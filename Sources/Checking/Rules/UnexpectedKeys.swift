@@ -26,8 +26,6 @@ struct UnexpectedKeys: CheckRule {
         if let refusal = try? LoadedModules(of: adapter, modelType: subject.modelType).refusal(of: adapter) {
             return [finding(refusal.message, file: subject.weights.file, tensor: refusal.tensor, help: refusal.help ?? "correct the config")]
         }
-        // A method that is only known by its name cannot say which tensors it has.
-        guard !method.configKeys.isEmpty else { return [] }
         let magnitudes = config(subject, lacks: "use_dora") ? adapter.keys.filter { $0.component == "lora_magnitude_vector" } : []
         if let first = magnitudes.first {
             return [
