@@ -26,11 +26,9 @@ extension AdapterConfig {
             return Set(keys.filter { !isSame(first[$0], second[$0], key: $0.text) }.map(\.text))
         }
         guard isUpdateKnown else {
-            // What one of the two stores the other may have to make.
-            let stored = [a, b].map { (try? MethodRegistry.method(of: $0))?.keysOfStored(in: $0) ?? [] }
             let ignored = keysWithoutEffect.subtracting(loading).subtracting(selecting).union(ConfigKind.training)
-                .union(stored[0].intersection(stored[1]))
             let sides = [(a, first), (b, second)].map { adapter, config in (adapter, config, try? MethodRegistry.method(of: adapter)) }
+            // What one of the two stores the other may have to make: only what has no effect on either has none.
             return differing { key in
                 let effects = sides.map { adapter, config, method in method?.hasEffect(key, config[ExactString(key)], of: adapter) }
                 return effects.contains(true) || !(effects.allSatisfy { $0 == false } || ignored.contains(key))

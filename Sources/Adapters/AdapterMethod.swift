@@ -36,9 +36,6 @@ public protocol AdapterMethod: Sendable {
     /// Whether a tensor without elements is what the method stores, and no placeholder of a shard.
     func isEmptyByDesign(_ key: AdapterKey, of adapter: Adapter) -> Bool
 
-    /// Config keys that made what the file stores, so that it is loaded as it is whatever they say: seeds of stored projections and masks.
-    func keysOfStored(in adapter: Adapter) -> Set<String>
-
     /// Whether the method has one merged form for each task, of which ``BindingOptions/task`` names one.
     var takesTask: Bool { get }
 
@@ -100,8 +97,6 @@ public protocol AdapterMethod: Sendable {
 }
 
 extension AdapterMethod {
-    func keysOfStored(in adapter: Adapter) -> Set<String> { [] }
-
     var takesTask: Bool { false }
 
     var requiredKeys: Set<String> { [] }

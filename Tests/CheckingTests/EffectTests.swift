@@ -124,28 +124,6 @@ import Testing
         #expect(!found.isEmpty && found.allSatisfy { $0.severity == .warning && $0.tensor?.text.contains(item.part) == true }, "\(subject.findings)")
     }
 
-    /// DEFT begins with R = max(P, 0)ᵀ·W, which takes out what it puts in: the base alone tells, up to the rounding of R.
-    @Test(arguments: [1.0, 1.001]) func anInjectionOfTheBasesOwnPart(_ trained: Double) throws {
-        let folder = try TemporaryDirectory()
-        var weight = SmallAdapter.Values("model.layers.0.self_attn.q_proj.weight", [8, 8])
-        weight.values = (0..<64).map { Double(Float(0.1 * Double($0 * 5 % 13 - 6))) }
-        var p = SmallAdapter.Values("\(SmallAdapter.root).deft_P", [8, 2]), r = SmallAdapter.Values("\(SmallAdapter.root).deft_R", [2, 8])
-        p.values = (0..<16).map { Double(Float(0.3 * Double($0 * 3 % 7 - 2))) }
-        r.values = (0..<16).map { index in
-            (0..<8).reduce(0) { $0 + max(0, p.values[$1 * 2 + index / 8]) * weight.values[$1 * 8 + index % 8] } * (index == 3 ? trained : 1)
-        }
-        for name in ["base", "adapter"] { try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: true) }
-        try SmallAdapter.write([weight], to: folder.path("base/model.safetensors"))
-        try TestFile.write(#"{"model_type": "llama", "tie_word_embeddings": false}"#, to: folder.path("base/config.json"))
-        try SmallAdapter.write([p, r], to: folder.path("adapter/adapter_model.safetensors"))
-        try TestFile.write(
-            #"{"peft_type": "DEFT", "r": 2, "alpha": null, "decomposition_method": "relu", "para": false, "target_modules": ["q_proj"]}"#,
-            to: folder.path("adapter/adapter_config.json"))
-        let base = try Checkpoint.open(folder.path("base"))
-        let subject = try Checker(options: CheckOptions(base: base, jobs: 1)).check(folder.path("adapter"))
-        #expect(subject.findings.filter { $0.severity == .error }.map(\.rule) == (trained == 1 ? ["untrained"] : []), "\(subject.findings)")
-    }
-
     /// Rows of tokens, and parameters stored whole, that are the base's own.
     @Test func whatIsTheBasesOwnIsUntrained() throws {
         let folder = try TemporaryDirectory()

@@ -36,8 +36,9 @@ struct RandLoRA: ModuleMethod {
     let stillPoints: [[String: Double]] = [["randlora_lambda": 0], ["randlora_gamma": 0]]
 
     /// The seed drew the bases, where they are in the file.
-    func keysOfStored(in adapter: Adapter) -> Set<String> {
-        ["randlora_A", "randlora_B"].allSatisfy { name in adapter.keys.contains { $0.component == name } } ? ["projection_prng_key"] : []
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        guard key == "projection_prng_key" else { return nil }
+        return !["randlora_A", "randlora_B"].allSatisfy { name in adapter.keys.contains { $0.component == name } }
     }
 
     /// `randlora_A` and `randlora_B` are buffers of the model, and of every layer too; all of them are stored or none.

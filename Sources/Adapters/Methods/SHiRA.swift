@@ -21,7 +21,7 @@ struct SHiRA: ModuleMethod {
     let stillPoints: [[String: Double]] = [["shira_weight": 0]]
 
     /// The seed drew the mask, whose indices are in the file.
-    func keysOfStored(in adapter: Adapter) -> Set<String> { ["random_seed"] }
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? { key == "random_seed" ? false : nil }
 
     /// Source: `ShiraModel._get_adapter_state_dict` in peft/tuners/shira/model.py.
     func inventory(of module: MethodModule) throws -> ModuleInventory { ModuleInventory(own: ["shira_weight", "shira_indices"]) }

@@ -37,9 +37,10 @@ struct TinyLoRA: ModuleMethod {
     let stillPoints: [[String: Double]] = [["tinylora_v": 0]]
 
     /// The seed drew the projections, where every module has its own in the file.
-    func keysOfStored(in adapter: Adapter) -> Set<String> {
+    func hasEffect(_ key: String, _ value: JSONValue?, of adapter: Adapter) -> Bool? {
+        guard key == "projection_seed" else { return nil }
         func modules(_ component: String) -> Set<ExactString> { Set(adapter.keys.filter { $0.component == component }.map(\.module)) }
-        return modules("tinylora_P") == modules("tinylora_A") ? ["projection_seed"] : []
+        return modules("tinylora_P") != modules("tinylora_A")
     }
 
     func extent(of module: MethodModule) throws -> UpdateExtent {

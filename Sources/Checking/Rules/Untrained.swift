@@ -88,20 +88,22 @@ struct Untrained: CheckRule {
     /// Values that are still those with which PEFT began: of all modules, without a tensor to name, or of some.
     private func untouched(_ subject: CheckSubject, isAlone: Bool) throws -> [Finding] {
         guard let (tensors, count) = try subject.untouched(), !tensors.isEmpty else { return [] }
-        let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
         guard tensors.count == count else {
+            let help = "peftfile inspect --stats \(subject.path.shellQuoted)"
             return tensors.map {
                 finding(
                     "has the values with which PEFT begins, so the module was not trained", severity: .warning, file: subject.weights.file,
                     tensor: $0, help: "see whether the module was meant to be trained; all figures: \(help)")
             }
         }
-        return [
-            finding(
-                "all values are those with which PEFT begins: the adapter was not trained"
-                    + (isAlone ? "" : ", but for what was saved whole"),
-                severity: isAlone ? .error : .warning, file: subject.weights.file, help: "train it; all figures: \(help)")
-        ]
+        return [asItBegan(subject, isAlone: isAlone)]
+    }
+
+    private func asItBegan(_ subject: CheckSubject, isAlone: Bool) -> Finding {
+        finding(
+            "all values are those with which PEFT begins: the adapter was not trained" + (isAlone ? "" : ", but for what was saved whole"),
+            severity: isAlone ? .error : .warning, file: subject.weights.file,
+            help: "train it; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
     }
 
     /// What begins as a part of the base's own matrix is told by the base alone: what the update comes to is then the rounding of that
@@ -137,11 +139,7 @@ struct Untrained: CheckRule {
     /// Factors in the form that their initialisation gave them.
     private func begun(_ subject: CheckSubject) throws -> Finding? {
         guard try subject.isAsInitialised() else { return nil }
-        let isAlone = try subject.storedWhole().allSatisfy { $0.isBase == true }
-        return finding(
-            "all values are those with which PEFT begins: the adapter was not trained" + (isAlone ? "" : ", but for what was saved whole"),
-            severity: isAlone ? .error : .warning, file: subject.weights.file,
-            help: "train it; all figures: peftfile inspect --stats \(subject.path.shellQuoted)")
+        return asItBegan(subject, isAlone: try subject.storedWhole().allSatisfy { $0.isBase == true })
     }
 
     /// A file of which nothing is known but that every number in it is zero.

@@ -1,28 +1,21 @@
 extension GGUFArchitecture {
+    /// GPT-2's names, which GPTBigCode has too.
+    private static let gpt2Rules = rules(
+        [
+            ("attn.c_attn", "attn_qkv"), ("attn.c_proj", "attn_output"), ("mlp.c_fc", "ffn_up"),
+            ("mlp.c_proj", "ffn_down"), ("ln_1", "attn_norm"), ("ln_2", "ffn_norm"),
+        ],
+        outside: [
+            ("transformer.wte", "token_embd"), ("transformer.wpe", "position_embd"),
+            ("transformer.ln_f", "output_norm"), ("lm_head", "output"),
+        ], front: "transformer.h.{n}.")
+
     /// Those with one matrix for queries, keys and values, whose rows or sides the converter changes.
     static let fusedFamily: [GGUFArchitecture] = [
         GGUFArchitecture(
-            "gpt2", ["gpt2"],
-            rules(
-                [
-                    ("attn.c_attn", "attn_qkv"), ("attn.c_proj", "attn_output"), ("mlp.c_fc", "ffn_up"),
-                    ("mlp.c_proj", "ffn_down"), ("ln_1", "attn_norm"), ("ln_2", "ffn_norm"),
-                ],
-                outside: [
-                    ("transformer.wte", "token_embd"), ("transformer.wpe", "position_embd"),
-                    ("transformer.ln_f", "output_norm"), ("lm_head", "output"),
-                ], front: "transformer.h.{n}."), transposed: ["attn_qkv", "attn_output", "ffn_up", "ffn_down"]),
+            "gpt2", ["gpt2"], gpt2Rules, transposed: ["attn_qkv", "attn_output", "ffn_up", "ffn_down"]),
         GGUFArchitecture(
-            "starcoder", ["gpt_bigcode"],
-            rules(
-                [
-                    ("attn.c_attn", "attn_qkv"), ("attn.c_proj", "attn_output"), ("mlp.c_fc", "ffn_up"),
-                    ("mlp.c_proj", "ffn_down"), ("ln_1", "attn_norm"), ("ln_2", "ffn_norm"),
-                ],
-                outside: [
-                    ("transformer.wte", "token_embd"), ("transformer.wpe", "position_embd"),
-                    ("transformer.ln_f", "output_norm"), ("lm_head", "output"),
-                ], front: "transformer.h.{n}.")),
+            "starcoder", ["gpt_bigcode"], gpt2Rules),
         GGUFArchitecture(
             "gptneox", ["gpt_neox"],
             rules(
