@@ -26,7 +26,7 @@ struct AdapterOnBase: Sendable {
         binding = try AdapterOnBase.binding(adapter, base.checkpoint, options, acceptsUnmergeable)
         var names: [ExactString: Name] = [:]
         var places: [ExactString: ParameterPlace] = [:]
-        for (_, update) in binding?.changes ?? [] where update.change.isUpdate && update.place.shape.count > 1 {
+        for update in binding?.changes[0] ?? [] where update.change.isUpdate && update.place.shape.count > 1 {
             guard let module = update.target?.module else { continue }
             let name = AdapterOnBase.name(update.place, in: base.checkpoint)
             // Several parameters of one module, as experts have, are no module of the base.
@@ -47,16 +47,16 @@ struct AdapterOnBase: Sendable {
 
     /// Where the base keeps the parameter that a factor's update is of.
     func place(ofFactor tensor: ExactString) -> ParameterPlace? {
-        binding?.changes.first { $0.update.change.isUpdate && $0.update.tensors.contains(tensor) }?.update.place
+        binding?.changes[0].first { $0.change.isUpdate && $0.tensors.contains(tensor) }?.place
     }
 
     /// Whether a parameter that the adapter stores whole has the base's own numbers; nil where the base has none in its place.
     func hasOwn(_ tensor: ExactString, of adapter: Adapter) throws -> Bool? {
-        let change = binding?.changes.first { change in
-            guard case .replace(tensor, _) = change.update.change else { return false }
+        let change = binding?.changes[0].first { change in
+            guard case .replace(tensor, _) = change.change else { return false }
             return true
         }
-        guard let pieces = change?.update.place.pieces, pieces.count == 1 else { return nil }
+        guard let pieces = change?.place.pieces, pieces.count == 1 else { return nil }
         return try AdapterNumbers(adapters: [adapter], base: base.checkpoint).isBase(tensor, adapter: 0, pieces[0].tensor)
     }
 

@@ -9,18 +9,20 @@ extension Binding {
         var positions: [Key: Int] = [:]
         var reasons: [Key: String] = [:]
         var notes: [Key: String] = [:]
-        for (adapter, update) in changes where update.place.shape.count > 1 {
-            var key = Key(adapter: adapter, module: update.module, parameter: update.place.parameter)
-            guard let step = ThinStep(update, key: &key) else { continue }
-            switch step {
-            case .reason(let reason): reasons[key] = reasons[key] ?? reason
-            case .note(let note): notes[key] = notes[key] ?? note
-            case .term(let term):
-                if let position = positions[key] {
-                    result.updates[position].terms.append(term)
-                } else {
-                    positions[key] = result.updates.count
-                    result.updates.append(update.thinUpdate(term, key))
+        for (adapter, updates) in changes.enumerated() {
+            for update in updates where update.place.shape.count > 1 {
+                var key = Key(adapter: adapter, module: update.module, parameter: update.place.parameter)
+                guard let step = ThinStep(update, key: &key) else { continue }
+                switch step {
+                case .reason(let reason): reasons[key] = reasons[key] ?? reason
+                case .note(let note): notes[key] = notes[key] ?? note
+                case .term(let term):
+                    if let position = positions[key] {
+                        result.updates[position].terms.append(term)
+                    } else {
+                        positions[key] = result.updates.count
+                        result.updates.append(update.thinUpdate(term, key))
+                    }
                 }
             }
         }

@@ -36,8 +36,8 @@ public struct Binding: Sendable {
     public internal(set) var outputs: [Output] = []
     /// Every module that is changed, adapter by adapter.
     public internal(set) var targets: [Target] = []
-    /// What each adapter does to the parameters of the base, before it is placed in stored tensors.
-    public internal(set) var changes: [(adapter: Int, update: ParameterUpdate)] = []
+    /// What each adapter does to the parameters of the base, before it is placed in stored tensors; adapter by adapter.
+    public internal(set) var changes: [[ParameterUpdate]] = []
     /// Keys of config.json that must change with the weights; a path names nested objects.
     public internal(set) var configChanges: [ConfigChange] = []
     /// Keys of config.json that speak of codes which a plain checkpoint does not have.
@@ -107,8 +107,7 @@ public struct Binding: Sendable {
             do {
                 let bound = try bind(bound[index].parts, index: index, view: view)
                 try assembly.add(bound, adapter: index)
-                changes.reserveCapacity(changes.count + bound.changes.count)
-                for change in bound.changes { changes.append((index, change)) }
+                changes.append(bound.changes)
                 targets += Binding.targets(bound, adapter: index)
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings

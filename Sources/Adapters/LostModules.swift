@@ -111,7 +111,7 @@ public struct LostModules: Sendable {
             let found = binding.targets.filter { $0.adapter == index }.map {
                 Found(module: $0.target.module.text, parameter: $0.target.parameter, tensors: $0.tensors)
             }
-            let stored = Set(binding.changes.filter { $0.adapter == index }.flatMap { $0.update.place.pieces.map(\.tensor) })
+            let stored = Set(binding.changes[index].flatMap { $0.place.pieces.map(\.tensor) })
             guard let lost = LostModules(config, found: found, stored: stored, base: binding.base, storesBiases: true)?.biases,
                 let first = lost.first
             else { continue }

@@ -33,7 +33,7 @@ extension CheckSubject {
         guard !saved.isEmpty, let binding = binding.binding else { return saved.map { ($0, nil) } }
         var same: [ExactString: Bool] = [:]
         let numbers = AdapterNumbers(adapters: binding.adapters, base: binding.base)
-        for (_, update) in binding.changes {
+        for update in binding.changes[0] {
             guard let name = update.wholeTensor else { continue }
             for stored in binding.adapters[0].storedTensors(of: name) {
                 same[stored] = try (same[stored] ?? true) && update.isBase(numbers, base: binding.base)

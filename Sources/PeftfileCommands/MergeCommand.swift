@@ -84,6 +84,8 @@ struct MergeCommand: ParsableCommand {
                 try SpectrumReport(of: binding, jobs: common.workerCount(), progress: $0.map { $0.share })
             }
         }
+        // The plan has its own of what was bound: with tens of thousands of targets twice of it is memory.
+        _ = consume binding
         let progress = common.progress("merge", total: plan.bytesWritten)
         execution.progress = progress.map { $0.update }
         let executor = PlanExecutor(plan: plan, target: output, settings: execution)

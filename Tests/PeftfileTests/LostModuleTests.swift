@@ -57,7 +57,7 @@ import Testing
                 continue
             }
             let found = binding.targets.map { LostModules.Found(module: $0.target.module.text, tensors: $0.tensors) }
-            let stored = Set(binding.changes.flatMap { $0.update.place.pieces.map(\.tensor) })
+            let stored = Set(binding.changes[0].flatMap { $0.place.pieces.map(\.tensor) })
             let lost = try LostModules(
                 #require(adapter.config), found: found, stored: stored, base: binding.base, storesBiases: false)?.modules
             #expect(lost.map { $0.map { String($0.dropFirst("model.".count)) } } == expected, "\(type) \(config)")

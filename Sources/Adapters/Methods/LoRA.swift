@@ -175,44 +175,33 @@ struct LoRA: AdapterMethod {
             }
         }
 
-        let modulesByPath = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
-        var requests: [ParameterRequest] = []
-        var planned: [(module: LoRAModule, weight: ParameterRequest, bias: ParameterRequest?)] = []
-        planned.reserveCapacity(modules.count)
-        result.changes.reserveCapacity(modules.count)
-        for module in modules {
-            let shape = try module.updateShape(config)
-            let levels = modulesByPath[module.path] ?? 1
+        let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)
+        // Those of the modules, one each, and then the saved parameters'.
+        var required = try modules.map { module in
+            let levels = levels[module.path] ?? 1
             let isWrapped = levels > 1 || module.depth > 0 || module.isTargetParameter(config.targetParameters)
-            let weight = ParameterRequest(
-                module: module.path,
-                parameter: isWrapped ? .wrapped(level: module.depth, levels: levels) : .weight, update: shape,
-                isEmbedding: module.isEmbedding)
-            let bias = module.bias.map { _ in ParameterRequest(module: module.path, parameter: .bias) }
-            requests.append(weight)
-            if let bias { requests.append(bias) }
-            planned.append((module, weight, bias))
+            return ParameterRequest(
+                module: module.path, parameter: isWrapped ? .wrapped(level: module.depth, levels: levels) : .weight,
+                update: try module.updateShape(config), isEmbedding: module.isEmbedding)
         }
-        let places = try context.resolve(
-            requests.filter { $0.parameter != .bias } + saved.required,
-            requests.filter { $0.parameter == .bias } + saved.optional)
-        func place(_ request: ParameterRequest) throws -> ParameterPlace {
-            guard let place = places[request] else {
+        required += saved.required
+        let biases = modules.compactMap { $0.bias == nil ? nil : ParameterRequest(module: $0.path, parameter: .bias) }
+        let places = try context.resolve(required, biases + saved.optional)
+
+        result.changes.reserveCapacity(modules.count)
+        for (module, weight) in zip(modules, required) {
+            guard let place = places[weight] else {
                 throw PeftfileError(
-                    .refused, "module \"\(request.module)\" has no place in the base", file: adapter.path,
+                    .refused, "module \"\(module.path)\" has no place in the base", file: adapter.path,
                     rule: "MissingTarget", help: "merge onto the base that the adapter was trained on")
             }
-            return place
-        }
-
-        for (module, weight, bias) in planned {
-            if let bias, places[bias] == nil {
+            let biasPlace = places[ParameterRequest(module: module.path, parameter: .bias)]
+            if let bias = module.bias, biasPlace == nil {
                 throw PeftfileError(
                     .refused, "module \"\(module.path)\" has a trained lora_B.bias, and the base layer has no bias to add it to",
-                    file: adapter.path, tensor: module.bias?.name, rule: "BiasMissing", help: "serve it unmerged; PEFT cannot merge it either")
+                    file: adapter.path, tensor: bias.name, rule: "BiasMissing", help: "serve it unmerged; PEFT cannot merge it either")
             }
-            result.changes += try module.changes(
-                at: try place(weight), biasAt: bias.flatMap { places[$0] }, config: config, context: context)
+            result.changes += try module.changes(at: place, biasAt: biasPlace, config: config, context: context)
         }
         try saved.appendChanges(to: &result, places: places, context: context)
         return result

@@ -38,12 +38,13 @@ struct PlacedSubjects {
     }
 }
 
-/// The requests, prepared once and then tried under each prefix form.
+/// The requests, sorted once and then tried under each prefix form. Their spellings are made anew for each: most forms fail at the
+/// first, and mixtures of experts ask for tens of thousands.
 struct ResolutionSubjects {
     /// A request for one parameter by name, or all wrappers of one module.
     private enum Subject {
-        case parameter(ParameterRequest, names: [(name: String, tensor: String)], spellings: TensorSpellings)
-        case wrappers([ParameterRequest?], Module)
+        case parameter(ParameterRequest)
+        case wrappers([ParameterRequest?], of: ExactString)
     }
 
     /// A module whose parameters can be wrapped, with the spellings of each.
@@ -74,8 +75,7 @@ struct ResolutionSubjects {
         var seen: Set<ParameterRequest> = []
         for request in requests where seen.insert(request).inserted {
             guard case .wrapped(let level, let levels) = request.parameter else {
-                let names = request.tensorNames
-                subjects.append(.parameter(request, names: names, spellings: locator.spellings(names[0].tensor)))
+                subjects.append(.parameter(request))
                 continue
             }
             guard levels > 0, levels <= 16, (0..<levels).contains(level) else {
@@ -87,7 +87,7 @@ struct ResolutionSubjects {
             let index = wrapped[request.module] ?? subjects.count
             if index == subjects.count {
                 wrapped[request.module] = index
-                subjects.append(.wrappers(Array(repeating: nil, count: levels), module(request.module)))
+                subjects.append(.wrappers(Array(repeating: nil, count: levels), of: request.module))
             }
             guard case .wrappers(var levelsOfModule, let module) = subjects[index], levelsOfModule.count == levels,
                 levelsOfModule[level] == nil
@@ -97,7 +97,7 @@ struct ResolutionSubjects {
                     help: "check the adapter file for keys of two adapters")
             }
             levelsOfModule[level] = request
-            subjects[index] = .wrappers(levelsOfModule, module)
+            subjects[index] = .wrappers(levelsOfModule, of: module)
         }
     }
 
@@ -119,24 +119,18 @@ struct ResolutionSubjects {
         var result = PlacedSubjects()
         for index in stride(from: 0, to: subjects.count, by: step) {
             switch subjects[index] {
-            case .parameter(let request, let names, let spellings):
-                place(request, names, spellings, form: form, into: &result)
-            case .wrappers(let requests, let module):
-                place(requests, module, form: form, into: &result)
+            case .parameter(let request): place(request, form: form, into: &result)
+            case .wrappers(let requests, let name): place(requests, module(name), form: form, into: &result)
             }
             if result.missing.count > limit { return nil }
         }
         return result
     }
 
-    private func place(
-        _ request: ParameterRequest, _ names: [(name: String, tensor: String)], _ spellings: TensorSpellings,
-        form: PrefixForm, into result: inout PlacedSubjects
-    ) {
+    private func place(_ request: ParameterRequest, form: PrefixForm, into result: inout PlacedSubjects) {
         do throws(PeftfileError) {
-            for (index, name) in names.enumerated() {
-                let spelled = index == 0 ? spellings : locator.spellings(name.tensor)
-                guard var stored = try locator.locate(spelled, form: form) else { continue }
+            for name in request.tensorNames {
+                guard var stored = try locator.locate(locator.spellings(name.tensor), form: form) else { continue }
                 if name.name == "in_proj_weight" { result.attentionModules.insert(request.module) }
                 if name.name == "weight", let update = request.update, isStack(update, stored.shape) {
                     stored = stored.splitByExpert

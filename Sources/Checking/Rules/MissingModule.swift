@@ -120,8 +120,8 @@ struct MissingModule: CheckRule {
         let keys = subject.keys
         let storesBiases = subject.methodReads("lora_bias") || keys.contains { $0.component == nil && $0.leaf == "bias" }
         if let binding = subject.binding.binding {
-            let found = LostModules.found(in: binding.changes.map(\.update), config)
-            let stored = Set(binding.changes.flatMap { $0.update.place.pieces.map(\.tensor) })
+            let found = LostModules.found(in: binding.changes[0], config)
+            let stored = Set(binding.changes[0].flatMap { $0.place.pieces.map(\.tensor) })
             return LostModules(config, found: found, stored: stored, base: base, storesBiases: storesBiases)
         }
         guard let placement = subject.binding.placement, !placement.found.isEmpty else { return nil }

@@ -93,14 +93,6 @@ public struct GGUFFile: TensorFile {
     ///
     /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
-        var hash = SHA256()
-        var position: UInt64 = 0
-        let end = min(directory.dataStart, reader.size)
-        while position < end {
-            let count = min(1 << 20, end - position)
-            hash.update(try reader.bytes(at: position, count: Int(count)))
-            position += count
-        }
-        return hash.finalize()
+        try reader.sha256(of: 0..<min(directory.dataStart, reader.size))
     }
 }

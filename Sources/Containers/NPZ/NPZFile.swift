@@ -137,6 +137,6 @@ public struct NPZFile: TensorFile {
     ///
     /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
-        SHA256.hash(try reader.bytes(at: directory.lowerBound, count: directory.count))
+        try reader.sha256(of: directory)
     }
 }

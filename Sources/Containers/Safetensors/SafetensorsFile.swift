@@ -107,6 +107,6 @@ public struct SafetensorsFile: TensorFile {
     ///
     /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
-        SHA256.hash(try reader.bytes(at: 0, count: Int(headerBytes.upperBound)))
+        try reader.sha256(of: 0..<headerBytes.upperBound)
     }
 }

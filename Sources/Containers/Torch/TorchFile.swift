@@ -165,7 +165,7 @@ public struct TorchFile: TensorFile {
     /// - Throws: `.io` where the file cannot be read.
     public func headerSHA256() throws -> [UInt8] {
         var hash = SHA256()
-        for range in directory { hash.update(try reader.bytes(at: range.lowerBound, count: range.count)) }
+        for range in directory { try reader.update(&hash, with: range) }
         return hash.finalize()
     }
 }
