@@ -53,8 +53,15 @@ public struct Binding: Sendable {
 
     /// The same without ``outputs`` and ``changes``, for a plan that has its own of both.
     public var withoutOutputs: Binding {
+        var copy = withoutChanges
+        copy.outputs = []
+        return copy
+    }
+
+    /// The same without ``changes``, once they stand in ``outputs``.
+    public var withoutChanges: Binding {
         var copy = self
-        (copy.outputs, copy.changes) = ([], [])
+        copy.changes = []
         return copy
     }
 

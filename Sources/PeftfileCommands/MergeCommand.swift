@@ -74,18 +74,18 @@ struct MergeCommand: ParsableCommand {
         let binding = try Binding(base: base, adapters: adapters, options: options)
         var settings = try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card)
         settings.form = try OutputForm(output: output, base: base)
-        let plan = try RewritePlan.merge(binding, settings: settings)
+        // The plan has its own of what was bound: with tens of thousands of targets twice of it is memory. A report looks at it again.
+        let bound = report.map { _ in binding }
+        let plan = try RewritePlan.merge(consume binding, settings: settings)
         var execution = PlanExecutor.Settings(
             jobs: try common.workerCount(), replacing: force, hashing: hash, isDurable: sync, keepsCache: keepCache, resuming: resume)
         if dryRun { return try PlanPage.show(plan, target: output, execution, common) }
         // A page that cannot be made is known before the merge, not after it.
-        let spectrum = try report.map { _ in
+        let spectrum = try bound.map { bound in
             try common.withProgress("spectrum", total: adapters.reduce(0) { $0 + $1.checkpoint.tensorBytes }) {
-                try SpectrumReport(of: binding, jobs: common.workerCount(), progress: $0.map { $0.share })
+                try SpectrumReport(of: bound, jobs: common.workerCount(), progress: $0.map { $0.share })
             }
         }
-        // The plan has its own of what was bound: with tens of thousands of targets twice of it is memory.
-        _ = consume binding
         let progress = common.progress("merge", total: plan.bytesWritten)
         execution.progress = progress.map { $0.update }
         let executor = PlanExecutor(plan: plan, target: output, settings: execution)

@@ -63,7 +63,7 @@ extension RewritePlan {
     /// Plans a merge: the base's tensors in their order and shards, with the binding's updates.
     ///
     /// - Throws: `.refused` where the binding changes nothing or the settings do not fit the base.
-    public static func merge(_ binding: Binding, settings: MergeSettings = MergeSettings()) throws -> RewritePlan {
+    public static func merge(_ binding: consuming Binding, settings: MergeSettings = MergeSettings()) throws -> RewritePlan {
         let base = binding.base
         var outputs = binding.outputs
         var warnings = binding.warnings
@@ -77,6 +77,7 @@ extension RewritePlan {
         if let note = base.gguf?.roundingNote(dtype: settings.dtype, of: base) { warnings.append(note) }
         warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
+        binding = binding.withoutChanges
         let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
         var shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
         if base.quantisation != nil { for index in shards.indices { shards[index].arrange(outputs) } }
@@ -261,7 +262,7 @@ extension RewritePlan {
 extension RewritePlan.File {
     /// Lays a file out.
     init(_ shard: RewritePlan.ShardOutputs, of outputs: [Binding.Output]) throws {
-        let tensors = shard.outputs.map { outputs[$0] }
+        let tensors = shard.outputs.lazy.map { outputs[$0] }
         let layout = try SafetensorsLayout(
             metadata: shard.metadata,
             tensors: tensors.map { (name: $0.recipe.name, dtype: $0.recipe.dtype, shape: $0.recipe.shape) })
