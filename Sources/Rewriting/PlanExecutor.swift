@@ -203,6 +203,7 @@ public struct PlanExecutor: Sendable {
     private struct Piece {
         let tensor: Int
         let rows: Range<Int>
+        let isLast: Bool
     }
 
     private func write(_ file: RewritePlan.File, to writer: FileWriter, counter: ByteCounter) throws -> (
@@ -214,7 +215,8 @@ public struct PlanExecutor: Sendable {
         let evaluators = EvaluatorPool(plan: plan, file: file, numbers: numbers)
         var pieces: [Piece] = []
         for (index, tensor) in file.tensors.enumerated() {
-            pieces += tensor.pieces(elements: settings.panelElements).map { Piece(tensor: index, rows: $0) }
+            let own = tensor.pieces(elements: settings.panelElements)
+            pieces += own.enumerated().map { Piece(tensor: index, rows: $0.element, isLast: $0.offset == own.count - 1) }
         }
         let state = Mutex((hash: SHA256(), statistics: [UpdateStatistics](repeating: .init(), count: file.tensors.count)))
         if settings.hashing { state.withLock { $0.hash.update(file.header) } }
@@ -231,7 +233,7 @@ public struct PlanExecutor: Sendable {
                 let range = tensor.range(of: piece.rows)
                 let isCopied = try !settings.hashing && copy(tensor, range, to: writer)
                 var panel = isCopied ? nil : try panel(tensor, piece.rows, range, evaluators, piece.tensor)
-                if tensor.padding > 0, piece.rows.upperBound == tensor.recipe.rows {
+                if tensor.padding > 0, piece.isLast {
                     let zeros = [UInt8](repeating: 0, count: tensor.padding)
                     if panel == nil { try writer.write(zeros, at: range.upperBound) } else { panel?.bytes += zeros }
                 }
@@ -244,7 +246,7 @@ public struct PlanExecutor: Sendable {
                             $0.statistics[piece.tensor].add(panel.statistics)
                         }
                     }
-                    if piece.rows.upperBound == tensor.recipe.rows { evaluators.release(piece.tensor) }
+                    if piece.isLast { evaluators.release(piece.tensor) }
                     counter.add(UInt64(range.count))
                 }
                 try writeback.advance(index, range: range)

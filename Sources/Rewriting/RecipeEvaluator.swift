@@ -141,7 +141,7 @@ final class RecipeEvaluator: Sendable {
         var exact = values
         for index in exact.indices { exact[index] = rounded[index] + (values[index] - original[index]) }
         for (row, spans) in changed.enumerated() {
-            for span in spans {
+            for span in encoding.cut.map({ cut in spans.flatMap(cut.owned) }) ?? spans {
                 let range = (row * recipe.columns + span.lowerBound)..<(row * recipe.columns + span.upperBound)
                 statistics.add(original: rounded, exact: exact, stored: stored, range: range)
                 if encoding.type.dtype == nil { statistics.addRounding(exact: values, stored: stored, range: range) }

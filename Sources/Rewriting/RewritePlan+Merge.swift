@@ -75,6 +75,7 @@ extension RewritePlan {
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
         if let note = base.gguf?.roundingNote(dtype: settings.dtype, of: base) { warnings.append(note) }
+        if let note = base.gguf?.logarithmNote { warnings.append(note) }
         warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
         binding = binding.withoutChanges

@@ -122,8 +122,9 @@ public struct RewritePlan: Sendable {
         for tensor in files.lazy.flatMap(\.tensors) where !tensor.recipe.isCopy {
             let recipe = tensor.recipe
             // A matrix that is turned is held whole.
-            let rows = tensor.encoding?.isTransposed == true ? recipe.rows : Panels.rows(of: recipe)
-            let panel = UInt64(rows) * UInt64(recipe.columns) * 8 * (tensor.encoding?.isTransposed == true ? 8 : 4)
+            let turned = tensor.encoding?.cut.flatMap { $0.isTurned ? $0.width : nil }
+            let rows = turned ?? Panels.rows(of: recipe)
+            let panel = UInt64(rows) * UInt64(recipe.columns) * 8 * (turned != nil ? 8 : 4)
             var factors: UInt64 = 0
             for placed in recipe.updates {
                 switch placed.update {
@@ -173,7 +174,7 @@ public enum Panels {
 }
 
 extension RewritePlan.Tensor {
-    /// The rows that are computed together, in the order in which they lie in the file. The last piece of all ends with the last row.
+    /// The rows that are computed together, in the order in which they lie in the file.
     func pieces(elements: Int = Panels.elements) -> [Range<Int>] {
         let step = Panels.rows(of: recipe, elements: elements)
         return (encoding ?? GGUFEncoding(type: .f32, isVector: false, shift: 0)).pieces(of: recipe.rows, step: step)
@@ -181,6 +182,12 @@ extension RewritePlan.Tensor {
 
     /// The bytes of a piece in the output file.
     func range(of rows: Range<Int>) -> Range<UInt64> {
+        if let cut = encoding?.cut, cut.count > 0 {
+            // A whole number of blocks: a piece is one of stored rows.
+            let elements = cut.elements(of: rows)
+            let (bytes, count) = (info.byteCount, UInt64(cut.count))
+            return (info.begin + bytes * UInt64(elements.lowerBound) / count)..<(info.begin + bytes * UInt64(elements.upperBound) / count)
+        }
         let rowBytes = info.byteCount / UInt64(max(1, recipe.rows))
         let begin = info.begin + rowBytes * UInt64(encoding?.firstRow(of: rows) ?? rows.lowerBound)
         return begin..<(begin + rowBytes * UInt64(rows.count))

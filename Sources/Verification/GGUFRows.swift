@@ -10,19 +10,20 @@ struct GGUFRows {
     private let type: GGUFType
     /// For each row of the Hub's the stored one; nil where they are the same.
     private let storedRows: [Int]?
-    /// Whether the file has the transpose.
-    private let isTransposed: Bool
+    /// How the file's tensor lies in the Hub's; nil where it is the same, but for the order of rows.
+    private let cut: GGUFCut?
     private let shift: Double
 
     init(
-        _ recipe: TensorRecipe, _ type: GGUFType, order: GGUFTensor.Order?, isTransposed: Bool, shift: Double, base: Checkpoint, adapters: [Adapter],
+        _ recipe: TensorRecipe, _ type: GGUFType, order: GGUFTensor.Order?, cut: GGUFCut?, shift: Double, base: Checkpoint, adapters: [Adapter],
         numbers: AdapterNumbers
     ) throws {
         var exact = recipe
         exact.dtype = .f64
+        if cut != nil, recipe.shape.count == 3 { exact.isExpertStack = true }
         self.type = type
         storedRows = order.map(PlainDequantisation.storedRows)
-        self.isTransposed = isTransposed
+        self.cut = cut
         self.shift = shift
         let source = try SourceRows(exact, base: base, adapters: adapters)
         var prepared = try PreparedRecipe(exact, source: source, numbers: numbers)
@@ -41,7 +42,8 @@ struct GGUFRows {
         let columns = recipe.columns
         let isVector = storedRows != nil && recipe.shape.count < 2
         let step = max(1, (1 << 16) / max(1, columns))
-        var turned = [[Double]](repeating: [], count: isTransposed ? columns : 0)
+        // Of a turned matrix the stored rows that are being filled.
+        var turned: [[Double]] = []
         var row = 0
         while row < recipe.rows {
             let rows = row..<min(row + step, recipe.rows)
@@ -52,11 +54,22 @@ struct GGUFRows {
             var definition = DefinedRow(comparison: comparison, firstRow: rows.lowerBound)
             for line in rows {
                 let first = (line - rows.lowerBound) * columns
+                let (block, place) = cut.map { (line / $0.blockRows, line % $0.blockRows) } ?? (0, line)
+                if let cut, cut.isTurned ? place >= cut.width : place < cut.first || place >= cut.first + cut.height { continue }
                 var numbers = try decided(line, first, buffers, &definition, &tally)
                 // −0 + 0 would be +0.
                 if shift != 0 { for index in numbers.indices { numbers[index] += shift } }
-                if isTransposed {
-                    for (column, number) in numbers.enumerated() { turned[column].append(number) }
+                if let cut, cut.isTurned {
+                    if place == 0 { turned = [[Double]](repeating: [], count: cut.height) }
+                    for stored in 0..<cut.height { turned[stored].append(numbers[cut.first + stored * cut.step]) }
+                    guard place == cut.width - 1 else { continue }
+                    for (stored, numbers) in turned.enumerated() {
+                        let bytes = try encoded(numbers)
+                        let start = UInt64(block * cut.height + stored) * UInt64(bytes.count)
+                        compare(
+                            try read(start..<(start + UInt64(bytes.count))), bytes, numbers,
+                            first: block * cut.blockRows * columns + cut.first + stored * cut.step, by: columns, &tally)
+                    }
                     continue
                 }
                 if isVector {
@@ -64,16 +77,12 @@ struct GGUFRows {
                     continue
                 }
                 let bytes = try encoded(numbers)
-                let place = UInt64(storedRows?[line] ?? line) * UInt64(bytes.count)
-                let stored = try read(place..<(place + UInt64(bytes.count)))
+                let storedRow = cut.map { block * $0.height + place - $0.first } ?? storedRows?[line] ?? line
+                let start = UInt64(storedRow) * UInt64(bytes.count)
+                let stored = try read(start..<(start + UInt64(bytes.count)))
                 compare(stored, bytes, numbers, first: line * columns, &tally)
             }
             row = rows.upperBound
-        }
-        for (column, numbers) in turned.enumerated() {
-            let bytes = try encoded(numbers)
-            let place = UInt64(column) * UInt64(bytes.count)
-            compare(try read(place..<(place + UInt64(bytes.count))), bytes, numbers, first: column, by: columns, &tally)
         }
         return tally
     }

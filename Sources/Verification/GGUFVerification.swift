@@ -24,7 +24,7 @@ struct GGUFVerification: Sendable {
         var type: GGUFType
         var shape: Shape
         var order: GGUFTensor.Order?
-        var isTransposed = false
+        var cut: GGUFCut?
         var shift: Double
         /// The base's tensor, where the bytes must be its own.
         var copied: StoredTensor?
@@ -69,14 +69,15 @@ struct GGUFVerification: Sendable {
         for tensor in model.tensors {
             left.subtract(tensor.names)
             let parts = tensor.names.compactMap { byName[$0] }
-            let asked = dtype.flatMap { tensor.shape.count > 1 && tensor.isNumbers ? GGUFType($0) : nil }
+            let asked = dtype.flatMap { tensor.keepsType ? nil : GGUFType($0) }
             let isChanged = parts.contains { $0.changesValues || $0.isFromAdapter }
             var wanted = Expected(
                 name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, order: tensor.order,
-                isTransposed: tensor.isTransposed, shift: tensor.shift)
+                cut: tensor.cut, shift: tensor.shift)
             if isChanged || wanted.type != tensor.type { wanted.parts = parts } else { wanted.copied = tensor.stored }
             result.append(wanted)
         }
+        left.subtract(model.numbers.map(\.name))
         for name in left.sorted() {
             guard let recipe = byName[name], let own = GGUFModel.name(ofHub: name, in: model.architecture),
                 let found = self.result.gguf?.tensors.first(where: { $0.stored.name == own })
@@ -123,7 +124,7 @@ struct GGUFVerification: Sendable {
             for (number, recipe) in expected.parts.enumerated() {
                 do {
                     let rows = try GGUFRows(
-                        recipe, expected.type, order: expected.order, isTransposed: expected.isTransposed, shift: expected.shift, base: base,
+                        recipe, expected.type, order: expected.order, cut: expected.cut, shift: expected.shift, base: base,
                         adapters: adapters, numbers: numbers)
                     tally.join(try rows.tally { try bytes(result, stored, (size * UInt64(number) + $0.lowerBound)..<(size * UInt64(number) + $0.upperBound)) })
                 } catch var error as PeftfileError {

@@ -25,13 +25,18 @@ import Testing
         .init(type: 12, count: 256, bytes: 144, elements: [0: 46, 21: 16, 105: 28.5, 168: 129.75, 252: 97.25], sum: 2413636),
         .init(type: 13, count: 256, bytes: 176, elements: [0: 406.75, 42: 31, 105: 77.5, 189: 366, 252: 108], sum: 5126430),
         .init(type: 14, count: 256, bytes: 210, elements: [0: 225, 21: -534.75, 105: 16, 189: 968.75, 252: 403.75], sum: 150225),
+        .init(type: 39, count: 32, bytes: 17, elements: [0: 2, 1: -3, 3: 0.25, 16: -3, 21: 2, 31: 0.75], sum: -142.5),
     ]
 
     @Test(arguments: blocks.indices) func blocksAreGGMLs(_ number: Int) throws {
         let block = Self.blocks[number]
         var bytes = (0..<block.bytes).map { UInt8(truncatingIfNeeded: $0 * 73 + 11 * Int(block.type)) }
         // d = 0.25, and m or dmin = -0.5.
-        bytes.replaceSubrange(block.type == 14 ? 208..<210 : 0..<2, with: [0, 0x34])
+        if block.type == 39 {
+            bytes[0] = 126
+        } else {
+            bytes.replaceSubrange(block.type == 14 ? 208..<210 : 0..<2, with: [0, 0x34])
+        }
         if [3, 7, 12, 13].contains(block.type) { bytes.replaceSubrange(2..<4, with: [0, 0xB8]) }
         var builder = GGUFBuilder()
         builder.tensors = [.init("t", [UInt64(block.count), 2], type: block.type, bytes + bytes)]
@@ -129,7 +134,15 @@ import Testing
     }
 
     @Test(arguments: [
-        (model("mamba", [("token_embd.weight", [2, 2])]), "GGUFArchitecture"),
+        (model("rwkv7", [("token_embd.weight", [2, 2])]), "GGUFArchitecture"),
+        (model("falcon-h1", [("token_embd.weight", [2, 2])]), "GGUFArchitecture"),
+        // One part of two, parts of other shapes, both forms of one tensor at once, and a stack that is a matrix.
+        (model("granitemoe", [("blk.0.ffn_up_exps.weight", [2, 3, 4])], experts: 4), "GGUFPlace"),
+        (model("granitemoe", [("blk.0.ffn_up_exps.weight", [2, 3, 4]), ("blk.0.ffn_gate_exps.weight", [2, 2, 4])], experts: 4), "GGUFPlace"),
+        (model("deepseek2", [("blk.0.attn_k_b.weight", [2, 3, 2]), ("blk.0.attn_v_b.weight", [2, 2, 2])]), "GGUFPlace"),
+        (model("deepseek2", [("blk.0.attn_k_b.weight", [2, 3, 2]), ("blk.0.attn_v_b.weight", [3, 2, 2]), ("blk.0.attn_kv_b.weight", [3, 8])]), "GGUFPlace"),
+        (model("gpt-oss", [("blk.0.ffn_down_exps.weight", [4])]), "GGUFPlace"),
+        (model("lfm2", [("blk.0.shortconv.conv.weight", [4])]), "GGUFPlace"),
         (model("llama", [("blk.0.attn_qkv.weight", [2, 2])]), "GGUFPlace"),
         (model("llama", [("blk.00.attn_q.weight", [2, 8])]), "GGUFPlace"),
         (model("llama", [("blk.0.attn_q.weight", [2, 8])], heads: 3), "GGUFHeads"),

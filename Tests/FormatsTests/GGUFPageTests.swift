@@ -53,6 +53,6 @@ import Testing
         for type in GGUFType.allCases where type.dtype == nil && page.text.contains("| \(type.name) | ") {
             #expect(page.text.contains("| \(type.name) | \(type.rawValue) | \(type.blockElements), \(type.blockBytes) |"), "\(type.name)")
         }
-        #expect(GGUFType.allCases.filter { page.text.contains("| \($0.name) | \($0.rawValue) |") }.count == 8)
+        #expect(GGUFType.allCases.filter { page.text.contains("| \($0.name) | \($0.rawValue) |") }.count == 9)
     }
 }

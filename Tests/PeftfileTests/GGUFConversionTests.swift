@@ -42,7 +42,7 @@ import Testing
     }
 
     /// Without a table of names the tensors keep llama.cpp's; the numbers are theirs, and F32 stays F32.
-    @Test(arguments: ["mamba", "of-the-future"]) func anUnknownArchitectureKeepsItsNames(_ architecture: String) throws {
+    @Test(arguments: ["rwkv7", "of-the-future"]) func anUnknownArchitectureKeepsItsNames(_ architecture: String) throws {
         let (result, warnings, verdict) = try convert(architecture)
         #expect(result.tensors.map(\.name.text).sorted() == ["output.weight", "output_norm.weight"])
         #expect(result["output_norm.weight"]?.dtype == .f32 && result["output.weight"]?.dtype == .bf16)
@@ -56,7 +56,7 @@ import Testing
     @Test(arguments: ["f32", "f16", "bf16", "f64"]) func aDTypeIsForAllOfIt(_ dtype: String) throws {
         let directory = try TemporaryDirectory()
         var builder = GGUFBuilder()
-        builder.add("general.architecture", "mamba")
+        builder.add("general.architecture", "rwkv7")
         builder.tensors = [
             .init("a.weight", [32, 1], type: 8, [0, 0x40] + (0..<32).map { UInt8($0) }),
             .init("b.weight", [2, 1], type: 1, [0, 0x3C, 0, 0x40]), .init("c.weight", [2, 2], GGUFBuilder.bytes([1, 2, 3, 4])),
@@ -77,7 +77,7 @@ import Testing
     /// A merge needs the table.
     @Test func aMergeOfAnUnknownArchitectureIsRefused() throws {
         let model = try SmallModel()
-        let base = try model.directory.write(Self.file("mamba"), to: "base.gguf")
+        let base = try model.directory.write(Self.file("rwkv7"), to: "base.gguf")
         try model.adapter([
             T.tensor("output.lora_A.weight", [2, 32], seed: 1), T.tensor("output.lora_B.weight", [1, 2], seed: 2),
         ])

@@ -14,7 +14,7 @@ import Testing
     }
 
     @Test func allAreThere() throws {
-        #expect(Self.names.count == 49 && Self.merged.count == 11)
+        #expect(Self.names.count == 70 && Self.merged.count == 28)
         #expect(try Self.expected().members.map(\.key.text).sorted() == Self.names)
     }
 
@@ -27,7 +27,9 @@ import Testing
         for (key, value) in expected.members {
             guard let tensor = model[key] else { continue }
             #expect(tensor.shape == value["shape"]?.arrayValue?.compactMap(\.intValue), "\(key)")
-            let numbers = try Conversion.widened(model.read(tensor), as: tensor.dtype, count: tensor.info.elementCount)
+            var numbers = try Conversion.widened(model.read(tensor), as: tensor.dtype, count: tensor.info.elementCount)
+            // A logarithm of what float32 has left of an exponential: in BF16 it is the number that it was made from.
+            if key.text.hasSuffix("A_log") { numbers = try Conversion.widened(Conversion.narrowed(numbers, to: .bf16), as: .bf16, count: numbers.count) }
             #expect(try SHA256.hex(SHA256.hash(Conversion.narrowed(numbers, to: .f32))) == value["sha256"]?.stringValue, "\(key)")
         }
     }
@@ -37,10 +39,11 @@ import Testing
         let facts = try #require(Self.expected()[ExactString(name)])
         let model = try #require(try Checkpoint.open("\(Self.folder)/\(name).gguf").gguf)
         let config: JSONObject = ["model_type": facts["model_type"] ?? .null]
-        #expect(GGUFArchitecture.of(config)?.name == model.architecture.name)
+        // What a file's metadata tell from others of its architecture has no kind of its own.
+        if !model.architecture.modelTypes.isEmpty { #expect(GGUFArchitecture.of(config)?.name == model.architecture.name) }
         for tensor in model.tensors {
             for name in tensor.names {
-                #expect(model.architecture.place(ofHub: name.text)?.gguf == tensor.stored.name.text, "\(name)")
+                #expect(model.architecture.parts(ofHub: name.text).map(\.gguf).contains(tensor.stored.name.text), "\(name)")
             }
         }
     }
@@ -66,11 +69,12 @@ import Testing
             #expect(try found.shape == tensor.shape && result.read(found) == truth.read(tensor), "\(tensor.name)")
             if try base[tensor.name].map({ try base.read($0) != truth.read(tensor) }) ?? false { changed += 1 }
         }
-        #expect(changed >= 4)
+        // A Mamba has no more: PEFT leaves its out_proj out.
+        #expect(changed >= (name == "mamba2" ? 1 : name == "mamba" ? 3 : 4))
     }
 
     /// One flipped bit in any tensor is seen, where rows move and where a matrix is turned.
-    @Test(arguments: ["gpt2", "bloom", "falcon40"]) func flippedBitsAreSeen(_ name: String) throws {
+    @Test(arguments: ["gpt2", "bloom", "falcon40", "deepseek2", "gptoss", "llama4", "granitemoe"]) func flippedBitsAreSeen(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let binding = try Binding(
             base: .open("\(Self.folder)/\(name).gguf"), adapters: [Adapter(path: "\(Self.folder)/merged/\(name)/adapter")])

@@ -97,6 +97,11 @@ struct GGUFLoRA: Dialect {
                     pairs[name]?.values.map(\.name).min(), rule: "MissingPair", help: "half of a pair is no update")
             }
             let place = try place(name)
+            if let form = place.form, form != .turned || place.isStack || place.gguf.contains("_exps") {
+                throw file.refusal(
+                    "is for a tensor that is a part of the Hub's, or another form of it (\(place.hub))", a.name, rule: "GGUFName",
+                    help: "take the adapter as PEFT saved it")
+            }
             guard place.hub.hasSuffix(".weight") else {
                 throw file.refusal("belongs to no weight", a.name, rule: "GGUFName")
             }

@@ -11,6 +11,8 @@ public struct GGUFModel: Sendable {
     public let architecture: GGUFArchitecture
     /// The stored tensors in the order of the file, each with what it is in the Hub's model.
     public private(set) var tensors: [GGUFTensor] = []
+    /// Tensors of the Hub's model that the file has among its metadata, each a number: the activation's of Apertus.
+    public private(set) var numbers: [StoredTensor] = []
 
     /// - Returns: nil for a file that is no model: an adapter, a vocabulary.
     /// - Throws: a `GGUFModelRule`, or what a scheme of quantisation refuses.
@@ -19,9 +21,10 @@ public struct GGUFModel: Sendable {
             let name = file.value("general.architecture")?.stringValue, !stored.tensors.isEmpty,
             !stored.tensors.contains(where: { $0.name.text.hasSuffix(".lora_a") })
         else { return nil }
-        guard let architecture = GGUFArchitecture.named(name) else {
+        guard let architecture = GGUFArchitecture.named(name, isThere: { file.value(ExactString($0)) != nil }) else {
+            let reason = GGUFModel.unread[name].map { ": \($0)" } ?? ""
             throw GGUFModelRule.architecture.broken(
-                "is a model of the architecture \"\(name)\", which is not read under the Hub's names",
+                "is a model of the architecture \"\(name)\", which is not read under the Hub's names\(reason)",
                 help: "use the safetensors checkpoint that it was made from")
         }
         self.architecture = architecture
@@ -34,22 +37,88 @@ public struct GGUFModel: Sendable {
         let queries = try GGUFModel.counts(file, "\(name).attention.head_count")
         let keys = try GGUFModel.counts(file, "\(name).attention.head_count_kv")
         let title = GGUFBlocks.title(stored)
+        let shapes = Dictionary(stored.tensors.map { ($0.name, stored.blocks(of: $0)?.shape ?? $0.shape) }) { first, _ in first }
+        var claimed: [ExactString: Int] = [:]
         for tensor in stored.tensors {
             let blocks = stored.blocks(of: tensor)
             let type = blocks?.type ?? GGUFType(tensor.dtype) ?? .f32
             if blocks != nil { try GGUFBlocks.requireReadable(type, tensor: tensor.name, title: title) }
             let shape = blocks?.shape ?? tensor.shape
             let place = try place(of: tensor.name, among: names)
-            let isTransposed = place?.isTransposed ?? false
-            guard !isTransposed || shape.count == 2 else {
-                throw GGUFModelRule.place.broken("has the shape \(shape), and a matrix is expected", tensor: tensor.name)
+            let names = try place.map { try self.names($0, tensor.name, shape) } ?? []
+            let formed = try place.map { try self.formed($0, tensor.name, shape, shapes) }
+            for name in names {
+                claimed[name, default: 0] += 1
+                guard claimed[name] == 1 || place?.form?.isPart == true else {
+                    throw GGUFModelRule.place.broken("is \(name) like another tensor of the file", tensor: tensor.name)
+                }
             }
             tensors.append(
                 GGUFTensor(
-                    stored: tensor, type: type, shape: shape, names: try place.map { try self.names($0, tensor.name, shape) } ?? [],
-                    isStack: place?.isStack ?? false,
+                    stored: tensor, type: type, shape: shape, names: names, isStack: place?.isStack ?? false,
                     order: try place?.rowOrder.map { try order($0, tensor.name, shape, queries, keys.isEmpty ? queries : keys) },
-                    isTransposed: isTransposed, shift: GGUFModel.shift(of: tensor.name, in: architecture)))
+                    form: place?.form, cut: formed?.cut, modelShape: formed?.shape ?? shape,
+                    shift: GGUFModel.shift(of: tensor.name, in: architecture)))
+        }
+        numbers = try GGUFModel.numbers(file, architecture)
+    }
+
+    /// Architectures that are known and not read, and why.
+    private static let unread = [
+        "falcon-h1": "its converter multiplies the weights with numbers of the config, which the file does not keep",
+    ]
+
+    /// The numbers among the metadata that are tensors of the Hub's, in F32 as the file has them.
+    private static func numbers(_ file: GGUFFile, _ architecture: GGUFArchitecture) throws -> [StoredTensor] {
+        try architecture.numbers.flatMap { key, hub, shape -> [StoredTensor] in
+            guard let array = file.value(ExactString(key))?.arrayValue else { return [] }
+            guard array.elementType == .float32, array.count <= 4096 else {
+                throw GGUFModelRule.place.broken("has \(key), which is no array of FLOAT32, a number for each layer")
+            }
+            return (0..<array.count).map { layer in
+                let begin = array.range.lowerBound + 4 * UInt64(layer)
+                let name = hub.split(separator: ".").map { $0 == "{n}" ? "\(layer)" : String($0) }.joined(separator: ".")
+                return StoredTensor(
+                    info: TensorInfo(name: ExactString(name), dtype: .f32, shape: shape, begin: begin, end: begin + 4), shard: 0)
+            }
+        }
+    }
+
+    /// The shape of the Hub's tensor, and how the stored one lies in it.
+    private func formed(
+        _ place: GGUFPlace, _ name: ExactString, _ shape: Shape, _ shapes: [ExactString: Shape]
+    ) throws -> (cut: GGUFCut?, shape: Shape) {
+        let part = place.isStack ? Array(shape.dropFirst()) : shape
+        switch place.form {
+        case nil: return (nil, part)
+        case .vector: return (nil, [shape.elementCount ?? 0])
+        case .exponential(let isVector): return (nil, isVector ? [shape.elementCount ?? 0] : shape)
+        case .filters:
+            guard shape.count == 2 else {
+                throw GGUFModelRule.place.broken("has the shape \(shape), and a matrix is expected", tensor: name)
+            }
+            return (nil, [shape[0], 1, shape[1]])
+        case .some(let form):
+            let others = architecture.parts(ofHub: place.hub).filter { $0.form?.isPart == true && $0.gguf != name.text && GGUFModel.fit(form, $0.form) }
+            let other = others.lazy.compactMap { shapes[ExactString($0.gguf)] }.first
+            guard !form.isPart || other != nil else {
+                throw GGUFModelRule.place.broken("is one of two parts of \(place.hub), and the file has not the other", tensor: name)
+            }
+            guard let (cut, whole) = GGUFCut.of(form, shape, other: other) else {
+                throw GGUFModelRule.place.broken(
+                    "has the shape \(shape)\(other.map { ", and the other part of \(place.hub) the shape \($0)" } ?? "")", tensor: name)
+            }
+            return (cut, whole)
+        }
+    }
+
+    /// Whether two forms are the two parts of one tensor.
+    private static func fit(_ one: GGUFForm, _ other: GGUFForm?) -> Bool {
+        switch (one, other) {
+        case (.rows(let a), .rows(let b)): a != b
+        case (.columns(let a, _), .columns(let b, _)): a != b
+        case (.latentKeys, .latentValues), (.latentValues, .latentKeys): true
+        default: false
         }
     }
 
@@ -62,16 +131,20 @@ public struct GGUFModel: Sendable {
 
     /// The name of a tensor that is stored alone; nil for an expert's matrix, and for what the architecture has not.
     public static func name(ofHub name: ExactString, in architecture: GGUFArchitecture) -> ExactString? {
-        guard let place = architecture.place(ofHub: name.text), !place.isStack, place.rowOrder == nil, !place.isTransposed else { return nil }
+        guard let place = architecture.place(ofHub: name.text), !place.isStack, place.rowOrder == nil, place.form == nil else { return nil }
         return ExactString(place.gguf)
     }
 
     /// The `model_type` of the checkpoint that it was made from, where memory calls its experts otherwise than the Hub's file does and a
     /// config.json would tell: `block_sparse_moe.experts.0.w1` is a part of `mlp.experts.gate_up_proj`. Nil for any other.
     public var expertsModelType: String? {
+        if architecture.tellsModelType { return architecture.modelTypes.first ?? GGUFModel.variants[architecture.name] }
         guard tensors.contains(where: { $0.isStack && $0.names.first?.text.contains(".block_sparse_moe.") == true }) else { return nil }
         return architecture.name == "llama" ? "mixtral" : architecture.modelTypes.first
     }
+
+    /// The `model_type` of architectures that are a variant of another's.
+    private static let variants = ["nemotron_h_moe": "nemotron_h"]
 
     /// What the converter added to the elements of a tensor.
     public static func shift(of name: ExactString, in architecture: GGUFArchitecture) -> Double {
@@ -127,22 +200,43 @@ public struct GGUFModel: Sendable {
             + "written in \(dtype.rawValue) like its matrices: --dtype f32 keeps every bit"
     }
 
+    /// What is not known to the last bit: A_log, where it is written as numbers of its own; nil where there is none.
+    public var logarithmNote: String? {
+        let count = tensors.count { if case .exponential = $0.form { true } else { false } }
+        guard count > 0 else { return nil }
+        return "\(count) tensor\(count == 1 ? "" : "s") (A_log) \(count == 1 ? "is" : "are") the logarithm of what the GGUF file has, -exp(A_log) "
+            + "in F32: in BF16 \(count == 1 ? "it is" : "they are") a BF16 model's own, in F32 the last bits may differ"
+    }
+
     /// The checkpoint under the Hub's names.
     fileprivate func checkpoint(_ stored: Checkpoint) -> Checkpoint {
         let isQuantised = tensors.contains { $0.type.dtype == nil }
         var plain: [StoredTensor] = []
         var weights: [any QuantisedWeight] = []
+        let parts = Dictionary(grouping: tensors.filter { $0.form?.isPart == true }) { $0.names.first }
         for tensor in tensors {
             if let name = tensor.names.first, !tensor.needsReader(isQuantised: isQuantised) {
                 var renamed = tensor.stored
                 renamed.info.name = name
+                renamed.info.shape = tensor.modelShape
                 plain.append(renamed)
                 continue
             }
-            for weight in tensor.weights(plainDType: isQuantised ? nil : tensor.type.dtype) {
+            // A tensor of several parts has the place of the first.
+            let all = tensor.form?.isPart == true ? parts[tensor.names.first] ?? [] : []
+            guard all.first.map({ $0.stored.name == tensor.stored.name }) ?? true else { continue }
+            let types = Set(all.map(\.type))
+            let dtype = types.count > 1 ? .f32 : tensor.type.dtype
+            for weight in tensor.weights(plainDType: isQuantised ? nil : dtype, others: Array(all.dropFirst())) {
                 plain.append(StoredTensor(weight, at: weights.count, shard: tensor.stored.shard))
                 weights.append(weight)
             }
+        }
+        for number in numbers {
+            let weight = GGUFWeight(
+                name: number.name, shape: number.shape, codes: number, type: .f32, plainDType: isQuantised ? nil : .f32)
+            plain.append(StoredTensor(weight, at: weights.count, shard: number.shard))
+            weights.append(weight)
         }
         var result = Checkpoint(
             stored: stored, tensors: plain,

@@ -16,8 +16,12 @@ public struct GGUFTensor: Sendable {
     public let isStack: Bool
     /// The order of its rows, where it is not the Hub's.
     public let order: Order?
-    /// Whether the Hub's matrix is the stored one, transposed: the Conv1D layers of GPT-2, (in, out).
-    public let isTransposed: Bool
+    /// What the converter made of it beside; nil for a tensor that is stored as it is.
+    public let form: GGUFForm?
+    /// How it lies in the Hub's tensor, of which it may be one part of two; nil where it is that tensor, or a stack of such.
+    public let cut: GGUFCut?
+    /// The shape of each tensor that the Hub's model has in it, or has it in.
+    public let modelShape: Shape
     /// What was added to the elements.
     public let shift: Double
 
@@ -35,27 +39,40 @@ public struct GGUFTensor: Sendable {
         public let runLength: Int
     }
 
-    /// The shape of each matrix that the Hub's model has in it.
-    public var modelShape: Shape {
-        let part = isStack ? Array(shape.dropFirst()) : shape
-        return isTransposed ? part.reversed() : part
-    }
-
     /// Whether its elements are the real numbers that a merge computes with, in blocks or not.
     public var isNumbers: Bool { type.dtype?.isMergeable ?? true }
 
+    /// Whether a merge into a GGUF file leaves it in its type, whatever it is told to write: ggml computes with vectors, with parameters
+    /// that are no weights and with the filters of convolutions in F32.
+    ///
+    /// Source: `prepare_tensors` of `ModelBase` in conversion/base.py of ggml-org/llama.cpp.
+    public var keepsType: Bool {
+        switch form {
+        case .vector, .filters, .exponential: true
+        default: shape.count < 2 || !isNumbers || !stored.name.text.hasSuffix(".weight")
+        }
+    }
+
     /// Whether more is to be done than to rename it. Vectors are read as weights too, so that `--dtype` reaches them.
     func needsReader(isQuantised: Bool) -> Bool {
-        isStack || isTransposed || isNumbers && (isQuantised || order != nil || shift != 0 || shape.count < 2)
+        if case .exponential = form { return true }
+        return isStack || cut != nil || isNumbers && (isQuantised || order != nil || shift != 0 || shape.count < 2)
     }
 
     /// The tensors of the Hub's model in it.
-    func weights(plainDType: DType?) -> [GGUFWeight] {
+    ///
+    /// - Parameter others: the other parts of the one that it is a part of.
+    func weights(plainDType: DType?, others: [GGUFTensor] = []) -> [GGUFWeight] {
         let part = modelShape
+        var isLogarithm = false
+        if case .exponential = form { isLogarithm = true }
+        let parts = ([self] + others).compactMap { tensor in
+            tensor.cut.map { GGUFWeight.Part(codes: tensor.stored, type: tensor.type, cut: $0) }
+        }
         return names.enumerated().map { number, name in
             GGUFWeight(
                 name: name, shape: part, codes: stored, type: type, order: order, first: number * (part.elementCount ?? 0),
-                isTransposed: isTransposed, shift: shift, plainDType: plainDType)
+                parts: parts, isLogarithm: isLogarithm, shift: shift, plainDType: plainDType)
         }
     }
 }

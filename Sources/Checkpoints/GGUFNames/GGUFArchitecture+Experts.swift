@@ -15,19 +15,6 @@ extension GGUFArchitecture {
                     ("mlp.shared_expert.up_proj", "ffn_up_shexp"), ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
                 ])),
         GGUFArchitecture(
-            "deepseek2", ["deepseek_v2", "deepseek_v3", "kimi_k2"],
-            rules(
-                feedForward, preNorms, experts, latentAttention, sharedExperts,
-                parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
-        GGUFArchitecture(
-            "gpt-oss", ["gpt_oss"],
-            rules(
-                attention,
-                [
-                    ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
-                    ("mlp.router", "ffn_gate_inp"),
-                ], parameters: [("self_attn.sinks", "attn_sinks.weight")])),
-        GGUFArchitecture(
             "dots1", ["dots1"],
             rules(
                 attention, headNorms, feedForward, preNorms, experts, sharedExperts,
@@ -69,5 +56,13 @@ extension GGUFArchitecture {
             rules(
                 attention, headNorms, preNorms, mixtralExperts,
                 parameters: [("block_sparse_moe.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "laguna", ["laguna"],
+            rules(
+                attention, headNorms, feedForward, preNorms, experts,
+                [
+                    ("self_attn.g_proj", "attn_gate"), ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+                    ("mlp.shared_expert.up_proj", "ffn_up_shexp"), ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
+                ], parameters: [("mlp.experts.e_score_correction_bias", "exp_probs_b.bias")]), tellsModelType: true),
     ]
 }

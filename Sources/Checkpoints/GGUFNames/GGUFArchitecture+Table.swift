@@ -47,6 +47,13 @@ extension GGUFArchitecture {
             + parameters.map { Rule(front + $0.0, "blk.{n}." + $0.1, isParameter: true) }
     }
 
+    /// Lines of what the converter changes.
+    static func formed(
+        _ lines: [(hub: String, gguf: String, form: GGUFForm)], front: String = "model.layers.{n}.", areParameters: Bool = false
+    ) -> [Rule] {
+        lines.map { Rule(front + $0.hub, "blk.{n}." + $0.gguf, isParameter: areParameters, form: $0.form) }
+    }
+
     /// The shared experts that every token goes through.
     static let sharedExperts: Lines = [
         ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"), ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
@@ -61,5 +68,5 @@ extension GGUFArchitecture {
     static let tied: Lines = [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm")]
 
     /// The architectures, one entry each.
-    static let all: [GGUFArchitecture] = rotaryFamily + denseFamily + fusedFamily + expertFamily
+    static let all: [GGUFArchitecture] = rotaryFamily + denseFamily + fusedFamily + expertFamily + cutFamily + stateFamily
 }

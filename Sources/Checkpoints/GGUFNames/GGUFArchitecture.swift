@@ -4,8 +4,8 @@ public import ByteAccess
 ///
 /// Both names are patterns with `{n}` for the layer and, in the Hub's, `{e}` for the expert: llama.cpp stacks the experts'
 /// matrices (E, out, in) in one tensor. Patterns name modules, and `.weight` or `.bias` follows; a rule of a bare parameter
-/// is written out with what follows. Only modules are here that one tensor, or one slice of a stack, holds whole: what the
-/// converter splits or joins (`kv_b_proj`, `W_pack`) has no line and is refused by name.
+/// is written out with what follows. What the converter cuts in two has a line for each part, with the part's ``GGUFForm``; what it
+/// joins (`W_pack`) has no line and is refused by name.
 ///
 /// Source: gguf-py/gguf/tensor_mapping.py and `MODEL_TENSORS` in constants.py, `modify_tensors` of the classes in conversion/
 /// (formerly convert_hf_to_gguf.py), of ggml-org/llama.cpp.
@@ -18,11 +18,14 @@ public struct GGUFArchitecture: Sendable {
         let isParameter: Bool
         /// GGUF's name of a tensor without which this one is another of the Hub's.
         let beside: String?
+        /// What the converter makes of the weight, or of the parameter.
+        let form: GGUFForm?
         let hubText: String
         let ggufText: String
 
-        init(_ hub: String, _ gguf: String, isParameter: Bool = false, beside: String? = nil) {
+        init(_ hub: String, _ gguf: String, isParameter: Bool = false, beside: String? = nil, form: GGUFForm? = nil) {
             self.beside = beside
+            self.form = form
             hubText = hub
             ggufText = gguf
             self.hub = hub.split(separator: ".")
@@ -43,12 +46,24 @@ public struct GGUFArchitecture: Sendable {
     public let normOffset: Double
     /// The key, after the architecture's name, of a model whose rows have an order that is not known here; nil where none has.
     let reorderedWith: String?
+    /// The key, after the architecture's name, of files that these names are for, where models of other names have the same
+    /// architecture; nil for those of all other files.
+    let markedBy: String?
+    /// Arrays in the metadata with a number for each layer that is a tensor of the Hub's: the key, the Hub's name, and the
+    /// tensor's shape.
+    let numbers: [(key: String, hub: String, shape: [Int])]
+    /// Whether the `model_type` tells that memory calls something otherwise than the Hub's file does.
+    let tellsModelType: Bool
     let rules: [Rule]
 
     init(
         _ name: String, _ modelTypes: [String], _ rules: [Rule], rowOrders: [String: GGUFRowOrder] = [:],
-        transposed: Set<String> = [], normOffset: Double = 0, reorderedWith: String? = nil
+        transposed: Set<String> = [], normOffset: Double = 0, reorderedWith: String? = nil, markedBy: String? = nil,
+        numbers: [(key: String, hub: String, shape: [Int])] = [], tellsModelType: Bool = false
     ) {
+        self.markedBy = markedBy
+        self.numbers = numbers
+        self.tellsModelType = tellsModelType
         self.transposed = transposed
         self.reorderedWith = reorderedWith
         self.name = name
@@ -61,6 +76,12 @@ public struct GGUFArchitecture: Sendable {
     /// The architecture of this name; nil where it is not in the table.
     public static func named(_ name: String) -> GGUFArchitecture? { all.first { $0.name == name } }
 
+    /// The architecture of a file, which the keys of its metadata tell from others of the same name.
+    static func named(_ name: String, isThere: (String) -> Bool) -> GGUFArchitecture? {
+        let candidates = all.filter { $0.name == name }
+        return candidates.first { $0.markedBy.map { isThere("\(name).\($0)") } ?? false } ?? candidates.first { $0.markedBy == nil }
+    }
+
     /// The architecture that a checkpoint with this config.json becomes: by the language model's `model_type` where there
     /// is one of its own.
     public static func of(_ config: JSONObject) -> GGUFArchitecture? {
@@ -69,7 +90,7 @@ public struct GGUFArchitecture: Sendable {
     }
 
     /// All names, for messages.
-    public static var names: [String] { all.map(\.name).sorted() }
+    public static var names: [String] { Set(all.map(\.name)).sorted() }
 }
 
 /// A tensor under both its names.
@@ -84,14 +105,17 @@ public struct GGUFPlace: Sendable, Hashable {
     public var isStack: Bool
     /// The order of the rows, where it is not the Hub's.
     public var rowOrder: GGUFRowOrder?
+    /// What the converter made of it beside; nil for a tensor that is stored as it is.
+    public var form: GGUFForm?
+
     /// Whether the Hub's matrix is GGUF's, transposed.
-    public var isTransposed: Bool
+    public var isTransposed: Bool { form == .turned }
 
     /// A tensor under these names.
     public init(
-        hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil, isTransposed: Bool = false
+        hub: String, gguf: String, expert: Int? = nil, isStack: Bool = false, rowOrder: GGUFRowOrder? = nil, form: GGUFForm? = nil
     ) {
-        self.isTransposed = isTransposed
+        self.form = form
         self.hub = hub
         self.gguf = gguf
         self.expert = expert
@@ -108,14 +132,18 @@ extension GGUFArchitecture {
     ///
     /// - Parameter isThere: whether the file has a tensor of this name: what some names stand for depends on it.
     public func place(ofGGUF name: String, isThere: (String) -> Bool = { _ in false }) -> GGUFPlace? {
-        place(name, in: \.gguf, isThere)
+        places(name, in: \.gguf, isThere).first
     }
+
+    /// The places of all parts of a tensor that the converter cuts, by the Hub's name as it is here; one place for any other. A file has
+    /// either of those that stand for the same part.
+    public func parts(ofHub name: String) -> [GGUFPlace] { places(name, in: \.hub) { _ in true } }
 
     /// The place of a tensor by the Hub's name (`model.layers.0.self_attn.q_proj.weight`), which may stand under a
     /// multimodal model's prefix.
     public func place(ofHub name: String) -> GGUFPlace? {
         for (front, plain) in GGUFArchitecture.fronts where name.hasPrefix(front) {
-            if let place = place(plain + name.dropFirst(front.count), in: \.hub, { _ in true }) { return place }
+            if let place = parts(ofHub: plain + name.dropFirst(front.count)).first { return place }
         }
         return nil
     }
@@ -126,15 +154,15 @@ extension GGUFArchitecture {
         ("", "model."), ("", "transformer."),
     ]
 
-    private func place(_ name: String, in side: KeyPath<Rule, [Substring]>, _ isThere: (String) -> Bool) -> GGUFPlace? {
+    private func places(_ name: String, in side: KeyPath<Rule, [Substring]>, _ isThere: (String) -> Bool) -> [GGUFPlace] {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count > 1, let suffix = parts.last else { return nil }
+        guard parts.count > 1, let suffix = parts.last else { return [] }
         let isPlain = suffix == "weight" || suffix == "bias"
-        for rule in rules {
+        return rules.compactMap { rule in
             guard rule.isParameter || isPlain,
                 let numbers = match(rule.isParameter ? parts[...] : parts.dropLast(), rule[keyPath: side])
-            else { continue }
-            if let beside = rule.beside, !isThere(beside.replacing("{n}", numbers.layer)) { continue }
+            else { return nil }
+            if let beside = rule.beside, !isThere(beside.replacing("{n}", numbers.layer)) { return nil }
             let ending = rule.isParameter ? "" : ".\(suffix)"
             var hub = rule.hubText.replacing("{n}", numbers.layer) + ending
             if let expert = numbers.expert, side == \Rule.hub { hub = hub.replacing("{e}", expert) }
@@ -142,9 +170,9 @@ extension GGUFArchitecture {
             return GGUFPlace(
                 hub: hub, gguf: rule.ggufText.replacing("{n}", numbers.layer) + ending,
                 expert: numbers.expert.flatMap { Int($0) }, isStack: rule.hubText.contains("{e}"),
-                rowOrder: rowOrders[leaf], isTransposed: suffix == "weight" && transposed.contains(leaf))
+                rowOrder: rowOrders[leaf],
+                form: rule.isParameter || suffix == "weight" ? rule.form ?? (transposed.contains(leaf) ? .turned : nil) : nil)
         }
-        return nil
     }
 
     private func match(_ parts: ArraySlice<Substring>, _ pattern: [Substring]) -> (layer: String, expert: String?)? {

@@ -38,7 +38,7 @@ public struct GGUFFacts: Sendable {
         self = base.config.map { GGUFFacts($0) } ?? GGUFFacts()
         guard let file = base.shards.first?.file as? GGUFFile, let name = file.value("general.architecture")?.stringValue else { return }
         func count(_ key: String) -> Int? { file.value(ExactString("\(name).\(key)"))?.intValue }
-        architecture = architecture ?? GGUFArchitecture.named(name)
+        architecture = architecture ?? base.gguf?.architecture ?? GGUFArchitecture.named(name)
         kind = kind ?? name
         if heads == nil, let query = count("attention.head_count"), query > 0 {
             heads = GGUFHeads(query: query, key: count("attention.head_count_kv") ?? query)

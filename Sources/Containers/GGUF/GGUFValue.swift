@@ -88,5 +88,5 @@ public struct GGUFArray: Sendable, Hashable {
     /// The number of elements.
     public let count: Int
     /// Where the elements stand in the file.
-    let range: Range<UInt64>
+    public let range: Range<UInt64>
 }

@@ -59,6 +59,10 @@ extension AdapterConversion {
             guard let place = [module.path, module.own].lazy.compactMap({ architecture.place(ofHub: $0.text + ".weight") }).first else {
                 throw unable(module, "has no tensor of its own in llama.cpp's \(architecture.name)")
             }
+            // llama.cpp multiplies with each stored tensor; a product of a part's own is another adapter.
+            if let form = place.form, form != .turned || place.gguf.contains("_exps") {
+                throw unable(module, "is a tensor that llama.cpp's \(architecture.name) has cut or turned (\(place.gguf))")
+            }
             if let width = options.facts.width { try requireWidth(width, of: module, place) }
             placed.append((module, place))
         }

@@ -74,6 +74,7 @@ extension RewritePlan {
         let binding = try Binding(base: source, adapters: [])
         var warnings = binding.warnings
         if let note = source.gguf?.roundingNote(dtype: settings.dtype, of: source) { warnings.append(note) }
+        if let note = source.gguf?.logarithmNote { warnings.append(note) }
         if let architecture = source.unnamedArchitecture {
             warnings.append(
                 "the names of the architecture \"\(architecture.printable)\" are not known: the tensors keep llama.cpp's names and order of "

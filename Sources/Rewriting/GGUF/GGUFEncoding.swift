@@ -4,8 +4,8 @@ public import Checkpoints
 public import Containers
 import Tensors
 
-/// How numbers in the Hub's order of rows become the bytes of a tensor in a GGUF file: rows reordered by heads, a matrix turned where
-/// GGUF has its transpose, what the converter adds added, and then rounded once.
+/// How numbers in the Hub's order of rows become the bytes of a tensor in a GGUF file: rows reordered by heads, a matrix turned or cut
+/// as GGUF has it, what the converter adds added, and then rounded once.
 ///
 /// Q8_0 follows `quantize_row_q8_0_ref` in ggml/src/ggml-quants.c of ggml-org/llama.cpp. In float32, for each 32 elements x of a row:
 ///
@@ -15,8 +15,8 @@ public struct GGUFEncoding: Sendable, Hashable {
     public let type: GGUFType
     /// The order of the rows in the file; nil where it is the Hub's.
     let order: GGUFTensor.Order?
-    /// Whether the file has the transpose.
-    let isTransposed: Bool
+    /// How the file's tensor lies in the Hub's; nil where it is the same, but for the order of rows.
+    let cut: GGUFCut?
     /// Whether the tensor is a vector, whose rows are its elements.
     let isVector: Bool
     let shift: Double
@@ -24,15 +24,15 @@ public struct GGUFEncoding: Sendable, Hashable {
     /// The types that can be written.
     static let types: Set<GGUFType> = [.f64, .f32, .f16, .bf16, .q8_0]
 
-    init(type: GGUFType, order: GGUFTensor.Order? = nil, isTransposed: Bool = false, isVector: Bool, shift: Double) {
-        (self.type, self.order, self.isTransposed, self.isVector, self.shift) = (type, order, isTransposed, isVector, shift)
+    init(type: GGUFType, order: GGUFTensor.Order? = nil, cut: GGUFCut? = nil, isVector: Bool, shift: Double) {
+        (self.type, self.order, self.cut, self.isVector, self.shift) = (type, order, cut, isVector, shift)
     }
 
     /// How the rows of a matrix are cut into pieces that each lie in one place of the file, in the order of the file.
     ///
     /// - Parameter step: so many rows of a piece are enough.
     func pieces(of rows: Int, step: Int) -> [Range<Int>] {
-        if isTransposed { return [0..<rows] }
+        if let cut { return cut.pieces(step: step) }
         guard let order, !isVector else { return GGUFEncoding.cut(0..<rows, step) }
         guard order.runLength == 1 else {
             let runs = stride(from: 0, to: rows, by: order.runLength).sorted { order.storedRows[$0] < order.storedRows[$1] }
@@ -59,7 +59,7 @@ public struct GGUFEncoding: Sendable, Hashable {
     func encode(_ values: [Double], rows: Range<Int>, columns: Int) throws -> (bytes: [UInt8], stored: [Double]) {
         var shifted = values
         if shift != 0 { for index in shifted.indices { shifted[index] += shift } }
-        let ordered = arranged(shifted, rows, columns, back: false)
+        let ordered = cut.map { gathered(shifted, rows, $0) } ?? arranged(shifted, rows, columns, back: false)
         let bytes: [UInt8]
         var stored: [Double]
         if let dtype = type.dtype {
@@ -68,17 +68,32 @@ public struct GGUFEncoding: Sendable, Hashable {
         } else {
             (bytes, stored) = try GGUFEncoding.q8_0(ordered)
         }
-        stored = arranged(stored, rows, columns, back: true)
+        if let cut {
+            // What the other part has stays as it is: no one looks at it here.
+            var whole = shifted
+            var number = 0
+            cut.forEachElement(of: rows) { place in
+                whole[place] = stored[number]
+                number += 1
+            }
+            stored = whole
+        } else {
+            stored = arranged(stored, rows, columns, back: true)
+        }
         if shift != 0 { for index in stored.indices { stored[index] -= shift } }
         return (bytes, stored)
     }
 
+    /// Those of a piece's numbers that the file's tensor has, in its order.
+    private func gathered(_ values: [Double], _ rows: Range<Int>, _ cut: GGUFCut) -> [Double] {
+        var result: [Double] = []
+        result.reserveCapacity(cut.elements(of: rows).count)
+        cut.forEachElement(of: rows) { result.append(values[$0]) }
+        return result
+    }
+
     /// Numbers in the order of the file, or back in the Hub's.
     private func arranged(_ values: [Double], _ rows: Range<Int>, _ columns: Int, back: Bool) -> [Double] {
-        if isTransposed {
-            let (height, width) = back ? (columns, rows.count) : (rows.count, columns)
-            return TensorView.permuted(values, shape: [height, width], axes: [1, 0])
-        }
         guard let order, isVector || order.runLength == 1, columns > 0 else { return values }
         // A piece of whole heads begins where it does in the file; a vector is one piece, and its elements are the rows.
         let length = isVector ? 1 : columns

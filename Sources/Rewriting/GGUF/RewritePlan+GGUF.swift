@@ -43,6 +43,7 @@ struct GGUFOutput {
             left.subtract(tensor.names)
             entries.append(try entry(tensor))
         }
+        left.subtract(try unwritten())
         for name in left.sorted() { entries.append(try added(name)) }
         let layout = try GGUFLayout(metadata: try metadata(), tensors: entries.map(\.tensor), alignment: base.alignment)
         var tensors: [RewritePlan.Tensor] = []
@@ -62,6 +63,8 @@ struct GGUFOutput {
                 own.end = own.begin + size
                 var recipe = part.output.recipe
                 recipe.dtype = .f64
+                // The matrices of a stack lie below each other, whether an update reaches them or not.
+                if part.encoding.cut != nil, recipe.shape.count == 3 { recipe.isExpertStack = true }
                 tensors.append(
                     .init(
                         recipe: recipe, info: own, isAdded: part.output.isAdded, encoding: part.encoding,
@@ -69,6 +72,17 @@ struct GGUFOutput {
             }
         }
         return RewritePlan.File(name: "", header: layout.headerBytes, tensors: tensors, byteCount: layout.totalBytes)
+    }
+
+    /// What the file has among its metadata, which stay the base's.
+    private func unwritten() throws -> [ExactString] {
+        for number in model.numbers {
+            guard let recipe = outputs[number.name]?.recipe, recipe.changesValues || recipe.isFromAdapter else { continue }
+            throw PeftfileError(
+                .refused, "is changed, and a GGUF file has it among the metadata, which stay the base's", file: binding.base.path,
+                tensor: number.name, rule: "OutputForm", help: "merge into a directory")
+        }
+        return model.numbers.map(\.name)
     }
 
     private func entry(_ tensor: GGUFTensor) throws -> Entry {
@@ -79,11 +93,16 @@ struct GGUFOutput {
                 .refused, "has shape \(part.recipe.shape) after the merge, and \(shape) in the GGUF file, whose vocabulary stays as it is",
                 tensor: part.recipe.name, rule: "VocabularySize", help: "merge into a directory")
         }
-        let type = dtype.flatMap { tensor.shape.count < 2 || !tensor.isNumbers ? nil : GGUFType($0) } ?? tensor.type
+        let type = dtype.flatMap { tensor.keepsType ? nil : GGUFType($0) } ?? tensor.type
         let written = GGUFLayout.Tensor(name: tensor.stored.name, type: type, shape: tensor.shape)
         let isChanged = parts.contains { $0.recipe.changesValues || $0.recipe.isFromAdapter }
         guard isChanged || type != tensor.type, !parts.isEmpty else {
             return Entry(tensor: .init(name: written.name, type: tensor.type, shape: tensor.shape), copied: tensor.stored)
+        }
+        if case .exponential = tensor.form {
+            throw PeftfileError(
+                .refused, "is changed, and a GGUF file has -exp(A_log) in its place, which is not written", file: binding.base.path,
+                tensor: tensor.names.first, rule: "OutputForm", help: "merge into a directory")
         }
         guard GGUFEncoding.types.contains(type) else {
             throw PeftfileError(
@@ -97,7 +116,7 @@ struct GGUFOutput {
                 (
                     $0,
                     GGUFEncoding(
-                        type: type, order: tensor.order, isTransposed: tensor.isTransposed, isVector: tensor.shape.count < 2,
+                        type: type, order: tensor.order, cut: tensor.cut, isVector: tensor.shape.count < 2,
                         shift: tensor.shift)
                 )
             })

@@ -5,23 +5,49 @@ import Tensors
 /// The blocks of GGUF, one element at a time: each is found by its place in the block and made of its bits.
 extension PlainDequantisation {
     func values(_ weight: GGUFWeight, _ elements: Range<Int>) throws -> [Double] {
+        if !weight.parts.isEmpty { return try valuesOfParts(weight, elements) }
         let length = weight.rowLength
         let rows = weight.order.map { PlainDequantisation.storedRows($0) }
         let places = elements.map { element in
-            if weight.isTransposed { return element % length * weight.shape[0] + element / length }
-            return weight.first + (rows?[element / length] ?? element / length) * length + element % length
+            weight.first + (rows?[element / length] ?? element / length) * length + element % length
         }
+        return try stored(weight.codes, weight.type, places).map { value in
+            weight.isLogarithm ? GGUFLogarithm.of(-value) : value - weight.shift
+        }
+    }
+
+    /// The elements of a weight that is cut: of each its block and its place there say which part has it, and where.
+    private func valuesOfParts(_ weight: GGUFWeight, _ elements: Range<Int>) throws -> [Double] {
+        var result = [Double](repeating: .nan, count: elements.count)
+        for part in weight.parts {
+            let cut = part.cut
+            var own: [(number: Int, place: Int)] = []
+            for (number, element) in elements.enumerated() {
+                let (row, column) = (element / cut.columns, element % cut.columns)
+                let (block, line) = (row / cut.blockRows, row % cut.blockRows)
+                // Row and column of the stored matrix.
+                let (i, j) = cut.isTurned ? ((column - cut.first) / cut.step, line) : (line - cut.first, column)
+                let isOwn = cut.isTurned ? column >= cut.first && (column - cut.first) % cut.step == 0 : line >= cut.first
+                if isOwn, i < cut.height, j < cut.width { own.append((number, (block * cut.height + i) * cut.width + j)) }
+            }
+            for (value, at) in zip(try stored(part.codes, part.type, own.map(\.place)), own) { result[at.number] = value }
+        }
+        return result
+    }
+
+    /// Stored elements, wherever they are.
+    private func stored(_ codes: StoredTensor, _ type: GGUFType, _ places: [Int]) throws -> [Double] {
         guard let least = places.min(), let greatest = places.max() else { return [] }
-        let (size, width) = (weight.type.blockElements, weight.type.blockBytes)
+        let (size, width) = (type.blockElements, type.blockBytes)
         let first = least / size
-        let bytes = try components.bytes(weight.codes, (first * width)..<((greatest / size + 1) * width))
-        if let dtype = weight.type.dtype {
+        let bytes = try components.bytes(codes, (first * width)..<((greatest / size + 1) * width))
+        if let dtype = type.dtype {
             let plain = try Conversion.widened(bytes, as: dtype, count: bytes.count / width)
-            return places.map { plain[$0 - first] - weight.shift }
+            return places.map { plain[$0 - first] }
         }
         return places.map { place in
             let start = (place / size - first) * width
-            return PlainDequantisation.element(place % size, of: bytes[start..<(start + width)], weight.type) - weight.shift
+            return PlainDequantisation.element(place % size, of: bytes[start..<(start + width)], type)
         }
     }
 
@@ -85,6 +111,12 @@ extension PlainDequantisation {
             let (part, place) = (index / 128, index % 128)
             let code = nibble(part * 64, place, run: 64) + 16 * field((128 + part * 32 + place % 32) * 8 + place / 32 * 2, 2)
             return half(208) * signed(192 + index / 16) * (code - 32)
+        case .mxfp4:
+            // E2M1: sign, two bits of exponent with bias 1, one of fraction; without exponent no leading one.
+            let code = bits(block, from: (1 + index % 16) * 8 + index / 16 * 4, count: 4)
+            let (exponent, fraction) = (code / 2 % 4, Double(code % 2))
+            let magnitude = exponent == 0 ? fraction / 2 : (1 + fraction / 2) * power(exponent - 1)
+            return (magnitude == 0 || code < 8 ? magnitude : -magnitude) * power(Int(field(0, 8)) - 127)
         default: return .nan
         }
     }

@@ -1,10 +1,10 @@
 import ByteAccess
 import Containers
 
-/// The blocks of GGUF files: Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, told by the type that the file gives each
+/// The blocks of GGUF files: Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, MXFP4, told by the type that the file gives each
 /// tensor. `GGUFBlock` states the layouts.
 ///
-/// `config.json` has no part in it. Other types (IQ…, Q2_K, Q3_K, TQ…, MXFP4) are listed and not read.
+/// `config.json` has no part in it. Other types (IQ…, Q2_K, Q3_K, TQ…, NVFP4) are listed and not read.
 enum GGUFBlocks: QuantisationScheme {
     static let name = "GGUF"
     static let methods = ["gguf"]

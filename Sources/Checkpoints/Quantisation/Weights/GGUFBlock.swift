@@ -13,6 +13,7 @@ import Tensors
 /// | Q4_K | d, dmin, 12 bytes of scales, 128 bytes of two codes | d·sc·q − dmin·mn |
 /// | Q5_K | d, dmin, 12 bytes of scales, 256 fifth bits, 128 bytes of two codes | d·sc·q − dmin·mn |
 /// | Q6_K | 128 bytes of low halves, 64 bytes of high bits, 16 × int8 scale, d | d·sc·(q − 32) |
+/// | MXFP4 | e, 16 bytes of two codes | 2^(e − 128)·v, v of twice the code's E2M1: 0, 1, 2, 3, 4, 6, 8, 12, and from code 8 on minus those |
 ///
 /// d, m and dmin are F16. In blocks of 32 the low halves of the 16 bytes are elements 0 to 15, the high halves 16 to 31. A
 /// superblock of 256 has 8 parts of 32 with one 6-bit scale sc and minimum mn each (Q6_K: 16 parts of 16 with one scale).
@@ -21,7 +22,7 @@ import Tensors
 /// ggml/src/ggml-quants.c of ggml-org/llama.cpp.
 enum GGUFBlock {
     /// The types that are read.
-    static let types: Set<GGUFType> = [.q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K]
+    static let types: Set<GGUFType> = [.q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K, .mxfp4]
 
     typealias Bytes = UnsafePointer<UInt8>
     typealias Values = UnsafeMutablePointer<Double>
@@ -37,6 +38,7 @@ enum GGUFBlock {
         case .q4_K: superblock(bytes, codes: bytes + 16, fifths: nil, values)
         case .q5_K: superblock(bytes, codes: bytes + 48, fifths: bytes + 16, values)
         case .q6_K: q6_K(bytes, values)
+        case .mxfp4: mxfp4(bytes, values)
         default: preconditionFailure("\(type) is not among the types that are read")
         }
     }
@@ -48,6 +50,22 @@ enum GGUFBlock {
     }
 
     // An offset of −0 leaves every value as it is, the sign of zero too.
+
+    /// Twice the values of E2M1, as ggml has them: both zeros are +0.
+    private static func doubled(_ code: UInt8) -> Double {
+        let magnitude = Int32(code & 7)
+        let value = magnitude < 4 ? magnitude : (2 &+ (magnitude & 1)) &<< ((magnitude &>> 1) &- 1)
+        return Double(code < 8 ? value : 0 &- value)
+    }
+
+    private static func mxfp4(_ bytes: Bytes, _ values: Values) {
+        let scale = Double(sign: .plus, exponent: Int(bytes[0]) - 128, significand: 1)
+        for index in 0..<16 {
+            let code = bytes[1 &+ index]
+            values[index] = scale * doubled(code & 15)
+            values[index &+ 16] = scale * doubled(code &>> 4)
+        }
+    }
 
     private static func q8_0(_ bytes: Bytes, _ values: Values) {
         let scale = half(bytes)

@@ -1,0 +1,32 @@
+/// What llama.cpp's converter makes of a tensor beside another name and another order of rows.
+///
+/// Sources, all `modify_tensors` in conversion/ of ggml-org/llama.cpp: `GraniteMoeModel` (rows), `GptOssModel` and `Llama4Model`
+/// (columns, turned), `DeepseekV2Model` (latent keys and values), `LFM2Model` and `MambaModel` (filters, negative exponential),
+/// `Mamba2Model` (vector).
+public enum GGUFForm: Sendable, Hashable {
+    /// The Hub's matrix, or each of a stack, is the transpose: (in, out), where GGUF has (out, in).
+    case turned
+    /// The first or the second half of the rows of the Hub's matrix, or of each of a stack: a gate and an up projection.
+    case rows(part: Int)
+    /// The first or the second half of the columns of the Hub's matrix, or of each of a stack, turned; where they alternate, every
+    /// other column.
+    case columns(part: Int, alternate: Bool)
+    /// Of the rows that each head has in `kv_b_proj` the first, which make its keys, turned.
+    case latentKeys
+    /// Of the rows that each head has in `kv_b_proj` the last, which make its values.
+    case latentValues
+    /// A vector that is stored as a matrix.
+    case vector
+    /// A convolution's filters, (channels, 1, length) in the Hub, without the dimension of 1.
+    case filters
+    /// A = -exp(A_log), of which the Hub has A_log; as a vector where GGUF has a matrix of one column.
+    case exponential(isVector: Bool)
+
+    /// Whether it is one of several that make a tensor of the Hub's.
+    var isPart: Bool {
+        switch self {
+        case .rows, .columns, .latentKeys, .latentValues: true
+        default: false
+        }
+    }
+}
