@@ -93,6 +93,13 @@ public struct Adapter: Sendable {
     /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
     public var stacksFactors: Bool { dialect?.stacksFactors ?? false }
 
+    /// Whether an update of the input embedding is one of the output head too, where the model ties the two: mlx-lm computes the head by
+    /// the embedding, and with `ensure_weight_tying` PEFT builds the head's adapter from the embedding's, whether or not it is stored.
+    public var movesTiedHead: Bool { dialect?.movesTiedHead ?? (config?["ensure_weight_tying"]?.boolValue == true) }
+
+    /// Whether a module of this path is an embedding although its factors have a linear layer's names.
+    public func isEmbedding(_ module: ExactString) -> Bool { dialect?.isEmbedding(module) ?? false }
+
     /// The adapter as if these tensors had their dimensions the other way round: for whoever asks what would fit.
     public func turning(_ tensors: Set<ExactString>) -> Adapter {
         var copy = self

@@ -26,6 +26,9 @@ extension AdapterConfig {
             return Set(keys.filter { !isSame(first[$0], second[$0], key: $0.text) }.map(\.text))
         }
         guard isUpdateKnown else {
+            if let one = a.dialect?.settings(of: first), let other = b.dialect?.settings(of: second) {
+                return Set((one.members + other.members).map(\.key)).filter { !isSame(one[$0], other[$0], key: $0.text) }.map(\.text).sorted()
+            }
             let ignored = keysWithoutEffect.subtracting(loading).subtracting(selecting).union(ConfigKind.training)
             let sides = [(a, first), (b, second)].map { adapter, config in (adapter, config, try? MethodRegistry.method(of: adapter)) }
             // What one of the two stores the other may have to make: only what has no effect on either has none.

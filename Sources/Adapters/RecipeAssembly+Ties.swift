@@ -27,8 +27,7 @@ extension RecipeAssembly {
         for (name, source) in tiedSource where source == stored && !partners.contains(name) { partners.append(name) }
         partners.sort()
         let first = side(stored, of: stored, entry: entry)
-        // With ensure_weight_tying PEFT builds the head's adapter from the embedding's, whether or not it is stored.
-        let isEnsured = adapters.contains { $0.config?["ensure_weight_tying"]?.boolValue == true }
+        let isEnsured = adapters.contains(where: \.movesTiedHead)
         let sides = [first] + partners.map { partner in
             isEnsured && recipes[partner] == nil && recipes[stored] != nil
                 ? named(first, partner) : side(partner, of: stored, entry: entry)

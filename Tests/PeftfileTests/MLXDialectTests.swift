@@ -17,6 +17,75 @@ import Testing
         #expect(try result.numbers(base.name) == Plain.sum(base.values, update, scale: 3))
     }
 
+    private let tied = #"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": true}"#
+
+    /// The head is computed by the embedding (`LoRAEmbedding.as_linear`), so that one tensor stands for both.
+    @Test func aTiedHeadMovesWithItsEmbedding() throws {
+        let base = [SmallModel.tensor("model.embed_tokens.weight", [5, 4], seed: 1), SmallModel.tensor("model.norm.weight", [4], seed: 9)]
+        let a = SmallModel.tensor("model.embed_tokens.lora_a", [5, 2], seed: 2)
+        let b = SmallModel.tensor("model.embed_tokens.lora_b", [2, 4], seed: 3)
+        let model = try DialectModel(base: base, adapter: [a, b], config: config, baseConfig: tied)
+        for tie in [BindingOptions.Tie.break, .keep] {
+            var options = BindingOptions()
+            options.tie = tie
+            let result = try model.merged(options)
+            #expect(result.tensors.count == 2 && result.config?["tie_word_embeddings"]?.boolValue == true)
+            #expect(try result.numbers(base[0].name) == Plain.sum(base[0].values, Plain.product(a.values, b.values, 5, 2, 4), scale: 3))
+        }
+        // In PEFT the embedding alone would move.
+        let converted = try Tool.run([
+            "convert", model.directory.path("adapter"), "--to", "peft", "--base", model.directory.path("base"), "-o", model.directory.path("peft"),
+        ])
+        #expect(converted.status == 2 && converted.errors.contains("NotConvertible"), "\(converted.errors)")
+    }
+
+    /// And the other way: what PEFT trained of a tied embedding does not move the head.
+    @Test func anEmbeddingOfPEFTIsNoneOfMLXWhereTheHeadIsTied() throws {
+        let prefix = "base_model.model.model.embed_tokens.lora_embedding_"
+        let pair = [SmallModel.tensor(ExactString(prefix + "A"), [2, 5], seed: 2), SmallModel.tensor(ExactString(prefix + "B"), [4, 2], seed: 3)]
+        let base = [SmallModel.tensor("model.embed_tokens.weight", [5, 4], seed: 1), SmallModel.tensor("model.norm.weight", [4], seed: 9)]
+        let peft = #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["embed_tokens"]}"#
+        for (flags, status) in [(tied, 2), (tied.replacing("true", with: "false"), 0)] {
+            let model = try DialectModel(base: base, adapter: [], config: peft, baseConfig: flags)
+            try SmallTensor.write(pair, to: model.directory.path("adapter/adapter_model.safetensors"))
+            try FileSystem.remove(model.directory.path("adapter/adapters.safetensors"))
+            let result = try Tool.run([
+                "convert", model.directory.path("adapter"), "--to", "mlx", "--base", model.directory.path("base"), "-o", model.directory.path("mlx"),
+            ])
+            #expect(Int(result.status) == status, "\(result.errors)")
+        }
+    }
+
+    /// `DoRAEmbedding.set_embedding`: one magnitude for each row of the vocabulary, square or not.
+    @Test(arguments: [5, 4]) func anEmbeddingsMagnitudesAreOfItsRows(vocabulary: Int) throws {
+        let base = SmallModel.tensor("model.embed_tokens.weight", [vocabulary, 4], seed: 1)
+        let a = SmallModel.tensor("model.embed_tokens.lora_a", [vocabulary, 2], seed: 2)
+        let b = SmallModel.tensor("model.embed_tokens.lora_b", [2, 4], seed: 3)
+        let m = SmallModel.tensor("model.embed_tokens.m", [vocabulary], seed: 4)
+        let model = try DialectModel(
+            base: [base], adapter: [a, b, m], config: config.replacing("\"lora\"", with: "\"dora\""),
+            baseConfig: tied.replacing("true", with: "false"))
+        let moved = Plain.sum(base.values, Plain.product(a.values, b.values, vocabulary, 2, 4), scale: 3)
+        let wanted = (0..<vocabulary).flatMap { row in
+            let line = moved[(4 * row)..<(4 * row + 4)]
+            return line.map { m.values[row] * $0 / line.reduce(0) { $0 + $1 * $1 }.squareRoot() }
+        }
+        #expect(isClose(try model.merged().numbers(base.name), wanted))
+        let converted = try Tool.run([
+            "convert", model.directory.path("adapter"), "--to", "peft", "--base", model.directory.path("base"), "-o", model.directory.path("peft"),
+        ])
+        #expect(converted.status == 2 && converted.errors.contains("one for each row"), "\(converted.errors)")
+    }
+
+    /// Where updates are not compared as numbers the config decides, and of MLX' config its scale.
+    @Test(arguments: [("3.0", 0), ("4.0", 1)]) func theTrainersArgumentsMakeNoOtherAdapter(scale: String, status: Int32) throws {
+        let norm = SmallModel.tensor("model.norm.weight", [4], seed: 6)
+        let trained = config.replacing("\"num_layers\": 2", with: "\"num_layers\": 4, \"iters\": 100").replacing("3.0", with: scale)
+        let models = try [config, trained].map { try DialectModel(base: [norm], adapter: [a, b], config: $0) }
+        let result = try Tool.run(["diff"] + models.map { $0.directory.path("adapter") })
+        #expect(result.status == status, "\(result.output)")
+    }
+
     private let experts = 3
     private let a = SmallModel.tensor("model.layers.0.mlp.switch_mlp.up_proj.lora_a", [3, 2, 4], seed: 4)
     private let b = SmallModel.tensor("model.layers.0.mlp.switch_mlp.up_proj.lora_b", [3, 5, 2], seed: 5)

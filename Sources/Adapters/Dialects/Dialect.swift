@@ -18,6 +18,15 @@ protocol Dialect: Sendable {
     /// Whether a pair called lora_A and lora_B may be several pairs in one, so that the two ranks differ.
     var stacksFactors: Bool { get }
 
+    /// Whether an update of the input embedding is one of the output head too, where the model ties the two.
+    var movesTiedHead: Bool { get }
+
+    /// Whether a module of this path is an embedding although its factors have a linear layer's names.
+    func isEmbedding(_ module: ExactString) -> Bool
+
+    /// What of the config enters the update; nil where all of it may.
+    func settings(of config: AdapterConfig) -> JSONObject?
+
     /// What a file of the dialect leaves open.
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion>
 
@@ -33,6 +42,9 @@ protocol Dialect: Sendable {
 extension Dialect {
     var acceptsPEFTConfig: Bool { false }
     var stacksFactors: Bool { false }
+    var movesTiedHead: Bool { false }
+    func isEmbedding(_ module: ExactString) -> Bool { false }
+    func settings(of config: AdapterConfig) -> JSONObject? { nil }
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [] }
 }
 

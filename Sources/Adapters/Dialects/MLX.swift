@@ -8,18 +8,32 @@ import Tensors
 /// | Linear | `lora_a` (in, r), `lora_b` (r, out) | W (out, in) += s·lora_bᵀ·lora_aᵀ |
 /// | Embedding | `lora_a` (vocab, r), `lora_b` (r, dim) | W (vocab, dim) += s·lora_a·lora_b |
 /// | SwitchLinear | `lora_a` (E, r, in), `lora_b` (E, out, r) | W[e] += s·lora_b[e]·lora_a[e] |
-/// | DoRA | and `m` (out) | W' = m·V/‖V‖ by row |
+/// | DoRA | and `m` (out); of an embedding (vocab) | W' = m·V/‖V‖ by row |
 ///
 /// s is `lora_parameters.scale` as it stands: it is not divided by the rank. A base in transformers' layout holds the
 /// experts of a SwitchLinear one by one (`switch_mlp` there is `experts.N`). With `fine_tune_type` `full` the tensors
 /// are whole parameters. `num_layers` and `keys` say which modules were trained; the tensors decide.
 ///
-/// Source: `LoRALinear`, `LoRASwitchLinear`, `LoRAEmbedding` (`fuse`) in mlx_lm/tuner/lora.py, `DoRALinear` in dora.py,
-/// `load_adapters` in tuner/utils.py.
+/// A head that the model ties to the embedding is computed by it, and its update moves both.
+///
+/// Source: `LoRALinear`, `LoRASwitchLinear`, `LoRAEmbedding` (`fuse`, `as_linear`) in mlx_lm/tuner/lora.py, `DoRALinear` and
+/// `DoRAEmbedding` in dora.py, `load_adapters` in tuner/utils.py.
 struct MLX: Dialect {
     let name = "mlx"
+    let movesTiedHead = true
 
     private static let leaves: Set<String> = ["lora_a", "lora_b", "m"]
+
+    func isEmbedding(_ module: ExactString) -> Bool {
+        MLX.embeddings.contains(module.text.dottedComponents.last.map(String.init) ?? "")
+    }
+
+    func settings(of config: AdapterConfig) -> JSONObject? {
+        [
+            "fine_tune_type": config["fine_tune_type"] ?? "lora",
+            "lora_parameters.scale": config["lora_parameters"]?.objectValue?["scale"] ?? .null,
+        ]
+    }
 
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
         file.config?["lora_parameters"]?.objectValue?["scale"] == nil ? [.scale] : []
@@ -118,8 +132,11 @@ struct MLX: Dialect {
         }
         let rank = a.shape[1]
         module.scale = ModuleScale(rank: rank, value: scale)
-        let isEmbedding = MLX.embeddings.contains(path.text.dottedComponents.last.map(String.init) ?? "")
-        if isEmbedding {
+        if isEmbedding(path), tensors["m"] != nil {
+            // Its m has a number for each row, as a linear layer's, and PEFT's of an embedding one for each column.
+            module.add("lora_A", "weight", TensorView(b))
+            module.add("lora_B", "weight", TensorView(a))
+        } else if isEmbedding(path) {
             module.add("lora_embedding_A", "", TensorView(a, axes: [1, 0]))
             module.add("lora_embedding_B", "", TensorView(b, axes: [1, 0]))
         } else {

@@ -93,6 +93,17 @@ public struct PipelineBase: Sendable {
     }
 }
 
+extension PipelineBase {
+    /// Whether the model ties a head to the embedding `module`.
+    ///
+    /// - Throws: what reading the base's names throws.
+    public func tiesHead(to module: ExactString) throws -> Bool {
+        let names = NameResolver(base: try BaseView(base: checkpoint, adapters: []).directory)
+        let end = (module.text.dottedComponents.last.map(String.init) ?? "") + ".weight"
+        return names.storedNames.contains { $0.text.hasSuffix(end) && !names.tiedPartners(of: $0).isEmpty }
+    }
+}
+
 extension [PipelineBase] {
     /// `model_type` of the one model; nil where there is none, or more than one.
     var modelType: String? { count == 1 ? self[0].checkpoint.config?["model_type"]?.stringValue : nil }

@@ -57,6 +57,28 @@ extension AdapterConversion {
         ]
     }
 
+    /// Refuses embeddings that mean another model in mlx-lm than elsewhere: an update of one that a head is tied to, and DoRA's
+    /// magnitudes, which are one for each row there and one for each column in PEFT.
+    ///
+    /// Source: `LoRAEmbedding.as_linear` in mlx_lm/tuner/lora.py, `DoRAEmbedding.set_embedding` in dora.py; `DoraEmbeddingLayer` in
+    /// peft/tuners/lora/dora.py.
+    mutating func requireSameEmbeddings(_ modules: [Module]) throws {
+        for module in modules where module.isEmbedding || adapter.isEmbedding(module.path) {
+            guard module.magnitude == nil else {
+                throw unable(module, "is an embedding with DoRA, whose magnitudes are one for each row in mlx-lm and one for each column in PEFT",
+                    help: "merge it instead")
+            }
+            guard adapter.movesTiedHead != (target == .mlx) else { continue }
+            if try options.bases.contains(where: { try $0.tiesHead(to: module.path) }) {
+                throw unable(module, "is tied to the output head, which its update moves in mlx-lm and nowhere else", help: "merge it instead")
+            }
+            if options.bases.isEmpty {
+                notes.append("\(module.path.text): in a model that ties its head to the embedding mlx-lm moves both, and others the embedding alone; "
+                    + "--base BASE tells whether it does")
+            }
+        }
+    }
+
     /// Keys count from the layer where there is one.
     private static func mlxKey(_ path: String) -> String {
         let parts = path.split(separator: ".").map(String.init)

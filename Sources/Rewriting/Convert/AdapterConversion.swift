@@ -159,6 +159,7 @@ public struct AdapterConversion: Sendable {
                 .refused, "all of its updates are of \(components.map(\.printable).joined(separator: ", ")), and no base is that",
                 file: adapter.path, tensor: leftOut.first?.tensor, rule: "MissingTarget", help: "name the model that it was trained on: --base BASE")
         }
+        try requireSameEmbeddings(portable.modules)
         let names = try names(portable.modules.map { ($0.component, $0.own, $0.a.shape.count == 2 ? $0.a.shape[1] : nil) }, portable.components)
         switch target {
         case .peft: try writePEFT(portable.modules)
@@ -303,9 +304,9 @@ public struct AdapterConversion: Sendable {
         return (rank, alpha, ranks, alphas)
     }
 
-    func unable(_ module: Module, _ message: String) -> PeftfileError {
+    func unable(_ module: Module, _ message: String, help: String = "keep it in PEFT's dialect: --to peft") -> PeftfileError {
         PeftfileError(
             .refused, "module \"\(module.path)\" \(message)", file: adapter.path, tensor: module.a.name,
-            rule: "NotConvertible", help: "keep it in PEFT's dialect: --to peft")
+            rule: "NotConvertible", help: help)
     }
 }
