@@ -96,9 +96,9 @@ public struct PortableAdapter: Sendable {
         var modules: [Module] = []
         for part in bound.parts {
             let own: [Module]
-            if part.dialect == nil, part.config == nil {
+            if try MethodRegistry.method(of: part) is BareFactors {
                 let factors = try BareFactors().portable(part, options) { baseNames.place(of: $0)?.shape }
-                whole.views.merge(factors.views) { first, _ in first }
+                whole.views.merge(factors.views) { _, own in own }
                 own = factors.modules
             } else {
                 own = try PortableAdapter.modules(of: part, options, baseNames, views: &whole.views, notes: &notes, setAside: &setAside)

@@ -18,6 +18,36 @@ extension RecipeAssembly {
             }
         }
         for stored in touched { try resolveTie(of: stored, names: names, tie: tie) }
+        if isUntied { writeOtherSides(names: names) }
+    }
+
+    /// Whether a tie was broken.
+    private var isUntied: Bool { configChanges.contains { $0.path.last == "tie_word_embeddings" && $0.value == .bool(false) } }
+
+    /// Gives every other tied parameter a tensor of its own: with `tie_word_embeddings` false transformers 5 ties none of
+    /// `_tied_weights_keys`, and what no file has is made new: the bias of a head, the embeddings of BART's encoder and decoder. Up to
+    /// version 4 these were one module whatever the config said, and loads the same values twice.
+    ///
+    /// Source: `get_expanded_tied_weights_keys` in modeling_utils.py.
+    private mutating func writeOtherSides(names: NameResolver) {
+        var written: [String] = []
+        for stored in view.directory.names {
+            guard let entry = view[stored] else { continue }
+            for partner in names.tiedPartners(of: stored) where view[partner] == nil && recipes[partner] == nil && mayHold(partner) {
+                recipes[partner] = named(side(stored, of: stored, entry: entry), partner)
+                tiedSource[partner] = stored
+                written.append(partner.text)
+            }
+        }
+        guard !written.isEmpty else { return }
+        warnings.append("\(written.joined(separator: ", ")): written too, since with tie_word_embeddings false transformers 5 ties nothing")
+    }
+
+    /// Whether the class that was saved has what the parameter's module is in: a speech model without a text encoder has none of its
+    /// embeddings.
+    private func mayHold(_ name: ExactString) -> Bool {
+        let front = name.text.dottedComponents.dropLast(2).joined(separator: ".") + "."
+        return front == "." || view.directory.names.contains { $0.text.hasPrefix(front) }
     }
 
     private mutating func resolveTie(of stored: ExactString, names: NameResolver, tie: BindingOptions.Tie) throws {
@@ -87,9 +117,10 @@ extension RecipeAssembly {
             recipes[recipe.name] = recipe
             if recipe.name != stored { tiedSource[recipe.name] = stored }
         }
-        for name in shared { recipes[name] = nil }
+        // What the file holds of the same module changes with it; what it lacks is written when all ties are resolved.
+        for name in shared { recipes[name] = view[name] == nil || sides[0].isCopy && !isReplaced(sides[0]) ? nil : named(sides[0], name) }
         let changes = tieFlags(false)
-        guard !changes.isEmpty else {
+        guard base.config != nil else {
             throw PeftfileError(
                 .refused, "is tied to \(sides.dropFirst().map(\.name.text).joined(separator: ", ")), which the update leaves "
                     + "different, and there is no config.json in which to untie them", file: base.path, tensor: stored,

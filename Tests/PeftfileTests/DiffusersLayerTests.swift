@@ -17,7 +17,7 @@ import Testing
     @Test func layersAreThoseThatDiffusersMakes() throws {
         let bytes = try FileReader(path: Fixtures.path("names/diffusers-layers.json")).allBytes(limit: 1 << 20)
         let cases = try #require(try JSONValue.parse(bytes).objectValue?["cases"]?.arrayValue)
-        #expect(cases.count == 3)
+        #expect(cases.count == 6)
         for (index, value) in cases.enumerated() {
             let name = value.objectValue?["case"]?.stringValue ?? ""
             let source = try (value.objectValue?["source"]?.arrayValue ?? []).map { tensor in

@@ -10,10 +10,10 @@ import Testing
 
     private func run(_ arguments: String...) throws -> Tool.Result { try Tool.run(["convert"] + arguments) }
 
-    private func pair(_ module: String, _ rows: Int, _ columns: Int, rank: Int = 2) -> [SmallTensor] {
+    private func pair(_ module: String, _ rows: Int, _ columns: Int, rank: Int = 2, a: String = "lora_A", b: String = "lora_B") -> [SmallTensor] {
         [
-            SmallModel.tensor(ExactString("\(module).lora_A.weight"), [rank, columns], seed: columns + rank),
-            SmallModel.tensor(ExactString("\(module).lora_B.weight"), [rows, rank], seed: rows + module.utf8.count),
+            SmallModel.tensor(ExactString("\(module).\(a).weight"), [rank, columns], seed: columns + rank),
+            SmallModel.tensor(ExactString("\(module).\(b).weight"), [rows, rank], seed: rows + module.utf8.count),
         ]
     }
 
@@ -66,6 +66,91 @@ import Testing
             }
         }
         #expect(after.shards[0].file.metadata?.contains { $0.key == "ss_network_module" && $0.value == "networks.lora_flux" } == true)
+    }
+
+    /// A file with nothing but blocks of two streams comes back too, where it has all of them: no other model has 19. What diffusers made of it
+    /// is recorded like that of the first.
+    @Test(arguments: [19, 18]) func blocksOfTwoStreamsAreEnough(_ blocks: Int) throws {
+        let source = (0..<blocks).flatMap { pair("lora_unet_double_blocks_\($0)_img_attn_proj", 4, 4, a: "lora_down", b: "lora_up") }
+        let (first, second, third) = (directory.path("k.safetensors"), directory.path("d.safetensors"), directory.path("back.safetensors"))
+        try SmallTensor.write(source, to: first)
+        #expect(try run(first, "--to", "diffusers", "-o", second).status == 0)
+        #expect(try run(second, "--to", "kohya", "-o", third).status == 0)
+        let names = Set(try Checkpoint.open(third).tensors.map { String($0.name.text.prefix { $0 != "." }) })
+        #expect(names == Set((0..<blocks).map { blocks == 19 ? "lora_unet_double_blocks_\($0)_img_attn_proj" : "lora_unet_transformer_blocks_\($0)_attn_to_out_0" }))
+    }
+
+    /// What the trainer or PEFT's config says of the model decides before the names do.
+    @Test(arguments: [
+        ("modelspec.architecture", "flux-1-dev/lora", true), ("ss_base_model_version", "flux1", true),
+        ("modelspec.architecture", "stable-diffusion-3-medium/lora", false), ("ss_base_model_version", "hunyuan_video", false),
+    ] as [(ExactString, String, Bool)])
+    func theTrainerNamesTheModel(_ key: ExactString, _ value: String, _ isFlux: Bool) throws {
+        let (source, out) = (directory.path("d.safetensors"), directory.path("k.safetensors"))
+        try SmallTensor.write(pair("transformer.transformer_blocks.2.attn.to_add_out", 4, 4), metadata: [(key, value)], to: source)
+        #expect(try run(source, "--to", "kohya", "-o", out).status == 0)
+        let expected = isFlux ? "lora_unet_double_blocks_2_txt_attn_proj." : "lora_unet_transformer_blocks_2_attn_to_add_out."
+        #expect(try Checkpoint.open(out).tensors.allSatisfy { $0.name.text.hasPrefix(expected) })
+    }
+
+    @Test(arguments: [("FluxTransformer2DModel", true), ("SD3Transformer2DModel", false)])
+    func theConfigNamesTheClass(_ name: String, _ isFlux: Bool) throws {
+        try FileSystem.makeDirectory(directory.path("adapter"))
+        try directory.write(
+            #"{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["to_out.0"], "auto_mapping": {"base_model_class": "\#(name)", "parent_library": "diffusers.models"}}"#,
+            to: "adapter/adapter_config.json")
+        try SmallTensor.write(pair("base_model.model.transformer_blocks.0.attn.to_out.0", 4, 4), to: directory.path("adapter/adapter_model.safetensors"))
+        let out = directory.path("k.safetensors")
+        let result = try run(directory.path("adapter"), "--to", "kohya", "-o", out)
+        #expect(result.status == 0, "\(result.errors)")
+        let expected = isFlux ? "lora_unet_double_blocks_0_img_attn_proj." : "lora_unet_transformer_blocks_0_attn_to_out_0."
+        #expect(try Checkpoint.open(out).tensors.allSatisfy { $0.name.text.hasPrefix(expected) })
+    }
+
+    /// Names of the model's own repository with nothing before them, or with PEFT's front and no config: a scale of 1, unless one is given.
+    /// HunyuanVideo's, which have an underscore more, are not taken for them.
+    @Test(arguments: ["", "base_model.model."], [nil, "0.5"] as [String?])
+    func namesWithoutAComponentAreFlux(_ front: String, _ scale: String?) throws {
+        let names = ["double_blocks.4.img_attn.qkv", "double_blocks.4.txt_mlp.0"]
+        let tensors = pair(front + names[0], 12, 4) + pair(front + names[1], 16, 4)
+            + [SmallModel.tensor(ExactString("\(front)\(names[0]).lora_B.bias"), [12], seed: 3)]
+        let source = directory.path("lora.safetensors")
+        try SmallTensor.write(tensors, to: source)
+        let given = scale.map { ["--scale", $0] } ?? []
+        let out = directory.path("d.safetensors")
+        let result = try Tool.run(["convert", source, "--to", "diffusers", "-o", out] + given)
+        #expect(result.status == 0, "\(result.errors)")
+        let file = try Checkpoint.open(out)
+        let modules = ["attn.to_q", "attn.to_k", "attn.to_v", "ff_context.net.0.proj"].map { "transformer.transformer_blocks.4.\($0)" }
+        #expect(
+            Set(file.tensors.map(\.name.text))
+                == Set(modules.flatMap { ["\($0).lora_A.weight", "\($0).lora_B.weight"] } + modules.prefix(3).map { "\($0).lora_B.bias" }))
+        let whole = Double(scale ?? "1") ?? 1
+        #expect(try Adapter(path: out).targets().allSatisfy { $0.scale == whole })
+        for (part, module) in modules.prefix(3).enumerated() {
+            #expect(try file.numbers(ExactString("\(module).lora_B.bias")) == Array(tensors[4].values[(4 * part)..<(4 * part + 4)]))
+            #expect(try file.numbers(ExactString("\(module).lora_B.weight")) == Array(tensors[1].values[(8 * part)..<(8 * part + 8)]))
+        }
+        // Onto the model's own file.
+        let base = directory.path("flux.safetensors")
+        let weights = [SmallModel.tensor(ExactString("\(names[0]).weight"), [12, 4], seed: 1), SmallModel.tensor(ExactString("\(names[1]).weight"), [16, 4], seed: 2),
+            SmallModel.tensor(ExactString("\(names[0]).bias"), [12], seed: 9)]
+        try SmallTensor.write(weights, to: base)
+        let merge = try Tool.run(["merge", base, source, "-o", directory.path("m.safetensors")] + given)
+        #expect(merge.status == 0, "\(merge.errors)")
+        let merged = try Checkpoint.open(directory.path("m.safetensors"))
+        #expect(try merged.numbers(weights[0].name) == Plain.sum(weights[0].values, Plain.product(tensors[1].values, tensors[0].values, 12, 2, 4), scale: whole))
+        #expect(try Tool.run(["verify", directory.path("m.safetensors"), "--base", base, "--adapter", source] + given).status == 0)
+        // To kohya the layer stays one.
+        try SmallTensor.write(Array(tensors.prefix(4)), to: source)
+        #expect(try Tool.run(["convert", source, "--to", "kohya", "-o", directory.path("k.safetensors")] + given).status == 0)
+        let kohya = try Checkpoint.open(directory.path("k.safetensors"))
+        #expect(kohya["lora_unet_double_blocks_4_img_attn_qkv.lora_up.weight"]?.shape == [12, 2])
+        #expect(kohya.shards[0].file.metadata?.contains { $0.key == "ss_network_module" && $0.value == "networks.lora_flux" } == true)
+        // HunyuanVideo's.
+        try SmallTensor.write(pair("\(front)double_blocks.4.img_attn_qkv", 12, 4), to: source)
+        let other = try Tool.run(["convert", source, "--to", "diffusers", "-o", directory.path("x.safetensors")])
+        #expect(other.status == 2 && other.errors.contains("[ConfigMissing]"), "\(other.errors)")
     }
 
     /// Two of the three parts of a layer, of other ranks and scales: the rows of the third are zero, and a merge onto diffusers' model

@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func allCasesAreThere() { #expect(Case.names.count == 14) }
+    @Test func allCasesAreThere() { #expect(Case.names.count == 16) }
 
     @Test(arguments: Case.names) func mergesAsTheLibraryDoes(_ name: String) throws {
         let item = try Case(name)
@@ -130,6 +130,32 @@ import Testing
             try Checkpoint.open(directory.path("merged.safetensors")), try Checkpoint.open(Fixtures.path("loralib/\(name)/expected.safetensors"))
         )
         for tensor in truth.tensors { #expect(try truth.read(tensor) == result.read(#require(result[tensor.name])), "\(tensor.name)") }
+    }
+
+    /// A fused layer, plain ones, an embedding and convolutions of one file, to PEFT's dialect and back into a merge: the same bytes. The
+    /// convolution in groups has no pair of factors; the rest goes without it.
+    @Test(arguments: ["mixed", "mixed-one-part"]) func aMixedFileIsConverted(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        let item = try Case(name)
+        let base = try Checkpoint.open(Fixtures.path("loralib/\(name)/base.safetensors"))
+        let source = try Adapter(path: Fixtures.path("loralib/\(name)/adapter.pt"))
+        let options = ConversionOptions(bases: [PipelineBase(base)], binding: item.options)
+        let error = #expect(throws: PeftfileError.self) { try AdapterConversion(source, to: .peft, options: options) }
+        #expect(error?.rule == "NotConvertible" && error?.tensor == "wide.lora_A", "\(error as Any)")
+        let rest = try source.checkpoint.tensors.filter { !$0.name.text.hasPrefix("wide.") }.map { tensor in
+            SmallTensor(name: tensor.name, shape: tensor.shape, values: try source.checkpoint.numbers(tensor.name))
+        }
+        try SmallTensor.write(rest, to: directory.path("adapter.safetensors"))
+        let output = directory.path("out")
+        let conversion = try AdapterConversion(Adapter(path: directory.path("adapter.safetensors")), to: .peft, options: options)
+        _ = try ConversionExecutor(conversion: conversion, target: output).run()
+        _ = try PlanExecutor(plan: .merge(Binding(base: base, adapters: [Adapter(path: output)])), target: directory.path("merged.safetensors")).run()
+        let (result, truth) = (
+            try Checkpoint.open(directory.path("merged.safetensors")), try Checkpoint.open(Fixtures.path("loralib/\(name)/expected.safetensors"))
+        )
+        for tensor in truth.tensors where !tensor.name.text.hasPrefix("wide.") {
+            #expect(try truth.read(tensor) == result.read(#require(result[tensor.name])), "\(tensor.name)")
+        }
     }
 
     @Test func aHintDoesNotLeadInACircle() throws {

@@ -35,7 +35,7 @@ struct Diffusers: Dialect {
 
     func recognises(_ file: DialectFile) -> Bool {
         guard !file.tensors.isEmpty, file.config == nil || file.config?.json["_class_name"] != nil else { return false }
-        if isOfModel(file) { return true }
+        if isOfModel(file) || isOfFlux(file) { return true }
         var hasOld = false
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { return false }
@@ -60,6 +60,20 @@ struct Diffusers: Dialect {
         return file.tensors.allSatisfy { info in Diffusers.key(info.name).map { $0.component == nil && !$0.isOld } ?? false }
     }
 
+    /// Whether the file is of FLUX.1 under the names of its own repository with nothing before them, as Black Forest Labs writes it, or behind
+    /// PEFT's front without a config, as fal does. diffusers takes both with a scale of 1, which is the one that `LinearLora` has.
+    ///
+    /// Source: `_convert_bfl_flux_control_lora_to_diffusers`, `_convert_fal_kontext_lora_to_diffusers` in loaders/lora_conversion_utils.py of
+    /// diffusers; src/flux/modules/lora.py of black-forest-labs/flux.
+    private func isOfFlux(_ file: DialectFile) -> Bool {
+        var names: [String] = []
+        for info in file.tensors {
+            guard let key = Diffusers.key(info.name), key.component == nil, !key.isOld, DiffusersLayers.isFlux(key.module) else { return false }
+            names.append(key.module)
+        }
+        return DiffusersLayers.areFlux(names)
+    }
+
     private struct Key {
         var component: String?
         var module: String
@@ -80,6 +94,9 @@ struct Diffusers: Dialect {
 
     private static func key(_ name: ExactString) -> Key? {
         var text = name.text
+        for front in ["double_blocks.", "single_blocks."] where text.hasPrefix("base_model.model." + front) {
+            text = String(text.dropFirst("base_model.model.".count))
+        }
         let component = components.first { text.hasPrefix($0 + ".") }
         if let component { text = String(text.dropFirst(component.count + 1)) }
         if let (suffix, tensor) = suffixes.first(where: { text.hasSuffix($0.suffix) }) {
@@ -120,6 +137,8 @@ struct Diffusers: Dialect {
         return (parts + [own]).joined(separator: ".")
     }
 
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { isOfFlux(file) ? [.scale] : [] }
+
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         struct Slot: Hashable {
             let component: String
@@ -128,7 +147,8 @@ struct Diffusers: Dialect {
         var order: [Slot] = []
         var tensors: [Slot: [String: TensorInfo]] = [:]
         var isOld = false
-        let ofModel = isOfModel(file)
+        let ofFlux = isOfFlux(file)
+        let ofModel = ofFlux || isOfModel(file)
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { continue }
             isOld = isOld || key.isOld || !key.tensor.hasPrefix("lora_A") && !key.tensor.hasPrefix("lora_B")
@@ -177,6 +197,7 @@ struct Diffusers: Dialect {
                 throw file.refusal("has shape \(a.shape)", a.name, rule: "FactorShape")
             }
             module.scale = try configs.scale(of: slot.module, component: slot.component, rank: rank, tensor: a.name)
+            if ofFlux, let scale = context.options.scale { module.scale = ModuleScale(rank: rank, value: scale) }
             if let info = own["alpha"] {
                 reading.consumed.append((info.name, "its number is in the scale"))
                 let own = ModuleScale(rank: rank, alpha: try file.number(info), dtype: info.dtype)

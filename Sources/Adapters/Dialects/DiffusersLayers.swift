@@ -38,9 +38,11 @@ enum DiffusersLayers {
     /// The modules, each with what it is in diffusers as another form of it.
     static func adding(to modules: [DialectModule]) -> [DialectModule] {
         var result = modules
-        for component in Set(modules.compactMap(\.component)) where PipelineComponent(component) == .denoiser {
+        for component in Set(modules.map(\.component)) {
             let own = modules.indices.filter { modules[$0].component == component }
-            for table in [flux, wan] {
+            // A file of one model says by its names alone which that is.
+            let isNamed = component.map { PipelineComponent($0) == .denoiser } ?? areFlux(own.map { modules[$0].name.text })
+            for table in isNamed ? (component == nil ? [flux] : [flux, wan]) : [] {
                 let found = own.map { modules[$0].elsewhere.isEmpty ? forms(of: modules[$0], table) : nil }
                 guard found.allSatisfy({ $0 != nil }), own.contains(where: { block(modules[$0].name.text, table) != nil }) else { continue }
                 for (index, forms) in zip(own, found) { result[index].elsewhere = forms ?? [] }
@@ -77,6 +79,23 @@ enum DiffusersLayers {
         if ["conv_in", "conv_out", "x_embedder", "context_embedder", "proj_out", "patch_embedding"].contains(path) { return true }
         let parts = path.dottedComponents
         return parts.count > 3 && parts[0] == "blocks" && parts[1].allSatisfy(\.isNumber) && ["attn1", "attn2", "ffn"].contains(parts[2])
+    }
+
+    /// Whether a path with dots is that of a layer of FLUX.1's own repository.
+    static func isFlux(_ path: String) -> Bool {
+        let parts = path.dottedComponents.map(String.init)
+        func has(_ parts: [String], in layers: [String: Layer]) -> Bool {
+            layers[parts.joined(separator: "_")] != nil
+        }
+        guard parts.count > 2, let number = Int(parts[1]), number >= 0, "\(number)" == parts[1] else { return has(parts, in: flux.others) }
+        return flux.blocks.contains { front, _, layers in front.dropLast() == parts[0] && has(Array(parts[2...]), in: layers) && parts.count < 5 }
+            && !["img_attn_qkv", "img_attn_proj", "txt_attn_qkv", "txt_attn_proj"].contains(parts[2])
+    }
+
+    /// Whether paths are of FLUX.1's own layers and nothing else, a block's among them. HunyuanVideo's repository writes the attention's with
+    /// an underscore (`img_attn_qkv`).
+    static func areFlux(_ paths: some Collection<String>) -> Bool {
+        paths.allSatisfy(isFlux) && paths.contains { $0.hasPrefix("double_blocks.") || $0.hasPrefix("single_blocks.") }
     }
 
     // MARK: Tables
@@ -239,6 +258,15 @@ enum DiffusersLayers {
 extension TensorView {
     /// Rows of the tensor, below each other; nil where its parts are turned or read in other rows than the tensor.
     func taking(_ ranges: [Range<Int>], named name: ExactString) -> TensorView? {
+        if info.shape.count == 1 {
+            // Of a vector, which is a matrix of one row, elements are taken: it is read as one of one column.
+            guard parts.count == 1, let part = parts.first, part.axes == nil, part.rows == nil, part.height == nil,
+                part.stored.shape.count == 1, ranges.count == 1, let range = ranges.first, range.upperBound <= part.stored.elementCount
+            else { return nil }
+            var copy = part
+            (copy.axes, copy.height, copy.rows) = ([0], part.stored.elementCount, range)
+            return TensorView(name: name, shape: [range.count], parts: [copy])
+        }
         var (cut, height): ([Part], Int) = ([], 0)
         for range in ranges {
             for part in parts {

@@ -8,6 +8,7 @@ import Tensors
 /// Which n of the L parts are enabled is not in loralib's file (`enable_lora`), so `--enable-lora` says it, and
 /// `--scale` says lora_alpha / r. Files whose modules are all plain pairs are bare factors and need no dialect, unless
 /// `--enable-lora` is given: the factors of one enabled part look like a plain layer's, and the base's rows tell them apart.
+/// A convolution in the same file is told by its weight in the base, and bound as bare factors are (``LoralibConvolution``).
 /// Source: `MergedLinear.merge_AB`, `zero_pad` in loralib/layers.py of microsoft/LoRA.
 struct MergedLinear: Dialect {
     let name = "loralib"
@@ -34,13 +35,28 @@ struct MergedLinear: Dialect {
                     + (context.options.enableLoRA.isEmpty ? ", and the parts with --enable-lora true,false,true" : ""))
         }
         for pair in pairs {
+            let weight = context.weightShape(ExactString(pair.module))
+            if let convolution = MergedLinear.convolution(pair, weight: weight, scale: scale) {
+                reading.modules.append(convolution)
+                continue
+            }
             reading.modules.append(
                 try MergedLinear.module(
-                    pair, enabled: context.options.enableLoRA, component: nil, file, weight: context.weightShape(ExactString(pair.module)),
-                    isOnePartUntold: true
+                    pair, enabled: context.options.enableLoRA, component: nil, file, weight: weight, isOnePartUntold: true
                 ) { ModuleScale(rank: $0, value: scale) })
         }
         return reading
+    }
+
+    /// A pair of a convolution; nil where the weight is none, or not of such factors.
+    private static func convolution(_ pair: Pair, weight: Shape?, scale: Double) -> DialectModule? {
+        guard let weight, let convolution = LoralibConvolution(a: pair.a, b: pair.b, weight: weight) else { return nil }
+        var module = DialectModule(
+            name: ExactString(pair.module), naming: .path, component: nil, form: DialectForm(name: "convolution", method: BareFactors()))
+        module.add("lora_A", "weight", TensorView(pair.a))
+        module.add("lora_B", "weight", TensorView(pair.b))
+        module.scale = ModuleScale(rank: convolution.rank, value: scale)
+        return module
     }
 
     struct Pair {

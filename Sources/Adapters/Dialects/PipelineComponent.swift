@@ -59,6 +59,9 @@ extension PipelineComponent {
     /// Whether a path is that of a layer which the model's own repository cuts or calls otherwise than diffusers.
     public static func isOriginalPath(_ path: String) -> Bool { DiffusersLayers.isOriginal(path) }
 
+    /// Whether paths are of layers of FLUX.1 as its own repository has them and of nothing else, a block's among them.
+    public static func areFluxPaths(_ paths: [String]) -> Bool { DiffusersLayers.areFlux(paths) }
+
     /// Whether some model of diffusers has layers of such a path, as far as names alone tell.
     public static func isDiffusersPath(_ path: String) -> Bool { DiffusersLayers.isKnown(path) }
 

@@ -39,8 +39,17 @@ struct PrefixForm: Sendable {
         for rewrite in rewrites {
             if let front = rewrite.apply(name) { return tower.apply(front) }
         }
+        if name.hasPrefix(Self.wrapper) {
+            let inner = String(name.dropFirst(Self.wrapper.count))
+            for rewrite in rewrites {
+                if let front = rewrite.apply(inner) { return tower.apply(Self.wrapper + front) }
+            }
+        }
         return tower.apply(name)
     }
+
+    /// What ColPali, ColQwen2 and their kin (entries `colpali`, `ColQwen2ForRetrieval`) call the whole multimodal model that they hold.
+    static let wrapper = "vlm."
 }
 
 /// `from` at the front of a name becomes `to`, except where one of `exceptions` is at the front.
@@ -73,13 +82,14 @@ struct FrontRewrite: Sendable {
 enum TowerForm: CaseIterable, Sendable {
     case kept, inserted, removed
 
-    private static let towers = ["vision_tower.", "image_tower.", "video_tower."]
+    /// `vision_model.` is the tower's name in Janus and DeepSeek-VL; alone it is the inner one, and nothing is found under two of them.
+    private static let towers = ["vision_tower.", "image_tower.", "video_tower.", "vision_model."]
     private static let inner = "vision_model."
 
     func apply(_ name: String) -> String {
         if self == .kept { return name }
         for tower in Self.towers {
-            for front in [tower, "model." + tower] where name.hasPrefix(front) {
+            for front in [tower, "model." + tower].flatMap({ [$0, PrefixForm.wrapper + $0] }) where name.hasPrefix(front) {
                 let rest = name.dropFirst(front.count)
                 let hasInner = rest.hasPrefix(Self.inner)
                 if self == .inserted && !hasInner { return front + Self.inner + rest }

@@ -23,7 +23,7 @@ extension AdapterConversion {
     }
 
     mutating func writeKohya(_ modules: [Module], _ names: ComponentNames) throws {
-        metadata = [(key: "ss_network_module", value: names.isFlux ? "networks.lora_flux" : "networks.lora")]
+        metadata = [(key: "ss_network_module", value: names.isTrainedAsFlux ? "networks.lora_flux" : "networks.lora")]
         var parts: [(path: String, layer: OriginalLayer, module: Module)] = []
         for module in modules {
             try refuse(module, in: "kohya's", embeddings: true, biases: true)

@@ -96,26 +96,3 @@ extension AdapterConversion {
         return dtypes.contains(.f64) || !first.isMergeable ? .f64 : .f32
     }
 }
-
-/// Whether the transformer that an adapter of diffusers' is for is FLUX.1.
-enum FluxModel {
-    /// How many blocks FLUX.1 has; HunyuanVideo, whose layers diffusers calls the same, has 20 and 40.
-    private static let blocks = [("transformer_blocks.", 19), ("single_transformer_blocks.", 38)]
-
-    /// The base's class tells, else the names: all of them FLUX.1's, blocks of one stream among them, and none beyond its last.
-    static func isOne(_ modules: [(component: String?, own: ExactString)], _ bases: [PipelineBase]) -> Bool {
-        let own = modules.filter { module in
-            module.component.map { PipelineComponent($0) == .denoiser && !PipelineComponent.isKohya($0) } ?? true
-        }.map(\.own.text)
-        guard !own.isEmpty, own.allSatisfy({ OriginalLayer(flux: $0) != nil }) else { return false }
-        let classes = bases.compactMap { $0.checkpoint.config?["_class_name"]?.stringValue }
-        if let name = classes.first { return name == "FluxTransformer2DModel" }
-        return own.contains { $0.hasPrefix(blocks[1].0) }
-            && own.allSatisfy { path in
-                blocks.allSatisfy { front, count in
-                    guard path.hasPrefix(front) else { return true }
-                    return (Int(path.dropFirst(front.count).prefix { $0 != "." }) ?? count) < count
-                }
-            }
-    }
-}

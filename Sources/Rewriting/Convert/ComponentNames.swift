@@ -17,6 +17,8 @@ struct ComponentNames {
     private let isLarge: Bool
     /// Whether the denoiser is FLUX.1 under diffusers' names, whose layers kohya's files name and cut otherwise.
     let isFlux: Bool
+    /// Whether what is written has the names that sd-scripts' network for FLUX.1 has, from whatever dialect.
+    let isTrainedAsFlux: Bool
     /// Whether names were found in a model of diffusers.
     private let isFound: Bool
     private let path: String
@@ -41,7 +43,8 @@ struct ComponentNames {
                 ["transformer_blocks.", "single_transformer_blocks.", "blocks.", "double_blocks.", "single_blocks.", "joint_blocks."]
                     .contains(where: module.own.text.hasPrefix)
             }
-        isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases)
+        isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases, adapter)
+        isTrainedAsFlux = isFlux || PipelineComponent.areFluxPaths(modules.filter { $0.component.map { PipelineComponent($0) == .denoiser } ?? true }.map(\.own.text))
         isLarge = !isTransformer && LargeDiffusion.isOne(modules, bases, adapter)
         isFound = bases.contains { base in
             base.component.map { PipelineComponent($0) == .denoiser } ?? (base.checkpoint.config?["_class_name"] != nil)

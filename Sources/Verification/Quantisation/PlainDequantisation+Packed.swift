@@ -38,22 +38,28 @@ extension PlainDequantisation {
         let last = (elements.upperBound - 1) / columns
         let row = weight.rowWords * 4
         let bytes = try components.bytes(weight.codes, (first * row)..<((last + 1) * row))
-        let scales = try components.values(weight.scale)
+        // Of a stack of experts the rows at hand are a small part.
+        func lines(_ tensor: StoredTensor) throws -> [Double] {
+            let (count, size) = ((last + 1 - first) * groups, tensor.dtype.bits / 8)
+            let range = (first * groups * size)..<((last + 1) * groups * size)
+            return try Conversion.widened(components.bytes(tensor, range), as: tensor.dtype, count: count)
+        }
+        let scales = try lines(weight.scale)
         let order = try weight.groupIndex.map { try components.values($0) }
         var packedZeros: [UInt8] = []
         var biases: [Double]?
         switch weight.offset {
         case .middle: break
         case .zeroPoints(let tensor): packedZeros = try components.bytes(tensor)
-        case .biases(let tensor): biases = try components.values(tensor)
+        case .biases(let tensor): biases = try lines(tensor)
         }
         return elements.map { element in
             let (line, column) = (element / columns, element % columns)
             let start = (line - first) * row
             let code = PlainDequantisation.bits(bytes[start..<(start + row)], from: column * bits, count: bits)
             let group = order.map { Int($0[column]) } ?? column / weight.groupSize
-            let scale = scales[line * groups + group]
-            if let biases { return Double(code) * scale + biases[line * groups + group] }
+            let scale = scales[(line - first) * groups + group]
+            if let biases { return Double(code) * scale + biases[(line - first) * groups + group] }
             var zero = 1 << (bits - 1)
             if !packedZeros.isEmpty {
                 // Packed down the column: word `line / fields` of the group.

@@ -8,8 +8,10 @@ import Tensors
 /// | `m.weight` | U32 (out, in·bits/32), a bit stream along the row |
 /// | `m.scales`, `m.biases` | 16-bit (out, in/group) |
 ///
+/// Of a stack of experts (`switch_mlp.up_proj`) all three have the experts as a first dimension.
+///
 /// `quantization` in config.json has `group_size`, `bits` and `mode`, and under a module's full name settings of its own or false.
-/// Source: `nn.quantize` and `affine_quantize` in mlx.
+/// Source: `nn.quantize` and `affine_quantize` in mlx; `QuantizedSwitchLinear` in mlx_lm/models/switch_layers.py.
 enum MLXAffine: QuantisationScheme {
     static let name = "MLX affine"
     static let methods = ["mlx"]
@@ -70,11 +72,12 @@ enum MLXAffine: QuantisationScheme {
         let grid = codes.shape.dropLast() + [columns / groupSize]
         try base.require(scale, [.bf16, .f16, .f32], Array(grid), for: name)
         try base.require(biases, [.bf16, .f16, .f32], Array(grid), for: name)
-        guard codes.shape.count == 2 else {
-            throw QuantisationRule.unsupportedPacking.broken(base.title, "stacks of quantised matrices are not read", tensor: name)
+        guard codes.shape.count <= 3 else {
+            throw QuantisationRule.unsupportedPacking.broken(
+                base.title, "has shape \(codes.shape), and a matrix or a stack of matrices is read", tensor: name)
         }
         return RowPackedWeight(
-            name: name, shape: [codes.shape[0], columns], codes: codes, bits: bits, groupSize: groupSize, scale: scale,
+            name: name, shape: codes.shape.dropLast() + [columns], codes: codes, bits: bits, groupSize: groupSize, scale: scale,
             offset: .biases(biases), groupIndex: nil, others: [])
     }
 }

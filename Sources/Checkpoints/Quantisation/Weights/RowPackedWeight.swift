@@ -7,7 +7,8 @@ public import Tensors
 ///     W[r, c] = s[r, g] · (q[r, c] − z[r, g])          compressed-tensors, z the zero point and half of the range
 ///     W[r, c] = s[r, g] · q[r, c] + b[r, g]            MLX
 ///
-/// with g = c / groupSize, or g = gIndex[c]. In float64 a code times a scale is exact, and so is the sum for 16-bit scales and
+/// with g = c / groupSize, or g = gIndex[c]. A stack of matrices is read as one matrix of all their rows: MLX's experts are
+/// (experts, out, in). In float64 a code times a scale is exact, and so is the sum for 16-bit scales and
 /// offsets of like size; else it rounds once. Sources: `unpack_from_int32` and `dequantize` in compressed-tensors;
 /// `affine_dequantize` in mlx/backend/metal/kernels/quantized.h.
 public struct RowPackedWeight: QuantisedWeight {
@@ -18,7 +19,7 @@ public struct RowPackedWeight: QuantisedWeight {
     public let bits: Int
     /// Columns of a group; the last may be short.
     public let groupSize: Int
-    /// (rows, groups).
+    /// (rows, groups); of a stack (matrices, rows, groups).
     public let scale: StoredTensor
     /// What makes zero zero.
     public let offset: Offset
@@ -45,10 +46,10 @@ public struct RowPackedWeight: QuantisedWeight {
         return all
     }
 
-    /// Rows of the plain weight.
-    public var rows: Int { shape.matrix.rows }
+    /// Rows of the plain weight, of a stack those of all its matrices.
+    public var rows: Int { columns == 0 ? 0 : (shape.elementCount ?? 0) / columns }
     /// Columns of the plain weight.
-    public var columns: Int { shape.matrix.columns }
+    public var columns: Int { shape.last ?? 0 }
     /// Words of a row.
     public var rowWords: Int { codes.shape.last ?? 0 }
     /// Groups of a row.
