@@ -1,4 +1,4 @@
-import ByteAccess
+public import ByteAccess
 public import Checkpoints
 
 /// A part of a diffusion pipeline, in the words of kohya's files and of diffusers'.
