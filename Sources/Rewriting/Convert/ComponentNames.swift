@@ -15,6 +15,7 @@ struct ComponentNames {
     private let hasSeveralEncoders: Bool
     private let unnamed: PipelineComponent
     private let isLarge: Bool
+    private let t5: T5Encoder
     /// Whether the denoiser is FLUX.1 under diffusers' names, whose layers kohya's files name and cut otherwise.
     let isFlux: Bool
     /// Whether names were found in a model of diffusers.
@@ -42,6 +43,7 @@ struct ComponentNames {
                     .contains(where: module.own.text.hasPrefix)
             }
         isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases)
+        t5 = T5Encoder(modules.map { ($0.component, $0.own.text) }, bases, adapter)
         isLarge = !isTransformer && LargeDiffusion.isOne(modules, bases, adapter)
         isFound = bases.contains { base in
             base.component.map { PipelineComponent($0) == .denoiser } ?? (base.checkpoint.config?["_class_name"] != nil)
@@ -62,7 +64,7 @@ struct ComponentNames {
         if let given, isOwn(given) { return given }
         if given == nil, let component, isOwn(component) { return component }
         let part = given.map { PipelineComponent($0) } ?? component.map { PipelineComponent($0) } ?? unnamed
-        switch (part, target) {
+        switch (t5.part(part, of: component, in: target), target) {
         case (.denoiser, .kohya): return "lora_unet"
         case (.denoiser, _): return isTransformer ? "transformer" : "unet"
         case (.textEncoder(1), .kohya): return hasSeveralEncoders ? "lora_te1" : "lora_te"
