@@ -148,9 +148,21 @@ public struct ConversionComparison: Sendable {
                 ? [isEncoder ? PipelineComponent.transformersPath(own.text) : PipelineComponent.diffusersPath(own.text)]
                 : [own.text] + parts.flatMap { part in [false, true].map { PipelineComponent.kohyaPath(own.text, of: part, isLarge: $0) } }
                     + (layer.map { [$0.name] } ?? [])
-            return spellings.map { spelling in
-                let name = String(spelling.map { $0 == "." ? "_" : $0 })
-                return usesComponent && component != nil ? "\(parts[0]):\(name)" : name
+            return ([parts[0]] + places).flatMap { part in
+                spellings.map { spelling in
+                    let name = String(spelling.map { $0 == "." ? "_" : $0 })
+                    return usesComponent && component != nil ? "\(part):\(name)" : name
+                }
+            }
+        }
+
+        /// What T5 may be in the other vocabulary: kohya's files have one name for it, and diffusers counts the text encoders of a pipeline.
+        private var places: [PipelineComponent] {
+            guard let component, PipelineComponent.isT5Path(own.text) else { return [] }
+            switch component {
+            case "lora_te3": return [.textEncoder(2), .textEncoder(1)]
+            case "text_encoder_2": return [.textEncoder(3)]
+            default: return []
             }
         }
     }

@@ -140,4 +140,33 @@ import Testing
         #expect(result.status == 2 && result.errors.contains("[NotConvertible]") && result.errors.contains("--base PIPELINE"), "\(result.errors)")
         #expect(!FileSystem.exists(directory.path("d.safetensors")))
     }
+
+    /// Layers of Z-Image's and Lumina 2's own repositories (the keys that `convert_z_image_transformer_checkpoint_to_diffusers` and
+    /// `_convert_non_diffusers_lumina2_lora_to_diffusers` of diffusers take away) are no layers of diffusers' under any component's name.
+    @Test(arguments: ["transformer", "diffusion_model"], ["layers", "context_refiner", "noise_refiner"])
+    func namesOfTheRepositoryAreRefusedUnderEveryComponent(_ component: String, _ blocks: String) throws {
+        let path = directory.path("lora.safetensors")
+        for layers in [["attention.qkv": 12], ["attention.out": 4], ["attention.qkv": 12, "attention.out": 4, "feed_forward.w1": 8]] {
+            try SmallTensor.write(layers.sorted { $0.key < $1.key }.flatMap { pair("\(component).\(blocks).0.\($0.key)", $0.value, 4) }, to: path)
+            let result = try run(path, "--to", "diffusers", "-o", directory.path("d.safetensors"))
+            #expect(result.status == 2 && result.errors.contains("[NotConvertible]") && result.errors.contains("--base PIPELINE"), "\(result.errors)")
+            #expect(!FileSystem.exists(directory.path("d.safetensors")))
+        }
+    }
+
+    /// diffusers' own names of the same models (`ZImageTransformer2DModel`, `Lumina2Transformer2DModel`) stay.
+    @Test func namesOfDiffusersStay() throws {
+        let names = [
+            ["attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0", "feed_forward.w1", "adaLN_modulation.0"],
+            ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "feed_forward.linear_1", "norm1.linear"],
+        ]
+        for layers in names {
+            let path = directory.path("lora.safetensors")
+            let modules = layers.map { "transformer.layers.0.\($0)" }
+            try SmallTensor.write(modules.flatMap { pair($0, 4, 4) }, to: path)
+            let result = try run(path, "--to", "diffusers", "-o", directory.path("d.safetensors"), "--force")
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(try Set(Adapter(path: directory.path("d.safetensors")).targets().map(\.module.text)) == Set(modules))
+        }
+    }
 }

@@ -42,7 +42,7 @@ struct ComponentPlacement {
             let known = BaseModules(part.base)
             var candidates: [Candidate] = []
             for name in order where taken?.contains(name) ?? true {
-                if let own = part.component, PipelineComponent(own) != PipelineComponent(name) { continue }
+                if let own = part.component, PipelineComponent(own) != PipelineComponent(name), !ComponentPlacement.isT5(part, name) { continue }
                 let candidate = try Candidate(name, byComponent[name] ?? [], known, part: index)
                 candidates.append(candidate)
                 if candidate.places.isEmpty, let front = known.frontHeld(of: name) { unknown.append((candidate, front)) }
@@ -90,6 +90,12 @@ struct ComponentPlacement {
         let front = "text_model."
         let isOther = place.own.text == front + place.path.text || place.path.text == front + place.own.text
         return isOther ? place.path : place.own
+    }
+
+    /// Whether kohya's name of T5 is meant by a text encoder of the pipeline, whatever its number there: the second of FLUX.1.
+    private static func isT5(_ part: Part, _ name: String) -> Bool {
+        guard name == "lora_te3", let own = part.component, case .textEncoder = PipelineComponent(own) else { return false }
+        return part.base.names.contains { PipelineComponent.isT5Path($0.text) }
     }
 
     /// A module as the bases have it: itself, or what stands for it.

@@ -64,8 +64,14 @@ enum DiffusersLayers {
     }
 
     /// Whether a path with dots is that of a layer that diffusers has otherwise.
+    ///
+    /// Z-Image and Lumina 2 have `attention.qkv` and `attention.out` in their own repositories, and no transformer of diffusers has either.
+    ///
+    /// Source: `_convert_non_diffusers_lumina2_lora_to_diffusers` and `_convert_non_diffusers_z_image_lora_to_diffusers` in
+    /// src/diffusers/loaders/lora_conversion_utils.py; `convert_z_image_transformer_checkpoint_to_diffusers` in loaders/single_file_utils.py.
     static func isOriginal(_ path: String) -> Bool {
         if ["double_blocks.", "single_blocks.", "joint_blocks."].contains(where: path.hasPrefix) { return true }
+        if [".attention.qkv", ".attention.out"].contains(where: path.hasSuffix) { return true }
         return block(path, wan) != nil
     }
 

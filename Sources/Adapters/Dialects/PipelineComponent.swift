@@ -9,6 +9,8 @@ public import Checkpoints
 /// | the first text encoder | `lora_te` where it is the only one, else `lora_te1` | `text_encoder` |
 /// | the second, the third | `lora_te2`, `lora_te3` | `text_encoder_2`, `text_encoder_3` |
 ///
+/// T5 is `lora_te3` in kohya's files of FLUX.1 too, whose pipeline has it as its second (``isT5Path(_:)``).
+///
 /// Source: `_convert_non_diffusers_lora_to_diffusers` and `_convert_kohya_flux_lora_to_diffusers` in
 /// src/diffusers/loaders/lora_conversion_utils.py, which take `lora_te` and `lora_te1` for `text_encoder` and FLUX.1's
 /// `lora_unet` for `transformer`; `LoRANetwork` in networks/lora.py, lora_flux.py and lora_sd3.py of sd-scripts.
@@ -55,6 +57,11 @@ extension PipelineComponent {
     /// A path of a text encoder under the names of OpenCLIP, which SD 2's and SDXL's own files have, under those of transformers, which
     /// trainers and diffusers have; itself where it is another.
     public static func transformersPath(_ path: String) -> String { OpenCLIPNames.aliases(of: path).first ?? path }
+
+    /// Whether a path, with dots or with underscores for them, is that of a block of T5's encoder: no other text encoder has such names.
+    ///
+    /// Source: `T5Stack` in src/transformers/models/t5/modeling_t5.py, which `T5EncoderModel` holds as `encoder`.
+    public static func isT5Path(_ path: String) -> Bool { path.hasPrefix("encoder.block.") || path.hasPrefix("encoder_block_") }
 
     /// Whether a path is that of a layer which the model's own repository cuts or calls otherwise than diffusers.
     public static func isOriginalPath(_ path: String) -> Bool { DiffusersLayers.isOriginal(path) }

@@ -154,10 +154,12 @@ public struct AdapterConversion: Sendable {
             guard !leftOut.isEmpty else {
                 throw PeftfileError(.refused, "holds no update", file: adapter.path, rule: "NotConvertible")
             }
-            let components = Set(leftOut.map(\.component)).sorted()
+            let asked = options.binding.component.map { $0.split(separator: ",").map { PipelineComponent(String($0)) } }
+            let missing = leftOut.filter { asked?.contains(PipelineComponent($0.component)) ?? true }
+            let components = Set(missing.map(\.component)).sorted()
             throw PeftfileError(
                 .refused, "all of its updates are of \(components.map(\.printable).joined(separator: ", ")), and no base is that",
-                file: adapter.path, tensor: leftOut.first?.tensor, rule: "MissingTarget", help: "name the model that it was trained on: --base BASE")
+                file: adapter.path, tensor: missing.first?.tensor, rule: "MissingTarget", help: "name the model that it was trained on: --base BASE")
         }
         try requireSameEmbeddings(portable.modules)
         let names = try names(portable.modules.map { ($0.component, $0.own, $0.a.shape.count == 2 ? $0.a.shape[1] : nil) }, portable.components)

@@ -15,6 +15,7 @@ struct ComponentNames {
     private let hasSeveralEncoders: Bool
     private let unnamed: PipelineComponent
     private let isLarge: Bool
+    private let t5: T5Encoder
     /// Whether the denoiser is FLUX.1 under diffusers' names, whose layers kohya's files name and cut otherwise.
     let isFlux: Bool
     /// Whether what is written has the names that sd-scripts' network for FLUX.1 has, from whatever dialect.
@@ -45,6 +46,7 @@ struct ComponentNames {
             }
         isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases, adapter)
         isTrainedAsFlux = isFlux || PipelineComponent.areFluxPaths(modules.filter { $0.component.map { PipelineComponent($0) == .denoiser } ?? true }.map(\.own.text))
+        t5 = T5Encoder(modules.map { ($0.component, $0.own.text) }, bases, adapter)
         isLarge = !isTransformer && LargeDiffusion.isOne(modules, bases, adapter)
         isFound = bases.contains { base in
             base.component.map { PipelineComponent($0) == .denoiser } ?? (base.checkpoint.config?["_class_name"] != nil)
@@ -65,7 +67,7 @@ struct ComponentNames {
         if let given, isOwn(given) { return given }
         if given == nil, let component, isOwn(component) { return component }
         let part = given.map { PipelineComponent($0) } ?? component.map { PipelineComponent($0) } ?? unnamed
-        switch (part, target) {
+        switch (t5.part(part, of: component, in: target), target) {
         case (.denoiser, .kohya): return "lora_unet"
         case (.denoiser, _): return isTransformer ? "transformer" : "unet"
         case (.textEncoder(1), .kohya): return hasSeveralEncoders ? "lora_te1" : "lora_te"
