@@ -36,13 +36,7 @@ import Testing
             .init(name: "model.layers.0.self_attn.kv_b_proj.lora_A.weight", shape: [2, rank], values: a),
             .init(name: "model.layers.0.self_attn.kv_b_proj.lora_B.weight", shape: [rows, 2], values: b),
         ])
-        let binding = try Binding(base: base, adapters: [Adapter(path: model.directory.path("adapter"))])
-        var settings = MergeSettings()
-        settings.form = .gguf
-        let target = model.directory.path("out.gguf")
-        _ = try PlanExecutor(plan: .merge(binding, settings: settings), target: target).run()
-        #expect(try TestFile.bytes(target) == file(Plain.sum(stored, Plain.product(b, a, rows, 2, rank), scale: 3)))
-        #expect(try Verifier(binding: binding, result: .open(target)).run().isEquivalent)
+        try GGUFMergeTests.expectMerge(of: model, onto: base, writes: file(Plain.sum(stored, Plain.product(b, a, rows, 2, rank), scale: 3)))
     }
 
     /// Every cut leads each stored element to one of the Hub's, and none twice.
@@ -82,7 +76,7 @@ import Testing
                 .init(name: "backbone.layers.0.mixer.lora_A.weight", shape: [2, 4], values: SmallTensor.numbers(8, seed: 7)),
                 .init(name: "backbone.layers.0.mixer.lora_B.weight", shape: [16, 2], values: SmallTensor.numbers(32, seed: 8)),
             ], config: #""target_modules": [], "target_parameters": ["mixer.A_log"]"#)
-        guard let binding = try? Binding(base: base, adapters: [Adapter(path: model.directory.path("adapter"))]) else { return }
+        let binding = try Binding(base: base, adapters: [Adapter(path: model.directory.path("adapter"))])
         var settings = MergeSettings()
         settings.form = .gguf
         let error = #expect(throws: PeftfileError.self) { _ = try RewritePlan.merge(binding, settings: settings) }

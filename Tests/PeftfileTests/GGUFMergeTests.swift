@@ -123,6 +123,19 @@ import Testing
         try Binding(base: .open(base), adapters: [Adapter(path: model.directory.path("adapter"))])
     }
 
+    /// Merges the model's adapter into a GGUF file, which must have these bytes, and verifies it.
+    static func expectMerge(
+        of model: SmallModel, onto base: Checkpoint, writes expected: [UInt8], sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let binding = try Binding(base: base, adapters: [Adapter(path: model.directory.path("adapter"))])
+        var settings = MergeSettings()
+        settings.form = .gguf
+        let target = model.directory.path("out.gguf")
+        _ = try PlanExecutor(plan: .merge(binding, settings: settings), target: target).run()
+        #expect(try TestFile.bytes(target) == expected, sourceLocation: sourceLocation)
+        #expect(try Verifier(binding: binding, result: .open(target)).run().isEquivalent, sourceLocation: sourceLocation)
+    }
+
     /// A Mixtral of the Hub as llama.cpp's converter files it: the architecture "llama", experts in stacks, q and k turned by heads.
     static func mixtral(_ base: Checkpoint) throws -> [UInt8] {
         let heads = (try #require(base.config?["num_attention_heads"]?.intValue), try #require(base.config?["num_key_value_heads"]?.intValue))

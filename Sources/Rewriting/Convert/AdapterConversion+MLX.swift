@@ -70,7 +70,10 @@ extension AdapterConversion {
             }
             guard adapter.movesTiedHead != (target == .mlx) else { continue }
             if try options.bases.contains(where: { try $0.tiesHead(to: module.path) }) {
-                throw unable(module, "is tied to the output head, which its update moves in mlx-lm and nowhere else", help: "merge it instead")
+                throw unable(
+                    module, "is tied to the output head, which "
+                        + (target == .mlx ? "mlx-lm would move with it" : "its update moves too, and would not in what is written"),
+                    help: "merge it instead")
             }
             if options.bases.isEmpty {
                 notes.append("\(module.path.text): in a model that ties its head to the embedding mlx-lm moves both, and others the embedding alone; "
