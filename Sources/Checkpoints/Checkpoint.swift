@@ -173,7 +173,7 @@ extension Checkpoint {
     /// Some bytes of a tensor; `bytes` counts from the tensor's first.
     ///
     /// - Throws: `.io` where the range ends behind the tensor or the file cannot be read; what `TensorFile.validate` throws, `ZipCRC`
-    ///   and `TorchExpanded` among it; for a quantised weight what ``QuantisedWeight`` throws on reading, with the scheme before the
+    ///   and `TorchExpanded` among it; `.refused` with `ZipInflated`; for a quantised weight what ``QuantisedWeight`` throws on reading, with the scheme before the
     ///   message of a refusal.
     public func read(_ tensor: StoredTensor, bytes: Range<UInt64>) throws -> [UInt8] {
         guard bytes.upperBound <= tensor.byteCount else {
@@ -181,8 +181,11 @@ extension Checkpoint {
                 .io, "cannot read up to byte \(bytes.upperBound) of a tensor of \(tensor.byteCount) bytes",
                 file: file(of: tensor).path, tensor: tensor.name)
         }
-        // Before anything is allocated: a view that repeats few bytes can be of any size.
-        if tensor.quantised == nil { try file(of: tensor).validate(tensor.info) }
+        // Before anything is allocated: a view that repeats few bytes can be of any size, and so can deflated zeros.
+        if tensor.quantised == nil {
+            try file(of: tensor).validate(tensor.info)
+            try file(of: tensor).requireRoom(for: bytes.count, of: tensor.info)
+        }
         return try [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, initialized in
             try read(
                 tensor, at: bytes.lowerBound,

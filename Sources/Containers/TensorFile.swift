@@ -36,6 +36,10 @@ public protocol TensorFile: Sendable {
     /// - Throws: `.malformed` where the bytes are not the ones that the container tells of; what reading throws.
     func validate(_ tensor: TensorInfo) throws
 
+    /// The bytes that the file has for a tensor's storage, deflated where they are: what the tensor's own bytes are held against before
+    /// they are taken into memory as a whole.
+    func storedByteCount(of tensor: TensorInfo) -> UInt64
+
     /// Whether `validate` has something to check of a tensor that was not checked yet.
     func isUnchecked(_ tensor: TensorInfo) -> Bool
 
@@ -77,6 +81,22 @@ extension TensorFile {
     ///
     /// - Throws: nothing.
     public func validate(_ tensor: TensorInfo) throws {}
+
+    public func storedByteCount(of tensor: TensorInfo) -> UInt64 { tensor.byteCount }
+
+    /// Refuses to take so many bytes of a tensor into memory at once where the file has few for it: a megabyte of deflated zeros may be a
+    /// gigabyte, which is read in pieces without harm.
+    ///
+    /// - Throws: `.refused` with rule `ZipInflated` where that is more than 64 MiB and more than 16 times what the file has.
+    public func requireRoom(for count: Int, of tensor: TensorInfo) throws {
+        guard count > 1 << 26 else { return }
+        let stored = storedByteCount(of: tensor)
+        guard stored.multipliedReportingOverflow(by: 16).overflow || UInt64(count) <= stored * 16 else {
+            throw ZipRule.inflated.broken(
+                "\(stored) bytes of the archive inflate to \(count), which would be held in memory at once", file: path, tensor: tensor.name,
+                help: "see what it holds: peftfile inspect --stats; where it is meant, store it without compression")
+        }
+    }
 
     public func isUnchecked(_ tensor: TensorInfo) -> Bool { false }
 

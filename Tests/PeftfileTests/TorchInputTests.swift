@@ -125,6 +125,25 @@ import Testing
         #expect(adapters.isEqual)
     }
 
+    /// 72 MiB of zeros are 72 KB deflated: not taken into memory for it, and read in pieces all the same. Stored they are what they say.
+    @Test(arguments: [true, false]) func aTensorThatInflatesToMuchMoreIsReadInPiecesOnly(_ isDeflated: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let name = "base_model.model.w.lora_A.weight"
+        let view = TorchBuilder.View(name: name, key: "0", count: 18 << 20, shape: [2, 9 << 20], strides: [9 << 20, 1])
+        let zeros = [UInt8](repeating: 0, count: 72 << 20)
+        let path = try directory.write(
+            TorchBuilder.file(pickle: TorchBuilder.pickle([view]), storages: [("0", zeros)], isDeflated: isDeflated), to: "adapter_model.bin")
+        let file = try Checkpoint.open(path)
+        let tensor = try #require(file[ExactString(name)])
+        #expect(try file.read(tensor, bytes: (70 << 20)..<(70 << 20 + 8)) == [UInt8](repeating: 0, count: 8))
+        if isDeflated {
+            let error = #expect(throws: PeftfileError.self) { try file.read(tensor) }
+            #expect(error?.rule == "ZipInflated" && error?.tensor == tensor.name && error?.code == .refused)
+        } else {
+            #expect(try file.read(tensor) == zeros)
+        }
+    }
+
     @Test func inspectShowsEveryTensorOfATrainingCheckpoint() throws {
         let directory = try TemporaryDirectory()
         let path = directory.path("last.ckpt")

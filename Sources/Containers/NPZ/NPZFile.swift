@@ -105,6 +105,10 @@ public struct NPZFile: TensorFile {
         }
     }
 
+    public func storedByteCount(of tensor: TensorInfo) -> UInt64 {
+        (try? view(of: tensor))?.storage.storedByteCount ?? tensor.byteCount
+    }
+
     public func isUnchecked(_ tensor: TensorInfo) -> Bool { (try? view(of: tensor))?.storage.isPending ?? false }
 
     public func deferChecks() { for view in views { view.storage.deferCheck() } }

@@ -7,6 +7,8 @@ import ByteAccess
 /// the check fails, of the bytes as they are read (``deferCheck()``).
 final class Storage: Sendable {
     let byteCount: UInt64
+    /// Bytes that the file has for it.
+    var storedByteCount: UInt64 { entry?.storedSize ?? byteCount }
     /// Where the bytes begin in the file, as they are or deflated.
     let begin: UInt64
     /// Whether the file has the bytes as they are.

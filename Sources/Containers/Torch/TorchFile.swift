@@ -132,6 +132,10 @@ public struct TorchFile: TensorFile {
         }
     }
 
+    public func storedByteCount(of tensor: TensorInfo) -> UInt64 {
+        (try? view(of: tensor))?.storage.storedByteCount ?? tensor.byteCount
+    }
+
     public func isUnchecked(_ tensor: TensorInfo) -> Bool { (try? view(of: tensor))?.storage.isPending ?? false }
 
     public func deferChecks() { for view in views { view.storage.deferCheck() } }

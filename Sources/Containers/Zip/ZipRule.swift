@@ -19,14 +19,17 @@ public enum ZipRule: String, Sendable, Hashable, CaseIterable {
     case overlap = "ZipOverlap"
     /// An entry declares at most 1032 times its compressed bytes.
     case ratio = "ZipRatio"
+    /// What is held in memory as a whole is not much more than the archive has.
+    case inflated = "ZipInflated"
     /// Deflated data is a whole stream, of the size that is declared.
     case data = "ZipData"
     /// The CRC-32 of the data is the one that is declared.
     case crc = "ZipCRC"
 
     /// The error of an archive that breaks this rule.
-    func broken(_ message: String, file: String, offset: UInt64? = nil, help: String? = nil) -> PeftfileError {
-        PeftfileError(.malformed, message, file: file, offset: offset, rule: rawValue, help: help)
+    func broken(_ message: String, file: String, tensor: ExactString? = nil, offset: UInt64? = nil, help: String? = nil) -> PeftfileError {
+        PeftfileError(
+            self == .inflated ? .refused : .malformed, message, file: file, tensor: tensor, offset: offset, rule: rawValue, help: help)
     }
 }
 
