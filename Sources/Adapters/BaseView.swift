@@ -12,13 +12,21 @@ struct BaseView {
         let name: ExactString
         let stored: StoredTensor
         let isAdded: Bool
+
+        init(name: ExactString, stored: StoredTensor, isAdded: Bool) {
+            (self.name, self.stored, self.isAdded) = (name, stored, isAdded)
+        }
+
+        /// A tensor of the base under its own name.
+        init(_ stored: StoredTensor) { self.init(name: stored.name, stored: stored, isAdded: false) }
     }
 
-    let entries: [Entry]
+    /// The new stack of layers; nil where it is the base's own, whose tensors need no second list.
+    private let replicated: (entries: [Entry], positions: [ExactString: Int])?
+    private let base: Checkpoint
     let configChanges: [Binding.ConfigChange]
     /// What name resolution needs to know of the base.
     let directory: BaseDirectory
-    private let positions: [ExactString: Int]
 
     init(base: Checkpoint, adapters: [Adapter]) throws {
         let maps = try adapters.map(BaseView.layerMap)
@@ -28,18 +36,28 @@ struct BaseView {
                 .refused, "the adapters disagree about layer_replication", rule: "LayerReplication",
                 help: "merge them one after the other")
         }
-        var entries = base.tensors.map { Entry(name: $0.info.name, stored: $0, isAdded: false) }
-        var changes: [Binding.ConfigChange] = []
-        if let map {
-            (entries, changes) = try BaseView.replicated(base, map)
+        self.base = base
+        guard let map else {
+            (replicated, configChanges) = (nil, [])
+            directory = BaseDirectory(tensors: base.tensors.map { (name: $0.name, shape: $0.shape) }, of: base)
+            return
         }
-        self.entries = entries
+        let (entries, changes) = try BaseView.replicated(base, map)
+        replicated = (entries, Dictionary(entries.enumerated().map { ($1.name, $0) }) { first, _ in first })
         configChanges = changes
-        positions = Dictionary(entries.enumerated().map { ($1.name, $0) }) { first, _ in first }
         directory = BaseDirectory(tensors: entries.map { (name: $0.name, shape: $0.stored.info.shape) }, of: base)
     }
 
-    subscript(name: ExactString) -> Entry? { positions[name].map { entries[$0] } }
+    /// How many tensors there are.
+    var count: Int { replicated?.entries.count ?? base.tensors.count }
+
+    /// All tensors, those of new layers last.
+    var entries: some Sequence<Entry> { (0..<count).lazy.map { replicated?.entries[$0] ?? Entry(base.tensors[$0]) } }
+
+    subscript(name: ExactString) -> Entry? {
+        guard let replicated else { return base[name].map(Entry.init) }
+        return replicated.positions[name].map { replicated.entries[$0] }
+    }
 
     /// The base layer of each layer of the new stack, or nil where nothing is replicated.
     private static func layerMap(_ adapter: Adapter) throws -> [Int]? {

@@ -36,7 +36,8 @@ public struct Binding: Sendable {
     public internal(set) var outputs: [Output] = []
     /// Every module that is changed, adapter by adapter.
     public internal(set) var targets: [Target] = []
-    /// What each adapter does to the parameters of the base, before it is placed in stored tensors; adapter by adapter.
+    /// What each adapter does to the parameters of the base, before it is placed in stored tensors; adapter by adapter, and empty where
+    /// the binding was to keep ``outputs`` alone.
     public internal(set) var changes: [[ParameterUpdate]] = []
     /// Keys of config.json that must change with the weights; a path names nested objects.
     public internal(set) var configChanges: [ConfigChange] = []
@@ -53,15 +54,8 @@ public struct Binding: Sendable {
 
     /// The same without ``outputs`` and ``changes``, for a plan that has its own of both.
     public var withoutOutputs: Binding {
-        var copy = withoutChanges
-        copy.outputs = []
-        return copy
-    }
-
-    /// The same without ``changes``, once they stand in ``outputs``.
-    public var withoutChanges: Binding {
         var copy = self
-        copy.changes = []
+        (copy.outputs, copy.changes) = ([], [])
         return copy
     }
 
@@ -81,13 +75,17 @@ public struct Binding: Sendable {
 
     /// Binds adapters to a base.
     ///
+    /// - Parameter keepsChanges: whether ``changes`` stand beside ``outputs``. A merge needs the outputs alone, and with tens of thousands
+    ///   of targets twice of it is memory.
     /// - Throws: `.refused` where an adapter tensor or config key has no use, a target no place, or shapes disagree.
-    public init(base: Checkpoint, adapters: [Adapter], options: BindingOptions = BindingOptions()) throws {
-        try self.init(base: base, adapters: adapters, options: options, isAdvising: true)
+    public init(
+        base: Checkpoint, adapters: [Adapter], options: BindingOptions = BindingOptions(), keepsChanges: Bool = true
+    ) throws {
+        try self.init(base: base, adapters: adapters, options: options, isAdvising: true, keepsChanges: keepsChanges)
     }
 
     /// - Parameter isAdvising: whether a refusal of names looks for the command that repairs them.
-    init(base: Checkpoint, adapters: [Adapter], options: BindingOptions, isAdvising: Bool) throws {
+    init(base: Checkpoint, adapters: [Adapter], options: BindingOptions, isAdvising: Bool, keepsChanges: Bool = true) throws {
         self.base = base
         self.options = options
         guard options.weights.isEmpty || options.weights.count == adapters.count else {
@@ -113,11 +111,11 @@ public struct Binding: Sendable {
             leftOut += bound[index].leftOut
             do {
                 let bound = try bind(bound[index].parts, index: index, view: view)
-                try assembly.add(bound, adapter: index)
-                changes.append(bound.changes)
+                if keepsChanges { changes.append(bound.changes) }
                 targets += Binding.targets(bound, adapter: index)
                 setAside += bound.setAside + adapter.copies.map { ($0, "the same values stand under another name") }
                 warnings += bound.warnings
+                try assembly.add(consume bound, adapter: index)
             } catch let error as PeftfileError {
                 let repair = isAdvising ? RepairedAdapter.advice(error, adapters[index], base: base, options: options) : nil
                 throw Advice.completed(repair ?? error).inFile(adapter.path)

@@ -103,6 +103,7 @@ public struct LostModules: Sendable {
     ///
     /// Only of methods that are known to store them; what others were told to train was not always saved.
     package static func requireBiases(_ binding: Binding) throws {
+        let stored = Set(binding.outputs.filter { $0.recipe.changesValues || $0.recipe.isFromAdapter }.map(\.recipe.name))
         for (index, adapter) in binding.adapters.enumerated() where adapter.dialect == nil {
             guard let config = adapter.config, try SavedParameters.storesBiases(config), config["layer_replication"] == nil,
                 try MethodRegistry.method(of: adapter).configKeys.contains("lora_bias")
@@ -111,7 +112,6 @@ public struct LostModules: Sendable {
             let found = binding.targets.filter { $0.adapter == index }.map {
                 Found(module: $0.target.module.text, parameter: $0.target.parameter, tensors: $0.tensors)
             }
-            let stored = Set(binding.changes[index].flatMap { $0.place.pieces.map(\.tensor) })
             guard let lost = LostModules(config, found: found, stored: stored, base: binding.base, storesBiases: true)?.biases,
                 let first = lost.first
             else { continue }

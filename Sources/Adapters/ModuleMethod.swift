@@ -208,6 +208,8 @@ extension ModuleMethod {
                 }
             }, base: context.base)
         var unmergeable: PeftfileError?
+        // The tensors that have a part, as far as the changes were looked at.
+        var (used, seen) = (Set(result.setAside.map(\.tensor)), 0)
         for ((module, request), bias) in zip(zip(modules, requests), biases) {
             guard let place = places[request] else {
                 throw PeftfileError(
@@ -247,7 +249,8 @@ extension ModuleMethod {
                 }
                 result.changes.append(try change.update(at: place, target, context))
             }
-            var used = Set(result.changes.flatMap(\.tensors) + result.setAside.map(\.tensor))
+            for change in result.changes[seen...] { used.formUnion(change.tensors) }
+            seen = result.changes.count
             for item in changes.setAside where used.insert(item.tensor).inserted { result.setAside.append(item) }
             let built = module.known.filter { !used.contains($0.name) }
             if let unread = built.first(where: { !module.hasRead($0.name) && $0.elementCount > 0 }) {
@@ -255,7 +258,9 @@ extension ModuleMethod {
                     .refused, "has no part in the formula of \(name) beside the module's other tensors", tensor: unread.name,
                     rule: "UnclaimedTensor", help: "nothing is skipped silently: remove the tensor, or save the adapter again")
             }
-            result.setAside += built.map { ($0.name, "its values are built into the formula") }
+            for item in built where used.insert(item.name).inserted {
+                result.setAside.append((item.name, "its values are built into the formula"))
+            }
             result.warnings += changes.warnings.filter { !result.warnings.contains($0) }
         }
         try saved.appendChanges(to: &result, places: places, context: context)

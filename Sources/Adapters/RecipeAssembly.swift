@@ -31,11 +31,15 @@ struct RecipeAssembly {
         self.adapters = adapters
     }
 
-    mutating func add(_ bound: MethodUpdates, adapter: Int) throws {
+    mutating func add(_ bound: consuming MethodUpdates, adapter: Int) throws {
         // Replacements first: an update of a resized embedding fits the adapter's copy and not the base's.
         try requireOneModulePerPiece(bound)
         for change in bound.changes where change.isReplacement { try applyPieces(of: change, adapter: adapter) }
-        for change in bound.changes where !change.isReplacement { try applyPieces(of: change, adapter: adapter) }
+        // Each goes once its recipe has it: there may be tens of thousands.
+        bound.changes.reverse()
+        while let change = bound.changes.popLast() {
+            if !change.isReplacement { try applyPieces(of: change, adapter: adapter) }
+        }
         for addition in bound.additions {
             guard let info = adapters[adapter].tensor(addition.tensor) else { continue }
             if additions.contains(where: { $0.name == addition.name }) || view[addition.name] != nil {
@@ -70,16 +74,14 @@ struct RecipeAssembly {
     /// All outputs: the base's tensors in their order, then what was added.
     func outputs() -> [Binding.Output] {
         var result: [Binding.Output] = []
-        result.reserveCapacity(view.entries.count)
-        var written: Set<ExactString> = []
+        result.reserveCapacity(view.count)
         var added: [Binding.Output] = []
         for entry in view.entries {
             let recipe = recipes[entry.name] ?? untouched(entry)
-            written.insert(entry.name)
             let output = Binding.Output(recipe: recipe, shard: entry.stored.shard, isAdded: entry.isAdded)
             if entry.isAdded { added.append(output) } else { result.append(output) }
         }
-        for (name, recipe) in recipes where !written.contains(name) {
+        for (name, recipe) in recipes where view[name] == nil {
             let shard = tiedSource[name].flatMap { view[$0]?.stored.shard } ?? max(0, base.shards.count - 1)
             added.append(.init(recipe: recipe, shard: shard, isAdded: true))
         }

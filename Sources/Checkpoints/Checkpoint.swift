@@ -18,7 +18,7 @@ public struct Checkpoint: Sendable {
     /// The index's file name.
     public let indexFileName: String?
     /// All tensors, by shard and in a shard in the order of its directory; in safetensors, by offset.
-    public private(set) var tensors: [StoredTensor]
+    public private(set) var tensors: StoredTensors
     /// `config.json` beside the files; nil where there is none.
     public let config: JSONObject?
     /// What was left out on opening, in words: the parts of training checkpoints that are not the model.
@@ -51,9 +51,12 @@ public struct Checkpoint: Sendable {
     /// The same as if these tensors had their first two dimensions the other way round; the bytes stay as they are.
     public func turning(_ names: Set<ExactString>) -> Checkpoint {
         var copy = self
-        for index in copy.tensors.indices where names.contains(copy.tensors[index].name) && copy.tensors[index].shape.count > 1 {
-            copy.tensors[index].info.shape.swapAt(0, 1)
-        }
+        copy.tensors = StoredTensors(
+            tensors.map { tensor in
+                var turned = tensor
+                if names.contains(tensor.name), tensor.shape.count > 1 { turned.info.shape.swapAt(0, 1) }
+                return turned
+            })
         return copy
     }
 
@@ -96,11 +99,7 @@ public struct Checkpoint: Sendable {
         path: String, directory: String?, shards: [Shard], index: ShardIndex?, indexFileName: String?,
         config: JSONObject?, notes: [String] = []
     ) throws {
-        var tensors: [StoredTensor] = []
-        tensors.reserveCapacity(shards.reduce(0) { $0 + $1.file.tensors.count })
-        for (number, shard) in shards.enumerated() {
-            for info in shard.file.tensors { tensors.append(StoredTensor(info: info, shard: number)) }
-        }
+        let tensors = StoredTensors(of: shards)
         var names = NameIndex(count: tensors.count)
         for position in tensors.indices {
             guard let first = names.insert(position, name: { tensors[$0].info.name }) else { continue }
@@ -123,7 +122,7 @@ public struct Checkpoint: Sendable {
     }
 
     /// The same files with other tensors: quantised weights in the place of their codes.
-    init(stored: Checkpoint, tensors: [StoredTensor], quantisation: Quantisation) {
+    init(stored: Checkpoint, tensors: StoredTensors, quantisation: Quantisation) {
         path = stored.path
         directory = stored.directory
         shards = stored.shards

@@ -71,10 +71,10 @@ struct MergeCommand: ParsableCommand {
         let options = try arguments.options()
         let adapters = try roles.adapters.map(Adapter.init(path:))
         let base = try options.baseValues.applied(to: try Checkpoint.open(roles.base), adapters: adapters)
-        let binding = try Binding(base: base, adapters: adapters, options: options)
+        // With tens of thousands of targets twice of them is memory; a report looks at them again.
+        let binding = try Binding(base: base, adapters: adapters, options: options, keepsChanges: report != nil)
         var settings = try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card)
         settings.form = try OutputForm(output: output, base: base)
-        // The plan has its own of what was bound: with tens of thousands of targets twice of it is memory. A report looks at it again.
         let bound = report.map { _ in binding }
         let plan = try RewritePlan.merge(consume binding, settings: settings)
         var execution = PlanExecutor.Settings(

@@ -78,7 +78,6 @@ extension RewritePlan {
         if let note = base.gguf?.logarithmNote { warnings.append(note) }
         warnings += PlanEffort.warnings(outputs.map(\.recipe))
         try requireChange(binding, outputs)
-        binding = binding.withoutChanges
         let isSingleFile = settings.form == .likeBase ? base.directory == nil : settings.form == .safetensorsFile
         var shards = try shardNames(outputs, base: base, settings: settings, isSingleFile: isSingleFile)
         if base.quantisation != nil { for index in shards.indices { shards[index].arrange(outputs) } }

@@ -17,15 +17,33 @@ public struct RewritePlan: Sendable {
         public var info: TensorInfo
         /// Whether the base has no tensor of this name.
         public var isAdded: Bool
+        /// What a GGUF file has of it beside; nil in safetensors. Held by reference: a plan has as many as the model has tensors.
+        let gguf: GGUFTensorForm?
+
+        init(recipe: TensorRecipe, info: TensorInfo, isAdded: Bool, gguf: GGUFTensorForm? = nil) {
+            (self.recipe, self.info, self.isAdded, self.gguf) = (recipe, info, isAdded, gguf)
+        }
+
         /// How the numbers are written into a GGUF file; nil in safetensors.
-        public var encoding: GGUFEncoding?
+        public var encoding: GGUFEncoding? { gguf?.encoding }
         /// The base's tensor whose bytes are taken as they are stored, into a GGUF file.
-        var copied: StoredTensor?
+        var copied: StoredTensor? { gguf?.copied }
         /// Zero bytes behind it.
-        var padding = 0
+        var padding: Int { gguf?.padding ?? 0 }
 
         /// The type that the file has for its elements: `BF16`, `Q8_0`.
         public var typeName: String { encoding?.type.name ?? info.dtype.rawValue }
+    }
+
+    /// What a tensor of a GGUF file is made by.
+    final class GGUFTensorForm: Sendable {
+        let encoding: GGUFEncoding?
+        let copied: StoredTensor?
+        let padding: Int
+
+        init(encoding: GGUFEncoding? = nil, copied: StoredTensor? = nil, padding: Int) {
+            (self.encoding, self.copied, self.padding) = (encoding, copied, padding)
+        }
     }
 
     /// One output file that holds tensors.

@@ -11,21 +11,35 @@ struct LoRAModule {
     let a: TensorInfo
     /// (out, r), (out, r, 1…), (out, r·E); for embeddings (dim, r).
     let b: TensorInfo
-    let bias: TensorInfo?
-    let magnitude: TensorInfo?
-    let diagonal: TensorInfo?
+    /// What few modules have, held by reference: an adapter for mixtures of experts has tens of thousands of them.
+    private let extras: Extras?
+    var bias: TensorInfo? { extras?.bias }
+    var magnitude: TensorInfo? { extras?.magnitude }
+    var diagonal: TensorInfo? { extras?.diagonal }
 
     /// The first dimension of A.
     var storedRank: Int { a.shape.first ?? 0 }
     var isConvolution: Bool { a.shape.count > 2 }
 
-    private struct Parts {
-        var a: TensorInfo?
-        var b: TensorInfo?
+    /// Tensors beside the two factors.
+    private final class Extras {
         var bias: TensorInfo?
         var magnitude: TensorInfo?
         var diagonal: TensorInfo?
+    }
+
+    private struct Parts {
+        var a: TensorInfo?
+        var b: TensorInfo?
+        var extras: Extras?
         var isEmbedding = false
+
+        /// The place of what stands beside the factors.
+        mutating func beside() -> Extras {
+            let result = extras ?? Extras()
+            extras = result
+            return result
+        }
     }
 
     private struct Slot: Hashable {
@@ -37,29 +51,36 @@ struct LoRAModule {
     ///
     /// - Throws: `.refused` where a factor lacks its partner, has no usable dtype, or where ranks disagree.
     static func collect(from adapter: Adapter) throws -> [LoRAModule] {
-        var order: [Slot] = []
-        var parts: [Slot: Parts] = [:]
+        // Positions, since a dictionary has room for more of its values than it holds.
+        var found: [(slot: Slot, parts: Parts)] = []
+        var positions: [Slot: Int] = [:]
         for key in adapter.keys {
             guard let component = key.component, let info = adapter.tensor(key.stored) else { continue }
             let slot = Slot(module: key.module, depth: key.depth)
-            var part = parts[slot] ?? Parts()
+            let position = positions[slot] ?? found.count
+            var part = position < found.count ? found[position].parts : Parts()
             switch (component, key.leaf) {
             case ("lora_A", "weight"), ("lora_A", ""): part.a = info
             case ("lora_B", "weight"), ("lora_B", ""): part.b = info
-            case ("lora_B", "bias"): part.bias = info
+            case ("lora_B", "bias"): part.beside().bias = info
             case ("lora_embedding_A", ""):
                 part.a = info
                 part.isEmbedding = true
             case ("lora_embedding_B", ""):
                 part.b = info
                 part.isEmbedding = true
-            case ("lora_magnitude_vector", ""), ("lora_magnitude_vector", "weight"): part.magnitude = info
-            case ("lora_diag", ""): part.diagonal = info
+            case ("lora_magnitude_vector", ""), ("lora_magnitude_vector", "weight"): part.beside().magnitude = info
+            case ("lora_diag", ""): part.beside().diagonal = info
             default: continue
             }
-            if parts.updateValue(part, forKey: slot) == nil { order.append(slot) }
+            if position == found.count {
+                positions[slot] = position
+                found.append((slot, part))
+            } else {
+                found[position].parts = part
+            }
         }
-        let modules = try order.map { try LoRAModule($0, parts[$0] ?? Parts()) }
+        let modules = try found.map { try LoRAModule($0.slot, $0.parts) }
         if adapter.dialect == nil, adapter.method == nil, adapter.config?.peftType != nil {
             for module in modules { try module.requireForms() }
             try LoRA.requireStateForms(of: modules, in: adapter)
@@ -96,14 +117,12 @@ struct LoRAModule {
             let missing = parts.a == nil ? "lora_A" : "lora_B"
             throw PeftfileError(
                 .refused, "module \"\(slot.module)\" has no \(missing)",
-                tensor: (parts.a ?? parts.b ?? parts.bias ?? parts.magnitude ?? parts.diagonal)?.name,
+                tensor: (parts.a ?? parts.b ?? parts.extras?.bias ?? parts.extras?.magnitude ?? parts.extras?.diagonal)?.name,
                 rule: "MissingPair", help: "save the adapter again; half of a pair is no update")
         }
         self.a = a
         self.b = b
-        bias = parts.bias
-        magnitude = parts.magnitude
-        diagonal = parts.diagonal
+        extras = parts.extras
         for info in [a, b] + [bias, magnitude, diagonal].compactMap({ $0 }) where !info.dtype.isMergeable {
             throw PeftfileError(
                 .refused, "has dtype \(info.dtype.rawValue), and a factor must be F64, F32, F16 or BF16",

@@ -57,8 +57,9 @@ struct ParameterLocator: Sendable {
 
     /// The tensor `tensor`, if it is stored, as the parameter that memory calls `name`.
     private func direct(_ tensor: String, named name: String) throws(PeftfileError) -> StoredParameter? {
-        let key = ExactString(tensor)
-        guard let shape = base.shapes[key] else { return nil }
+        // The base's own text of the name: one that was put together lives as long as the place, and there are tens of thousands.
+        guard let index = base.shapes.index(forKey: ExactString(tensor)) else { return nil }
+        let (key, shape) = base.shapes[index]
         let whole = StoredParameter(whole: key, shape: shape)
         guard shape.count == 3, let leaf = name.dottedComponents.last.map(String.init),
             ExpertLayouts.stackedParameters.contains(leaf)

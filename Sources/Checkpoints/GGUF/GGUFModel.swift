@@ -239,7 +239,7 @@ public struct GGUFModel: Sendable {
             weights.append(weight)
         }
         var result = Checkpoint(
-            stored: stored, tensors: plain,
+            stored: stored, tensors: StoredTensors(plain),
             quantisation: Quantisation(
                 scheme: GGUFBlocks.title(stored), weights: weights, dropped: tensors.filter(\.names.isEmpty).map(\.stored),
                 dtype: Quantisation.dtype(of: stored.config), components: ComponentReader(stored)))

@@ -69,7 +69,7 @@ extension Checkpoint {
             }
         }
         return Checkpoint(
-            stored: self, tensors: plain,
+            stored: self, tensors: StoredTensors(plain),
             quantisation: Quantisation(
                 scheme: base.title, weights: weights, dropped: base.dropped, warnings: base.warnings,
                 dtype: Quantisation.dtype(of: config), components: ComponentReader(self)))

@@ -100,7 +100,7 @@ extension Checkpoint {
             throw PeftfileError(.refused, "has no linear layer that QLoRA would quantise", file: path, rule: "BaseAs")
         }
         return Checkpoint(
-            stored: self, tensors: plain,
+            stored: self, tensors: StoredTensors(plain),
             quantisation: Quantisation(
                 scheme: "16-bit weights as NF4, blocks of \(simulation.blockSize)"
                     + (simulation.doubleQuantisation ? ", double quantisation" : ""),

@@ -28,7 +28,7 @@ public struct QuantisedBase {
 
     /// config.json.
     var config: JSONObject? { checkpoint.config }
-    var tensors: [StoredTensor] { checkpoint.tensors }
+    var tensors: StoredTensors { checkpoint.tensors }
 
     /// The stored tensor of this name.
     func tensor(_ name: String) -> StoredTensor? { checkpoint[ExactString(name)] }

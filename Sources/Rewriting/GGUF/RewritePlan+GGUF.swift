@@ -53,7 +53,7 @@ struct GGUFOutput {
             if let copied = entry.copied {
                 let recipe = TensorRecipe(
                     name: info.name, source: .base(info.name), sourceDType: info.dtype, dtype: info.dtype, shape: info.shape)
-                tensors.append(.init(recipe: recipe, info: info, isAdded: false, copied: copied, padding: padding))
+                tensors.append(.init(recipe: recipe, info: info, isAdded: false, gguf: .init(copied: copied, padding: padding)))
                 continue
             }
             let size = info.byteCount / UInt64(entry.parts.count)
@@ -67,8 +67,8 @@ struct GGUFOutput {
                 if part.encoding.cut != nil, recipe.shape.count == 3 { recipe.isExpertStack = true }
                 tensors.append(
                     .init(
-                        recipe: recipe, info: own, isAdded: part.output.isAdded, encoding: part.encoding,
-                        padding: place == entry.parts.count - 1 ? padding : 0))
+                        recipe: recipe, info: own, isAdded: part.output.isAdded,
+                        gguf: .init(encoding: part.encoding, padding: place == entry.parts.count - 1 ? padding : 0)))
             }
         }
         return RewritePlan.File(name: "", header: layout.headerBytes, tensors: tensors, byteCount: layout.totalBytes)

@@ -73,7 +73,7 @@ public struct CheckpointComparison: Sendable {
 
     private func checkSelection(_ report: inout CheckpointDifference) throws {
         guard !selection.isAll else { return }
-        let names = Set((a.checkpoint.tensors + b.checkpoint.tensors).map(\.name))
+        let names = Set(a.checkpoint.tensors.map(\.name)).union(b.checkpoint.tensors.map(\.name))
         guard names.contains(where: selection.contains) else {
             throw PeftfileError(
                 .usage, "--include and --exclude leave no tensor of \(names.count) to compare", rule: "EmptySelection",
