@@ -56,7 +56,8 @@ struct BoundAdapter {
         consumed = reading.consumed
         warnings = reading.warnings
         unsettled = reading.unsettled
-        var modules = DiffusersLayers.adding(to: reading.modules)
+        var modules = try DiffusersLayers.adding(
+            to: reading.modules, bases: bases.map(\.base), takesUnnamed: dialect is Diffusers, takesOthers: takesOthers, path: adapter.path)
         for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
         if bases.isEmpty {
             if takesOthers { modules = DiffusersLayers.taking(modules) }
