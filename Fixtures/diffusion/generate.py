@@ -7,7 +7,8 @@ a converter of LoRA files too (loaders/lora_conversion_utils.py), its result is 
 
 Element i of a tensor is ((7 i + 13 seed) mod 251) - 125. The seed of a base's tensor is its place in the list, from 1 on, those of module n of
 a LoRA file are 2n + 1 for lora_down and 2n + 2 for lora_up, n from 0 on. All results are multiples of 1/2 and exact in float32; `expected` has the
-first 16 digits of the SHA-256 of each tensor of the base that changes, in its order, and 0 for the others. Run with torch, diffusers and peft installed: python generate.py
+first 16 digits of the SHA-256 of each tensor of the base that changes, in its order, and 0 for the others. `differences` are tensors of the base with the
+seed of what is added to them as it is: `diff` of a weight, `diff_b` of a bias, `diff_m` of a modulation. Run with torch, diffusers and peft installed: python generate.py
 """
 import hashlib, inspect, json, os, re, sys
 import numpy as np, torch
@@ -356,7 +357,7 @@ def write(name):
             digest(values(shape, index + 1) + both[target][key])[:16] if np.any(both[target][key]) else 0
             for index, (key, shape) in enumerate(bases[target].items())]
         assert any(expected)
-        cases.append({"forms": forms, "names": side, "modules": {len(own): "own", len(theirs): "diffusers"}.get(len(modules), "some") if modules is not some else "some",
+        cases.append({"forms": forms, "names": side, "modules": "own" if modules is own else "some" if modules is some else "diffusers",
                       "base": target, "alpha": ALPHA if hasAlpha == {True} else 0, "expected": expected})
 
     synth = ["diffsynth", "diffsynth-pipe"] if name in ["wan", "qwen-image"] else []
@@ -368,6 +369,9 @@ def write(name):
         case(["bare", "kohya"], "diffusers", theirs, "own")
         case(["transformer"], "diffusers", some, "own")
         case(["transformer"], "diffusers", theirs, "diffusers")
+    if name == "wan":
+        cases.append(distilled(model, own, bases, ["comfy-alpha", "bare"], ["blocks.0.modulation", "head.modulation"]))
+        cases.append(distilled(model, own, bases, ["kohya"], []))
     document = {
         "class": type(model.model).__name__, "diffusers": diffusers.__version__, "rank": RANK, "bases": bases,
         "modules": {"own": own, "diffusers": theirs, "some": some}, "cases": cases}
@@ -375,6 +379,29 @@ def write(name):
         text = json.dumps(document, separators=(",", ":"))
         file.write(re.sub(r'("bases"|"own":|"diffusers":|"some":|"modules":\{|\{"forms")', r"\n\1", text) + "\n")
     print(name, len(bases["own"]), len(bases["diffusers"]), len(cases), os.path.getsize(os.path.join(HERE, name + ".json")))
+
+
+def distilled(model, modules, bases, forms, more):
+    """Factors with differences of every bias beside them, and of the norms, the convolution and modulations, as extraction scripts write them."""
+    others = ["blocks.0.norm3.weight", "blocks.0.norm3.bias", "blocks.0.self_attn.norm_q.weight", "blocks.0.cross_attn.norm_k_img.weight",
+              "patch_embedding.weight", "patch_embedding.bias", "img_emb.proj.4.weight", "img_emb.proj.4.bias"] + more
+    names = [module + ".bias" for module in modules] + others
+    tensors, updates = adapter("comfy-alpha", modules, model.own, 1)
+    state = {name: torch.tensor(ALPHA if seed is None else values(shape, seed)) for name, shape, seed in tensors}
+    for index, key in enumerate(names):
+        updates[key] = values(model.own[key], 100 + index)
+        path, leaf = key.rsplit(".", 1)
+        state["diffusion_model." + path + {"weight": ".diff", "bias": ".diff_b", "modulation": ".diff_m"}[leaf]] = torch.tensor(updates[key])
+    mine = model.converted(whole(model.own, updates))
+    # diffusers' converter leaves out alpha of what is in no block, and all that is no bias of a layer with factors.
+    inBlocks = {key: value for key, value in state.items() if ".blocks." in key and ".norm" not in key and "diff_m" not in key}
+    said = model.loras["comfy"](inBlocks)
+    biases = {key.removeprefix("transformer.").replace(".lora_B.bias", ".bias"): value.numpy() for key, value in said.items() if key.endswith(".bias")}
+    assert len(biases) == 12 and all(np.array_equal(mine[key], value) for key, value in biases.items())
+    return {
+        "forms": forms, "names": "own", "modules": "own", "base": "diffusers", "alpha": ALPHA,
+        "differences": {key: 100 + index for index, key in enumerate(names)},
+        "expected": [digest(values(shape, index + 1) + mine[key])[:16] if np.any(mine[key]) else 0 for index, (key, shape) in enumerate(bases["diffusers"].items())]}
 
 
 def compare(model, form, modules, shapes):

@@ -15,6 +15,8 @@ struct DiffusionModel {
         let base: String
         /// Nil where there is none.
         let alpha: Double?
+        /// Tensors to which something is added as it is, with its seed.
+        let differences: [(name: String, seed: Int)]
         /// Of each tensor of the base the start of its hash; nil where it stays.
         let expected: [String?]
     }
@@ -41,6 +43,7 @@ struct DiffusionModel {
                     forms: (value["forms"]?.arrayValue ?? []).compactMap(\.stringValue), side: try #require(value["names"]?.stringValue),
                     modules: (json["modules"]?[which]?.arrayValue ?? []).compactMap(\.stringValue),
                     base: try #require(value["base"]?.stringValue), alpha: alpha == 0 ? nil : alpha,
+                    differences: (value["differences"]?.objectValue?.members ?? []).map { ($0.key.text, $0.value.intValue ?? 0) },
                     expected: try #require(value["expected"]?.arrayValue).map(\.stringValue)))
         }
     }
@@ -57,25 +60,37 @@ struct DiffusionModel {
         }
     }
 
-    func adapter(_ own: Case, _ form: String, only: (String) -> Bool = { _ in true }) -> [SmallTensor] {
+    /// What stands before the tensors of a module, and what its factors are called.
+    private static func names(_ module: String, _ form: String) -> (front: String, down: String, up: String) {
+        switch form {
+        case "kohya": ("lora_unet_" + String(module.map { $0 == "." ? "_" : $0 }), "lora_down.weight", "lora_up.weight")
+        case "comfy": ("diffusion_model." + module, "lora_A.weight", "lora_B.weight")
+        case "comfy-alpha": ("diffusion_model." + module, "lora_down.weight", "lora_up.weight")
+        case "bare": (module, "lora_down.weight", "lora_up.weight")
+        case "diffsynth": (module, "lora_A.default.weight", "lora_B.default.weight")
+        case "diffsynth-pipe": ("pipe.dit." + module, "lora_A.default.weight", "lora_B.default.weight")
+        default: ("transformer." + module, "lora_A.weight", "lora_B.weight")
+        }
+    }
+
+    func adapter(_ own: Case, _ form: String) -> [SmallTensor] {
         let shapes = Dictionary(uniqueKeysWithValues: (bases[own.side] ?? []).map { ($0.name, $0.shape) })
-        return own.modules.enumerated().filter { only($0.element) }.flatMap { number, module -> [SmallTensor] in
-            let shape = shapes[module + ".weight"] ?? []
-            let (front, down, up): (String, String, String) =
-                switch form {
-                case "kohya": ("lora_unet_" + String(module.map { $0 == "." ? "_" : $0 }), "lora_down.weight", "lora_up.weight")
-                case "comfy": ("diffusion_model." + module, "lora_A.weight", "lora_B.weight")
-                case "comfy-alpha": ("diffusion_model." + module, "lora_down.weight", "lora_up.weight")
-                case "bare": (module, "lora_down.weight", "lora_up.weight")
-                case "diffsynth": (module, "lora_A.default.weight", "lora_B.default.weight")
-                case "diffsynth-pipe": ("pipe.dit." + module, "lora_A.default.weight", "lora_B.default.weight")
-                default: ("transformer." + module, "lora_A.weight", "lora_B.weight")
-                }
-            func tensor(_ end: String, _ shape: Shape, seed: Int) -> SmallTensor {
-                SmallTensor(name: ExactString("\(front).\(end)"), shape: shape, values: DiffusionModel.numbers(shape, seed: seed))
-            }
-            return [tensor(down, [rank, shape[1]], seed: 2 * number + 1), tensor(up, [shape[0], rank], seed: 2 * number + 2)]
-                + (own.alpha.map { [SmallTensor(name: ExactString("\(front).alpha"), shape: [], values: [$0])] } ?? [])
+        func tensor(_ name: String, _ shape: Shape, seed: Int) -> SmallTensor {
+            SmallTensor(name: ExactString(name), shape: shape, values: DiffusionModel.numbers(shape, seed: seed))
+        }
+        let factors = own.modules.enumerated().flatMap { number, module -> [SmallTensor] in
+            let shape = shapes[module + ".weight"] ?? [0, 0]
+            let (front, down, up) = DiffusionModel.names(module, form)
+            return [
+                tensor("\(front).\(down)", [rank, shape[1]], seed: 2 * number + 1),
+                tensor("\(front).\(up)", [shape[0], rank], seed: 2 * number + 2),
+            ] + (own.alpha.map { [SmallTensor(name: ExactString("\(front).alpha"), shape: [], values: [$0])] } ?? [])
+        }
+        return factors + own.differences.map { name, seed in
+            let leaf = name.split(separator: ".").last.map(String.init) ?? ""
+            let front = DiffusionModel.names(String(name.dropLast(leaf.count + 1)), form).front
+            let end = ["weight": "diff", "bias": "diff_b", "modulation": "diff_m"][leaf] ?? leaf
+            return tensor("\(front).\(end)", shapes[name] ?? [], seed: seed)
         }
     }
 }

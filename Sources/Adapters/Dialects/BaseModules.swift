@@ -31,6 +31,7 @@ struct BaseModules {
         var seen: Set<ExactString> = []
         var paths: [String] = []
         for name in base.names {
+            if base.modelTypes.isEmpty, OriginalRows.isBare(name.text), seen.insert(name).inserted { paths.append(name.text) }
             guard let dot = name.text.utf8.lastIndex(of: UInt8(ascii: ".")) else { continue }
             let path = ExactString(String(name.text[..<dot]))
             if seen.insert(path).inserted { paths.append(path.text) }

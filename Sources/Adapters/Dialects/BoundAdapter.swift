@@ -66,7 +66,7 @@ struct BoundAdapter {
                 names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
             }
         } else {
-            let placement = try ComponentPlacement(modules, parts: bases, options: options, path: adapter.path)
+            let placement = try ComponentPlacement(modules, parts: bases, options: options, takesUnnamed: dialect is Diffusers, path: adapter.path)
             modules = takesOthers ? DiffusersLayers.taking(placement.placed) : placement.placed
             homes = placement.homes
             leftOut += BoundAdapter.tensors(of: placement.leftOut)

@@ -121,6 +121,14 @@ struct Diffusers: Dialect {
                 return Key(component: component, module: String(module.dropLast(ending.count)), tensor: "alpha")
             }
         }
+        // lightx2v's extraction: the difference of a parameter without a module of its own.
+        if text.hasSuffix(".diff_m") {
+            return Key(component: component, module: text.dropLast("diff_m".count) + "modulation", tensor: "diff")
+        }
+        // Norms of FLUX.1 in its own repository, whole.
+        if text.hasSuffix("_norm.scale"), LayerTable.flux.isOwn(String(text.dropLast(".scale".count))) {
+            return Key(component: component, module: String(text.dropLast(".scale".count)), tensor: "set_weight")
+        }
         for tensor in LycorisModule.tensorNames.sorted() where text.hasSuffix("." + tensor) {
             return Key(component: component, module: String(text.dropLast(tensor.count + 1)), tensor: tensor)
         }

@@ -126,7 +126,10 @@ enum DiffusersLayers {
     static func isInBlock(_ path: String) -> Bool {
         let parts = path.dottedComponents
         guard parts.count > 2, parts[1].isDecimal else { return false }
-        let fronts = ["transformer_blocks", "single_transformer_blocks", "double_blocks", "single_blocks", "joint_blocks"]
+        let fronts = [
+            "transformer_blocks", "single_transformer_blocks", "double_blocks", "single_blocks", "joint_blocks", "joint_transformer_blocks",
+            "double_stream_blocks", "single_stream_blocks",
+        ]
         if fronts.contains(String(parts[0])) { return true }
         return parts[2] != "feed_forward"
             && LayerTable.all.contains { $0.layers(of: path)?.isInBlock == true && $0.isOwn(path) || $0.isInBlockOfDiffusers(path) }

@@ -24,6 +24,7 @@ struct OriginalRows: Sendable {
             guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")) else { continue }
             let (module, leaf) = (name[..<dot], String(name[dot...]))
             for front in BaseModules.denoiserFronts where module.hasPrefix(front) {
+                if let norm = OriginalRows.norm(String(module), leaf, in: base) { return StoredParameter(whole: norm.name, shape: norm.shape) }
                 for table in tables {
                     for (path, layer, part) in table.originals(of: String(module.dropFirst(front.count))) {
                         if let found = OriginalRows.part(part, of: layer, at: front + path, leaf, in: base) { return found }
@@ -34,9 +35,23 @@ struct OriginalRows: Sendable {
         return nil
     }
 
+    /// A parameter that is no module's weight and that adapters name as if it were: the modulation of Wan.
+    static func bare(_ names: [String], in base: BaseDirectory) -> StoredParameter? {
+        guard base.modelTypes.isEmpty else { return nil }
+        for name in names where name.hasSuffix(".weight") {
+            let own = String(name.dropLast(".weight".count))
+            if isBare(own), let shape = base.shape(own) { return StoredParameter(whole: ExactString(own), shape: shape) }
+        }
+        return nil
+    }
+
+    /// Whether a stored tensor is such a parameter.
+    static func isBare(_ name: String) -> Bool { ["modulation", "scale_shift_table"].contains(name.dottedComponents.last.map(String.init)) }
+
     private static func part(
         _ part: Int, of layer: LayerTable.Layer, at path: String, _ leaf: String, in base: BaseDirectory
     ) -> StoredParameter? {
+        if let norm = norm(path, leaf, in: base) { return StoredParameter(whole: norm.name, shape: norm.shape) }
         guard let shape = base.shape(path + leaf), let total = shape.first, fits(layer, path, in: base), total % layer.total == 0 else { return nil }
         let tensor = ExactString(path + leaf)
         if layer.isSwapped {
@@ -52,6 +67,12 @@ struct OriginalRows: Sendable {
         return StoredParameter(shape: [rows.count] + shape.dropFirst(), pieces: [piece])
     }
 
+    /// A norm's weight where the repository calls it `scale`.
+    private static func norm(_ path: String, _ leaf: String, in base: BaseDirectory) -> (name: ExactString, shape: Shape)? {
+        guard leaf == ".weight", path.hasSuffix("_norm"), let shape = base.shape(path + ".scale"), shape.count == 1 else { return nil }
+        return (ExactString(path + ".scale"), shape)
+    }
+
     /// Whether a module's weight has the proportions of the layer.
     private static func fits(_ layer: LayerTable.Layer, _ path: String, in base: BaseDirectory) -> Bool {
         guard let weight = base.shape(path + ".weight"), let rows = weight.first else { return false }
@@ -62,9 +83,10 @@ struct OriginalRows: Sendable {
     static func modules(of base: BaseDirectory, _ tables: [LayerTable]) -> [(path: String, shape: Shape)] {
         guard !tables.isEmpty else { return [] }
         var result: [(path: String, shape: Shape)] = []
-        for name in base.names where name.text.hasSuffix(".weight") {
-            guard let shape = base.shapes[name], let rows = shape.first else { continue }
-            let path = name.text.dropLast(".weight".count)
+        for name in base.names {
+            guard let leaf = [".weight", "_norm.scale"].first(where: name.text.hasSuffix), let shape = base.shapes[name], let rows = shape.first
+            else { continue }
+            let path = leaf == ".weight" ? name.text.dropLast(leaf.count) : name.text.dropLast(".scale".count)
             for front in BaseModules.denoiserFronts where path.hasPrefix(front) {
                 let own = String(path.dropFirst(front.count))
                 for table in tables where table.isOwn(own) {

@@ -55,7 +55,7 @@ struct ParameterLocator: Sendable {
             if let stack = try ExpertLayouts.gathered(spelled, in: base, takesStacks: slices) { return stack }
             if let slice = slices ? ExpertLayouts.slice(spelled, in: base) : nil { return slice }
         }
-        return nil
+        return OriginalRows.bare([name] + formed, in: base)
     }
 
     /// The tensor `tensor`, if it is stored, as the parameter that memory calls `name`.

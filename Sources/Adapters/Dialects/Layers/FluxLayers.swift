@@ -7,6 +7,7 @@
 /// | `….img_mlp.0`, `img_mlp.2`, `img_mod.lin` | `….ff.net.0.proj`, `ff.net.2`, `norm1.linear`; of `txt` `ff_context`, `norm1_context` |
 /// | `single_blocks.N.linear1` | `single_transformer_blocks.N.attn.to_q`, `to_k`, `to_v` with h rows each, `proj_mlp` with 4h |
 /// | `….linear2`, `modulation.lin` | `….proj_out`, `norm.linear` |
+/// | `….img_attn.norm.query_norm.scale`, `key_norm.scale`; of `txt`; `single_blocks.N.norm.…` | `….attn.norm_q.weight`, `norm_k.weight`; `norm_added_q`, `norm_added_k`; as the first |
 /// | `img_in`, `txt_in`, `final_layer.linear` | `x_embedder`, `context_embedder`, `proj_out` |
 /// | `time_in`, `vector_in`, `guidance_in`, each with `in_layer`, `out_layer` | `time_text_embed.timestep_embedder`, `text_embedder`, `guidance_embedder`, each with `linear_1`, `linear_2` |
 /// | `final_layer.adaLN_modulation.1` | `norm_out.linear`, its halves the other way round |
@@ -22,12 +23,12 @@ extension LayerTable {
                 .fused("\(stream)_attn.qkv", projections.map { ("attn.\($0)", 1) }), .one("\(stream)_attn.proj", "attn.\(output)", of: 1),
                 .one("\(stream)_mlp.0", "ff\(suffix).net.0.proj", 4, of: 1), .one("\(stream)_mlp.2", "ff\(suffix).net.2", of: 4),
                 .one("\(stream)_mod.lin", "norm1\(suffix).linear", 6, of: 1),
-            ]
+            ] + norms("\(stream)_attn.norm", stream == "img" ? "" : "added_")
         }
         let single: [Layer] = [
             .fused("linear1", [("attn.to_q", 1), ("attn.to_k", 1), ("attn.to_v", 1), ("proj_mlp", 4)]), .one("linear2", "proj_out", of: 5),
             .one("modulation.lin", "norm.linear", 3, of: 1),
-        ]
+        ] + norms("norm", "")
         var others: [Layer] = [
             .one("img_in", "x_embedder"), .one("txt_in", "context_embedder"), .one("final_layer.linear", "proj_out"),
             .swapped("final_layer.adaLN_modulation.1", "norm_out.linear"),
@@ -43,6 +44,11 @@ extension LayerTable {
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
             ], others: others)
     }()
+
+    /// The norms of an attention's queries and keys, whose weight the repository calls `scale`.
+    private static func norms(_ own: String, _ added: String) -> [Layer] {
+        [.one("\(own).query_norm", "attn.norm_\(added)q"), .one("\(own).key_norm", "attn.norm_\(added)k")]
+    }
 
     /// The streams of a double block: in the repository, the end of diffusers' names, the projections, the output.
     static let fluxStreams = [
