@@ -3,14 +3,15 @@ of diffusers, LoRA files under either, and what each gives on either.
 
 The mapping is that of diffusers' converters of checkpoints (src/diffusers/loaders/single_file_utils.py), run twice: once on the update of
 each layer of the model's own, and once on a checkpoint whose elements are numbers, which tells where each element goes. Where diffusers has
-a converter of LoRA files too (loaders/lora_conversion_utils.py), its result is computed and compared; the differences are listed below.
+a converter of LoRA files too (loaders/lora_conversion_utils.py), its result is computed and compared, and so is the
+model after diffusers loaded and fused the file; the differences are listed below.
 
 Element i of a tensor is ((7 i + 13 seed) mod 251) - 125. The seed of a base's tensor is its place in the list, from 1 on, those of module n of
 a LoRA file are 2n + 1 for lora_down and 2n + 2 for lora_up, n from 0 on. All results are multiples of 1/2 and exact in float32; `expected` has the
 first 16 digits of the SHA-256 of each tensor of the base that changes, in its order, and 0 for the others. `differences` are tensors of the base with the
 seed of what is added to them as it is: `diff` of a weight, `diff_b` of a bias, `diff_m` of a modulation. Run with torch, diffusers and peft installed: python generate.py
 """
-import hashlib, inspect, json, os, re, sys
+import copy, hashlib, inspect, json, os, re, sys
 import numpy as np, torch
 import diffusers
 from diffusers.loaders import single_file_utils as single, lora_conversion_utils as lora
@@ -78,7 +79,8 @@ def flux():
         pooled_projection_dim=5, guidance_embeds=True, axes_dims_rope=(2, 2, 4))
     convert = patched(single, "convert_flux_transformer_checkpoint_to_diffusers", {"3072": str(H)})
     kohya = patched(lora, "_convert_kohya_flux_lora_to_diffusers", {"3072": str(H), "12288": str(4 * H)})
-    return table, model, convert, {"kohya": kohya}
+    peft = patched(lora, "_convert_fal_kontext_lora_to_diffusers", {"3072": str(H), "num_layers = 19": "num_layers = 1", "num_single_layers = 38": "num_single_layers = 1"})
+    return table, model, convert, {"kohya": kohya, "peft": peft}
 
 
 def flux2():
@@ -240,7 +242,7 @@ EXCEPTIONS = {
 
 # Layers that diffusers' converters of LoRA files do not take, or break: HunyuanVideo's cuts lora_A of the refiner's q, k and v in three.
 NOT_TAKEN = {
-    ("flux", "kohya"): [r"^img_in", r"^txt_in"], ("flux2", "kohya"): [r"^guidance_in", r"adaLN_modulation", r"_modulation"],
+    ("flux", "kohya"): [r"^img_in", r"^txt_in"], ("flux", "peft"): [r"_in$", r"_in\.", r"adaLN_modulation"], ("flux2", "kohya"): [r"^guidance_in", r"adaLN_modulation", r"_modulation"],
     ("hunyuan-video", "comfy"): [r"self_attn_qkv"], ("lumina2", "comfy"): [r"embedder", r"^final_layer"], ("wan", "comfy"): [],
 }
 
@@ -296,6 +298,7 @@ FORMS = {
     "bare": (lambda path: path, "lora_down.weight", "lora_up.weight", True),
     "diffsynth": (lambda path: path, "lora_A.default.weight", "lora_B.default.weight", False),
     "diffsynth-pipe": (lambda path: "pipe.dit." + path, "lora_A.default.weight", "lora_B.default.weight", False),
+    "peft": (lambda path: "base_model.model." + path, "lora_A.weight", "lora_B.weight", False),
     "transformer": (lambda path: "transformer." + path, "lora_A.weight", "lora_B.weight", False),
 }
 
@@ -327,6 +330,18 @@ def library(model, form, tensors):
     return updates
 
 
+def fused(model, state):
+    """The model after diffusers loaded the file and fused it, under its own names."""
+    own = copy.deepcopy(model.model)
+    own.load_state_dict({key: torch.tensor(values(shape, 1), dtype=torch.float32) for key, shape in model.theirs.items()})
+    # FLUX.1's converter leaves the front away from the last layers.
+    state = {"transformer." + key.removeprefix("transformer."): value.to(torch.float32) for key, value in state.items()}
+    own.load_lora_adapter(state, prefix="transformer")
+    own.fuse_lora()
+    own.unload_lora()
+    return {key: value.numpy().astype(np.float64) for key, value in own.state_dict().items()}
+
+
 def whole(shapes, updates):
     return {key: updates.get(key, np.zeros(shape)) for key, shape in shapes.items()}
 
@@ -352,6 +367,11 @@ def write(name):
                 if form in model.loras:
                     compare(model, form, [module for module in modules if model.isTaken(form, module)], shapes)
             else:
+                if form == "transformer":
+                    result = fused(model, {key: torch.tensor(values(shape, seed)) for key, shape, seed in tensors})
+                    assert set(result) == set(model.theirs)
+                    assert all(np.array_equal(result[key], values(model.theirs[key], 1) + both["diffusers"][key]) for key in result)
+                    print("   ", name, len(modules), "modules as diffusers fuses them")
                 both["own"] = model.restored(both["diffusers"])
         expected = [
             digest(values(shape, index + 1) + both[target][key])[:16] if np.any(both[target][key]) else 0
@@ -362,7 +382,8 @@ def write(name):
 
     synth = ["diffsynth", "diffsynth-pipe"] if name in ["wan", "qwen-image"] else []
     case(["kohya", "bare", "comfy-alpha"], "own", own, "diffusers")
-    case(["comfy"] + synth, "own", own, "diffusers")
+    peft = ["peft"] if name in ["flux", "flux2"] else []
+    case(["comfy"] + synth + peft, "own", own, "diffusers")
     if name != "qwen-image":
         case(["bare", "kohya"], "own", own, "own")
         case(["transformer"], "diffusers", theirs, "own")
@@ -414,8 +435,11 @@ def compare(model, form, modules, shapes):
         if np.any(update) and path not in skip:
             assert np.array_equal(said[key], update), (model.name, form, key)
     assert set(said) == {key for key, update in mine.items() if np.any(update)}, set(said) ^ {key for key, update in mine.items() if np.any(update)}
+    state = {key: torch.tensor(ALPHA if seed is None else values(shape, seed)) for key, shape, seed in tensors}
+    result = fused(model, model.loras[form](state))
+    assert all(np.array_equal(result[key], values(model.theirs[key], 1) + said.get(key, 0)) for key in result)
     assert all(not np.array_equal(said[path + ".weight"], mine[path + ".weight"]) for path in skip)
-    print("   ", model.name, form, len(modules), "modules as diffusers has them")
+    print("   ", model.name, form, len(modules), "modules as diffusers converts and fuses them")
 
 
 for name in sys.argv[1:] or MODELS:

@@ -67,6 +67,7 @@ struct DiffusionModel {
         case "comfy": ("diffusion_model." + module, "lora_A.weight", "lora_B.weight")
         case "comfy-alpha": ("diffusion_model." + module, "lora_down.weight", "lora_up.weight")
         case "bare": (module, "lora_down.weight", "lora_up.weight")
+        case "peft": ("base_model.model." + module, "lora_A.weight", "lora_B.weight")
         case "diffsynth": (module, "lora_A.default.weight", "lora_B.default.weight")
         case "diffsynth-pipe": ("pipe.dit." + module, "lora_A.default.weight", "lora_B.default.weight")
         default: ("transformer." + module, "lora_A.weight", "lora_B.weight")

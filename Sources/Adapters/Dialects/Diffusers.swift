@@ -99,12 +99,19 @@ struct Diffusers: Dialect {
         (".lora_A.default.weight", "lora_A.weight"), (".lora_B.default.weight", "lora_B.weight"), (".lora_B.default.bias", "lora_B.bias"),
     ]
 
+    /// How names of FLUX.1's and FLUX.2's repositories begin, which may stand behind PEFT's front without a config.
+    ///
+    /// Source: `is_fal_kontext` in `FluxLoraLoaderMixin.lora_state_dict`, `is_peft_format` in `Flux2LoraLoaderMixin.lora_state_dict`.
+    private static let fluxFronts = [
+        "double_blocks.", "single_blocks.", "img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer.",
+        "double_stream_modulation_img.", "double_stream_modulation_txt.", "single_stream_modulation.",
+    ]
+
     private static func key(_ name: ExactString) -> Key? {
         var text = name.text
         if text.hasPrefix("pipe.dit.") { text = String(text.dropFirst("pipe.dit.".count)) }
-        for front in ["double_blocks.", "single_blocks."] where text.hasPrefix("base_model.model." + front) {
-            text = String(text.dropFirst("base_model.model.".count))
-        }
+        let front = "base_model.model."
+        if text.hasPrefix(front), fluxFronts.contains(where: text.dropFirst(front.count).hasPrefix) { text = String(text.dropFirst(front.count)) }
         let component = components.first { text.hasPrefix($0 + ".") }
         if let component { text = String(text.dropFirst(component.count + 1)) }
         if let (suffix, tensor) = suffixes.first(where: { text.hasSuffix($0.suffix) }) {
