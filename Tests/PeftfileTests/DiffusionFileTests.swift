@@ -127,6 +127,65 @@ import Testing
         }
     }
 
+    /// A Kronecker product is no rows of a factor: it has its place in the repository's file, and the refusal says so.
+    @Test func formsThatCannotBeCutAreRefused() throws {
+        let model = try DiffusionModel("flux.json")
+        let path = directory.path("lokr.safetensors")
+        let module = "lora_unet_double_blocks_0_img_attn_qkv"
+        let factors = [
+            SmallModel.tensor(ExactString("\(module).lokr_w1"), [3, 2], seed: 1), SmallModel.tensor(ExactString("\(module).lokr_w2"), [8, 4], seed: 2),
+        ]
+        try SmallTensor.write(factors, to: path)
+        for kind in ["own", "diffusers"] {
+            let base = directory.path("\(kind).safetensors")
+            try SmallTensor.write(model.base(kind), to: base)
+            let result = try run("merge", base, path, "-o", directory.path("out"))
+            #expect(result.status == (kind == "own" ? 0 : 2), "\(result.errors)")
+            guard kind == "diffusers" else { continue }
+            #expect(result.errors.contains("[MissingTarget]") && result.errors.contains("transformer_blocks.0.attn.to_q"), "\(result.errors)")
+            #expect(result.errors.contains("the model's own repository"), "\(result.errors)")
+        }
+    }
+
+    /// DoRA's magnitudes are one for each row, so that a part of a fused layer has its own; and halves that change places keep theirs.
+    @Test func magnitudesFollowTheirRows() throws {
+        let model = try DiffusionModel("flux.json")
+        let modules = [("transformer_blocks.0.attn.to_k", 8, 8), ("norm_out.linear", 16, 8)]
+        let factors = modules.flatMap { module, rows, columns in
+            pair("transformer.\(module)", rows, columns, down: "lora_A", up: "lora_B")
+                + [SmallTensor(name: ExactString("transformer.\(module).lora_magnitude_vector"), shape: [rows], values: (1...rows).map(Double.init))]
+        }
+        let path = directory.path("dora.safetensors")
+        try SmallTensor.write(factors, to: path)
+        // The repository's file with the numbers that diffusers' has, where it has them.
+        let theirs = Dictionary(uniqueKeysWithValues: model.base("diffusers").map { ($0.name.text, $0.values) })
+        let (q, k, v) = (theirs["transformer_blocks.0.attn.to_q.weight"] ?? [], theirs["transformer_blocks.0.attn.to_k.weight"] ?? [],
+            theirs["transformer_blocks.0.attn.to_v.weight"] ?? [])
+        let last = theirs["norm_out.linear.weight"] ?? []
+        let own = model.base("own").map { tensor in
+            switch tensor.name {
+            case "double_blocks.0.img_attn.qkv.weight": SmallTensor(name: tensor.name, shape: tensor.shape, values: q + k + v)
+            case "final_layer.adaLN_modulation.1.weight": SmallTensor(name: tensor.name, shape: tensor.shape, values: Array(last[64...] + last[..<64]))
+            default: tensor
+            }
+        }
+        try SmallTensor.write(own, to: directory.path("own.safetensors"))
+        try SmallTensor.write(model.base("diffusers"), to: directory.path("theirs.safetensors"))
+        for kind in ["own", "theirs"] {
+            let result = try run("merge", directory.path("\(kind).safetensors"), path, "-o", directory.path("m-\(kind)"))
+            #expect(result.status == 0, "\(result.errors)")
+            guard result.status == 0 else { return }
+            #expect(try run("verify", directory.path("m-\(kind)")).status == 0)
+        }
+        let (mine, other) = (try Checkpoint.open(directory.path("m-own")), try Checkpoint.open(directory.path("m-theirs")))
+        let fused = try mine.numbers("double_blocks.0.img_attn.qkv.weight")
+        #expect(Array(fused[64..<128]) == (try other.numbers("transformer_blocks.0.attn.to_k.weight")))
+        #expect(Array(fused[..<64]) == q && Array(fused[128...]) == v)
+        let halves = try mine.numbers("final_layer.adaLN_modulation.1.weight")
+        #expect(Array(halves[64...] + halves[..<64]) == (try other.numbers("norm_out.linear.weight")))
+        #expect(try other.numbers("norm_out.linear.weight") != last)
+    }
+
     /// `set_weight` takes the weight's place, and so do the norms of Black Forest Labs' control LoRA.
     @Test(arguments: ["own", "diffusers"]) func weightsAreReplaced(_ kind: String) throws {
         let model = try DiffusionModel("flux.json")

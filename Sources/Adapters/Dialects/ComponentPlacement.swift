@@ -212,7 +212,7 @@ struct ComponentPlacement {
                 .refused,
                 "module \"\(missing.first?.fullName ?? name)\"\(others) of \(modules.count) has no place in the base\(beside)", file: path,
                 tensor: missing.first?.tensors.first?.view.parts.first?.stored.name, rule: "MissingTarget",
-                help: "merge onto the base that the adapter was trained on")
+                help: missing.first.flatMap(DiffusersLayers.whole) ?? "merge onto the base that the adapter was trained on")
         }
     }
 }

@@ -10,6 +10,9 @@ import Tensors
 /// | `lora_linear_layer.down.weight`, `.up.weight` | the same, text encoder | A, B |
 /// | `processor.to_q_lora.down.weight`, `to_q_lora.up.weight` | before, attention processors | A, B of `to_q` |
 /// | `lora_down.weight`, `lora_up.weight`, `lora_mid.weight`, `dora_scale`, `diff`… | ai-toolkit, ComfyUI, SAI | as LyCORIS' |
+/// | `lora_A.default.weight`, `lora_B.default.weight` | DiffSynth | A, B |
+/// | `diff_b` beside factors; `diff_m` of a block | lightx2v | bias' = bias + diff_b; Wan's modulation + diff_m |
+/// | `set_weight`; `query_norm.scale`, `key_norm.scale` of FLUX.1 | ComfyUI; Black Forest Labs | the weight itself |
 /// | `alpha` | any | α of α / r |
 ///
 /// `to_out_lora` is the module `to_out.0`, and in a text encoder `to_q_lora` is `q_proj`, `to_out_lora` `out_proj`.

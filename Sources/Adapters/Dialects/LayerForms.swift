@@ -30,6 +30,19 @@ extension DiffusersLayers {
         return forms
     }
 
+    /// What to do with a module that has its place in the repository's file alone, because its form cannot be cut as diffusers cuts the layer; nil
+    /// for any other.
+    static func whole(_ module: DialectModule) -> String? {
+        for table in LayerTable.all {
+            guard let (front, layers, _) = table.layers(of: module.name.text), let layer = layers.first(where: { $0.parts.count > 1 || $0.isSwapped }),
+                forms(of: module, table) == nil, size(of: module) == nil
+            else { continue }
+            return "diffusers has \(layer.parts.map { front + $0.name }.joined(separator: ", ")) for it, and \(module.form.name) does not go into rows of "
+                + "those: merge onto the file of the model's own repository"
+        }
+        return nil
+    }
+
     /// Rows of what the module changes, and columns where it tells them; nil for what is no matrix, and for other methods than these.
     private static func size(of module: DialectModule) -> (rows: Int, columns: Int?)? {
         func shape(_ component: String, _ leaf: String) -> Shape? {
