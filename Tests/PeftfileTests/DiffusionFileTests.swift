@@ -215,6 +215,20 @@ import Testing
         #expect(try run("verify", directory.path("out")).status == 0)
     }
 
+    /// Sides that no file has: a matrix without elements may claim any.
+    @Test func hostileShapesAreRefused() throws {
+        let path = directory.path("lora.safetensors")
+        let huge = SmallTensor(name: "diffusion_model.double_blocks.0.img_attn.qkv.diff", shape: [0, 1 << 62], values: [])
+        try SmallTensor.write([huge] + pair("diffusion_model.double_blocks.0.img_attn.proj", 8, 8), to: path)
+        for kind in ["own", "diffusers"] {
+            let base = directory.path("\(kind).safetensors")
+            try SmallTensor.write(DiffusionModel("flux.json").base(kind), to: base)
+            let result = try run("merge", base, path, "-o", directory.path("out"))
+            #expect(result.status == 2 && !FileSystem.exists(directory.path("out")), "\(result.errors)")
+        }
+        #expect(try run("convert", path, "--to", "diffusers", "-o", directory.path("x.safetensors")).status == 2)
+    }
+
     /// Beside factors of the weight a difference of it has no meaning that two loaders share.
     @Test func aDifferenceBesideFactorsIsRefused() throws {
         let path = directory.path("lora.safetensors")

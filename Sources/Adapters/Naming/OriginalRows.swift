@@ -111,9 +111,9 @@ extension LayerTable {
         guard base.modelTypes.isEmpty else { return [] }
         return all.filter { table in
             var isFound = false
+            let fronts = BaseModules.denoiserFronts.map { front in (front, table.blocks.map { front + $0.front }) }
             for name in base.names where name.text.hasSuffix(".weight") {
-                for front in BaseModules.denoiserFronts {
-                    guard table.blocks.contains(where: { name.text.hasPrefix(front + $0.front) }) else { continue }
+                for (front, blocks) in fronts where blocks.contains(where: name.text.hasPrefix) {
                     guard let shape = base.shapes[name], shape.count == 2 else { continue }
                     let own = String(name.text.dropFirst(front.count).dropLast(".weight".count))
                     guard table.isOwn(own), let layers = table.layers(of: own)?.layers,

@@ -27,7 +27,9 @@ struct LayerTable: Sendable {
         func fits(rows: Int, columns: Int?) -> Bool {
             guard rows % total == 0, !isSwapped || rows % 2 == 0 else { return false }
             guard let input, let columns else { return true }
-            return columns % input == 0 && rows == columns / input * total
+            // A matrix without elements may claim any side.
+            let (wanted, isTooLarge) = (columns / input).multipliedReportingOverflow(by: total)
+            return columns % input == 0 && !isTooLarge && rows == wanted
         }
 
         /// The rows of one of the parts.
