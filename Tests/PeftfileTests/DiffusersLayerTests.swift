@@ -128,10 +128,11 @@ import Testing
         #expect(try Adapter(path: out).targets().allSatisfy { $0.rank == 2 && $0.scale == 0.5 })
     }
 
-    /// Other models have some of the names: their layers have other proportions, or stand beside layers that FLUX.1 does not have.
+    /// Layers of proportions that no model has, or beside layers that none of the models with the others has, or in no block.
     @Test(arguments: [
-        ["single_blocks.0.linear1": (36, 4)], ["double_blocks.0.img_attn.qkv": (12, 4), "double_stream_modulation_img.lin": (24, 4)],
-        ["joint_blocks.0.x_block.attn.qkv": (12, 4)], ["noise_refiner.0.attention.qkv": (12, 4)], ["img_in": (4, 3)],
+        ["single_blocks.0.linear1": (32, 4)], ["double_blocks.0.img_attn.qkv": (12, 4), "other_layer.lin": (24, 4)],
+        ["joint_blocks.0.x_block.attn.qkv": (16, 4)], ["noise_refiner.0.attention.qkv": (16, 4)], ["img_in": (4, 3)],
+        ["layers.0.attention.out": (4, 4)],
     ] as [[String: (Int, Int)]])
     func otherModelsAreRefused(_ layers: [String: (Int, Int)]) throws {
         let path = directory.path("lora.safetensors")
@@ -141,17 +142,29 @@ import Testing
         #expect(!FileSystem.exists(directory.path("d.safetensors")))
     }
 
-    /// Layers of Z-Image's and Lumina 2's own repositories (the keys that `convert_z_image_transformer_checkpoint_to_diffusers` and
-    /// `_convert_non_diffusers_lumina2_lora_to_diffusers` of diffusers take away) are no layers of diffusers' under any component's name.
+    /// Layers of Z-Image's and Lumina 2's own repositories: their proportions tell which it is, and the output of an attention alone does not.
     @Test(arguments: ["transformer", "diffusion_model"], ["layers", "context_refiner", "noise_refiner"])
-    func namesOfTheRepositoryAreRefusedUnderEveryComponent(_ component: String, _ blocks: String) throws {
-        let path = directory.path("lora.safetensors")
-        for layers in [["attention.qkv": 12], ["attention.out": 4], ["attention.qkv": 12, "attention.out": 4, "feed_forward.w1": 8]] {
-            try SmallTensor.write(layers.sorted { $0.key < $1.key }.flatMap { pair("\(component).\(blocks).0.\($0.key)", $0.value, 4) }, to: path)
-            let result = try run(path, "--to", "diffusers", "-o", directory.path("d.safetensors"))
-            #expect(result.status == 2 && result.errors.contains("[NotConvertible]") && result.errors.contains("--base PIPELINE"), "\(result.errors)")
-            #expect(!FileSystem.exists(directory.path("d.safetensors")))
+    func namesOfTheRepositoryAreToldByTheirProportions(_ component: String, _ blocks: String) throws {
+        let (path, out) = (directory.path("lora.safetensors"), directory.path("d.safetensors"))
+        func convert(_ layers: [String: Int], _ width: Int) throws -> Tool.Result {
+            try SmallTensor.write(layers.sorted { $0.key < $1.key }.flatMap { pair("\(component).\(blocks).0.\($0.key)", $0.value, width) }, to: path)
+            return try run(path, "--to", "diffusers", "-o", out, "--force")
         }
+        let parts = ["to_q", "to_k", "to_v"]
+        for (layers, width, names) in [
+            (["attention.qkv": 12], 4, parts.map { "attention.\($0)" }),
+            (["attention.qkv": 12, "attention.out": 4, "feed_forward.w1": 8], 4, (parts + ["to_out.0"]).map { "attention.\($0)" } + ["feed_forward.w1"]),
+            (["attention.qkv": 20, "attention.out": 12, "feed_forward.w1": 8], 12, (parts + ["to_out.0"]).map { "attn.\($0)" } + ["feed_forward.linear_1"]),
+        ] {
+            let result = try convert(layers, width)
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(try Set(Adapter(path: out).targets().map(\.module.text)) == Set(names.map { "transformer.\(blocks).0.\($0)" }))
+        }
+        try FileSystem.remove(out)
+        let refused = try convert(["attention.out": 4], 4)
+        #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]") && refused.errors.contains("--base PIPELINE"), "\(refused.errors)")
+        #expect(refused.errors.contains("Lumina 2 and of Z-Image"), "\(refused.errors)")
+        #expect(!FileSystem.exists(out))
     }
 
     /// diffusers' own names of the same models (`ZImageTransformer2DModel`, `Lumina2Transformer2DModel`) stay.

@@ -1,4 +1,5 @@
 import ByteAccess
+import Tensors
 
 /// The modules of a base under the names that a pipeline's files give them.
 ///
@@ -6,7 +7,7 @@ import ByteAccess
 /// (`model.diffusion_model.`). Within a component a module is known by its path, or by its path with `_` for `.`.
 struct BaseModules {
     /// Fronts of the denoiser in files that hold more.
-    private static let denoiserFronts = [
+    static let denoiserFronts = [
         "", "unet.", "transformer.", "model.diffusion_model.", "diffusion_model.", "model.",
     ]
     /// Fronts of text encoders, by the number that kohya and diffusers give them.
@@ -20,12 +21,17 @@ struct BaseModules {
     private let base: BaseDirectory
     /// Paths of modules, those with a `.weight` and those of bare parameters.
     private let paths: [String]
+    /// The models whose own repository has the denoiser's names.
+    let tables: [LayerTable]
+    /// Modules of diffusers that the base holds as rows or under other names, with the shapes of their weights.
+    private let rows: [String: Shape]
 
     init(_ base: BaseDirectory) {
         self.base = base
         var seen: Set<ExactString> = []
         var paths: [String] = []
         for name in base.names {
+            if base.modelTypes.isEmpty, OriginalRows.isBare(name.text), seen.insert(name).inserted { paths.append(name.text) }
             guard let dot = name.text.utf8.lastIndex(of: UInt8(ascii: ".")) else { continue }
             let path = ExactString(String(name.text[..<dot]))
             if seen.insert(path).inserted { paths.append(path.text) }
@@ -39,7 +45,23 @@ struct BaseModules {
                 if seen.insert(path).inserted { paths.append(path.text) }
             }
         }
+        tables = LayerTable.tables(of: base)
+        var rows: [String: Shape] = [:]
+        for (path, shape) in OriginalRows.modules(of: base, tables) where seen.insert(ExactString(path)).inserted {
+            rows[path] = shape
+            paths.append(path)
+        }
+        self.rows = rows
         self.paths = paths
+    }
+
+    /// Whether every module of a component is there.
+    ///
+    /// - Throws: `.refused` where two modules of the base have one name with underscores.
+    func hasAll(_ modules: [DialectModule], component: String?) throws(PeftfileError) -> Bool {
+        let names = Set(modules.map(\.name))
+        guard let naming = modules.first?.naming else { return false }
+        return try places(of: Array(names), component: component ?? "transformer", naming: naming).count == names.count
     }
 
     /// The number of a text encoder, from 1; nil for a denoiser.
@@ -107,7 +129,7 @@ struct BaseModules {
 
     /// The shape of a module's weight.
     func shape(of path: ExactString) -> [Int]? {
-        if let shape = base.shape(path.text + ".weight") { return shape }
+        if let shape = base.shape(path.text + ".weight") ?? rows[path.text] { return shape }
         guard let whole = OpenCLIPNames.whole(of: path.text), let shape = base.shape(whole), let rows = shape.first else { return nil }
         return [rows / 3] + shape.dropFirst()
     }

@@ -56,7 +56,8 @@ struct BoundAdapter {
         consumed = reading.consumed
         warnings = reading.warnings
         unsettled = reading.unsettled
-        var modules = DiffusersLayers.adding(to: reading.modules)
+        var modules = try DiffusersLayers.adding(
+            to: reading.modules, bases: bases.map(\.base), takesUnnamed: dialect is Diffusers, takesOthers: takesOthers, path: adapter.path)
         for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
         if bases.isEmpty {
             if takesOthers { modules = DiffusersLayers.taking(modules) }
@@ -65,7 +66,7 @@ struct BoundAdapter {
                 names[ExactString(module.fullName)] = (module.name, module.component, module.naming == .underscored)
             }
         } else {
-            let placement = try ComponentPlacement(modules, parts: bases, options: options, path: adapter.path)
+            let placement = try ComponentPlacement(modules, parts: bases, options: options, takesUnnamed: dialect is Diffusers, path: adapter.path)
             modules = takesOthers ? DiffusersLayers.taking(placement.placed) : placement.placed
             homes = placement.homes
             leftOut += BoundAdapter.tensors(of: placement.leftOut)

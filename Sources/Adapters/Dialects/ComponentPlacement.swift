@@ -21,7 +21,8 @@ struct ComponentPlacement {
         var component: String?
     }
 
-    init(_ modules: [DialectModule], parts: [Part], options: BindingOptions, path: String) throws {
+    /// - Parameter takesUnnamed: whether modules without a component are of a denoiser, which may have a front in the base.
+    init(_ modules: [DialectModule], parts: [Part], options: BindingOptions, takesUnnamed: Bool, path: String) throws {
         var order: [String] = []
         var byComponent: [String: [DialectModule]] = [:]
         for module in modules {
@@ -33,6 +34,7 @@ struct ComponentPlacement {
             if byComponent[component] == nil { order.append(component) }
             byComponent[component, default: []].append(module)
         }
+        if takesUnnamed, !placed.isEmpty { placed = try ComponentPlacement.behindFronts(placed, parts) }
         let taken = try options.component.map { try ComponentChoice($0, among: order, path: path) }
         guard !order.isEmpty else { return }
         var chosen: [Candidate] = []
@@ -102,6 +104,22 @@ struct ComponentPlacement {
     private static func forms(of module: DialectModule, _ parts: [Part]) -> [DialectModule] {
         let isThere = module.elsewhere.isEmpty || parts.contains { $0.base.shape(module.name.text + ".weight") != nil }
         return isThere ? [module] : module.elsewhere.flatMap { forms(of: $0, parts) }
+    }
+
+    /// Modules of a denoiser under the front that a file of a whole pipeline has before them; as they are where one of them is in no base so.
+    private static func behindFronts(_ modules: [DialectModule], _ parts: [Part]) throws -> [DialectModule] {
+        guard modules.contains(where: { module in !parts.contains { $0.base.shape(module.name.text + ".weight") != nil } }) else { return modules }
+        for part in parts {
+            let places = try BaseModules(part.base).places(of: modules.map(\.name), component: "transformer", naming: .path)
+            guard modules.allSatisfy({ places[$0.name] != nil }) else { continue }
+            return modules.map { module in
+                guard let place = places[module.name] else { return module }
+                var module = module
+                (module.name, module.own) = (place.path, place.own)
+                return module
+            }
+        }
+        return modules
     }
 
     /// The component that a base which fits none is held against: the one of which most is there, and else the largest.
@@ -194,7 +212,7 @@ struct ComponentPlacement {
                 .refused,
                 "module \"\(missing.first?.fullName ?? name)\"\(others) of \(modules.count) has no place in the base\(beside)", file: path,
                 tensor: missing.first?.tensors.first?.view.parts.first?.stored.name, rule: "MissingTarget",
-                help: "merge onto the base that the adapter was trained on")
+                help: missing.first.flatMap(DiffusersLayers.whole) ?? "merge onto the base that the adapter was trained on")
         }
     }
 }

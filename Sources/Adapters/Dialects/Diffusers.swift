@@ -10,6 +10,9 @@ import Tensors
 /// | `lora_linear_layer.down.weight`, `.up.weight` | the same, text encoder | A, B |
 /// | `processor.to_q_lora.down.weight`, `to_q_lora.up.weight` | before, attention processors | A, B of `to_q` |
 /// | `lora_down.weight`, `lora_up.weight`, `lora_mid.weight`, `dora_scale`, `diff`… | ai-toolkit, ComfyUI, SAI | as LyCORIS' |
+/// | `lora_A.default.weight`, `lora_B.default.weight` | DiffSynth | A, B |
+/// | `diff_b` beside factors; `diff_m` of a block | lightx2v | bias' = bias + diff_b; Wan's modulation + diff_m |
+/// | `set_weight`; `query_norm.scale`, `key_norm.scale` of FLUX.1 | ComfyUI; Black Forest Labs | the weight itself |
 /// | `alpha` | any | α of α / r |
 ///
 /// `to_out_lora` is the module `to_out.0`, and in a text encoder `to_q_lora` is `q_proj`, `to_out_lora` `out_proj`.
@@ -35,7 +38,7 @@ struct Diffusers: Dialect {
 
     func recognises(_ file: DialectFile) -> Bool {
         guard !file.tensors.isEmpty, file.config == nil || file.config?.json["_class_name"] != nil else { return false }
-        if isOfModel(file) || isOfFlux(file) { return true }
+        if isOfModel(file) || isBare(file) { return true }
         var hasOld = false
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { return false }
@@ -60,18 +63,23 @@ struct Diffusers: Dialect {
         return file.tensors.allSatisfy { info in Diffusers.key(info.name).map { $0.component == nil && !$0.isOld } ?? false }
     }
 
-    /// Whether the file is of FLUX.1 under the names of its own repository with nothing before them, as Black Forest Labs writes it, or behind
-    /// PEFT's front without a config, as fal does. diffusers takes both with a scale of 1, which is the one that `LinearLora` has.
+    /// Whether the file is of a diffusion transformer with nothing before the names of its blocks: as Lightning's files of Qwen-Image and
+    /// DiffSynth's of Wan are, as Black Forest Labs writes FLUX.1's, or behind PEFT's front without a config, as fal does. ComfyUI takes such names
+    /// for every model, diffusers for those whose converter does not ask for a front.
     ///
-    /// Source: `_convert_bfl_flux_control_lora_to_diffusers`, `_convert_fal_kontext_lora_to_diffusers` in loaders/lora_conversion_utils.py of
-    /// diffusers; src/flux/modules/lora.py of black-forest-labs/flux.
-    private func isOfFlux(_ file: DialectFile) -> Bool {
-        var names: [String] = []
+    /// The scale is α / r where there is an `alpha`, and else 1, which both take.
+    ///
+    /// Source: `model_lora_keys_unet` in comfy/lora.py of ComfyUI (the "generic lora format"), `LoRAAdapter.calculate_weight` in
+    /// comfy/weight_adapter/lora.py; `_convert_non_diffusers_qwen_lora_to_diffusers`, `_convert_bfl_flux_control_lora_to_diffusers`,
+    /// `_convert_fal_kontext_lora_to_diffusers` in loaders/lora_conversion_utils.py of diffusers; src/flux/modules/lora.py of
+    /// black-forest-labs/flux; `GeneralLoRALoader.get_name_dict` in diffsynth/lora of DiffSynth-Studio.
+    private func isBare(_ file: DialectFile) -> Bool {
+        var hasBlock = false
         for info in file.tensors {
-            guard let key = Diffusers.key(info.name), key.component == nil, !key.isOld, DiffusersLayers.isFlux(key.module) else { return false }
-            names.append(key.module)
+            guard let key = Diffusers.key(info.name), key.component == nil, !key.isOld else { return false }
+            hasBlock = hasBlock || DiffusersLayers.isInBlock(key.module)
         }
-        return DiffusersLayers.areFlux(names)
+        return hasBlock
     }
 
     private struct Key {
@@ -90,13 +98,23 @@ struct Diffusers: Dialect {
         (".lora_linear_layer.down.weight", "lora_A.weight"), (".lora_linear_layer.up.weight", "lora_B.weight"),
         ("_lora.down.weight", "lora_A.weight"), ("_lora.up.weight", "lora_B.weight"),
         (".lora_down.weight", "lora_A.weight"), (".lora_up.weight", "lora_B.weight"),
+        // PEFT's name of the adapter, which DiffSynth leaves in.
+        (".lora_A.default.weight", "lora_A.weight"), (".lora_B.default.weight", "lora_B.weight"), (".lora_B.default.bias", "lora_B.bias"),
+    ]
+
+    /// How names of FLUX.1's and FLUX.2's repositories begin, which may stand behind PEFT's front without a config.
+    ///
+    /// Source: `is_fal_kontext` in `FluxLoraLoaderMixin.lora_state_dict`, `is_peft_format` in `Flux2LoraLoaderMixin.lora_state_dict`.
+    private static let fluxFronts = [
+        "double_blocks.", "single_blocks.", "img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer.",
+        "double_stream_modulation_img.", "double_stream_modulation_txt.", "single_stream_modulation.",
     ]
 
     private static func key(_ name: ExactString) -> Key? {
         var text = name.text
-        for front in ["double_blocks.", "single_blocks."] where text.hasPrefix("base_model.model." + front) {
-            text = String(text.dropFirst("base_model.model.".count))
-        }
+        if text.hasPrefix("pipe.dit.") { text = String(text.dropFirst("pipe.dit.".count)) }
+        let front = "base_model.model."
+        if text.hasPrefix(front), fluxFronts.contains(where: text.dropFirst(front.count).hasPrefix) { text = String(text.dropFirst(front.count)) }
         let component = components.first { text.hasPrefix($0 + ".") }
         if let component { text = String(text.dropFirst(component.count + 1)) }
         if let (suffix, tensor) = suffixes.first(where: { text.hasSuffix($0.suffix) }) {
@@ -112,6 +130,14 @@ struct Diffusers: Dialect {
             for ending in [".lora", ".lora_linear_layer", ""] where module.hasSuffix(ending) {
                 return Key(component: component, module: String(module.dropLast(ending.count)), tensor: "alpha")
             }
+        }
+        // lightx2v's extraction: the difference of a parameter without a module of its own.
+        if text.hasSuffix(".diff_m") {
+            return Key(component: component, module: text.dropLast("diff_m".count) + "modulation", tensor: "diff")
+        }
+        // Norms of FLUX.1 in its own repository, whole.
+        if text.hasSuffix("_norm.scale"), LayerTable.flux.isOwn(String(text.dropLast(".scale".count))) {
+            return Key(component: component, module: String(text.dropLast(".scale".count)), tensor: "set_weight")
         }
         for tensor in LycorisModule.tensorNames.sorted() where text.hasSuffix("." + tensor) {
             return Key(component: component, module: String(text.dropLast(tensor.count + 1)), tensor: tensor)
@@ -137,7 +163,9 @@ struct Diffusers: Dialect {
         return (parts + [own]).joined(separator: ".")
     }
 
-    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { isOfFlux(file) ? [.scale] : [] }
+    func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
+        isBare(file) && !file.tensors.contains { $0.name.text.hasSuffix(".alpha") } ? [.scale] : []
+    }
 
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         struct Slot: Hashable {
@@ -147,8 +175,8 @@ struct Diffusers: Dialect {
         var order: [Slot] = []
         var tensors: [Slot: [String: TensorInfo]] = [:]
         var isOld = false
-        let ofFlux = isOfFlux(file)
-        let ofModel = ofFlux || isOfModel(file)
+        let isBare = isBare(file)
+        let ofModel = isBare || isOfModel(file)
         for info in file.tensors {
             guard let key = Diffusers.key(info.name) else { continue }
             isOld = isOld || key.isOld || !key.tensor.hasPrefix("lora_A") && !key.tensor.hasPrefix("lora_B")
@@ -162,6 +190,8 @@ struct Diffusers: Dialect {
         var reading = DialectReading()
         for slot in order {
             var own = tensors[slot] ?? [:]
+            let bias = LycorisModule.separateBias(&own)
+            defer { reading.addBias(bias) }
             let component = slot.component.isEmpty ? nil : slot.component
             guard let a = own["lora_A.weight"], let b = own["lora_B.weight"] else {
                 // Anything but two plain factors is in LyCORIS' vocabulary.
@@ -197,7 +227,7 @@ struct Diffusers: Dialect {
                 throw file.refusal("has shape \(a.shape)", a.name, rule: "FactorShape")
             }
             module.scale = try configs.scale(of: slot.module, component: slot.component, rank: rank, tensor: a.name)
-            if ofFlux, let scale = context.options.scale { module.scale = ModuleScale(rank: rank, value: scale) }
+            if isBare, let scale = context.options.scale { module.scale = ModuleScale(rank: rank, value: scale) }
             if let info = own["alpha"] {
                 reading.consumed.append((info.name, "its number is in the scale"))
                 let own = ModuleScale(rank: rank, alpha: try file.number(info), dtype: info.dtype)

@@ -61,11 +61,13 @@ struct Kohya: Dialect {
         var reading = DialectReading()
         for slot in order {
             let isKohyaRotation = slot.component.hasPrefix("oft_")
-            var module = LycorisModule(
-                name: "\(slot.component)_\(slot.module)", tensors: tensors[slot] ?? [:], isKohyaRotation: isKohyaRotation)
+            var own = tensors[slot] ?? [:]
+            let bias = LycorisModule.separateBias(&own)
+            var module = LycorisModule(name: "\(slot.component)_\(slot.module)", tensors: own, isKohyaRotation: isKohyaRotation)
             let read = try module.read(file, as: slot.module, naming: .underscored, component: slot.component)
             if module.isLycoris || slot.component == "lycoris" { reading.name = "lycoris" }
             reading.modules.append(read)
+            reading.addBias(bias)
             reading.consumed += module.consumed
         }
         return reading

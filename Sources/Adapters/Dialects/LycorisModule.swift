@@ -11,6 +11,7 @@ import Tensors
 /// | `hada_…` | ``LoHa`` |
 /// | `lokr_…` | ``LoKr``; where both factors are whole the scale is 1, whatever `alpha` says |
 /// | `diff`, `diff_b`, and of norms `w_norm`, `b_norm` | ``FullDifference`` |
+/// | `set_weight`, ComfyUI's | ``WeightReplacement`` |
 /// | `weight`, `on_input` | ``LycorisIA3`` |
 /// | `oft_blocks` (n, b, b), `rescale` | ``BlockRotation`` |
 /// | `oft_blocks` (m, n, b, b), `rescale` | ``ButterflyRotation`` |
@@ -22,7 +23,7 @@ struct LycorisModule {
     static let tensorNames: Set<String> = [
         "lora_down.weight", "lora_up.weight", "lora_mid.weight", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",
         "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
-        "diff", "diff_b", "w_norm", "b_norm", "on_input", "oft_blocks", "a1.weight", "dora_scale",
+        "diff", "diff_b", "w_norm", "b_norm", "set_weight", "on_input", "oft_blocks", "a1.weight", "dora_scale",
     ]
 
     /// The name in messages.
@@ -102,6 +103,9 @@ struct LycorisModule {
             for (stored, own) in [("diff", "diff"), ("w_norm", "diff"), ("diff_b", "diff_b"), ("b_norm", "diff_b")] {
                 if let info = tensors[stored] { result.add(own, "", TensorView(info)) }
             }
+        } else if let info = tensors["set_weight"] {
+            result.form = DialectForm(name: "replacement", method: WeightReplacement())
+            result.add("set_weight", "", TensorView(info))
         } else {
             throw file.refusal(
                 "module \"\(name)\" has no tensors of a method that is known", tensors.values.map(\.name).min(),

@@ -66,6 +66,9 @@ extension PipelineComponent {
     /// Whether a path is that of a layer which the model's own repository cuts or calls otherwise than diffusers.
     public static func isOriginalPath(_ path: String) -> Bool { DiffusersLayers.isOriginal(path) }
 
+    /// Whether a path lies in a numbered block of a diffusion transformer, as its own repository or diffusers has it.
+    public static func isTransformerPath(_ path: String) -> Bool { DiffusersLayers.isInBlock(path) }
+
     /// Whether paths are of layers of FLUX.1 as its own repository has them and of nothing else, a block's among them.
     public static func areFluxPaths(_ paths: [String]) -> Bool { DiffusersLayers.areFlux(paths) }
 

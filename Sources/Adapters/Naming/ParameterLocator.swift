@@ -7,6 +7,7 @@ struct ParameterLocator: Sendable {
     let modelTypes: [String]
     let renames: [RenameRule]
     private let fusedRows: [FusedRows]
+    private let originalRows: OriginalRows
     private let tiedWeights: [TieRow]
     private let tiedBiases: [TieRow]
     private let sharedBlocks: SharedBlocks
@@ -20,6 +21,7 @@ struct ParameterLocator: Sendable {
         modelTypes = base.modelTypes
         renames = RenameTable.rules(for: base.allModelTypes)
         fusedRows = FusedRows.rules(for: base.allModelTypes) + FusedRows.openCLIP
+        originalRows = OriginalRows(base: base)
         sharedBlocks = SharedBlocks(base.sharedLayers, modelTypes: modelTypes)
         tiedWeights = TiedWeights.rows(for: base, bias: false)
         tiedBiases = TiedWeights.rows(for: base, bias: true)
@@ -31,7 +33,7 @@ struct ParameterLocator: Sendable {
     /// The spellings of a tensor name, for `locate`.
     func spellings(_ name: String) -> TensorSpellings { TensorSpellings(name, rules: renames) }
 
-    /// The parameter, or nil. In order: the name as it stands; its spellings under `form`; rows of a fused matrix;
+    /// The parameter, or nil. In order: the name as it stands; its spellings under `form`; rows of a fused matrix, in a model's own repository too;
     /// experts gathered or cut out; a tensor that the model ties it to.
     func locate(_ spellings: TensorSpellings, form: PrefixForm) throws(PeftfileError) -> StoredParameter? {
         if let stored = try stored(spellings, form: form) { return stored }
@@ -48,11 +50,12 @@ struct ParameterLocator: Sendable {
         for rows in fusedRows {
             if let part = rows.locate(name, in: base, spell: form.apply) { return part }
         }
+        if let part = originalRows.locate(name, in: base, spell: form.apply) { return part }
         for spelled in formed {
             if let stack = try ExpertLayouts.gathered(spelled, in: base, takesStacks: slices) { return stack }
             if let slice = slices ? ExpertLayouts.slice(spelled, in: base) : nil { return slice }
         }
-        return nil
+        return OriginalRows.bare([name] + formed, in: base)
     }
 
     /// The tensor `tensor`, if it is stored, as the parameter that memory calls `name`.

@@ -42,7 +42,7 @@ struct ComponentNames {
             }
             || modules.contains { module in
                 ["transformer_blocks.", "single_transformer_blocks.", "blocks.", "double_blocks.", "single_blocks.", "joint_blocks."]
-                    .contains(where: module.own.text.hasPrefix)
+                    .contains(where: module.own.text.hasPrefix) || PipelineComponent.isTransformerPath(module.own.text)
             }
         isFlux = target == .kohya && FluxModel.isOne(modules.map { ($0.component, $0.own) }, bases, adapter)
         isTrainedAsFlux = isFlux || PipelineComponent.areFluxPaths(modules.filter { $0.component.map { PipelineComponent($0) == .denoiser } ?? true }.map(\.own.text))
