@@ -120,7 +120,8 @@ extension RecipeAssembly {
         // What the file holds of the same module changes with it; what it lacks is written when all ties are resolved.
         for name in shared { recipes[name] = view[name] == nil || sides[0].isCopy && !isReplaced(sides[0]) ? nil : named(sides[0], name) }
         let changes = tieFlags(false)
-        guard base.config != nil else {
+        // A GGUF file without a head of its own is tied, and one with such a head is not.
+        guard base.config != nil || base.gguf != nil else {
             throw PeftfileError(
                 .refused, "is tied to \(sides.dropFirst().map(\.name.text).joined(separator: ", ")), which the update leaves "
                     + "different, and there is no config.json in which to untie them", file: base.path, tensor: stored,
@@ -130,7 +131,9 @@ extension RecipeAssembly {
         let partners = sides.dropFirst().map(\.name).filter { !shared.contains($0) }.map(\.text).joined(separator: ", ")
         warnings.append(
             "\(stored.text) and \(partners) were one tied tensor and now differ: both are written, and "
-                + "tie_word_embeddings is set to false")
+                + (base.config != nil
+                    ? "tie_word_embeddings is set to false"
+                    : "a config.json beside them has to say tie_word_embeddings = false, where a GGUF file tells by itself"))
     }
 
     private mutating func keepTie(_ stored: ExactString, _ partners: [ExactString], _ sides: [TensorRecipe]) throws {

@@ -119,6 +119,12 @@ public struct TensorRecipe: Sendable, Hashable {
     /// The length of a matrix row: the last dimension of a stack of expert matrices, all but the first dimension of
     /// anything else.
     public var columns: Int { isExpertStack && shape.count == 3 ? (shape.matrix.rows > 0 ? shape[2] : 0) : shape.matrix.columns }
+    /// The base's tensor that it is, without a change; nil where it is computed, or from an adapter.
+    public var copiedName: ExactString? {
+        guard case .base(let name) = source, !changesValues, !isFromAdapter else { return nil }
+        return name
+    }
+
     /// The number of matrix rows.
     public var rows: Int {
         isExpertStack && shape.count == 3 ? (shape.matrix.rows > 0 ? shape[0] * shape[1] : 0) : shape.matrix.rows

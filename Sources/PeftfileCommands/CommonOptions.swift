@@ -44,6 +44,8 @@ struct CommonOptions: ParsableArguments {
 extension CompletionKind {
     /// The dtypes that weights are converted to.
     static var dtypes: CompletionKind { .list(["bf16", "f16", "f32", "f64"]) }
+    /// The same, and the blocks that a merge writes into a GGUF file.
+    static var mergedTypes: CompletionKind { .list(["bf16", "f16", "f32", "f64", "q8_0"]) }
 }
 
 /// How adapters are bound to a base: what `merge` does and `verify` judges.
@@ -76,7 +78,7 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Round where this tool would; only exact is built.", valueName: "exact"), completion: .list(["exact"]))
     var rounding: String = "exact"
 
-    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"), completion: .dtypes)
+    @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64; q8_0 in a GGUF file.", valueName: "dtype"), completion: .mergedTypes)
     var dtype: String?
 
     @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
@@ -136,14 +138,17 @@ struct BindingArguments: ParsableArguments {
         guard dtype != nil || !dtypeAll else {
             throw PeftfileError(.usage, "--dtype-all without --dtype", rule: "OutputDType", help: "give --dtype as well")
         }
-        let target = try dtype.map { text in
+        let isBlocks = dtype?.lowercased() == "q8_0"
+        let target = try isBlocks ? nil : dtype.map { text in
             guard let dtype = DType(spelling: text) else {
-                throw PeftfileError.noChoice("--dtype", text, of: ["bf16", "f16", "f32", "f64"], rule: "OutputDType")
+                throw PeftfileError.noChoice("--dtype", text, of: ["bf16", "f16", "f32", "f64", "q8_0"], rule: "OutputDType")
             }
             return dtype
         }
-        return MergeSettings(
+        var settings = MergeSettings(
             dtype: target, convertsAllDTypes: dtypeAll, maximumShardSize: maximumShardSize, writesCard: writesCard)
+        settings.blockType = isBlocks ? .q8_0 : nil
+        return settings
     }
 
     private func weightList() throws -> [Double] {

@@ -71,10 +71,11 @@ struct VerifyCommand: ParsableCommand {
         let merged = try Checkpoint.open(result)
         let counter = common.progress("verify", total: merged.tensorBytes)
         defer { counter?.finish() }
-        let verifier = Verifier(
+        var verifier = Verifier(
             binding: binding, result: merged, dtype: inputs.settings.dtype,
             convertsAllDTypes: inputs.settings.convertsAllDTypes, maxULP: maxUlp, jobs: try common.workerCount(),
             probes: probes, progress: counter.map { $0.add })
+        verifier.blockType = inputs.settings.blockType
         var report = try verifier.run()
         counter?.finish()
         if let record = inputs.record {

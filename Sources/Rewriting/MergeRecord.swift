@@ -1,5 +1,6 @@
 public import Adapters
 import ByteAccess
+import Containers
 import Tensors
 
 /// The inputs and options of an earlier merge, read back from its receipt.
@@ -63,8 +64,11 @@ public struct MergeRecord: Sendable {
         bindingOptions.squareOrientation = try options.choice("square_orientation")
         bindingOptions.baseValues = try options.value("base_values") { BaseValues(json: $0) } ?? .unspecified
         self.options = bindingOptions
-        settings = MergeSettings(
-            dtype: try options.choice("dtype"), convertsAllDTypes: try options.value("dtype_all", \.boolValue) ?? false)
+        let isBlocks = (try? options.value("dtype", \.stringValue)) == GGUFType.q8_0.name
+        var settings = MergeSettings(
+            dtype: isBlocks ? nil : try options.choice("dtype"), convertsAllDTypes: try options.value("dtype_all", \.boolValue) ?? false)
+        settings.blockType = isBlocks ? .q8_0 : nil
+        self.settings = settings
     }
 
     /// The inputs must be where the receipt says, and be what they were.
@@ -78,7 +82,7 @@ public struct MergeRecord: Sendable {
     /// Whether the merge was told other numbers or dtypes than these.
     public func differs(from options: BindingOptions, _ settings: MergeSettings) -> Bool {
         func weights(_ options: BindingOptions) -> [Double] { options.weights.allSatisfy { $0 == 1 } ? [] : options.weights }
-        return self.settings.dtype != settings.dtype || self.settings.convertsAllDTypes != settings.convertsAllDTypes
+        return self.settings.dtype != settings.dtype || self.settings.blockType != settings.blockType || self.settings.convertsAllDTypes != settings.convertsAllDTypes
             || self.options.scale != options.scale || weights(self.options) != weights(options)
             || self.options.baseValues != options.baseValues || self.options.task != options.task
     }

@@ -1,7 +1,7 @@
 public import Adapters
 import ByteAccess
 public import Checkpoints
-import Containers
+public import Containers
 public import Tensors
 
 /// What a merge may be told beyond its inputs; the defaults keep the base's layout and dtypes.
@@ -14,11 +14,14 @@ public struct MergeSettings: Sendable {
     public var maximumShardSize: UInt64?
     /// Whether a directory gets a README.md with a model card.
     public var writesCard: Bool
+    /// The type of blocks in which a merge into a GGUF file writes the matrices that an update reaches, Q8_0; nil for the types that
+    /// ``dtype`` asks for, or their own.
+    public var blockType: GGUFType?
     /// What is written: as the base is, or for a GGUF base what the output's name says.
     public var form = OutputForm.likeBase
 
     /// Settings that keep each tensor's dtype and the base's shards, and give a directory its model card, unless told otherwise; ``form``
-    /// is set on its own.
+    /// and ``blockType`` are set on their own.
     public init(
         dtype: DType? = nil, convertsAllDTypes: Bool = false, maximumShardSize: UInt64? = nil, writesCard: Bool = true
     ) {
@@ -69,6 +72,11 @@ extension RewritePlan {
         var warnings = binding.warnings
         var configChanges = binding.configChanges
         if settings.form == .gguf { return try gguf(binding, settings, warnings) }
+        if let type = settings.blockType {
+            throw PeftfileError(
+                .usage, "--dtype \(type.name.lowercased()): GGUF files have such blocks, and this output is none", rule: "OutputDType",
+                help: "give an output that ends in .gguf, or --dtype bf16, f16, f32 or f64")
+        }
         if let dtype = settings.dtype {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
             configChanges += dtypeChanges(base.config, to: dtype)
@@ -122,7 +130,7 @@ extension RewritePlan {
         }
         try requireChange(binding, binding.outputs)
         let warnings = warnings + PlanEffort.warnings(binding.outputs.map(\.recipe))
-        let file = try GGUFOutput(binding, dtype: settings.dtype).file()
+        let file = try GGUFOutput(binding, dtype: settings.dtype, blocks: settings.blockType).file()
         var plan = RewritePlan(
             operation: "merge", binding: binding.withoutOutputs, files: [file], sidecars: [], isSingleFile: true,
             options: optionsObject(binding, settings), warnings: warnings, id: "")
@@ -228,7 +236,7 @@ extension RewritePlan {
         options["weights"] = .array(
             (binding.options.weights.isEmpty ? binding.adapters.map { _ in 1 } : binding.options.weights)
                 .map { .number(JSONNumber($0)) })
-        options["dtype"] = settings.dtype.map { .string($0.rawValue) } ?? .null
+        options["dtype"] = (settings.dtype?.rawValue ?? settings.blockType?.name).map { .string($0) } ?? .null
         options["dtype_all"] = .bool(settings.convertsAllDTypes)
         options["max_shard_size"] = settings.maximumShardSize.map { .number(JSONNumber($0)) } ?? .null
         options["scale"] = binding.options.scale.map { .number(JSONNumber($0)) } ?? .null

@@ -12,6 +12,9 @@ struct GGUFRows {
     private let storedRows: [Int]?
     /// How the file's tensor lies in the Hub's; nil where it is the same, but for the order of rows.
     private let cut: GGUFCut?
+    /// Where it lies there in runs: for each of the Hub's rows and columns the stored one.
+    private let runRows: [Int: Int]?
+    private let runColumns: [Int: Int]?
     private let shift: Double
 
     init(
@@ -24,6 +27,8 @@ struct GGUFRows {
         self.type = type
         storedRows = order.map(PlainDequantisation.storedRows)
         self.cut = cut
+        runRows = PlainDequantisation.places(cut?.rowRuns)
+        runColumns = PlainDequantisation.places(cut?.columnRuns)
         self.shift = shift
         let source = try SourceRows(exact, base: base, adapters: adapters)
         var prepared = try PreparedRecipe(exact, source: source, numbers: numbers)
@@ -55,7 +60,8 @@ struct GGUFRows {
             for line in rows {
                 let first = (line - rows.lowerBound) * columns
                 let (block, place) = cut.map { (line / $0.blockRows, line % $0.blockRows) } ?? (0, line)
-                if let cut, cut.isTurned ? place >= cut.width : place < cut.first || place >= cut.first + cut.height { continue }
+                if let runRows, runRows[line] == nil { continue }
+                if let cut, runRows == nil, cut.isTurned ? place >= cut.width : place < cut.first || place >= cut.first + cut.height { continue }
                 var numbers = try decided(line, first, buffers, &definition, &tally)
                 // −0 + 0 would be +0.
                 if shift != 0 { for index in numbers.indices { numbers[index] += shift } }
@@ -76,8 +82,13 @@ struct GGUFRows {
                     try compareVector(numbers, &tally, read)
                     continue
                 }
+                if let runColumns {
+                    var ordered = numbers
+                    for (column, value) in numbers.enumerated() { ordered[runColumns[column] ?? column] = value }
+                    numbers = ordered
+                }
                 let bytes = try encoded(numbers)
-                let storedRow = cut.map { block * $0.height + place - $0.first } ?? storedRows?[line] ?? line
+                let storedRow = runRows?[line] ?? cut.map { block * $0.height + place - $0.first } ?? storedRows?[line] ?? line
                 let start = UInt64(storedRow) * UInt64(bytes.count)
                 let stored = try read(start..<(start + UInt64(bytes.count)))
                 compare(stored, bytes, numbers, first: line * columns, &tally)

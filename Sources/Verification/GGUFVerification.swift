@@ -16,6 +16,8 @@ struct GGUFVerification: Sendable {
     let adapters: [Adapter]
     /// The dtype that the merge was told to write; nil where each tensor kept its type.
     let dtype: DType?
+    /// The blocks in which it was told to write the matrices that an update reaches; nil for none.
+    let blocks: GGUFType?
     let jobs: Int
 
     /// What a tensor of the result must be.
@@ -23,12 +25,19 @@ struct GGUFVerification: Sendable {
         var name: ExactString
         var type: GGUFType
         var shape: Shape
-        var order: GGUFTensor.Order?
         var cut: GGUFCut?
         var shift: Double
         /// The base's tensor, where the bytes must be its own.
         var copied: StoredTensor?
-        var parts: [TensorRecipe] = []
+        var parts: [Part] = []
+    }
+
+    /// A tensor of the Hub's, and where it is in the file's.
+    private struct Part {
+        var recipe: TensorRecipe
+        var order: GGUFTensor.Order?
+        /// The first of its bytes in the tensor.
+        var begin: UInt64 = 0
     }
 
     func run(_ report: inout EquivalenceReport) throws {
@@ -68,13 +77,18 @@ struct GGUFVerification: Sendable {
         var result: [Expected] = []
         for tensor in model.tensors {
             left.subtract(tensor.names)
-            let parts = tensor.names.compactMap { byName[$0] }
-            let asked = dtype.flatMap { tensor.keepsType ? nil : GGUFType($0) }
-            let isChanged = parts.contains { $0.changesValues || $0.isFromAdapter }
+            let recipes = tensor.pieces.compactMap { piece in byName[piece.name].map { (piece: piece, recipe: $0) } }
+            let isChanged = recipes.contains { $0.recipe.changesValues || $0.recipe.isFromAdapter }
             var wanted = Expected(
-                name: tensor.stored.name, type: asked ?? tensor.type, shape: tensor.shape, order: tensor.order,
-                cut: tensor.cut, shift: tensor.shift)
-            if isChanged || wanted.type != tensor.type { wanted.parts = parts } else { wanted.copied = tensor.stored }
+                name: tensor.stored.name, type: tensor.type(isChanged: isChanged, dtype: dtype, blocks: blocks), shape: tensor.shape, cut: tensor.cut,
+                shift: tensor.shift)
+            if isChanged || wanted.type != tensor.type {
+                wanted.parts = recipes.map {
+                    Part(recipe: $0.recipe, order: $0.piece.order, begin: tensor.bytes(of: $0.piece, as: wanted.type).lowerBound)
+                }
+            } else {
+                wanted.copied = tensor.stored
+            }
             result.append(wanted)
         }
         left.subtract(model.numbers.map(\.name))
@@ -85,9 +99,15 @@ struct GGUFVerification: Sendable {
                 result.append(Expected(name: name, type: .f32, shape: [], shift: 0))
                 continue
             }
+            if let source = recipe.copiedName, let tensor = model.tensorAlone(source),
+                tensor.type(isChanged: false, dtype: dtype, blocks: blocks) == tensor.type
+            {
+                result.append(Expected(name: own, type: tensor.type, shape: tensor.shape, shift: 0, copied: tensor.stored))
+                continue
+            }
             result.append(
                 Expected(
-                    name: own, type: found.type, shape: recipe.shape, shift: GGUFModel.shift(of: own, in: model.architecture), parts: [recipe]))
+                    name: own, type: found.type, shape: recipe.shape, shift: GGUFModel.shift(of: own, in: model.architecture), parts: [Part(recipe: recipe)]))
         }
         return result
     }
@@ -120,20 +140,19 @@ struct GGUFVerification: Sendable {
                 start = end
             }
         } else {
-            let size = stored.byteCount / UInt64(max(1, expected.parts.count))
-            for (number, recipe) in expected.parts.enumerated() {
+            for part in expected.parts {
                 do {
                     let rows = try GGUFRows(
-                        recipe, expected.type, order: expected.order, cut: expected.cut, shift: expected.shift, base: base,
+                        part.recipe, expected.type, order: part.order, cut: expected.cut, shift: expected.shift, base: base,
                         adapters: adapters, numbers: numbers)
-                    tally.join(try rows.tally { try bytes(result, stored, (size * UInt64(number) + $0.lowerBound)..<(size * UInt64(number) + $0.upperBound)) })
+                    tally.join(try rows.tally { try bytes(result, stored, (part.begin + $0.lowerBound)..<(part.begin + $0.upperBound)) })
                 } catch var error as PeftfileError {
                     if error.tensor == nil { error.tensor = expected.name }
                     throw error
                 }
             }
         }
-        let isComputed = expected.parts.contains { !$0.changedRegions.isEmpty }
+        let isComputed = expected.parts.contains { !$0.recipe.changedRegions.isEmpty }
         return EquivalenceReport.Tensor(
             name: expected.name, kind: expected.copied != nil ? .copied : isComputed ? .computed : .converted,
             elements: expected.shape.elementCount ?? 0, maxULP: tally.hasUncountedDistance ? nil : tally.maxULP, maxAbs: tally.maxAbs,

@@ -1,7 +1,7 @@
 public import Adapters
 public import ByteAccess
 public import Checkpoints
-import Containers
+public import Containers
 public import Tensors
 
 /// Judges whether a checkpoint is what a base and adapters come to, by an arithmetic of its own.
@@ -18,6 +18,8 @@ public struct Verifier: Sendable {
     let configRemovals: [ExactString]
     let result: Checkpoint
     let dtype: DType?
+    /// The blocks in which a merge into a GGUF file was told to write the matrices that an update reaches; nil for none.
+    public var blockType: GGUFType?
     private let convertsAllDTypes: Bool
     private let maxULP: UInt64?
     private let jobs: Int
@@ -79,10 +81,14 @@ public struct Verifier: Sendable {
         if result.gguf != nil, base.gguf != nil {
             if let dtype { try requireWritten(dtype) }
             try GGUFVerification(
-                base: base, result: result, recipes: recipes, adapters: adapters, dtype: dtype, jobs: jobs
+                base: base, result: result, recipes: recipes, adapters: adapters, dtype: dtype, blocks: blockType, jobs: jobs
             ).run(&report)
             if maxULP ?? 0 > 0 { report.warnings.append("--max-ulp has no part in the comparison of GGUF files, which is of bytes") }
             return report
+        }
+        if let blockType {
+            throw PeftfileError(
+                .usage, "--dtype \(blockType.name.lowercased()): GGUF files have such blocks, and this result or its base is none", rule: "OutputDType")
         }
         let expected = try expectedTensors()
         let names = Set(expected.map(\.name))

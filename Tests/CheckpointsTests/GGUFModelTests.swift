@@ -143,7 +143,9 @@ import Testing
         (model("deepseek2", [("blk.0.attn_k_b.weight", [2, 3, 2]), ("blk.0.attn_v_b.weight", [3, 2, 2]), ("blk.0.attn_kv_b.weight", [3, 8])]), "GGUFPlace"),
         (model("gpt-oss", [("blk.0.ffn_down_exps.weight", [4])]), "GGUFPlace"),
         (model("lfm2", [("blk.0.shortconv.conv.weight", [4])]), "GGUFPlace"),
-        (model("llama", [("blk.0.attn_qkv.weight", [2, 2])]), "GGUFPlace"),
+        (model("llama", [("blk.0.attn_rot.weight", [2, 2])]), "GGUFPlace"),
+        // Queries, keys and values below each other, of which nothing counts the rows.
+        (model("llama", [("blk.0.attn_qkv.weight", [2, 2])]), "GGUFHeads"),
         (model("llama", [("blk.00.attn_q.weight", [2, 8])]), "GGUFPlace"),
         (model("llama", [("blk.0.attn_q.weight", [2, 8])], heads: 3), "GGUFHeads"),
         (model("llama", [("blk.0.attn_q.weight", [2, 6])], heads: 2), "GGUFHeads"),

@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (["merge", "--tie"], ["break", "keep"]), (["merge", "--dtype"], ["bf16", "f16", "f32", "f64"]),
+        (["merge", "--tie"], ["break", "keep"]), (["merge", "--dtype"], ["bf16", "f16", "f32", "f64", "q8_0"]),
         (["check", "--target"], ["llama.cpp", "mlx", "transformers", "vllm"]), (["check", "--fail-on"], ["error", "note", "warning"]),
         (["check", "--format"], ["github", "gitlab", "json", "json-lines", "junit", "sarif", "text"]),
         (["convert", "--to"], ["diffusers", "gguf", "kohya", "mlx", "peft", "safetensors"]), (["convert", "--for"], ["llama.cpp", "mlx", "vllm"]),

@@ -56,7 +56,7 @@ import Testing
             }
             #expect(!places.isEmpty)
             for (hub, places) in places {
-                let shape = try #require(model.tensors.first { $0.names.first == hub }?.modelShape)
+                let shape = try #require(model.tensors.first { $0.names.first == hub }?.pieces.first?.shape)
                 #expect(places.sorted() == Array(0..<(shape.elementCount ?? 0)), "\(name): \(hub)")
             }
         }
@@ -100,5 +100,15 @@ import Testing
             "convert", model.directory.path("adapter"), "--base", "\(Self.folder)/deepseek2lite.gguf", "--to", "gguf", "-o", directory.path("out.gguf"),
         ])
         #expect(other.status == 2 && other.errors.contains("cut or turned (blk.0.attn_k_b.weight)"), "\(other.errors)")
+    }
+
+    /// Nor for one that the converter joined with others.
+    @Test func anAdapterOfAJoinedTensorIsRefused() throws {
+        let directory = try TemporaryDirectory()
+        let result = try Tool.run([
+            "convert", "\(Self.folder)/merged/qwen2-fused/adapter", "--base", "\(Self.folder)/qwen2-fused.gguf", "--to", "gguf", "-o",
+            directory.path("out.gguf"),
+        ])
+        #expect(result.status == 2 && result.errors.contains("a part of blk.0.attn_qkv.weight in that base"), "\(result.errors)")
     }
 }

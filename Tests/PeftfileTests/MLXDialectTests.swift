@@ -126,6 +126,31 @@ import Testing
         #expect(try result.numbers(base.name) == trained.values)
     }
 
+    /// mlx-lm's Mixtral has the experts of a layer in stacks, and the Hub's each apart under names of its own.
+    @Test func fullFineTuningOfStacksReplacesEachExpert() throws {
+        let front = "model.layers.0.block_sparse_moe."
+        let shapes: [(String, String, Shape)] = [("gate_proj", "w1", [5, 4]), ("down_proj", "w2", [4, 5]), ("up_proj", "w3", [5, 4])]
+        let base = shapes.flatMap { part in
+            (0..<3).map { SmallModel.tensor(ExactString("\(front)experts.\($0).\(part.1).weight"), part.2, seed: 7 + $0) }
+        } + [SmallModel.tensor(ExactString(front + "gate.weight"), [3, 4], seed: 2)]
+        let trained = shapes.enumerated().map { number, part in
+            SmallModel.tensor(ExactString("\(front)switch_mlp.\(part.0).weight"), [3] + part.2, seed: 20 + number)
+        }
+        let result = try DialectModel(
+            base: base, adapter: trained, config: #"{"fine_tune_type": "full", "num_layers": 1}"#, baseConfig: #"{"model_type": "mixtral"}"#).merged()
+        for (number, part) in shapes.enumerated() {
+            for expert in 0..<3 {
+                let values = trained[number].values[(20 * expert)..<(20 * expert + 20)]
+                #expect(try result.numbers(ExactString("\(front)experts.\(expert).\(part.1).weight")) == Array(values))
+            }
+        }
+        // A base that MLX made takes the stacks as they are.
+        let own = try DialectModel(
+            base: trained.map { SmallModel.tensor($0.name, $0.shape, seed: 1) }, adapter: trained, config: #"{"fine_tune_type": "full", "num_layers": 1}"#,
+            baseConfig: #"{"model_type": "mixtral"}"#).merged()
+        for tensor in trained { #expect(try own.numbers(tensor.name) == tensor.values) }
+    }
+
     @Test func withoutAScaleTheOptionIsNamed() throws {
         let base = SmallModel.tensor("layer.weight", [4, 5], seed: 1)
         let pair = [SmallModel.tensor("layer.lora_a", [5, 2], seed: 2), SmallModel.tensor("layer.lora_b", [2, 4], seed: 3)]

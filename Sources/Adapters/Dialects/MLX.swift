@@ -211,9 +211,26 @@ struct MLX: Dialect {
                 name: ExactString(String(info.name.text.dropLast(leaf.count + 1))), naming: .path, component: nil,
                 form: DialectForm(name: "whole", method: WholeParameters()))
             module.add("whole", leaf, TensorView(info))
+            module.elsewhere = wholeExperts(module, info, leaf)
             reading.modules.append(module)
         }
         return reading
+    }
+
+    /// The parameters of each expert of a stack, for a base that has them apart; none of any other module.
+    private func wholeExperts(_ stack: DialectModule, _ info: TensorInfo, _ leaf: String) -> [DialectModule] {
+        let single = stack.name.text.replacingComponent("switch_mlp", by: "experts.\u{0}")
+        guard single != stack.name.text, info.shape.count == (leaf == "bias" ? 2 : 3), info.shape[0] <= 4096 else { return [] }
+        return (0..<info.shape[0]).map { expert in
+            let own = String(single.split(separator: "\u{0}", omittingEmptySubsequences: false).joined(separator: "\(expert)"))
+            var one = DialectModule(name: ExactString(own), naming: .path, component: nil, form: stack.form)
+            one.add(
+                "whole", leaf,
+                TensorView(
+                    name: ExactString("\(info.name)[\(expert)]"), shape: Array(info.shape.dropFirst()), parts: [.init(info, rows: expert..<(expert + 1))]))
+            one.elsewhere = MLX.mixtral(one)
+            return one
+        }
     }
 
     /// N of `layers.N`.

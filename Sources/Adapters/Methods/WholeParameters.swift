@@ -1,4 +1,6 @@
 import ByteAccess
+import Checkpoints
+import Tensors
 
 /// Parameters that were trained and saved whole: each takes the place of the base's.
 ///
@@ -22,9 +24,14 @@ struct WholeParameters: AdapterMethod {
         var result = MethodUpdates()
         for (key, request) in zip(adapter.keys, requests) {
             guard let place = places[request] else { continue }
+            // One matrix of a stack is no tensor of the file.
+            let part = adapter.checkpoint[key.stored] == nil ? adapter.tensor(key.stored) : nil
+            let change = part.map {
+                ParameterUpdate.Change.replaceRows(indices: Array(0..<$0.rowCount), values: Factor(adapter: context.adapterIndex, info: $0))
+            }
             result.changes.append(
                 ParameterUpdate(
-                    place: place, change: .replace(tensor: key.stored, shared: true),
+                    place: place, change: change ?? .replace(tensor: key.stored, shared: true),
                     target: AdapterTarget(module: key.module, parameter: key.leaf, method: "saved whole")))
         }
         if context.weight != 1 {

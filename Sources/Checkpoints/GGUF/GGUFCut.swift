@@ -4,6 +4,8 @@ import Tensors
 ///
 ///     stored[b, i, j] = hub[b·blockRows + first + i, j]            as it is
 ///     stored[b, i, j] = hub[b·blockRows + j, first + i·step]       turned
+///     stored[0, i, j] = hub[rows[i], j]                            with runs of rows
+///     stored[0, i, j] = hub[i, order[j]]                           with runs of columns
 public struct GGUFCut: Sendable, Hashable {
     /// Experts, or heads; 1 for a matrix alone.
     public var blocks: Int
@@ -21,6 +23,10 @@ public struct GGUFCut: Sendable, Hashable {
     public var blockRows: Int
     /// Columns of the Hub's matrix.
     public var columns: Int
+    /// The Hub's rows in the stored order, in runs that stay together; nil where they are those above.
+    public var rowRuns: [Range<Int>]?
+    /// The Hub's columns in the stored order, in such runs; nil where they are in the Hub's.
+    public var columnRuns: [Range<Int>]?
 
     /// Elements that are stored.
     public var count: Int { blocks * height * width }
@@ -34,7 +40,8 @@ public struct GGUFCut: Sendable, Hashable {
     ///   - shape: the stored tensor's.
     ///   - other: that of the other part of two, where the form is one.
     /// - Returns: nil where the shapes are not of that form, or do not fit each other.
-    static func of(_ form: GGUFForm, _ shape: Shape, other: Shape?) -> (cut: GGUFCut, shape: Shape)? {
+    static func of(_ form: GGUFForm, _ shape: Shape, other: Shape?, heads: GGUFLinearHeads? = nil) -> (cut: GGUFCut, shape: Shape)? {
+        if let heads, let result = heads.cut(form, shape, other: other) { return result }
         guard (2...3).contains(shape.count) else { return nil }
         let isStack = shape.count == 3
         func cut(_ blocks: Int, _ height: Int, _ width: Int) -> GGUFCut {
@@ -65,7 +72,8 @@ public struct GGUFCut: Sendable, Hashable {
             guard isStack, let other, other.count == 3, other[0] == shape[0], other[1] == shape[2] else { return nil }
             (result.first, result.blockRows) = (other[2], other[2] + shape[1])
             return (result, [shape[0] * result.blockRows, shape[2]])
-        case .vector, .filters, .exponential: return nil
+        case .vector, .filters, .exponential, .linearProjection, .valueRows, .valueColumns, .valueVector, .valueFilters, .valueExponential:
+            return nil
         }
     }
 
@@ -74,7 +82,10 @@ public struct GGUFCut: Sendable, Hashable {
     /// The Hub's rows in pieces, each of which is one run of stored elements, in their order; so many rows of a piece are enough where
     /// rows are not turned.
     public func pieces(step: Int) -> [Range<Int>] {
-        (0..<blocks).flatMap { block -> [Range<Int>] in
+        if let rowRuns {
+            return rowRuns.flatMap { run in stride(from: run.lowerBound, to: run.upperBound, by: step).map { $0..<min($0 + step, run.upperBound) } }
+        }
+        return (0..<blocks).flatMap { block -> [Range<Int>] in
             let start = block * blockRows
             if isTurned { return [start..<(start + width)] }
             return stride(from: start + first, to: start + first + height, by: step).map { $0..<min($0 + step, start + first + height) }
@@ -83,16 +94,40 @@ public struct GGUFCut: Sendable, Hashable {
 
     /// The stored elements of a piece.
     public func elements(of piece: Range<Int>) -> Range<Int> {
+        if rowRuns != nil {
+            let start = (storedRow(of: piece.lowerBound) ?? 0) * width
+            return start..<(start + piece.count * width)
+        }
         let block = piece.lowerBound / blockRows
         if isTurned { return (block * height * width)..<((block + 1) * height * width) }
         let start = (block * height + piece.lowerBound % blockRows - first) * width
         return start..<(start + piece.count * width)
     }
 
+    /// The stored row of one of the Hub's, counted in all blocks; nil where another part has it, and where rows are turned.
+    public func storedRow(of row: Int) -> Int? {
+        guard let rowRuns else {
+            let place = row % blockRows - first
+            return isTurned || place < 0 || place >= height ? nil : row / blockRows * height + place
+        }
+        var stored = 0
+        for run in rowRuns {
+            if run.contains(row) { return stored + row - run.lowerBound }
+            stored += run.count
+        }
+        return nil
+    }
+
     /// Where the elements of a piece stand among those of its rows in the Hub's matrix, in the stored order.
     public func forEachElement(of piece: Range<Int>, _ body: (Int) -> Void) {
         guard isTurned else {
-            for place in 0..<(piece.count * width) { body(place) }
+            guard let columnRuns else {
+                for place in 0..<(piece.count * width) { body(place) }
+                return
+            }
+            for row in 0..<piece.count {
+                for run in columnRuns { for column in run { body(row * columns + column) } }
+            }
             return
         }
         for row in 0..<height {

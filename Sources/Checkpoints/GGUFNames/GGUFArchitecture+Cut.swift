@@ -19,6 +19,22 @@ extension GGUFArchitecture {
             ("shared_mlp.input_linear", "ffn_gate", .rows(part: 0)), ("shared_mlp.input_linear", "ffn_up", .rows(part: 1)),
         ])
 
+    /// Latent attention to the tokens that an indexer chooses.
+    private static let sparseLatent =
+        rules(
+            feedForward, preNorms, experts, latentAttention, sharedExperts, indexer, predictor,
+            parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")]) + latentCut
+
+    /// Experts that are parameters of all in the Hub too, (E, 2f, in) and (E, out, f): llama.cpp has gate and up projection in one stack or in two.
+    static func wholeExperts(_ module: String) -> [Rule] {
+        formed(
+            [
+                ("\(module).gate_up_proj", "ffn_gate_exps.weight", .rows(part: 0)), ("\(module).gate_up_proj", "ffn_up_exps.weight", .rows(part: 1)),
+            ], areParameters: true)
+            + rules(
+                outside: [], parameters: [("\(module).gate_up_proj", "ffn_gate_up_exps.weight"), ("\(module).down_proj", "ffn_down_exps.weight")])
+    }
+
     /// Those with a tensor that the converter cuts in two, or turns in a stack.
     static let cutFamily: [GGUFArchitecture] = [
         GGUFArchitecture(
@@ -58,15 +74,27 @@ extension GGUFArchitecture {
                         ("feed_forward.experts.down_proj", "ffn_down_exps.weight", .turned),
                     ], areParameters: true)),
         GGUFArchitecture(
-            "deepseek2", ["deepseek_v3", "deepseek_v2", "kimi_k2"],
+            "deepseek2", ["deepseek_v3", "deepseek_v2", "kimi_k2", "glm4_moe_lite"],
             rules(
-                feedForward, preNorms, experts, latentAttention, sharedExperts,
+                feedForward, preNorms, experts, latentAttention, sharedExperts, predictor,
                 parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])
-                + formed([
-                    ("self_attn.kv_b_proj", "attn_k_b", .latentKeys), ("self_attn.kv_b_proj", "attn_v_b", .latentValues),
-                ])
+                + latentCut
                 // Before the cut.
                 + rules([("self_attn.kv_b_proj", "attn_kv_b")], outside: [])),
+        GGUFArchitecture("deepseek32", ["deepseek_v32"], sparseLatent),
+        GGUFArchitecture("glm-dsa", ["glm_moe_dsa"], sparseLatent),
+        GGUFArchitecture(
+            "mistral4", ["mistral4"],
+            rules(feedForward, preNorms, latentAttention, sharedExperts, [("mlp.gate", "ffn_gate_inp")]) + latentCut
+                + wholeExperts("mlp.experts"), tellsModelType: true),
+        GGUFArchitecture(
+            "granite_swa", ["granitemoe_swa", "granite_swa"],
+            rules(
+                attention, preNorms, feedForward,
+                [
+                    ("block_sparse_moe.router", "ffn_gate_inp"), ("shared_mlp.input_linear", "ffn_up_shexp"), ("shared_mlp.output_linear", "ffn_down_shexp"),
+                ], parameters: [("self_attn.sinks", "attn_sinks.weight")]) + wholeExperts("block_sparse_moe.experts"),
+            rowOrders: rotary, tellsModelType: true),
         GGUFArchitecture(
             "apertus", ["apertus"],
             rules(

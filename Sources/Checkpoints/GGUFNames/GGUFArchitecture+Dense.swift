@@ -48,6 +48,15 @@ extension GGUFArchitecture {
                     ("input_layernorm", "attn_norm"),
                 ], outside: [("model.embed_tokens", "token_embd"), ("model.final_layernorm", "output_norm"), ("lm_head", "output")])),
         GGUFArchitecture(
+            "exaone", ["exaone"],
+            rules(
+                [
+                    ("attn.attention.q_proj", "attn_q"), ("attn.attention.k_proj", "attn_k"), ("attn.attention.v_proj", "attn_v"),
+                    ("attn.attention.out_proj", "attn_output"), ("mlp.c_fc_0", "ffn_gate"), ("mlp.c_fc_1", "ffn_up"),
+                    ("mlp.c_proj", "ffn_down"), ("ln_1", "attn_norm"), ("ln_2", "ffn_norm"),
+                ], outside: [("transformer.wte", "token_embd"), ("transformer.ln_f", "output_norm"), ("lm_head", "output")],
+                front: "transformer.h.{n}.")),
+        GGUFArchitecture(
             "exaone4", ["exaone4"],
             rules(
                 attention, headNorms, feedForward,
@@ -60,6 +69,10 @@ extension GGUFArchitecture {
                 [("post_self_attn_layernorm", "post_attention_norm"), ("post_mlp_layernorm", "post_ffw_norm")]),
             // `Glm4Model.normal_to_neox`: of models that see pictures, queries and keys have another order.
             reorderedWith: "rope.dimension_sections"),
+        GGUFArchitecture("hunyuan_vl", ["hunyuan_vl", "hunyuan_vl_text"], rules(attention, namedHeadNorms, feedForward, preNorms)),
+        GGUFArchitecture("paddleocr", ["paddleocr_vl_text", "paddleocr_vl"], dense),
+        GGUFArchitecture("dream", ["Dream"], dense),
+        GGUFArchitecture("pangu-embedded", ["PanguEmbedded"], dense),
         GGUFArchitecture("hunyuan-dense", ["hunyuan_v1_dense"], rules(attention, namedHeadNorms, feedForward, preNorms)),
         GGUFArchitecture("jais2", ["jais2"], rules(attention, feedForward, preNorms)),
         GGUFArchitecture("minicpm3", ["minicpm3"], rules(feedForward, preNorms, latentAttention, [("self_attn.kv_b_proj", "attn_kv_b")])),

@@ -20,11 +20,42 @@ extension GGUFArchitecture {
                 attention, headNorms, feedForward, preNorms, experts, sharedExperts,
                 parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
         GGUFArchitecture(
-            "glm4moe", ["glm4_moe"],
+            "glm4moe", ["glm4_moe", "solar_open"],
             rules(
-                attention, headNorms, feedForward, experts, sharedExperts,
-                [("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm")],
+                attention, headNorms, feedForward, experts, sharedExperts, postNormedInput, predictor,
                 parameters: [("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")])),
+        GGUFArchitecture(
+            "hy_v3", ["hy_v3"],
+            rules(
+                attention, headNorms, feedForward, preNorms, experts.dropFirst() + [("mlp.router.gate", "ffn_gate_inp")],
+                predictor.dropLast() + [("final_layernorm", "nextn.shared_head_norm")],
+                [
+                    ("mlp.shared_mlp.gate_proj", "ffn_gate_shexp"), ("mlp.shared_mlp.up_proj", "ffn_up_shexp"),
+                    ("mlp.shared_mlp.down_proj", "ffn_down_shexp"),
+                ], parameters: [("mlp.expert_bias", "exp_probs_b")])),
+        GGUFArchitecture(
+            "cohere2moe", ["cohere2_moe"],
+            rules(attention, feedForward, experts, sharedExperts, predictor, [("input_layernorm", "attn_norm")])),
+        GGUFArchitecture("rnd1", ["rnd1"], rules(attention, headNorms, preNorms, experts)),
+        GGUFArchitecture("llada-moe", [], rules(attention, headNorms, preNorms, experts)),
+        GGUFArchitecture(
+            "smallthinker", ["smallthinker"],
+            rules(
+                attention, preNorms, feedForward,
+                [
+                    ("block_sparse_moe.primary_router", "ffn_gate_inp"), ("block_sparse_moe.experts.{e}.gate", "ffn_gate_exps"),
+                    ("block_sparse_moe.experts.{e}.up", "ffn_up_exps"), ("block_sparse_moe.experts.{e}.down", "ffn_down_exps"),
+                ])),
+        GGUFArchitecture("mellum", ["mellum"], rules(attention, headNorms, feedForward, preNorms, experts)),
+        GGUFArchitecture(
+            "bailingmoe2", ["bailing_moe_v2"],
+            rules(
+                feedForward, preNorms, experts, sharedExperts, predictor.dropLast() + [("final_layernorm", "nextn.shared_head_norm")],
+                [
+                    ("attention.query_key_value", "attn_qkv"), ("attention.dense", "attn_output"), ("attention.query_layernorm", "attn_q_norm"),
+                    ("attention.key_layernorm", "attn_k_norm"),
+                ], outside: [("model.word_embeddings", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")],
+                parameters: [("mlp.gate.expert_bias", "exp_probs_b.bias")])),
         GGUFArchitecture(
             "exaone-moe", ["exaone_moe"],
             rules(

@@ -25,6 +25,22 @@ extension GGUFArchitecture {
         ("mlp.gate_proj", "ffn_gate"), ("mlp.up_proj", "ffn_up"), ("mlp.down_proj", "ffn_down"),
     ]
     static let preNorms: Lines = [("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")]
+    /// Norms before each half of the block under the names that llama.cpp has for those behind it.
+    static let postNormedInput: Lines = [("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm")]
+    /// A block behind the others that predicts more tokens, as DeepSeek has it.
+    static let predictor: Lines = [
+        ("eh_proj", "nextn.eh_proj"), ("embed_tokens", "nextn.embed_tokens"), ("enorm", "nextn.enorm"), ("hnorm", "nextn.hnorm"),
+        ("shared_head.head", "nextn.shared_head_head"), ("shared_head.norm", "nextn.shared_head_norm"),
+    ]
+    /// What makes keys and values of all heads, cut into both.
+    static let latentCut = formed([
+        ("self_attn.kv_b_proj", "attn_k_b", .latentKeys), ("self_attn.kv_b_proj", "attn_v_b", .latentValues),
+    ])
+    /// What chooses the tokens of sparse attention.
+    static let indexer: Lines = [
+        ("self_attn.indexer.k_norm", "indexer.k_norm"), ("self_attn.indexer.weights_proj", "indexer.proj"), ("self_attn.indexer.wk", "indexer.attn_k"),
+        ("self_attn.indexer.wq_b", "indexer.attn_q_b"),
+    ]
     /// Norms before and after each half of the block.
     static let sandwichNorms: Lines = [
         ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
@@ -69,4 +85,5 @@ extension GGUFArchitecture {
 
     /// The architectures, one entry each.
     static let all: [GGUFArchitecture] = rotaryFamily + denseFamily + fusedFamily + expertFamily + cutFamily + stateFamily
+        + linearFamily + gemmaFamily + encoderFamily
 }

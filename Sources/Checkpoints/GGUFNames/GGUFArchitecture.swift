@@ -54,13 +54,20 @@ public struct GGUFArchitecture: Sendable {
     let numbers: [(key: String, hub: String, shape: [Int])]
     /// Whether the `model_type` tells that memory calls something otherwise than the Hub's file does.
     let tellsModelType: Bool
+    /// Where the Hub has the blocks that predict more tokens under `mtp.layers`, and GGUF behind the others: how many those are; nil
+    /// where the Hub has them behind the others too, and where there are none.
+    var layers: Int?
+    /// Whether the Hub has such blocks there.
+    let hasPredictors: Bool
     let rules: [Rule]
 
     init(
         _ name: String, _ modelTypes: [String], _ rules: [Rule], rowOrders: [String: GGUFRowOrder] = [:],
         transposed: Set<String> = [], normOffset: Double = 0, reorderedWith: String? = nil, markedBy: String? = nil,
-        numbers: [(key: String, hub: String, shape: [Int])] = [], tellsModelType: Bool = false
+        numbers: [(key: String, hub: String, shape: [Int])] = [], tellsModelType: Bool = false,
+        hasPredictors: Bool = false
     ) {
+        self.hasPredictors = hasPredictors
         self.markedBy = markedBy
         self.numbers = numbers
         self.tellsModelType = tellsModelType
@@ -155,7 +162,7 @@ extension GGUFArchitecture {
     ]
 
     private func places(_ name: String, in side: KeyPath<Rule, [Substring]>, _ isThere: (String) -> Bool) -> [GGUFPlace] {
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        let parts = (side == \Rule.hub ? predictorInside(name) : name).split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count > 1, let suffix = parts.last else { return [] }
         let isPlain = suffix == "weight" || suffix == "bias"
         return rules.compactMap { rule in
@@ -164,15 +171,34 @@ extension GGUFArchitecture {
             else { return nil }
             if let beside = rule.beside, !isThere(beside.replacing("{n}", numbers.layer)) { return nil }
             let ending = rule.isParameter ? "" : ".\(suffix)"
-            var hub = rule.hubText.replacing("{n}", numbers.layer) + ending
+            // What is there once for all such blocks has no number in the Hub.
+            let layer = numbers.layer.isEmpty ? layers.map { "\($0)" } ?? "" : numbers.layer
+            var hub = predictorOutside(rule.hubText.replacing("{n}", layer) + ending)
             if let expert = numbers.expert, side == \Rule.hub { hub = hub.replacing("{e}", expert) }
             let leaf = rule.isParameter ? "" : rule.gguf.last.map(String.init) ?? ""
             return GGUFPlace(
-                hub: hub, gguf: rule.ggufText.replacing("{n}", numbers.layer) + ending,
+                hub: hub, gguf: rule.ggufText.replacing("{n}", layer) + ending,
                 expert: numbers.expert.flatMap { Int($0) }, isStack: rule.hubText.contains("{e}"),
                 rowOrder: rowOrders[leaf],
                 form: rule.isParameter || suffix == "weight" ? rule.form ?? (transposed.contains(leaf) ? .turned : nil) : nil)
         }
+    }
+
+    private static let (predictors, blocks) = ("mtp.layers.", "model.layers.")
+
+    /// A name under `mtp.layers` as one behind the other layers.
+    private func predictorInside(_ name: String) -> String {
+        guard let layers, name.hasPrefix(GGUFArchitecture.predictors) else { return name }
+        let parts = name.dropFirst(GGUFArchitecture.predictors.count).split(separator: ".", maxSplits: 1)
+        guard parts.count == 2, let number = Int(parts[0]), number >= 0, number < 1 << 20, "\(number)" == parts[0] else { return name }
+        return "\(GGUFArchitecture.blocks)\(layers + number).\(parts[1])"
+    }
+
+    private func predictorOutside(_ name: String) -> String {
+        guard let layers, name.hasPrefix(GGUFArchitecture.blocks) else { return name }
+        let parts = name.dropFirst(GGUFArchitecture.blocks.count).split(separator: ".", maxSplits: 1)
+        guard parts.count == 2, let number = Int(parts[0]), number >= layers else { return name }
+        return "\(GGUFArchitecture.predictors)\(number - layers).\(parts[1])"
     }
 
     private func match(_ parts: ArraySlice<Substring>, _ pattern: [Substring]) -> (layer: String, expert: String?)? {

@@ -2,7 +2,7 @@
 ///
 /// Sources, all `modify_tensors` in conversion/ of ggml-org/llama.cpp: `GraniteMoeModel` (rows), `GptOssModel` and `Llama4Model`
 /// (columns, turned), `DeepseekV2Model` (latent keys and values), `LFM2Model` and `MambaModel` (filters, negative exponential),
-/// `Mamba2Model` (vector).
+/// `Mamba2Model` (vector), `Qwen3NextModel` and `_LinearAttentionVReorderBase` (heads of linear attention).
 public enum GGUFForm: Sendable, Hashable {
     /// The Hub's matrix, or each of a stack, is the transpose: (in, out), where GGUF has (out, in).
     case turned
@@ -22,10 +22,33 @@ public enum GGUFForm: Sendable, Hashable {
     /// A = -exp(A_log), of which the Hub has A_log; as a vector where GGUF has a matrix of one column.
     case exponential(isVector: Bool)
 
+    /// Of `in_proj_qkvz` the first part, all queries, all keys and all values, or the second, the gates z: the Hub has the four of each head
+    /// of keys together.
+    case linearProjection(part: Int)
+    /// Rows of linear attention, of which the last belong to the heads of values, `isWide` where a head has all its rows and not one: the
+    /// Hub has those of each head of keys together, GGUF the first of each, then the second of each.
+    case valueRows(isWide: Bool)
+    /// Columns in the same order: of `out_proj`.
+    case valueColumns
+    /// A vector in the same order, with a number for each head of values.
+    case valueVector
+    /// A convolution's filters, whose channels are such rows, without the dimension of 1.
+    case valueFilters
+    /// A = -exp(A_log) for each head of values, in that order.
+    case valueExponential
+
+    /// Whether the file has an exponential in the place of the Hub's numbers.
+    public var isExponential: Bool {
+        switch self {
+        case .exponential, .valueExponential: true
+        default: false
+        }
+    }
+
     /// Whether it is one of several that make a tensor of the Hub's.
     var isPart: Bool {
         switch self {
-        case .rows, .columns, .latentKeys, .latentValues: true
+        case .rows, .columns, .latentKeys, .latentValues, .linearProjection: true
         default: false
         }
     }

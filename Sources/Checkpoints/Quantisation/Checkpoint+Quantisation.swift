@@ -144,6 +144,8 @@ extension FileSystem {
 extension QuantisedBase {
     /// Codes that nobody claimed would pass for numbers, and companions without codes for weights.
     func requireNothingLeft(of scheme: any QuantisationScheme.Type) throws(PeftfileError) {
+        // A GGUF file says of each tensor what it is: its integers are numbers, and no codes.
+        guard !checkpoint.isGGUF else { return }
         for tensor in tensors where !isClaimed(tensor) {
             let text = tensor.name.text
             if scheme.marks.contains(where: text.hasSuffix) {

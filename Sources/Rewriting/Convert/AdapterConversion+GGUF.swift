@@ -63,6 +63,10 @@ extension AdapterConversion {
             if let form = place.form, form != .turned || place.gguf.contains("_exps") {
                 throw unable(module, "is a tensor that llama.cpp's \(architecture.name) has cut or turned (\(place.gguf))")
             }
+            for name in [module.path, module.own] {
+                guard let stored = self.options.bases.lazy.compactMap({ $0.checkpoint.gguf?.joined(ExactString(name.text + ".weight")) }).first else { continue }
+                throw unable(module, "is a part of \(stored) in that base, which llama.cpp multiplies with as a whole")
+            }
             if let width = options.facts.width { try requireWidth(width, of: module, place) }
             placed.append((module, place))
         }

@@ -7,16 +7,17 @@ import Tensors
 /// The plan of a merge whose output is a GGUF file: the base's tensors in their order, under their names.
 ///
 /// A tensor that no update reaches is copied, whatever its type. A tensor that one reaches keeps F32, F16, BF16 and Q8_0; for another
-/// type the merge is refused unless `--dtype` says what to write. With `--dtype` every matrix is written in it; vectors keep their
-/// type, since ggml computes with norms and biases in F32.
+/// type the merge is refused unless `--dtype` says what to write. With `--dtype` every matrix is written in it, and with Q8_0 those that
+/// an update reaches; vectors keep their type, since ggml computes with norms and biases in F32.
 struct GGUFOutput {
     let binding: Binding
     let dtype: DType?
+    let blocks: GGUFType?
     private let model: GGUFModel
     private let base: GGUFFile
     private var outputs: [ExactString: Binding.Output] = [:]
 
-    init(_ binding: Binding, dtype: DType?) throws {
+    init(_ binding: Binding, dtype: DType?, blocks: GGUFType?) throws {
         guard let model = binding.base.gguf, let file = binding.base.shards.first?.file as? GGUFFile else {
             throw PeftfileError(
                 .refused, "is no GGUF model, and a merge writes GGUF from GGUF alone", file: binding.base.path, rule: "OutputForm",
@@ -24,6 +25,7 @@ struct GGUFOutput {
         }
         self.binding = binding
         self.dtype = dtype
+        self.blocks = blocks
         self.model = model
         base = file
         for output in binding.outputs { outputs[output.recipe.name] = output }
@@ -33,7 +35,8 @@ struct GGUFOutput {
     private struct Entry {
         var tensor: GGUFLayout.Tensor
         var copied: StoredTensor?
-        var parts: [(output: Binding.Output, encoding: GGUFEncoding)] = []
+        /// Where each part's bytes are in the tensor's; the one part of a tensor may have all of them.
+        var parts: [(output: Binding.Output, encoding: GGUFEncoding, range: Range<UInt64>?)] = []
     }
 
     func file() throws -> RewritePlan.File {
@@ -56,11 +59,9 @@ struct GGUFOutput {
                 tensors.append(.init(recipe: recipe, info: info, isAdded: false, gguf: .init(copied: copied, padding: padding)))
                 continue
             }
-            let size = info.byteCount / UInt64(entry.parts.count)
             for (place, part) in entry.parts.enumerated() {
                 var own = info
-                own.begin += size * UInt64(place)
-                own.end = own.begin + size
+                if let range = part.range { (own.begin, own.end) = (info.begin + range.lowerBound, info.begin + range.upperBound) }
                 var recipe = part.output.recipe
                 recipe.dtype = .f64
                 // The matrices of a stack lie below each other, whether an update reaches them or not.
@@ -86,48 +87,51 @@ struct GGUFOutput {
     }
 
     private func entry(_ tensor: GGUFTensor) throws -> Entry {
-        let parts = tensor.names.compactMap { outputs[$0] }
-        let shape = tensor.modelShape
-        for part in parts where part.recipe.shape != shape {
+        let parts = tensor.pieces.compactMap { piece in outputs[piece.name].map { (output: $0, piece: piece) } }
+        for (part, piece) in parts where part.recipe.shape != piece.shape {
             throw PeftfileError(
-                .refused, "has shape \(part.recipe.shape) after the merge, and \(shape) in the GGUF file, whose vocabulary stays as it is",
+                .refused, "has shape \(part.recipe.shape) after the merge, and \(piece.shape) in the GGUF file, whose vocabulary stays as it is",
                 tensor: part.recipe.name, rule: "VocabularySize", help: "merge into a directory")
         }
-        let type = dtype.flatMap { tensor.keepsType ? nil : GGUFType($0) } ?? tensor.type
-        let written = GGUFLayout.Tensor(name: tensor.stored.name, type: type, shape: tensor.shape)
-        let isChanged = parts.contains { $0.recipe.changesValues || $0.recipe.isFromAdapter }
+        let isChanged = parts.contains { $0.output.recipe.changesValues || $0.output.recipe.isFromAdapter }
+        let type = tensor.type(isChanged: isChanged, dtype: dtype, blocks: blocks)
         guard isChanged || type != tensor.type, !parts.isEmpty else {
-            return Entry(tensor: .init(name: written.name, type: tensor.type, shape: tensor.shape), copied: tensor.stored)
+            return Entry(tensor: .init(name: tensor.stored.name, type: tensor.type, shape: tensor.shape), copied: tensor.stored)
         }
-        if case .exponential = tensor.form {
+        let written = GGUFLayout.Tensor(name: tensor.stored.name, type: type, shape: tensor.shape)
+        if tensor.form?.isExponential == true {
             throw PeftfileError(
                 .refused, "is changed, and a GGUF file has -exp(A_log) in its place, which is not written", file: binding.base.path,
-                tensor: tensor.names.first, rule: "OutputForm", help: "merge into a directory")
+                tensor: tensor.pieces.first?.name, rule: "OutputForm", help: "merge into a directory")
         }
         guard GGUFEncoding.types.contains(type) else {
             throw PeftfileError(
                 .refused, "is stored in \(tensor.type.name), in which a changed tensor is not written", file: binding.base.path,
                 tensor: tensor.stored.name, rule: "GGUFOutputType",
-                help: "give --dtype f16 or bf16, then quantise the result with llama-quantize; or write a directory")
+                help: "give --dtype q8_0; or --dtype f16 or bf16, then quantise the result with llama-quantize; or write a directory")
         }
         return Entry(
             tensor: written,
             parts: parts.map {
                 (
-                    $0,
+                    $0.output,
                     GGUFEncoding(
-                        type: type, order: tensor.order, cut: tensor.cut, isVector: tensor.shape.count < 2,
-                        shift: tensor.shift)
+                        type: type, order: $0.piece.order, cut: tensor.cut, isVector: tensor.shape.count < 2,
+                        shift: tensor.shift),
+                    parts.count > 1 ? tensor.bytes(of: $0.piece, as: type) : nil
                 )
             })
     }
 
-    /// A tensor that the base has not: an output head that was the embedding's.
+    /// A tensor that the base has not: an output head that was the embedding's. One without an update has the embedding's own bytes.
     private func added(_ name: ExactString) throws -> Entry {
         guard let output = outputs[name], let own = GGUFModel.name(ofHub: name, in: model.architecture), output.recipe.shape.count <= 4 else {
             throw PeftfileError(
                 .refused, "has no place that is known in a GGUF file of the architecture \"\(model.architecture.name)\"", tensor: name,
-                rule: "OutputForm", help: "merge into a directory")
+                rule: "OutputForm", help: "merge into a directory; a head that is tied to the embedding moves with it under --tie keep")
+        }
+        if let source = output.recipe.copiedName, let tensor = model.tensorAlone(source), tensor.type(isChanged: false, dtype: dtype, blocks: blocks) == tensor.type {
+            return Entry(tensor: .init(name: own, type: tensor.type, shape: tensor.shape), copied: tensor.stored)
         }
         let columns = output.recipe.shape.last ?? 1
         let usual = model.tensors.first { $0.shape.count > 1 && GGUFEncoding.types.contains($0.type) && columns % $0.type.blockElements == 0 }
@@ -138,7 +142,8 @@ struct GGUFOutput {
                 (
                     output,
                     GGUFEncoding(
-                        type: type, isVector: output.recipe.shape.count < 2, shift: GGUFModel.shift(of: own, in: model.architecture))
+                        type: type, isVector: output.recipe.shape.count < 2, shift: GGUFModel.shift(of: own, in: model.architecture)),
+                    nil
                 )
             ])
     }

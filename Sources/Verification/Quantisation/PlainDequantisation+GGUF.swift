@@ -22,8 +22,14 @@ extension PlainDequantisation {
         for part in weight.parts {
             let cut = part.cut
             var own: [(number: Int, place: Int)] = []
+            let (storedRows, storedColumns) = (PlainDequantisation.places(cut.rowRuns), PlainDequantisation.places(cut.columnRuns))
             for (number, element) in elements.enumerated() {
                 let (row, column) = (element / cut.columns, element % cut.columns)
+                if cut.rowRuns != nil || cut.columnRuns != nil {
+                    guard let line = storedRows.map({ $0[row] }) ?? row, let place = storedColumns.map({ $0[column] }) ?? column else { continue }
+                    own.append((number, line * cut.width + place))
+                    continue
+                }
                 let (block, line) = (row / cut.blockRows, row % cut.blockRows)
                 // Row and column of the stored matrix.
                 let (i, j) = cut.isTurned ? ((column - cut.first) / cut.step, line) : (line - cut.first, column)
@@ -33,6 +39,11 @@ extension PlainDequantisation {
             for (value, at) in zip(try stored(part.codes, part.type, own.map(\.place)), own) { result[at.number] = value }
         }
         return result
+    }
+
+    /// For each of the Hub's rows or columns that runs name the stored one; nil where there are no runs.
+    static func places(_ runs: [Range<Int>]?) -> [Int: Int]? {
+        runs.map { Dictionary(uniqueKeysWithValues: $0.flatMap { $0 }.enumerated().map { ($1, $0) }) }
     }
 
     /// Stored elements, wherever they are.

@@ -138,11 +138,32 @@ extension PlainDequantisation {
             let block = output * (inputs / 32) + input / 32
             let byte = codes[block * 16 + input % 32 / 2]
             let code = input % 2 == 0 ? byte % 16 : byte / 16
-            // E2M1: sign, two bits of exponent with bias 1, one of fraction.
-            let (exponent, fraction) = (Int(code >> 1 & 3), Double(code & 1))
-            let magnitude = exponent == 0 ? fraction / 2 : (1 + fraction / 2) * PlainDequantisation.power(exponent - 1)
             guard scales[block] < 255 else { return .nan }
-            return (code >= 8 ? -magnitude : magnitude) * PlainDequantisation.power(Int(scales[block]) - 127)
+            return PlainDequantisation.e2m1(Int(code)) * PlainDequantisation.power(Int(scales[block]) - 127)
+        }
+    }
+
+    /// E2M1: sign, two bits of exponent with bias 1, one of fraction.
+    private static func e2m1(_ code: Int) -> Double {
+        let (exponent, fraction) = (code / 2 % 4, Double(code % 2))
+        let magnitude = exponent == 0 ? fraction / 2 : (1 + fraction / 2) * power(exponent - 1)
+        return code >= 8 ? -magnitude : magnitude
+    }
+
+    func values(_ weight: MLXFloatWeight, _ elements: Range<Int>) throws -> [Double] {
+        let (columns, groups) = (weight.columns, weight.groups)
+        let (bits, size) = weight.mode == .mxfp8 ? (8, 32) : (4, weight.mode == .nvfp4 ? 16 : 32)
+        let first = elements.lowerBound / columns
+        let rows = (elements.upperBound - 1) / columns + 1 - first
+        let width = weight.rowWords * 4
+        let bytes = try components.bytes(weight.codes, (first * width)..<((first + rows) * width))
+        let scales = try components.bytes(weight.scale, (first * groups)..<((first + rows) * groups))
+        return elements.map { element in
+            let (line, column) = (element / columns - first, element % columns)
+            let code = PlainDequantisation.bits(bytes[(line * width)..<((line + 1) * width)], from: column * bits, count: bits)
+            let scale = scales[line * groups + column / size]
+            return (bits == 8 ? PlainDequantisation.e4m3(UInt8(code)) : PlainDequantisation.e2m1(code))
+                * (size == 16 ? PlainDequantisation.e4m3(scale) : PlainDequantisation.power(Int(scale) - 127))
         }
     }
 }

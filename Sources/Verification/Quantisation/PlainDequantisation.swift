@@ -23,6 +23,7 @@ final class PlainDequantisation: Sendable {
         case let weight as RowPackedWeight: return try values(weight, elements)
         case let weight as ColumnPackedWeight: return try values(weight, elements)
         case let weight as MXFP4Weight: return try values(weight, elements)
+        case let weight as MLXFloatWeight: return try values(weight, elements)
         case let weight as GGUFWeight: return try values(weight, elements)
         case let weight as NF4RoundTripWeight: return try values(weight, elements)
         default:

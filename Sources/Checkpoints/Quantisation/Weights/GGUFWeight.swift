@@ -3,7 +3,7 @@ public import Containers
 public import Tensors
 
 /// A tensor of a GGUF file as the model has it: blocks dequantised, rows in the Hub's order, one matrix out of a stack of
-/// experts, a matrix turned or made of two parts by ``GGUFCut``, a norm without the 1 that the converter added, A_log.
+/// experts, a matrix turned, reordered or made of two parts by ``GGUFCut``, a norm without the 1 that the converter added, A_log.
 ///
 ///     W[r, c] = decode(stored)[first + storedRows[r], c] − shift,   of A_log ln(−decode(stored)[r, c])
 public struct GGUFWeight: QuantisedWeight {
@@ -93,6 +93,32 @@ public struct GGUFWeight: QuantisedWeight {
         _ part: Part, _ rows: Range<Int>, _ components: ComponentReader, into target: UnsafeMutableBufferPointer<Double>
     ) throws {
         let cut = part.cut
+        if let runs = cut.rowRuns {
+            var stored = 0
+            for run in runs {
+                let wanted = rows.clamped(to: run)
+                let first = (stored + wanted.lowerBound - run.lowerBound) * cut.width
+                stored += run.count
+                if wanted.isEmpty { continue }
+                let values = try decoded(part.codes, part.type, first..<(first + wanted.count * cut.width), components)
+                let offset = (wanted.lowerBound - rows.lowerBound) * cut.columns
+                for (number, value) in values.enumerated() { target[offset + number] = value }
+            }
+            return
+        }
+        if let runs = cut.columnRuns {
+            let values = try decoded(part.codes, part.type, (rows.lowerBound * cut.width)..<(rows.upperBound * cut.width), components)
+            var number = 0
+            for row in 0..<rows.count {
+                for run in runs {
+                    for column in run {
+                        target[row * cut.columns + column] = values[number]
+                        number += 1
+                    }
+                }
+            }
+            return
+        }
         for block in (rows.lowerBound / cut.blockRows)...((rows.upperBound - 1) / cut.blockRows) {
             let start = block * cut.blockRows
             let own = cut.isTurned ? start..<(start + cut.width) : (start + cut.first)..<(start + cut.first + cut.height)
