@@ -27,7 +27,7 @@ public struct Checkpoint: Sendable {
     public let quantisation: Quantisation?
     /// The model that the tensors are read as, where they come from a GGUF file and have the Hub's names.
     public internal(set) var gguf: GGUFModel?
-    private let names: NameIndex
+    private var names: NameIndex
 
     /// The key under which a training checkpoint keeps its model; nil where the tensors are a model, or in several files.
     public var modelKey: ExactString? { shards.count == 1 ? shards[0].file.modelPart?.key : nil }
@@ -54,6 +54,15 @@ public struct Checkpoint: Sendable {
         for index in copy.tensors.indices where names.contains(copy.tensors[index].name) && copy.tensors[index].shape.count > 1 {
             copy.tensors[index].info.shape.swapAt(0, 1)
         }
+        return copy
+    }
+
+    /// The same files without some of their tensors.
+    public func without(_ names: Set<ExactString>) -> Checkpoint {
+        var copy = self
+        copy.tensors.removeAll { names.contains($0.name) }
+        copy.names = NameIndex(count: copy.tensors.count)
+        for position in copy.tensors.indices { _ = copy.names.insert(position, name: { copy.tensors[$0].info.name }) }
         return copy
     }
 
