@@ -43,6 +43,11 @@ import Testing
         #expect(codes.map { notes[0].contains($0) } ?? !notes[0].contains("quantised"))
         #expect(binding.warnings.contains { $0.contains("one training state beside the config") })
         _ = try PlanExecutor(plan: .merge(binding), target: directory.path("out")).run()
+        let receipt = try JSONValue.parse(TestFile.bytes(directory.path("out/peftfile-receipt.json")), file: nil)
+        let frozen = receipt["predicate"]?["adapters"]?.arrayValue?.first?["frozen"]
+        #expect(frozen?["compared"]?.intValue.map { notes[0].contains("\($0) frozen weights") } == true)
+        #expect(frozen?["left_out"]?.intValue ?? 0 >= frozen?["compared"]?.intValue ?? 1)
+        #expect((frozen?["rounded"]?.intValue ?? 0 > 0) == (name == "torch-half"))
         let (result, base, expected) = try (Checkpoint.open(directory.path("out")), Checkpoint.open(state.base), Checkpoint.open(state.expected))
         #expect(Set(expected.tensors.map(\.name)) == state.changed)
         #expect(Set(result.tensors.map(\.name)) == Set(base.tensors.map(\.name)).union(state.changed))

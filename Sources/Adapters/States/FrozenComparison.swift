@@ -14,6 +14,10 @@ import Tensors
 struct FrozenComparison: Sendable {
     /// The base that it was.
     let base: String
+    /// How many weights have the base's numbers.
+    let compared: Int
+    /// How many of these are the base's numbers rounded to a narrower dtype.
+    let rounded: Int
     /// What the reader should know of it.
     let note: String
 
@@ -95,7 +99,8 @@ struct FrozenComparison: Sendable {
         copy.checkpoint = state.checkpoint.without(
             Set(state.frozen.map(\.stored)).union(state.codes).subtracting(resized.map(\.stored)))
         copy.wholeState?.comparison = FrozenComparison(
-            base: base.path, note: note(state.fileName, counts, computed: computed, resized: resized.count))
+            base: base.path, compared: counts.equal + counts.rounded, rounded: counts.rounded,
+            note: note(state.fileName, counts, computed: computed, resized: resized.count))
         return copy
     }
 

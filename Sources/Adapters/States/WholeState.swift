@@ -78,6 +78,15 @@ public struct WholeState: Sendable {
     /// How many tensors are no part of the adapter.
     public var leftOutCount: Int { frozen.count + codes.count }
 
+    /// The counts as receipts have them.
+    public var json: JSONValue {
+        .object([
+            "left_out": .number(JSONNumber(leftOutCount)),
+            "compared": .number(JSONNumber(comparison?.compared ?? 0)),
+            "rounded": .number(JSONNumber(comparison?.rounded ?? 0)),
+        ])
+    }
+
     /// What a reader should know before a base was there to compare with.
     var note: String {
         "\(fileName.printable) is a training state of the whole model: \(leftOutCount) weights of the base, by their names, "
