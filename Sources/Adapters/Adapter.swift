@@ -9,7 +9,7 @@ public struct Adapter: Sendable {
     /// The directory that holds the config, where there is one.
     public let directory: String?
     /// The tensors as stored.
-    public private(set) var checkpoint: Checkpoint
+    public internal(set) var checkpoint: Checkpoint
     /// `adapter_config.json`; nil for a bare file.
     public internal(set) var config: AdapterConfig?
     /// The stored tensors, in file order, each with its key taken apart.
@@ -19,6 +19,8 @@ public struct Adapter: Sendable {
     public let copies: [ExactString]
     /// What the reader had to overlook or undo, in words.
     public internal(set) var warnings: [String]
+    /// The training state that the adapter was taken out of, where its file holds the base's frozen weights too.
+    public internal(set) var wholeState: WholeState?
     /// The convention that names, layouts and scales follow, where it is not PEFT's.
     var dialect: (any Dialect)?
     /// What the dialect's tensors are in terms of the stored ones, by name.
@@ -46,7 +48,7 @@ public struct Adapter: Sendable {
             self.directory = directory
             // The config comes first: without it a directory is an adapter only if its one file is in a dialect.
             config = try Adapter.configPath(in: directory).map { try AdapterConfig(path: $0) }
-            checkpoint = try Adapter.openTensors(in: directory)
+            checkpoint = try Adapter.openTensors(in: directory, warnings: &warnings)
         } else {
             checkpoint = try Checkpoint.open(path)
             let parent = FileSystem.directory(of: path)
@@ -62,6 +64,9 @@ public struct Adapter: Sendable {
             return
         }
         (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
+        if let state = WholeState(checkpoint, keys: keys, config: config) {
+            (keys, checkpoint, wholeState) = (state.keys, state.adapterCheckpoint, state)
+        }
         if !keys.isEmpty, keys.allSatisfy({ !$0.hadPrefix }), config?.peftType != nil, !keys.contains(where: \.isPrompt) {
             warnings.append(
                 "no key starts with base_model.model.: PEFT itself loads none of these tensors")
@@ -203,7 +208,7 @@ public struct Adapter: Sendable {
         return paths.first
     }
 
-    private static func openTensors(in directory: String) throws -> Checkpoint {
+    private static func openTensors(in directory: String, warnings: inout [String]) throws -> Checkpoint {
         for name in weightNames {
             let path = FileSystem.join(directory, name)
             if FileSystem.exists(path) { return try Checkpoint.open(path) }
@@ -215,8 +220,8 @@ public struct Adapter: Sendable {
         if let path = try torchtuneFile(in: directory) { return try Checkpoint.open(path) }
         // OpenDelta's directory is laid out as a model's.
         if !FileSystem.exists(FileSystem.join(directory, "adapter_config.json")) { return try Checkpoint.open(directory) }
-        throw PeftfileError(
-            .notFound, "has no adapter_model.safetensors and no adapter_model.bin", file: directory, rule: "AdapterWeightsMissing",
-            help: "give the directory that PEFT's save_pretrained wrote")
+        let path = try TrainingStates(in: directory).only()
+        warnings.append("the adapter is read from \(FileSystem.fileName(of: path).printable), the one training state beside the config")
+        return try Checkpoint.open(path)
     }
 }

@@ -53,6 +53,8 @@ public struct AdapterConfig: Sendable {
     public var peftType: String? { json["peft_type"]?.stringValue }
     /// The version of PEFT that wrote the file, where it says so (0.18 and newer).
     public var peftVersion: String? { json["peft_version"]?.stringValue }
+    /// `auto_mapping.base_model_class`: the class that was trained, where the config has no `task_type` that tells it.
+    var modelClass: String? { json["auto_mapping"]?["base_model_class"]?.stringValue }
     /// The base model's Hub id or path, as the training machine knew it.
     public var baseModel: String? { json["base_model_name_or_path"]?.stringValue }
 

@@ -96,6 +96,10 @@ struct QuantisationHint {
             (reason, scheme) = ("the adapter's config says loftq_bits 4", "bitsandbytes")
             return
         }
+        if adapter.wholeState?.holdsFourBits == true {
+            (reason, scheme) = ("the training state holds the base's weights in 4 bits", "bitsandbytes")
+            return
+        }
         let card = QuantisationHint.card(of: adapter)
         for name in [config?.baseModel].compactMap(\.self) + QuantisationHint.entries("base_model", of: card) {
             guard let scheme = QuantisationHint.scheme(named: name) else { continue }
@@ -147,7 +151,7 @@ struct QuantisationHint {
     static func saysDoubleQuantisation(_ adapter: Adapter) -> Bool {
         let settings = [adapter.config?["quantization_config"], adapter.config?["bnb_config"]]
         return settings.contains { $0?["bnb_4bit_use_double_quant"]?.boolValue == true }
-            || card(of: adapter).contains("bnb_4bit_use_double_quant: True")
+            || card(of: adapter).contains("bnb_4bit_use_double_quant: True") || adapter.wholeState?.quantisesTwice == true
     }
 
     private static func card(of adapter: Adapter) -> String {

@@ -99,6 +99,7 @@ public struct Binding: Sendable {
         }
         warnings += try base.requireReadableWeights()
         let view = try BaseView(base: base, adapters: adapters)
+        let adapters = try adapters.map { try FrozenComparison.settled($0, base: base, view: view) }
         let facts = GGUFFacts(base)
         for adapter in adapters { try GGUFLoRA.requireArchitecture(of: adapter, facts) }
         let bound = try adapters.map { try BoundAdapter($0, base: view.directory, heads: facts.heads, options: options) }
@@ -107,7 +108,7 @@ public struct Binding: Sendable {
         warnings += base.notes
         var assembly = RecipeAssembly(base: base, view: view, adapters: self.adapters)
         for (index, adapter) in self.adapters.enumerated() {
-            warnings += adapter.warnings + bound[index].warnings
+            warnings += adapter.warnings + [adapter.wholeState?.comparison?.note].compactMap { $0 } + bound[index].warnings
             leftOut += bound[index].leftOut
             do {
                 let bound = try bind(bound[index].parts, index: index, view: view)
@@ -162,7 +163,8 @@ public struct Binding: Sendable {
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
             fanInFanOut: try adapter.config?.flag("fan_in_fan_out") ?? false,
             squareIsTransposed: try (options.squareOrientation ?? adapter.carriedOrientation()).map { $0 == .inOut },
-            isSilent: try isSilent && options.orientation == .outIn && adapter.openQuestions().contains(.squareOrientation))
+            isSilent: try isSilent && options.orientation == .outIn && adapter.openQuestions().contains(.squareOrientation),
+            modelClass: adapter.config?.modelClass)
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,
             base: view.directory,

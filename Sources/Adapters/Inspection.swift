@@ -65,7 +65,7 @@ public struct Inspection: Sendable {
         self.adapter = adapter
         // Of a training checkpoint all tensors are shown.
         checkpoint =
-            adapter.checkpoint.notes.isEmpty
+            adapter.checkpoint.notes.isEmpty && adapter.wholeState == nil
             ? adapter.checkpoint : try Checkpoint.open(adapter.checkpoint.path, entire: true)
         let found = Inspection.prompts(
             in: adapter.checkpoint, config: adapter.config, path: path, warnings: &warnings)
@@ -95,7 +95,7 @@ public struct Inspection: Sendable {
         }
         peftType = adapter.config?.peftType
         // What is said of keys without PEFT's prefix is said of PEFT's adapters alone.
-        warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings : []
+        warnings += prompts.isEmpty && bottlenecks == nil ? adapter.warnings + [adapter.stateNote].compactMap { $0 } : []
         var targets: [AdapterTarget] = []
         let saved = (try? found?.savedModules()) ?? []
         let claimed = Set(prompts.flatMap(\.module.tensors) + saved.map(\.tensor.name))

@@ -78,7 +78,7 @@ public struct LostModules: Sendable {
         }
         modules = lost.sorted()
         // Outside of the layers a base can have what the class that was trained has not, unless it is a file of that class.
-        guard storesBiases, trained == "all", let name = config["auto_mapping"]?["base_model_class"]?.stringValue,
+        guard storesBiases, trained == "all", let name = config.modelClass,
             base.config?["architectures"]?.arrayValue?.contains(where: { $0.stringValue == name }) == true
         else { return }
         for tensor in base.tensors where tensor.shape.count == 1 && tensor.name.text.hasSuffix(".bias") {

@@ -25,21 +25,21 @@ public struct RepairedAdapter: Sendable {
     ) throws {
         self.adapter = adapter
         guard adapter.dialect == nil else { return }
-        if adapter.config == nil || adapter.config?.peftType != nil {
-            if isRepair, adapter.config != nil {
-                debris = adapter.keys.filter(KeyRepair.isTrainerState).map(\.stored)
-                self.adapter.keys.removeAll(where: KeyRepair.isTrainerState)
-                if bases.isEmpty { try requirePrefixes() }
-            }
-            names = self.adapter.keys.map { ($0.stored, KeyRepair.name(of: $0)) }
-            try renameKeys()
-        }
+        try takeNames(isRepair, hasBase: !bases.isEmpty)
         guard let first = bases.first else { return }
         let plain = self
         var found: [RepairedAdapter] = []
         var refusal: PeftfileError?
         for base in bases {
-            do { found.append(try plain.on(base, options, isRepair)) } catch let error as PeftfileError {
+            do {
+                var settled = plain
+                if adapter.wholeState != nil {
+                    let view = try BaseView(base: base.checkpoint, adapters: [adapter])
+                    settled = RepairedAdapter(settled: try FrozenComparison.settled(adapter, base: base.checkpoint, view: view))
+                    try settled.takeNames(isRepair, hasBase: true)
+                }
+                found.append(try settled.on(base, options, isRepair))
+            } catch let error as PeftfileError {
                 refusal = refusal ?? error
             }
         }
@@ -52,6 +52,19 @@ public struct RepairedAdapter: Sendable {
             throw (refusal ?? PeftfileError(.refused, "has no place in the base", rule: "MissingTarget")).inFile(adapter.path)
         }
         self = only
+    }
+
+    private init(settled adapter: Adapter) { self.adapter = adapter }
+
+    private mutating func takeNames(_ isRepair: Bool, hasBase: Bool) throws {
+        guard adapter.config == nil || adapter.config?.peftType != nil else { return }
+        if isRepair, adapter.config != nil {
+            debris = adapter.keys.filter(KeyRepair.isTrainerState).map(\.stored)
+            adapter.keys.removeAll(where: KeyRepair.isTrainerState)
+            if !hasBase { try requirePrefixes() }
+        }
+        names = adapter.keys.map { ($0.stored, KeyRepair.name(of: $0)) }
+        try renameKeys()
     }
 
     /// What was done to the names, in words: for files in which they are other names anyway.

@@ -72,6 +72,8 @@ public enum AdapterDirectory {
         let names = ((try? FileSystem.list(directory)) ?? []).filter { name in
             [".safetensors", ".gguf", ".npz"].contains(where: name.hasSuffix)
         }
-        return names.count == 1 ? .opening(FileSystem.join(directory, names[0])) : .missing
+        if names.count == 1 { return .opening(FileSystem.join(directory, names[0])) }
+        let states = (try? TrainingStates(in: directory))?.paths ?? []
+        return states.count == 1 ? .opening(states[0]) : .missing
     }
 }

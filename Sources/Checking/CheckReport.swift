@@ -93,6 +93,8 @@ public struct CheckedSubject: Sendable {
     public var findings: [Finding]
     /// Findings that do not count.
     public var hidden: [Hidden]
+    /// What of the file was not checked, as it is no part of the adapter: the frozen weights of a training state.
+    public var remark: String?
 
     /// An adapter of which, without more arguments, nothing is said yet: no rule has run, and it passes.
     public init(

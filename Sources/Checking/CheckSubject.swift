@@ -65,12 +65,23 @@ public final class CheckSubject: Sendable {
 
     /// The tensors, or why there are none.
     public var weights: WeightsState {
-        openedWeights.certain { isFile ? .opening(path) : AdapterDirectory.weights(in: directory) }
+        openedWeights.certain {
+            let state = isFile ? .opening(path) : AdapterDirectory.weights(in: directory)
+            // The base's weights beside an adapter are nobody's finding.
+            guard case .opened(let all, let file) = state, let whole = WholeState(all, path: file, config: config.config) else { return state }
+            return .opened(whole.adapterCheckpoint, file: file)
+        }
     }
+
+    /// What is to be said of the base's weights beside the adapter, and how far they were compared.
+    var stateNote: String? { binding.binding?.adapters.first?.stateNote ?? (try? adapter())?.stateNote }
 
     /// The tensor names, taken apart, in file order.
     public var keys: [AdapterKey] {
-        takenApart.certain { weights.checkpoint.map { $0.tensors.map { AdapterKey($0.name) } } ?? [] }
+        takenApart.certain {
+            if let whole = (try? adapter())?.wholeState { return whole.keys }
+            return weights.checkpoint.map { $0.tensors.map { AdapterKey($0.name) } } ?? []
+        }
     }
 
     /// The adapter as merging sees it.

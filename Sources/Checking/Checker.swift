@@ -25,7 +25,7 @@ public struct Checker: Sendable {
             subject.origin = found.origin
             return subject
         }
-        let remarks = [search.remark].compactMap { $0 }
+        let remarks = ([search.remark] + subjects.map(\.remark)).compactMap { $0 }
         guard let policy = options.policy else {
             return CheckReport(subjects: subjects, failOn: failOn, warnings: remarks)
         }
@@ -79,6 +79,7 @@ public struct Checker: Sendable {
         sort(&result.findings)
         result.openUnread()
         result.sha256 = subject.sha256()
+        result.remark = subject.stateNote
         return result
     }
 

@@ -25,8 +25,8 @@ struct WeightsReading: Sendable {
             sha256 = nil
             return
         }
-        // Only safetensors has the tensors one after the other over the whole file.
-        guard shard.file.kind == .safetensors else {
+        // Only safetensors has the tensors one after the other over the whole file, if all are asked for.
+        guard shard.file.kind == .safetensors, checkpoint.tensors.count == shard.file.tensors.count else {
             statistics = try checkpoint.statistics(jobs: jobs, progress: progress)
             sha256 = try WeightsReading.sha256(of: shard.file.reader)
             return

@@ -27,7 +27,7 @@ public struct Checkpoint: Sendable {
     public let quantisation: Quantisation?
     /// The model that the tensors are read as, where they come from a GGUF file and have the Hub's names.
     public internal(set) var gguf: GGUFModel?
-    private let names: NameIndex
+    private var names: NameIndex
 
     /// The key under which a training checkpoint keeps its model; nil where the tensors are a model, or in several files.
     public var modelKey: ExactString? { shards.count == 1 ? shards[0].file.modelPart?.key : nil }
@@ -57,6 +57,15 @@ public struct Checkpoint: Sendable {
                 if names.contains(tensor.name), tensor.shape.count > 1 { turned.info.shape.swapAt(0, 1) }
                 return turned
             })
+        return copy
+    }
+
+    /// The same files without some of their tensors.
+    public func without(_ names: Set<ExactString>) -> Checkpoint {
+        var copy = self
+        copy.tensors = StoredTensors(tensors.filter { !names.contains($0.name) })
+        copy.names = NameIndex(count: copy.tensors.count)
+        for position in copy.tensors.indices { _ = copy.names.insert(position, name: { copy.tensors[$0].info.name }) }
         return copy
     }
 

@@ -57,7 +57,7 @@ struct InspectCommand: ParsableCommand {
         }
         let base = try basePath.map { try Checkpoint.open($0) }
         let items = try located.map { try item($0, base: base) }
-        let warnings = items.flatMap(\.inspection.warnings)
+        let warnings = items.flatMap(\.warnings)
         if let report { try write(items[0], to: report) }
         if common.json {
             Console.output(
@@ -76,6 +76,12 @@ struct InspectCommand: ParsableCommand {
         var inspection: Inspection
         var spectrum: SpectrumReport?
         var changes: [WeightChange]?
+        /// What the base says of a training state's frozen weights, where there is one.
+        var stateNote: String?
+
+        var warnings: [String] {
+            inspection.warnings.map { $0 == inspection.adapter?.stateNote ? stateNote ?? $0 : $0 }
+        }
 
         var json: JSONValue {
             guard case .object(var object) = inspection.json else { return .null }
@@ -120,6 +126,7 @@ struct InspectCommand: ParsableCommand {
         var options = try self.adapter.options()
         options.baseValues = .stored
         let binding = try Binding(base: base, adapters: [adapter], options: options)
+        item.stateNote = binding.adapters.first?.stateNote
         if spectrum || report != nil {
             item.spectrum = try common.withProgress("spectrum", total: checkpoint.tensorBytes) {
                 try SpectrumReport(of: binding, jobs: jobs, progress: $0.map { $0.share })

@@ -203,6 +203,7 @@ public struct Receipt: Sendable {
         object["dialect"] = .string(adapter.dialectName ?? "peft")
         object["peft_type"] = adapter.config?.peftType.map { .string($0) } ?? .null
         object["base_model"] = adapter.config?.baseModel.map { .string($0) } ?? .null
+        if let state = adapter.wholeState { object["frozen"] = state.json }
         return .object(object)
     }
 

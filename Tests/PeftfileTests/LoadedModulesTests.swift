@@ -203,9 +203,15 @@ import Testing
 
         let unexpected = try refusal(pair + [bias("q.base_layer.bias")], #""bias": "none", \#(target)"#)
         #expect(unexpected?.rule == "BiasUnexpected" && unexpected?.tensor == "base_model.model.model.layers.0.q.base_layer.bias")
-        // A raw dump of the model has whole layers.
-        let whole = [bias("q.base_layer.bias"), T.tensor("model.layers.0.q.base_layer.weight", [4, 4], seed: 3)]
-        #expect(try refusal(pair + whole, #""bias": "none", \#(target)"#) == nil)
+        // A raw dump of the model has whole layers, and their biases are the base's.
+        func whole(_ seed: Int) -> [SmallTensor] {
+            [
+                T.tensor("model.layers.0.q.base_layer.bias", [4], seed: seed),
+                T.tensor("model.layers.0.q.base_layer.weight", [4, 4], seed: 3),
+            ]
+        }
+        #expect(try refusal(pair + whole(4), #""bias": "none", \#(target)"#) == nil)
+        #expect(try refusal(pair + whole(7), #""bias": "none", \#(target)"#)?.rule == "FrozenWeight")
     }
 
     @Test(arguments: [#""zzz""#, "true", "1", #""_onl""#]) func anUnknownBiasIsRefused(_ value: String) throws {

@@ -252,7 +252,7 @@ struct SavedParameters {
 
     /// Whether the module is one that `modules_to_save` names, or lies in one. PEFT wraps every module whose path ends in
     /// the name, not only at a dot: `norm` means `input_layernorm` too (`_set_trainable`, `key.endswith(target_key)`).
-    private static func isPart(_ module: String, of name: String) -> Bool {
+    static func isPart(_ module: String, of name: String) -> Bool {
         var path = module[...]
         while !path.isEmpty {
             if path.utf8.count >= name.utf8.count, path.utf8.suffix(name.utf8.count).elementsEqual(name.utf8) { return true }

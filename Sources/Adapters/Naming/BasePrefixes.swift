@@ -20,7 +20,7 @@ enum BasePrefixes {
         "ast": ["audio_spectrogram_transformer"],
         "audio_spectrogram_transformer": ["audio_spectrogram_transformer"],
         "timm_wrapper": ["timm_model"], "dinov3_vit": ["model"], "dinov3_convnext": ["model"],
-        "clip": towers, "siglip": towers, "siglip2": towers, "clipseg": towers, "metaclip_2": towers, "xclip": towers,
+        "clip": towers, "siglip": towers, "siglip2": towers, "clipseg": towers + ["clip", "clip.vision_model", "clip.text_model"], "metaclip_2": towers, "xclip": towers,
         "altclip": towers, "chinese_clip": towers,
         "clip_vision_model": ["vision_model"], "siglip_vision_model": ["vision_model"],
         "siglip2_vision_model": ["vision_model"], "altclip_vision_model": ["vision_model"],
@@ -33,6 +33,20 @@ enum BasePrefixes {
         "qwen3_omni_moe": ["thinker"], "qwen2_5_omni": ["thinker"],
     ]
     private static let towers = ["vision_model", "text_model"]
+
+    /// The prefixes without those of the tower that a class is not: version 5 gives `CLIPVisionModel` and `CLIPTextModel` the same names,
+    /// those of a tower alone, and PEFT's config has the class (`auto_mapping.base_model_class`).
+    ///
+    /// Source: `get_peft_model_state_dict` writes no class, `PeftModel.save_pretrained` in peft/peft_model.py does where there is no
+    /// `task_type`.
+    static func prefixes(_ prefixes: [String], trainedIn modelClass: String?) -> [String] {
+        guard let modelClass else { return prefixes }
+        let others = [("Vision", "text_model"), ("Text", "vision_model")].filter { word, _ in
+            ["Model", "Transformer"].contains { modelClass.utf8Contains(word + $0) }
+        }
+        guard others.count == 1 else { return prefixes }
+        return prefixes.filter { $0 != others[0].1 && !$0.hasSuffix("." + others[0].1) }
+    }
 
     /// Prefixes that a class may have or leave out whatever its name: version 5 has no level for a tower of its own, and an
     /// omni model's `thinker` is a class with a head, alone and inside.

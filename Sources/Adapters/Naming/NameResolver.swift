@@ -29,17 +29,18 @@ public struct NameResolver: Sendable {
             squareIsTransposed: squareIsTransposed, isSilent: false)
     }
 
-    /// - Parameter isSilent: whether the adapter has no word on how matrices lie; a square one is then refused where nothing else
-    ///   tells.
+    /// - Parameters:
+    ///   - isSilent: whether the adapter has no word on how matrices lie; a square one is then refused where nothing else tells.
+    ///   - modelClass: the class that was trained, where the config names it.
     init(
         base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
-        squareIsTransposed: Bool? = nil, isSilent: Bool
+        squareIsTransposed: Bool? = nil, isSilent: Bool, modelClass: String? = nil
     ) {
         self.isSilent = isSilent
         self.fanInFanOut = fanInFanOut
         self.squareIsTransposed = squareIsTransposed
         locator = ParameterLocator(base: base)
-        basePrefixes = BasePrefixes.prefixes(for: base.modelTypes)
+        basePrefixes = BasePrefixes.prefixes(BasePrefixes.prefixes(for: base.modelTypes), trainedIn: modelClass)
         self.peftVersion = peftVersion
         self.targetParameters = targetParameters
     }

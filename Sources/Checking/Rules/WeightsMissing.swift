@@ -17,6 +17,7 @@ struct WeightsMissing: CheckRule {
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         if case .missing = subject.weights {
+            if let several = severalStates(subject) { return [finding(several.message, file: subject.directory, help: several.help)] }
             return [
                 finding(
                     "there is no adapter_model.safetensors", file: subject.directory,
@@ -27,10 +28,12 @@ struct WeightsMissing: CheckRule {
             !WeightsMissing.names.contains(FileSystem.fileName(of: file))
         {
             let wanted = file.hasSuffix(".safetensors") ? WeightsMissing.names[0] : WeightsMissing.names[1]
+            let move = "rename the file: mv \(file.shellQuoted) \(FileSystem.join(subject.directory, wanted).shellQuoted)"
+            let state = subject.stateNote.map { _ in "take the adapter out: peftfile convert \(subject.path.shellQuoted) -o converted --to peft" }
             return [
                 finding(
                     "the weights are in \(FileSystem.fileName(of: file).printable), and PEFT looks for \(wanted)", file: file,
-                    help: "rename the file: mv \(file.shellQuoted) \(FileSystem.join(subject.directory, wanted).shellQuoted)")
+                    help: state ?? move)
             ]
         }
         guard let error = subject.weights.error, let file = subject.weights.file else { return [] }
@@ -39,5 +42,14 @@ struct WeightsMissing: CheckRule {
         case .unread: throw NotChecked(error.description)
         default: return []
         }
+    }
+
+    /// The refusal of a directory with several training states, which names one.
+    private func severalStates(_ subject: CheckSubject) -> PeftfileError? {
+        guard subject.config.config?.peftType != nil, let states = try? TrainingStates(in: subject.directory), states.paths.count > 1 else {
+            return nil
+        }
+        do { _ = try states.only() } catch { return error as? PeftfileError }
+        return nil
     }
 }

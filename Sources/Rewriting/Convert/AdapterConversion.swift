@@ -181,6 +181,7 @@ public struct AdapterConversion: Sendable {
     }
 
     private mutating func finish() throws {
+        warnings += [adapter.stateNote].compactMap { $0 }
         outputs.sort { $0.name < $1.name }
         try requireDistinctNames()
         keepMetadata()
@@ -221,7 +222,7 @@ public struct AdapterConversion: Sendable {
         let order = try experts.order(options.binding)
         let stacks = Dictionary(experts.stacks.map { ($0.tensor, $0) }) { first, _ in first }
         for key in repaired.names {
-            guard let stored = adapter.checkpoint[key.stored] else { continue }
+            guard let stored = repaired.adapter.checkpoint[key.stored] else { continue }
             guard let name = key.name else {
                 setAside.append((key.stored, "a copy of the base's own parameter"))
                 continue
@@ -233,6 +234,7 @@ public struct AdapterConversion: Sendable {
             }
             outputs.append(Output(name: name, dtype: stored.dtype, shape: stored.shape, source: source))
         }
+        warnings += [repaired.adapter.stateNote].compactMap { $0 }
         setAside += repaired.debris.map { ($0, "it is the state of a trainer") }
         setAside += adapter.copies.map { ($0, "the same values stand under another name") }
         notes += setAside.map { "dropped \($0.tensor.text.printable): \($0.reason)" }
