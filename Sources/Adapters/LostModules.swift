@@ -60,7 +60,7 @@ public struct LostModules: Sendable {
             stacks[tensor.stack] = module.stack
         }
         let covered = Set(found.flatMap(\.tensors)).union(stored)
-        let coveredSlots = Set(covered.compactMap { LayerPath($0.text)?.slot })
+        let coveredSlots = Set(covered.lazy.compactMap { LayerPath($0.text)?.slot })
         let dimensions = found.flatMap(\.tensors).compactMap { base[$0]?.shape.count }.min() ?? 2
         let trained = config["bias"]?.stringValue ?? "none"
         let memory = MemoryNames(base, found: found)
@@ -160,17 +160,26 @@ public struct LostModules: Sendable {
 
 /// The tensors of a base that lie in layers.
 private struct LayerSurvey {
-    var paths: [(path: LayerPath, tensor: StoredTensor)] = []
+    private let base: Checkpoint
+    private let count: Int?
+    /// The tensors of the layers; their paths are taken apart one by one, since there may be tens of thousands.
+    var paths: some Sequence<(path: LayerPath, tensor: StoredTensor)> {
+        base.tensors.lazy.compactMap { tensor in path(of: tensor).map { ($0, tensor) } }
+    }
     /// The numbers of each stack's layers.
     var layers: [String: [String]] = [:]
 
     init(_ base: Checkpoint, count: Int?) {
+        (self.base, self.count) = (base, count)
         var seen: Set<[String]> = []
         for tensor in base.tensors {
-            guard let path = LayerPath(tensor.name.text), path.layer < count ?? .max else { continue }
-            paths.append((path, tensor))
+            guard let path = path(of: tensor) else { continue }
             if seen.insert([path.stack, path.layerText]).inserted { layers[path.stack, default: []].append(path.layerText) }
         }
+    }
+
+    private func path(of tensor: StoredTensor) -> LayerPath? {
+        LayerPath(tensor.name.text).flatMap { $0.layer < count ?? .max ? $0 : nil }
     }
 }
 
