@@ -144,6 +144,8 @@ import Testing
         keys.formUnion(
             try Self.document(
                 ["merge", "--json", "\(quantised)/base", "\(quantised)/adapter", "-o", directory.path("nf4"), "--base-as", "nf4"]))
+        keys.formUnion(
+            try Self.document(["merge", "--json", "Fixtures/states/bases/llama", "Fixtures/states/torch-lora/state", "-o", directory.path("state")]))
         keys.formUnion(try Self.document(try mergeFromTheHubsCache(in: directory)))
         #expect(keys.count > 40)
         #expect(try ManualPage("peftfile-merge").jsonKeys == keys)
