@@ -133,8 +133,10 @@ public struct LostModules: Sendable {
         let stored = Set(changes.flatMap { $0.place.pieces.map(\.tensor) })
         var rest = LostModules(config, found: found, stored: stored, base: base, storesBiases: false)?.modules ?? []
         // What was trained to change nothing has tensors all the same.
-        let own = Set(adapter.keys.filter { $0.component != nil }.map(\.module.text))
-        rest.removeAll(where: own.contains)
+        if !rest.isEmpty {
+            let own = Set(adapter.keys.lazy.filter { $0.component != nil }.map(\.module.text))
+            rest.removeAll(where: own.contains)
+        }
         let unmet = found.isEmpty ? [] : ConfigCoverage(of: adapter)?.unmetTargets ?? []
         var result = unmet.map { target in
             let kept = rest.filter { ConfigCoverage.meets($0, target) }
