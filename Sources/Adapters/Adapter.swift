@@ -16,7 +16,7 @@ public struct Adapter: Sendable {
     public internal(set) var keys: [AdapterKey]
     /// Tensors that hold the same bytes as another under a second spelling of its name; PEFT stores resized embeddings
     /// that way.
-    public let copies: [ExactString]
+    public private(set) var copies: [ExactString]
     /// What the reader had to overlook or undo, in words.
     public internal(set) var warnings: [String]
     /// The training state that the adapter was taken out of, where its file holds the base's frozen weights too.
@@ -114,6 +114,16 @@ public struct Adapter: Sendable {
 
     /// The tensor called `name`, as the method sees it.
     public func tensor(_ name: ExactString) -> TensorInfo? { views[name]?.info ?? checkpoint[name]?.info }
+
+    /// The same with names as PEFT has them: where a base shows that they only look like a dialect's.
+    ///
+    /// - Throws: `.refused` where two names mean one tensor with other values; what reading these throws.
+    func withoutDialect() throws -> Adapter {
+        var copy = self
+        copy.dialect = nil
+        (copy.keys, copy.copies) = try Adapter.keys(of: checkpoint, path: path)
+        return copy
+    }
 
     /// Takes the names apart. Two that mean the same tensor must hold the same values.
     private static func keys(of checkpoint: Checkpoint, path: String) throws -> ([AdapterKey], [ExactString]) {

@@ -1,5 +1,6 @@
 public import ByteAccess
 public import Checkpoints
+import Containers
 public import Tensors
 
 /// The numbers of adapter tensors, widened to float64 once and kept while there is room.
@@ -105,7 +106,14 @@ public final class AdapterNumbers: FactorSource, Sendable {
         if adapter == Factor.base { return try stored(name, in: base, rows: nil) }
         guard adapters.indices.contains(adapter) else { throw AdapterNumbers.missing(name) }
         let checkpoint = adapters[adapter].checkpoint
-        if let view = adapters[adapter].views[name] { return try view.elements { try stored($0.name, in: checkpoint, rows: $1) } }
+        if let view = adapters[adapter].views[name] {
+            // Rows may be read a few at a time, and what is made of them is held whole.
+            for part in view.parts {
+                guard let tensor = checkpoint[part.stored.name], let count = Int(exactly: tensor.byteCount) else { continue }
+                try checkpoint.file(of: tensor).requireRoom(for: count, of: tensor.info)
+            }
+            return try view.elements { try stored($0.name, in: checkpoint, rows: $1) }
+        }
         return try stored(name, in: checkpoint, rows: nil)
     }
 

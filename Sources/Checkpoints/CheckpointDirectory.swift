@@ -14,7 +14,7 @@ import ByteAccess
 ///  10. every `*.gguf`; of a model that is split, the first part stands for all.
 /// Files that an index of the same directory names as shards are no candidates of their own, and with several
 /// candidates in the deciding group the directory is refused: a loader's silent choice is what we do not make.
-struct CheckpointDirectory {
+package struct CheckpointDirectory {
     enum Choice: Hashable {
         case file(String)
         case index(String)
@@ -110,6 +110,9 @@ struct CheckpointDirectory {
         }
         return first + (stems.contains { name.hasPrefix("\($0).") } ? 3 : 4)
     }
+
+    /// Whether a name is that of one of several shards, `...-00001-of-00004.safetensors` or a torch file named so.
+    package static func isShard(_ name: String) -> Bool { shardNumbers(name).map { $0.count > 1 } ?? false }
 
     /// The numbers of `...-00001-of-00004.safetensors`, or of a torch file named so; nil for other names.
     static func shardNumbers(_ name: String) -> (number: Int, count: Int)? {

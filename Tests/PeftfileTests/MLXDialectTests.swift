@@ -102,6 +102,24 @@ import Testing
         #expect(try result.numbers(base.name) == wanted)
     }
 
+    /// A square matrix does not tell how it lies, and mlx-lm's never lie the other way round, whatever PEFT does with stacks of the model.
+    @Test(arguments: ["qwen3_moe", "gpt_oss", ""], ["mlp.switch_mlp", "mlp.experts"])
+    func squareSwitchLayersAreNotTurned(_ type: String, _ path: String) throws {
+        let front = "model.layers.0.\(path).up_proj"
+        let base = SmallModel.tensor(ExactString("\(front).weight"), [3, 4, 4], seed: 6)
+        let a = SmallModel.tensor(ExactString("\(front).lora_a"), [3, 2, 4], seed: 4)
+        let b = SmallModel.tensor(ExactString("\(front).lora_b"), [3, 4, 2], seed: 5)
+        let result = try DialectModel(
+            base: [base], adapter: [a, b], config: config, baseConfig: type.isEmpty ? nil : "{\"model_type\": \"\(type)\"}"
+        ).merged()
+        var updates: [Double] = []
+        for expert in 0..<3 {
+            let range = (8 * expert)..<(8 * expert + 8)
+            updates += Plain.product(Array(b.values[range]), Array(a.values[range]), 4, 2, 4)
+        }
+        #expect(try result.numbers(base.name) == Plain.sum(base.values, updates, scale: 3))
+    }
+
     @Test func switchLayersInABaseWithOneMatrixForEachExpert() throws {
         let base = (0..<3).map { SmallModel.tensor(ExactString("model.layers.0.mlp.experts.\($0).up_proj.weight"), [5, 4], seed: 7 + $0) }
         let result = try DialectModel(

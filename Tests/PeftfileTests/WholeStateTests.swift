@@ -91,6 +91,49 @@ import Testing
     }
 
     /// A state of QLoRA's training shows that it was QLoRA: which values of the base are meant must be said, as for an adapter whose config says so.
+    /// A parameter of the model itself, CLIP's `logit_scale`, is in no module, and AdaLoRA's count of ranks is in no base.
+    @Test(arguments: [true, false]) func aParameterInNoModuleIsCompared(_ isEqual: Bool) throws {
+        let base = [SmallModel.tensor("q.weight", [4, 4], seed: 1), SmallModel.tensor("logit_scale", [], seed: 2)]
+        var state = [
+            SmallModel.tensor("base_model.model.q.base_layer.weight", [4, 4], seed: 1),
+            SmallModel.tensor("base_model.model.logit_scale", [], seed: isEqual ? 2 : 3),
+            SmallModel.tensor("base_model.model.q.lora_A.default.weight", [2, 4], seed: 4),
+            SmallModel.tensor("base_model.model.q.lora_B.default.weight", [4, 2], seed: 5),
+        ]
+        state.append(SmallModel.tensor("base_model.model.q.ranknum.default", [1], seed: 6))
+        let model = try DialectModel(
+            base: base, adapter: state, config: #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q"]}"#)
+        guard isEqual else {
+            #expect(model.refusal()?.rule == "FrozenWeight" && model.refusal()?.tensor == "base_model.model.logit_scale")
+            return
+        }
+        let wanted = Plain.sum(base[0].values, Plain.product(state[3].values, state[2].values, 4, 2, 4), scale: 2)
+        let merged = try model.merged()
+        #expect(try merged.numbers("q.weight") == wanted)
+        #expect(try merged.numbers("logit_scale") == base[1].values)
+    }
+
+    /// One of several shards is no state, whatever it holds.
+    @Test func aShardWithoutAnIndexIsRefused() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q"]}"#, to: "adapter_config.json")
+        try SmallTensor.write(
+            [
+                SmallModel.tensor("base_model.model.q.base_layer.weight", [4, 4], seed: 1),
+                SmallModel.tensor("base_model.model.q.lora_A.default.weight", [2, 4], seed: 4),
+                SmallModel.tensor("base_model.model.q.lora_B.default.weight", [4, 2], seed: 5),
+            ], to: directory.path("model-00001-of-00002.safetensors"))
+        try SmallTensor.write([SmallModel.tensor("base_model.model.lm_head.weight", [4, 4], seed: 6)], to: directory.path("model-00002-of-00002.safetensors"))
+        let error = #expect(throws: PeftfileError.self) { try Adapter(path: directory.path) }
+        #expect(error?.rule == "AdapterWeightsMissing" && error?.message.contains("model-00001-of-00002.safetensors is one of several shards") == true)
+    }
+
+    /// Lightning's word before a tensor of the whole adapter.
+    @Test(arguments: ["model.base_model.vera_A.default", "base_model.vera_A.default", "base_model.vera_A"])
+    func projectionsKeepTheirName(_ name: String) {
+        #expect(KeyRepair.name(of: AdapterKey(ExactString(name))) == "base_model.vera_A")
+    }
+
     @Test func codesOfFourBitsAskForTheBase() throws {
         let state = try Case("torch-nf4")
         let directory = try TemporaryDirectory()

@@ -43,11 +43,19 @@ struct BoundAdapter {
         var adapter = adapter
         // Bare pairs that the caller calls parts of fused layers: one part alone does not show in the shapes of its factors.
         if adapter.dialect == nil, adapter.config == nil, !options.enableLoRA.isEmpty { adapter.dialect = MergedLinear() }
+        let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
+        if adapter.dialect is Diffusers, adapter.config == nil, bases.count == 1, Diffusers.isOfLanguageModel(file, bases[0].base) {
+            adapter = try adapter.withoutDialect()
+        }
         guard let dialect = adapter.dialect else {
             (whole, parts) = (adapter, [adapter])
             return
         }
-        let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
+        guard options.scale == nil || dialect.takesScale(file) else {
+            throw PeftfileError(
+                .usage, "--scale is for files that leave the factor open, and one in the dialect \(dialect.name) says its own: an alpha, or 1 without one",
+                file: adapter.path, rule: "ConfigDecides", help: "leave it out; --weights multiplies an adapter's whole update")
+        }
         let reading = try dialect.read(
             file,
             context: DialectContext(

@@ -30,6 +30,9 @@ protocol Dialect: Sendable {
     /// What a file of the dialect leaves open.
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion>
 
+    /// Whether `--scale` has a say in what a file of the dialect means.
+    func takesScale(_ file: DialectFile) -> Bool
+
     /// Whether the file is in this dialect.
     func recognises(_ file: DialectFile) -> Bool
 
@@ -46,6 +49,7 @@ extension Dialect {
     func isEmbedding(_ module: ExactString) -> Bool { false }
     func settings(of config: AdapterConfig) -> JSONObject? { nil }
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> { [] }
+    func takesScale(_ file: DialectFile) -> Bool { openQuestions(file).contains(.scale) }
 }
 
 /// What is known beside the file when it is read.

@@ -163,6 +163,18 @@ struct Diffusers: Dialect {
         return (parts + [own]).joined(separator: ".")
     }
 
+    func takesScale(_ file: DialectFile) -> Bool { isBare(file) }
+
+    /// Whether a file that has no scale of its own is of a language model: the base says which one of transformers it is, and the file names no
+    /// text encoder of a pipeline. `transformer.encoder.layers.0` of ChatGLM and `blocks.0.ffn` of RWKV begin as names of diffusers do.
+    static func isOfLanguageModel(_ file: DialectFile, _ base: BaseDirectory) -> Bool {
+        guard !base.modelTypes.isEmpty, file.metadata("lora_adapter_metadata") == nil else { return false }
+        return file.tensors.allSatisfy { info in
+            guard let key = key(info.name), !key.isOld, key.tensor != "alpha" else { return false }
+            return key.component == nil || key.component == "transformer"
+        }
+    }
+
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
         isBare(file) && !file.tensors.contains { $0.name.text.hasSuffix(".alpha") } ? [.scale] : []
     }

@@ -30,7 +30,7 @@ enum DiffusersLayers {
             var chosen: Candidate?
             if let repository = try known.first(where: { try $0.hasAll(members, component: component) }) {
                 // A base of the repository has the names as they stand.
-                guard takesOthers else { continue }
+                guard takesOthers, !repository.tables.isEmpty else { continue }
                 let tables = repository.tables.map(\.model)
                 if candidates.contains(where: { tables.contains($0.table.model) }) { candidates.removeAll { !tables.contains($0.table.model) } }
             } else if !known.isEmpty {

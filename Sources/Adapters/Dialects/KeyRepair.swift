@@ -41,10 +41,10 @@ public enum KeyRepair {
         var isCommon = false
         if let last = pairs.last, last + 2 < parts.count {
             parts.removeFirst(last + 2)
-        } else if parts.first == "base_model", parts.count > 1 {
-            // A tensor of the whole adapter: `base_model.vera_A`.
+        } else if let front = parts.lastIndex(of: "base_model"), front + 1 < parts.count {
+            // A tensor of the whole adapter: `base_model.vera_A`, with a trainer's word before it or without.
             isCommon = true
-            parts.removeFirst()
+            parts.removeFirst(front + 1)
         }
         if let component = key.component, let index = parts.lastIndex(of: component) {
             parts = Array(parts[...index]) + (key.leaf.isEmpty ? [] : key.leaf.split(separator: ".").map(String.init))

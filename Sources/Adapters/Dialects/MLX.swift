@@ -55,6 +55,8 @@ struct MLX: Dialect {
         return true
     }
 
+    func takesScale(_ file: DialectFile) -> Bool { true }
+
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
         let type = file.config?["fine_tune_type"]?.stringValue ?? "lora"
         guard ["lora", "dora", "full"].contains(type) else {

@@ -152,7 +152,7 @@ public struct NameResolver: Sendable {
         for (request, found) in placed.found {
             let isTransposed =
                 found.stored.isStack
-                ? orientations.isTransposed(request, in: found.stored.shape)
+                ? orientations.isTransposed(request, found.parameter, in: found.stored.shape)
                 : try matrices.isTransposed(request, in: found.stored.shape)
             places[request] = ParameterPlace(
                 parameter: found.parameter, shape: found.stored.shape, pieces: found.stored.pieces,

@@ -22,8 +22,12 @@ struct StackOrientations {
     }
 
     /// Whether the update's B·A must be transposed to lie in a matrix of the stack.
-    func isTransposed(_ request: ParameterRequest, in shape: Shape) -> Bool {
+    ///
+    /// A module's own `weight` is mlx-lm's SwitchLinear, (E, out, in) as its update is (`LoRASwitchLinear.fuse` in mlx_lm/tuner/lora.py);
+    /// PEFT wraps other parameters, each with a name.
+    func isTransposed(_ request: ParameterRequest, _ parameter: String, in shape: Shape) -> Bool {
         guard let update = request.update, let fit = UpdateOrientation.fit(update, stack: shape) else { return false }
+        if fit == nil, request.parameter == .weight, parameter == "weight" { return false }
         return fit ?? witnessed
             ?? UpdateOrientation.ofSquareStack(peftVersion: peftVersion, modelTypes: modelTypes)
     }

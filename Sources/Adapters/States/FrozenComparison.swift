@@ -39,7 +39,11 @@ struct FrozenComparison: Sendable {
         var pairs: [Pair] = []
         var resized: [AdapterKey] = []
         var computed = 0
-        let requests = state.frozen.map { ParameterRequest(module: $0.module, parameter: .named($0.leaf)) }
+        // A parameter of the model itself is in no module: CLIP's `logit_scale`.
+        let requests = state.frozen.map { key in
+            key.leaf.isEmpty
+                ? ParameterRequest(module: "", parameter: .named(key.module.text)) : ParameterRequest(module: key.module, parameter: .named(key.leaf))
+        }
         let resolution = try NameResolver(
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [], isSilent: false, modelClass: adapter.config?.modelClass
@@ -136,6 +140,8 @@ struct FrozenComparison: Sendable {
     private static func isComputed(_ key: AdapterKey) -> Bool {
         ["inv_freq", "position_ids", "token_type_ids", "masked_bias", "cos_cached", "sin_cached", "original_inv_freq"].contains(key.leaf)
             || key.leaf == "bias" && key.module.text.dottedComponents.last == "attn"
+            // AdaLoRA's count of the ranks that are left, which `save_pretrained` leaves out too.
+            || key.module.text.hasSuffix(".ranknum")
     }
 
     /// Modules whose weights lost a part when their factors were made.

@@ -208,7 +208,7 @@ public struct WholeState: Sendable {
 
         func isFrozen(_ key: AdapterKey) -> Bool {
             if key.component == "original_module" { return tokenModules.contains(key.module) }
-            guard key.component == nil, !key.leaf.isEmpty, key.hadPrefix == hasPrefix, !KeyRepair.isTrainerState(key), !WholeState.isCopy(key)
+            guard key.component == nil, key.hadPrefix == hasPrefix, !KeyRepair.isTrainerState(key), !WholeState.isCopy(key)
             else { return false }
             // Trained in place: the config names it, and PEFT made no copy.
             for (name, isCopied) in zip(modulesToSave, copied) where !isCopied && SavedParameters.isPart(key.module.text, of: name) {
