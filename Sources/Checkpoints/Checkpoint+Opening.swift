@@ -79,10 +79,17 @@ extension Checkpoint {
             let rest = shard.file.tensors.count - part.file.tensors.count
             notes.append(
                 "\(shard.fileName.printable) is a training checkpoint: the \(part.file.tensors.count) tensors under "
-                    + "\"\(part.key.text)\" are its model" + (rest > 0 ? ", \(rest) others are left out" : ""))
+                    + "\"\(part.key.text)\" are its model" + (rest > 0 ? ", \(rest) others are left out: \(named(shard, without: part.key))" : ""))
             shards[number] = Shard(fileName: shard.fileName, file: part.file)
         }
         return notes
+    }
+
+    /// The first names that do not stand under a key.
+    private static func named(_ shard: Shard, without key: ExactString) -> String {
+        let others = shard.file.tensors.lazy.map(\.name.text).filter { !$0.hasPrefix(key.text + ".") }
+        let first = others.prefix(4).map(\.printable)
+        return first.prefix(3).joined(separator: ", ") + (first.count > 3 ? ", …" : "")
     }
 
     private static func openIndex(

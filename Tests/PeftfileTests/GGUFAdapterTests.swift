@@ -203,6 +203,34 @@ import Testing
         #expect(rule { _ = try convert(model.directory.path("one"), to: .gguf, base: base, as: model.directory.path("b.gguf")) } == "NotConvertible")
     }
 
+    /// T5's `ffn_up` is `wi`, and `wi_1` where the model has a gate: the base tells, and the adapter itself where it has the gate too.
+    @Test(arguments: [["wi_0", "wi_1", "wo"], ["wi", "wo"], ["wi_1"]]) func theGateOfT5IsTold(_ leaves: [String]) throws {
+        let model = try SmallModel()
+        let front = "encoder.block.0.layer.1.DenseReluDense"
+        func shape(_ leaf: String) -> Shape { leaf == "wo" ? [4, 6] : [6, 4] }
+        let stored = leaves.contains("wi") ? leaves : ["wi_0", "wi_1", "wo"]
+        try model.base(
+            stored.enumerated().map { SmallModel.tensor(ExactString("\(front).\($1).weight"), shape($1), seed: $0) },
+            config: #"{"model_type": "t5", "num_heads": 2, "d_model": 4, "d_kv": 2, "tie_word_embeddings": false}"#)
+        try model.adapter(
+            leaves.enumerated().flatMap { number, leaf in
+                [
+                    SmallModel.tensor(ExactString("\(front).\(leaf).lora_A.weight"), [2, shape(leaf)[1]], seed: 40 + number),
+                    SmallModel.tensor(ExactString("\(front).\(leaf).lora_B.weight"), [shape(leaf)[0], 2], seed: 80 + number),
+                ]
+            })
+        let (base, there) = (model.directory.path("base"), model.directory.path("a.gguf"))
+        _ = try convert(model.directory.path("adapter"), to: .gguf, base: base, as: there)
+        for back in leaves.count > 1 ? [nil, base] : [base] {
+            let output = model.directory.path(back == nil ? "alone" : "held")
+            _ = try convert(there, to: .peft, base: back, as: output)
+            let diff = try Tool.run(["diff", model.directory.path("adapter"), output])
+            #expect(diff.status == 0, "\(diff.output)\(diff.errors)")
+        }
+        let (direct, merged) = (try model.merged(), try model.merged(["a.gguf"], as: "there"))
+        for tensor in direct.tensors { #expect(try direct.read(tensor) == merged.read(#require(merged[tensor.name]))) }
+    }
+
     // MARK: Files made by hand
 
     /// A pair for one weight, of ones.

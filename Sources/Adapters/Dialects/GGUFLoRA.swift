@@ -52,8 +52,12 @@ struct GGUFLoRA: Dialect {
             try read(file, header, context, &reading) { GGUFPlace(hub: $0, gguf: $0) }
             return reading
         }
+        let names = Set(file.tensors.compactMap { GGUFLoRA.pairName($0.name)?.0 })
         try read(file, header, context, &reading) { name in
-            guard let place = architecture.place(ofGGUF: name) else {
+            // What a name stands for may depend on what else the model has: the base tells, and else what the adapter has itself.
+            let all = context.hasBase ? architecture.places(ofGGUF: name) : []
+            let known = all.count > 1 ? all.first { context.weightShape(ExactString(GGUFLoRA.module(of: $0))) != nil } : nil
+            guard let place = known ?? architecture.place(ofGGUF: name, isThere: names.contains) else {
                 throw file.refusal(
                     "\"\(name.printable)\" is no tensor of \(architecture.name) that has one name on the Hub",
                     ExactString(name), rule: "GGUFName")
@@ -122,6 +126,10 @@ struct GGUFLoRA: Dialect {
             return (String(name.text.dropLast(leaf.count + 1)), leaf)
         }
         return nil
+    }
+
+    private static func module(of place: GGUFPlace) -> String {
+        place.hub.hasSuffix(".weight") ? String(place.hub.dropLast(".weight".count)) : place.hub
     }
 
     // MARK: Modules

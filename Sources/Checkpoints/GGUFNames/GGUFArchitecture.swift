@@ -142,6 +142,9 @@ extension GGUFArchitecture {
         places(name, in: \.gguf, isThere).first
     }
 
+    /// All places that a tensor of GGUF's name may have, where others decide which one it is: the gate beside T5's `ffn_up`.
+    public func places(ofGGUF name: String) -> [GGUFPlace] { places(name, in: \.gguf) { _ in true } }
+
     /// The places of all parts of a tensor that the converter cuts, by the Hub's name as it is here; one place for any other. A file has
     /// either of those that stand for the same part.
     public func parts(ofHub name: String) -> [GGUFPlace] { places(name, in: \.hub) { _ in true } }
