@@ -111,4 +111,18 @@ import Testing
         ])
         #expect(result.status == 2 && result.errors.contains("a part of blk.0.attn_qkv.weight in that base"), "\(result.errors)")
     }
+
+    /// The file's architecture tells what memory calls a module, as config.json would: HY-V3's `shared_mlp` is `shared_experts` there.
+    @Test func theArchitectureTellsNamesInMemory() throws {
+        let base = try Checkpoint.open("\(Self.folder)/hyv3.gguf")
+        let stored = try #require(base.tensors.first { $0.name.text.hasSuffix(".mlp.shared_mlp.up_proj.weight") })
+        let module = stored.name.text.dropLast(".weight".count).replacing("shared_mlp", with: "shared_experts")
+        let model = try SmallModel()
+        try model.adapter([
+            SmallModel.tensor(ExactString("\(module).lora_A.weight"), [2, stored.shape[1]], seed: 1),
+            SmallModel.tensor(ExactString("\(module).lora_B.weight"), [stored.shape[0], 2], seed: 2),
+        ])
+        let binding = try Binding(base: base, adapters: [Adapter(path: model.directory.path("adapter"))])
+        #expect(binding.targets.map(\.tensors) == [[stored.name]])
+    }
 }

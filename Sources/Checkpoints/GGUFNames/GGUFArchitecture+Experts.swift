@@ -32,7 +32,7 @@ extension GGUFArchitecture {
                 [
                     ("mlp.shared_mlp.gate_proj", "ffn_gate_shexp"), ("mlp.shared_mlp.up_proj", "ffn_up_shexp"),
                     ("mlp.shared_mlp.down_proj", "ffn_down_shexp"),
-                ], parameters: [("mlp.expert_bias", "exp_probs_b")])),
+                ], parameters: [("mlp.expert_bias", "exp_probs_b")]), tellsModelType: true),
         GGUFArchitecture(
             "cohere2moe", ["cohere2_moe"],
             rules(attention, feedForward, experts, sharedExperts, predictor, [("input_layernorm", "attn_norm")])),
