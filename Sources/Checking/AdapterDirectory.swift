@@ -73,7 +73,6 @@ public enum AdapterDirectory {
             [".safetensors", ".gguf", ".npz"].contains(where: name.hasSuffix)
         }
         if names.count == 1 { return .opening(FileSystem.join(directory, names[0])) }
-        let states = (try? TrainingStates(in: directory))?.paths ?? []
-        return states.count == 1 ? .opening(states[0]) : .missing
+        return (try? TrainingStates(in: directory).only()).map { .opening($0) } ?? .missing
     }
 }

@@ -25,6 +25,18 @@ import Testing
         #expect(try merged.numbers(ExactString("\(module).weight")) == Plain.sum(base, update, scale: 3))
     }
 
+    /// Wan's own repository has a config.json with a `model_type`, and with a `_class_name` too: no model of transformers.
+    @Test(arguments: ["blocks.0.self_attn.q", "transformer.blocks.0.attn1.to_q", "blocks.0.attn1.to_q"])
+    func aDiffusionModelMayHaveAModelType(_ module: String) throws {
+        let base = SmallModel.tensor("blocks.0.self_attn.q.weight", [4, 4], seed: 1)
+        let a = SmallModel.tensor(ExactString("\(module).lora_A.weight"), [2, 4], seed: 2)
+        let b = SmallModel.tensor(ExactString("\(module).lora_B.weight"), [4, 2], seed: 3)
+        let model = try DialectModel(
+            base: [base], adapter: [a, b], baseConfig: #"{"_class_name": "WanModel", "model_type": "t2v", "num_heads": 2}"#)
+        let wanted = Plain.sum(base.values, Plain.product(b.values, a.values, 4, 2, 4), scale: 1)
+        #expect(try model.merged().numbers(base.name) == wanted)
+    }
+
     /// A file with alphas, or of a dialect where none means 1, has its scale.
     @Test(arguments: ["transformer.transformer_blocks.0.attn.to_q", "unet.mid_block.attentions.0.proj_in"])
     func aScaleThatNobodyAskedForIsRefused(_ module: String) throws {

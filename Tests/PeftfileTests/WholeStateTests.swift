@@ -126,6 +126,8 @@ import Testing
         try SmallTensor.write([SmallModel.tensor("base_model.model.lm_head.weight", [4, 4], seed: 6)], to: directory.path("model-00002-of-00002.safetensors"))
         let error = #expect(throws: PeftfileError.self) { try Adapter(path: directory.path) }
         #expect(error?.rule == "AdapterWeightsMissing" && error?.message.contains("model-00001-of-00002.safetensors is one of several shards") == true)
+        let check = try Tool.run(["check", directory.path])
+        #expect(check.status == 1 && check.output.contains("is one of several shards"), "\(check.output)\(check.errors)")
     }
 
     /// Lightning's word before a tensor of the whole adapter.

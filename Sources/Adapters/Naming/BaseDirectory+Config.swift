@@ -9,10 +9,12 @@ extension BaseDirectory {
     }
 
     /// Reads from config.json what decides between spellings of names.
+    ///
+    /// A config with `_class_name` is of a diffusion model, and a `model_type` in it no class of transformers: Wan's own repository says "t2v".
     init(tensors: [(name: ExactString, shape: Shape)], config: JSONObject?) {
         let text = BaseDirectory.languageModel(of: config)
         self.init(
-            tensors: tensors, modelType: config?["model_type"]?.stringValue,
+            tensors: tensors, modelType: config?["_class_name"] == nil ? config?["model_type"]?.stringValue : nil,
             textModelType: text?["model_type"]?.stringValue,
             visionModelType: config?["vision_config"]?["model_type"]?.stringValue,
             tieWordEmbeddings: config?["tie_word_embeddings"]?.boolValue,

@@ -27,9 +27,11 @@ public struct TrainingStates: Sendable {
 
     /// The one file that is meant.
     ///
-    /// - Throws: `.notFound` with rule `AdapterWeightsMissing` where there is none, and `.refused` with it where there are several.
+    /// - Throws: `.notFound` with rule `AdapterWeightsMissing` where there is none, and `.refused` with it where there are several, or
+    ///   one is a shard that no index names.
     public func only() throws -> String {
-        if let shard = paths.map(FileSystem.fileName).first(where: { name in Self.isShard(name) }) {
+        // With an index a shard is no candidate.
+        if let shard = paths.map(FileSystem.fileName).first(where: CheckpointDirectory.isShard) {
             throw PeftfileError(
                 .refused, "\(shard.printable) is one of several shards, and no index says which tensors they all have", file: directory,
                 rule: "AdapterWeightsMissing", help: "fetch the index that was saved beside them: model.safetensors.index.json")
@@ -49,9 +51,6 @@ public struct TrainingStates: Sendable {
             help: below.map { "the training state is in a folder of its own: name the file, \($0.shellQuoted)" }
                 ?? "give the directory that PEFT's save_pretrained wrote")
     }
-
-    /// Whether a file is named as a part of a model: `model-00001-of-00002.safetensors`. With an index it is no candidate.
-    private static func isShard(_ name: String) -> Bool { CheckpointDirectory.isShard(name) }
 
     /// The state that DeepSpeed keeps below, in `global_step…`: the folder that the file `latest` names, or the only one.
     private func inner() -> String? {

@@ -44,9 +44,9 @@ struct WeightsMissing: CheckRule {
         }
     }
 
-    /// The refusal of a directory with several training states, which names one.
+    /// The refusal of a directory with several training states, or with shards of one and no index.
     private func severalStates(_ subject: CheckSubject) -> PeftfileError? {
-        guard subject.config.config?.peftType != nil, let states = try? TrainingStates(in: subject.directory), states.paths.count > 1 else {
+        guard subject.config.config?.peftType != nil, let states = try? TrainingStates(in: subject.directory), !states.paths.isEmpty else {
             return nil
         }
         do { _ = try states.only() } catch { return error as? PeftfileError }
