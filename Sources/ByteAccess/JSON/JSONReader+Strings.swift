@@ -28,10 +28,9 @@ extension JSONReader {
             return decoded(text).utf8.elementsEqual(
                 UnsafeBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
         }
-        let count = text.end - text.start
-        guard count == literal.utf8CodeUnitCount else { return false }
-        for index in 0..<count where bytes[text.start + index] != literal.utf8Start[index] { return false }
-        return true
+        guard text.end - text.start == literal.utf8CodeUnitCount else { return false }
+        return UnsafeRawBufferPointer(rebasing: bytes[text.start..<text.end])
+            .hasSameBytes(as: UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 
     /// The string with its escapes resolved.
