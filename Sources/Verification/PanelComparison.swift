@@ -52,37 +52,41 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
         }
 
         var definition = DefinedRow(comparison: self, firstRow: rows.lowerBound)
-        let (start, bounds, storedValues) = (buffers.start, buffers.bounds, buffers.storedValues)
+        let (start, storedValues) = (buffers.start, buffers.storedValues)
         var values: [Double] = []
         swap(&values, &buffers.values)
-        try withCodes(buffers.stored, hasSameDType ? buffers.raw : buffers.converted, buffers.low, buffers.high) {
-            stored, exact, low, high in
-            for (line, row) in rows.enumerated() {
-                var column = 0
-                for span in computedSpans(row: row) + [columns..<columns] {
-                    for index in (line * columns + column)..<(line * columns + span.lowerBound)
-                    where stored[index] != exact[index] {
-                        tally.note(stored: storedValues[index], expected: start[index], dtype: recipe.dtype)
-                        if !hasSameDType, tolerance > 0,
-                            order.isWithin(tolerance, of: exact[index], exact[index], stored[index])
-                        {
-                            continue
+        try values.withUnsafeMutableBufferPointer { values in
+            try buffers.bounds.withUnsafeBufferPointer { bounds in
+                try withCodes(buffers.stored, hasSameDType ? buffers.raw : buffers.converted, buffers.low, buffers.high) {
+                    stored, exact, low, high in
+                    for (line, row) in rows.enumerated() {
+                        var column = 0
+                        for span in computedSpans(row: row) + [columns..<columns] {
+                            for index in (line * columns + column)..<(line * columns + span.lowerBound)
+                            where stored[index] != exact[index] {
+                                tally.note(stored: storedValues[index], expected: start[index], dtype: recipe.dtype)
+                                if !hasSameDType, tolerance > 0,
+                                    order.isWithin(tolerance, of: exact[index], exact[index], stored[index])
+                                {
+                                    continue
+                                }
+                                tally.reject(
+                                    rows.lowerBound * columns + index, stored: storedValues[index], expected: start[index])
+                            }
+                            for index in (line * columns + span.lowerBound)..<(line * columns + span.upperBound) {
+                                let code = stored[index]
+                                // v is not 0 and E is finite: the interval alone decides.
+                                if code == low[index], code == high[index], values[index] != 0, bounds[index] < .infinity {
+                                    continue
+                                }
+                                try judge(
+                                    code, low[index], high[index], index: index, row: row, storedValue: storedValues[index],
+                                    value: &values[index], bound: bounds[index], start: start, definition: &definition,
+                                    tally: &tally)
+                            }
+                            column = span.upperBound
                         }
-                        tally.reject(
-                            rows.lowerBound * columns + index, stored: storedValues[index], expected: start[index])
                     }
-                    for index in (line * columns + span.lowerBound)..<(line * columns + span.upperBound) {
-                        let code = stored[index]
-                        // v is not 0 and E is finite: the interval alone decides.
-                        if code == low[index], code == high[index], values[index] != 0, bounds[index] < .infinity {
-                            continue
-                        }
-                        try judge(
-                            code, low[index], high[index], index: index, row: row, storedValue: storedValues[index],
-                            value: &values[index], bound: bounds[index], start: start, definition: &definition,
-                            tally: &tally)
-                    }
-                    column = span.upperBound
                 }
             }
         }
@@ -173,7 +177,13 @@ struct PanelComparison<Code: FixedWidthInteger & UnsignedInteger & Sendable> {
     private func roundEnds(
         _ sign: Double, _ values: [Double], _ bounds: [Double], _ ends: inout [Double], into bytes: inout [UInt8]
     ) throws {
-        for index in 0..<values.count { ends[index] = values[index] + sign * bounds[index] }
+        values.withUnsafeBufferPointer { values in
+            bounds.withUnsafeBufferPointer { bounds in
+                ends.withUnsafeMutableBufferPointer { ends in
+                    for index in 0..<ends.count { ends[index] = values[index] + sign * bounds[index] }
+                }
+            }
+        }
         try round(ends, into: &bytes)
     }
 

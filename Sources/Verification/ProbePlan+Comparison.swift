@@ -98,10 +98,17 @@ extension ProbePlan {
     /// h + 2E + γ(n + 1)·|W'| for every element.
     private func putStepSizes(of stored: [Double], _ bounds: [Double], into sizes: inout [Double]) {
         let gamma = RoundingError.gamma(recomputation.columns + 1)
-        for index in 0..<stored.count {
-            // The power of two at or below |W'|: its exponent bits alone. Infinity stays infinity.
-            let power = Double(bitPattern: stored[index].bitPattern & 0x7FF0_0000_0000_0000)
-            sizes[index] = max(power, smallestNormal) * halfStep + 2 * bounds[index] + gamma * abs(stored[index])
+        let (least, halfStep) = (smallestNormal, halfStep)
+        stored.withUnsafeBufferPointer { stored in
+            bounds.withUnsafeBufferPointer { bounds in
+                sizes.withUnsafeMutableBufferPointer { sizes in
+                    for index in 0..<stored.count {
+                        // The power of two at or below |W'|: its exponent bits alone. Infinity stays infinity.
+                        let power = Double(bitPattern: stored[index].bitPattern & 0x7FF0_0000_0000_0000)
+                        sizes[index] = max(power, least) * halfStep + 2 * bounds[index] + gamma * abs(stored[index])
+                    }
+                }
+            }
         }
     }
 

@@ -52,10 +52,8 @@ struct Recomputation: Sendable {
         PanelBuffers.resize(&buffers.values, count)
         PanelBuffers.resize(&buffers.bounds, count)
         PanelBuffers.resize(&buffers.sums, count)
-        for index in 0..<count {
-            buffers.sums[index] = -0.0
-            buffers.bounds[index] = 0
-        }
+        buffers.sums.withUnsafeMutableBufferPointer { $0.update(repeating: -0.0) }
+        buffers.bounds.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
         var start = buffers.start
         for part in prepared.transforms {
             try place(part, rows: rows, panel: buffers.start, values: &start, bounds: &buffers.bounds)
@@ -71,15 +69,19 @@ struct Recomputation: Sendable {
                 term, rows: part, of: rows.lowerBound, sums: &buffers.sums, bounds: &buffers.bounds,
                 product: &buffers.product)
         }
-        let sums = buffers.sums
-        buffers.values.withUnsafeMutableBufferPointer { values in
-            buffers.bounds.withUnsafeMutableBufferPointer { bounds in
-                for index in 0..<count {
-                    let value = start[index] + sums[index]
-                    values[index] = value
-                    // With D = 0 the two paths add the same numbers.
-                    if bounds[index] == 0 { continue }
-                    bounds[index] = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
+        // Pointers, and choices without a branch: these loops see every element, and are turned into vector code.
+        start.withUnsafeBufferPointer { start in
+            buffers.sums.withUnsafeBufferPointer { sums in
+                buffers.values.withUnsafeMutableBufferPointer { values in
+                    buffers.bounds.withUnsafeMutableBufferPointer { bounds in
+                        for index in 0..<count {
+                            let value = start[index] + sums[index]
+                            values[index] = value
+                            // With D = 0 the two paths add the same numbers.
+                            let bound = (bounds[index] + 4 * RoundingError.unit * abs(value)) * RoundingError.slack
+                            bounds[index] = bounds[index] == 0 ? 0 : bound
+                        }
+                    }
                 }
             }
         }
@@ -119,22 +121,23 @@ struct Recomputation: Sendable {
                     }
                 }
             }
-            let norms = term.columnNorms
             let libraryBound = term.libraryBound
-            for row in 0..<part.count {
-                let rowNorm = term.rowNorms[termRow + row]
-                let factor = relative * rowNorm
-                let floor = rowNorm > 0 ? RoundingError.underflow : 0
-                sums.withUnsafeMutableBufferPointer { sums in
-                    bounds.withUnsafeMutableBufferPointer { bounds in
-                        norms.withUnsafeBufferPointer { norms in
-                            product.withUnsafeBufferPointer { product in
-                                let start = offset + row * columns
+            sums.withUnsafeMutableBufferPointer { sums in
+                bounds.withUnsafeMutableBufferPointer { bounds in
+                    term.columnNorms.withUnsafeBufferPointer { norms in
+                        product.withUnsafeBufferPointer { product in
+                            for row in 0..<part.count {
+                                let rowNorm = term.rowNorms[termRow + row]
+                                let factor = relative * rowNorm
+                                let floor = rowNorm > 0 ? RoundingError.underflow : 0
+                                let line = (offset + row * columns)..<(offset + row * columns + width)
+                                let sums = UnsafeMutableBufferPointer(rebasing: sums[line])
+                                let bounds = UnsafeMutableBufferPointer(rebasing: bounds[line])
+                                let product = UnsafeBufferPointer(rebasing: product[(row * width)..<((row + 1) * width)])
                                 for column in 0..<width {
-                                    sums[start + column] += scale * product[row * width + column]
+                                    sums[column] += scale * product[column]
                                     let norm = norms[column]
-                                    bounds[start + column] +=
-                                        factor * norm + (norm > 0 ? floor : 0) + libraryBound
+                                    bounds[column] += factor * norm + (norm > 0 ? floor : 0) + libraryBound
                                 }
                             }
                         }

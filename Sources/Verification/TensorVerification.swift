@@ -51,12 +51,12 @@ final class TensorVerification: Sendable {
         state = Mutex(State(remaining: partCount))
     }
 
-    /// Rows of a part. 2¹⁶ float64 numbers are half a megabyte for each of the arrays that a part needs. Longer rows
-    /// come at least 16 together, since the product reads the whole right factor once for each part; up to 2²⁰
-    /// elements, so that memory stays bounded.
+    /// Rows of a part. 2¹⁵ float64 numbers are a quarter of a megabyte for each of the arrays that a part needs, which stay in a
+    /// core's cache. Longer rows come at least 16 together, since the product reads the whole right factor once for each part; up to
+    /// 2²⁰ elements, so that memory stays bounded.
     private static func rowStep(_ recipe: TensorRecipe) -> Int {
         let columns = max(1, recipe.columns)
-        return max(1, min(max((1 << 16) / columns, 16), (1 << 20) / columns))
+        return max(1, min(max((1 << 15) / columns, 16), (1 << 20) / columns))
     }
 
     /// Bytes of the result that part `part` covers, for progress.
