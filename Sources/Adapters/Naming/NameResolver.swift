@@ -14,6 +14,7 @@ public struct NameResolver: Sendable {
     private let fanInFanOut: Bool
     private let squareIsTransposed: Bool?
     private let isSilent: Bool
+    private let isCallersWord: Bool
 
     /// - Parameters:
     ///   - peftVersion: `peft_version` of adapter_config.json; it decides the orientation of square stacked experts.
@@ -31,12 +32,14 @@ public struct NameResolver: Sendable {
 
     /// - Parameters:
     ///   - isSilent: whether the adapter has no word on how matrices lie; a square one is then refused where nothing else tells.
+    ///   - isCallersWord: whether `squareIsTransposed` is an option's, which may not contradict what is known.
     ///   - modelClass: the class that was trained, where the config names it.
     init(
         base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
-        squareIsTransposed: Bool? = nil, isSilent: Bool, modelClass: String? = nil
+        squareIsTransposed: Bool? = nil, isSilent: Bool, isCallersWord: Bool = false, modelClass: String? = nil
     ) {
         self.isSilent = isSilent
+        self.isCallersWord = isCallersWord
         self.fanInFanOut = fanInFanOut
         self.squareIsTransposed = squareIsTransposed
         locator = ParameterLocator(base: base)
@@ -148,17 +151,22 @@ public struct NameResolver: Sendable {
         let orientations = StackOrientations(
             placed.found, peftVersion: peftVersion, modelTypes: locator.modelTypes)
         var places: [ParameterRequest: ParameterPlace] = [:]
+        var answers: [(module: ExactString, answer: MatrixOrientation.Answer)] = []
         places.reserveCapacity(placed.found.count)
         for (request, found) in placed.found {
-            let isTransposed =
-                found.stored.isStack
-                ? orientations.isTransposed(request, found.parameter, in: found.stored.shape)
-                : try matrices.isTransposed(request, in: found.stored.shape)
+            var isTransposed = false
+            if found.stored.isStack {
+                isTransposed = orientations.isTransposed(request, found.parameter, in: found.stored.shape)
+            } else if let answer = try matrices.answer(request, in: found.stored.shape) {
+                isTransposed = answer.isTransposed
+                if isCallersWord { answers.append((request.module, answer)) }
+            }
             places[request] = ParameterPlace(
                 parameter: found.parameter, shape: found.stored.shape, pieces: found.stored.pieces,
                 updateTransposed: isTransposed, multiplicity: multiplicity(of: request, among: placed),
                 untiedName: found.stored.untiedName)
         }
+        try matrices.requireNoContradiction(answers)
         let missing = placed.missing.map { request in
             MissingParameter(
                 request: request,
