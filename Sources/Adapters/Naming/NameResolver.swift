@@ -55,7 +55,7 @@ public struct NameResolver: Sendable {
     /// update fits the place's shape is for the caller to judge: a saved embedding may have grown.
     public func resolve(_ requests: [ParameterRequest]) throws(PeftfileError) -> [ParameterRequest: ParameterPlace] {
         let resolution = try survey(requests)
-        guard resolution.missing.isEmpty else { throw missingError(resolution.missing, of: requests.count) }
+        guard resolution.missing.isEmpty else { throw missingError(resolution.missing, of: requests) }
         return resolution.places
     }
 
@@ -125,9 +125,23 @@ public struct NameResolver: Sendable {
         locator.tiedPartners(of: name.text, basePrefixes: basePrefixes, fixedOnly: true)
     }
 
-    /// Whether `tie_word_embeddings` also scales what goes into the head, so that untying changes the model's answer: T5
-    /// multiplies by d_model^-0.5 only where the two are tied (`T5ForConditionalGeneration.forward`).
-    var tieScalesTheHead: Bool { !TiedWeights.t5.isDisjoint(with: locator.modelTypes) }
+    /// What says that the head's input is scaled.
+    enum HeadScale {
+        /// `tie_word_embeddings`: untying changes the model's answer.
+        case tied
+        /// `scale_decoder_outputs`, whatever is tied.
+        case ofItsOwn
+    }
+
+    /// T5 multiplies the head's input by d_model^-0.5 (`T5ForConditionalGeneration.forward`): up to version 4 where it is tied to the embedding, in
+    /// version 5 where `scale_decoder_outputs` says so, which the config of T5 and UMT5 alone holds beside `tie_word_embeddings`. Nil for models
+    /// that scale nothing.
+    ///
+    /// Source: `T5Config.__post_init__` in transformers' configuration_t5.py, configuration_umt5.py.
+    var headScale: HeadScale? {
+        if locator.modelTypes.contains(where: { $0 == "t5" || $0 == "umt5" }) { return .ofItsOwn }
+        return TiedWeights.t5.isDisjoint(with: locator.modelTypes) ? nil : .tied
+    }
 
     /// Whether a parameter that the base lacks may belong to a module that is new to it: a head of its own, and neither a
     /// part of what the base has nor an input embedding.
