@@ -64,6 +64,7 @@ public struct Adapter: Sendable {
             return
         }
         (keys, copies) = try Adapter.keys(of: checkpoint, path: path)
+        try WholeState.requireOneModel(keys, path: path)
         if let state = WholeState(checkpoint, keys: keys, config: config) {
             (keys, checkpoint, wholeState) = (state.keys, state.adapterCheckpoint, state)
         }

@@ -162,8 +162,9 @@ public struct Binding: Sendable {
             base: view.directory, peftVersion: adapter.config?.peftVersion,
             targetParameters: try adapter.config?.strings("target_parameters") ?? [],
             fanInFanOut: try adapter.config?.flag("fan_in_fan_out") ?? false,
-            squareIsTransposed: try (options.squareOrientation ?? adapter.carriedOrientation()).map { $0 == .inOut },
+            squareIsTransposed: try adapter.squareOrientation(options).map { $0 == .inOut },
             isSilent: try isSilent && options.orientation == .outIn && adapter.openQuestions().contains(.squareOrientation),
+            isCallersWord: options.squareOrientation != nil && options.orientation == .outIn && !ConvertedConv1D.mayConcern(adapter.dialectFile),
             modelClass: adapter.config?.modelClass)
         let context = BindingContext(
             adapterIndex: index, weight: options.weights.isEmpty ? 1 : options.weights[index], options: options,

@@ -44,6 +44,7 @@ struct PiecePlacement {
 
     func mismatch(rows: Int, columns: Int) -> PeftfileError {
         if let refusal = GroupedConvolution.refusal(of: recipe.name, recipe.shape, rows: rows, columns: columns) { return refusal }
+        if let refusal = WidenedInput.refusal(of: recipe.name, recipe.shape, rows: rows, columns: columns) { return refusal }
         return PeftfileError(
             .refused, "has shape \(recipe.shape), which an update of \(rows) × \(columns) does not fit", tensor: recipe.name,
             rule: "ShapeMismatch", help: "merge onto the base that the adapter was trained on")

@@ -18,7 +18,7 @@ extension RecipeAssembly {
             }
         }
         for stored in touched { try resolveTie(of: stored, names: names, tie: tie) }
-        if isUntied { writeOtherSides(names: names) }
+        if isUntied, names.headScale == nil { writeOtherSides(names: names) }
     }
 
     /// Whether a tie was broken.
@@ -73,9 +73,28 @@ extension RecipeAssembly {
             }
             return
         }
+        do {
+            try apply(tie, stored, partners, sides, names)
+        } catch var error as PeftfileError {
+            if error.help == nil {
+                var other = self
+                let isOpen = (try? other.apply(tie == .break ? .keep : .break, stored, partners, sides, names)) != nil
+                error.help = switch (isOpen, tie) {
+                case (true, .break): "merge with --tie keep, which moves both sides"
+                case (true, .keep): "merge with --tie break, which writes both"
+                case (false, _): "no tensor of this model stands for what the adapter has: load it beside the base"
+                }
+            }
+            throw error
+        }
+    }
+
+    private mutating func apply(
+        _ tie: BindingOptions.Tie, _ stored: ExactString, _ partners: [ExactString], _ sides: [TensorRecipe], _ names: NameResolver
+    ) throws {
         switch tie {
         case .break: try breakTie(stored, sides, names: names)
-        case .keep: try keepTie(stored, partners, sides)
+        case .keep: try keepTie(stored, partners, sides, names: names)
         }
     }
 
@@ -106,19 +125,22 @@ extension RecipeAssembly {
     private mutating func breakTie(_ stored: ExactString, _ sides: [TensorRecipe], names: NameResolver) throws {
         let shared = Set(names.sharedModules(of: stored))
         let comparison = RecipeComparison(base: base, adapters: adapters)
-        let moved = try sides.dropFirst().first { try shared.contains($0.name) && !comparison.areEqual(sides[0], $0) }
-        if names.tieScalesTheHead || moved != nil {
+        let (module, moved) = try oneModule(sides, shared: shared, comparison)
+        let sides = [module] + sides.dropFirst().filter { !shared.contains($0.name) }
+        let isApart = try sides.dropFirst().contains { try !comparison.areEqual(module, $0) }
+        if moved != nil || isApart && names.headScale == .tied {
             throw PeftfileError(
                 .refused, moved.map { "is one module with \($0.name) in this model, and the two do not get the same update" }
                     ?? "is tied to the head, and in this model untying them also changes how the head's input is scaled",
-                file: base.path, tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie keep, which moves both sides")
+                file: base.path, tensor: stored, rule: "TiedEmbeddings")
         }
-        for recipe in sides where !shared.contains(recipe.name) {
-            recipes[recipe.name] = recipe
+        for recipe in sides {
+            recipes[recipe.name] = isApart || recipe.name == stored || view[recipe.name] != nil ? recipe : nil
             if recipe.name != stored { tiedSource[recipe.name] = stored }
         }
         // What the file holds of the same module changes with it; what it lacks is written when all ties are resolved.
-        for name in shared { recipes[name] = view[name] == nil || sides[0].isCopy && !isReplaced(sides[0]) ? nil : named(sides[0], name) }
+        for name in shared { recipes[name] = view[name] == nil || module.isCopy && !isReplaced(module) ? nil : named(module, name) }
+        guard isApart else { return }
         let changes = tieFlags(false)
         // A GGUF file without a head of its own is tied, and one with such a head is not.
         guard base.config != nil || base.gguf != nil else {
@@ -128,6 +150,13 @@ extension RecipeAssembly {
                 rule: "TiedEmbeddings", help: "give the base as a directory with its config.json, or merge with --tie keep")
         }
         configChanges += changes
+        // Without a word of its own the scale goes by the tie that is broken.
+        if names.headScale == .ofItsOwn, let config = base.config, config["scale_decoder_outputs"] == nil {
+            configChanges.append(.init(path: ["scale_decoder_outputs"], value: .bool(config["tie_word_embeddings"]?.boolValue != false)))
+        }
+        if names.headScale == .ofItsOwn {
+            warnings.append("the head's input is scaled by scale_decoder_outputs, which transformers 5 reads; version 4 took tie_word_embeddings = false for no scale")
+        }
         let partners = sides.dropFirst().map(\.name).filter { !shared.contains($0) }.map(\.text).joined(separator: ", ")
         warnings.append(
             "\(stored.text) and \(partners) were one tied tensor and now differ: both are written, and "
@@ -136,21 +165,50 @@ extension RecipeAssembly {
                     : "a config.json beside them has to say tie_word_embeddings = false, where a GGUF file tells by itself"))
     }
 
-    private mutating func keepTie(_ stored: ExactString, _ partners: [ExactString], _ sides: [TensorRecipe]) throws {
+    /// What becomes of a module that has several names in the model and one in its files, and a name whose update is another.
+    ///
+    /// `modules_to_save` trains a copy under each name that it finds, and leaves the module itself under the others. Where the copies are alike,
+    /// and the module under the name of its tensor is none of them, they are what the model reads (T5's encoder and decoder, whose `shared`
+    /// nobody calls). A copy under that name alone is what transformers saves, and all the names are loaded from it.
+    ///
+    /// Source: `save_pretrained` of PEFT's merged model, `remove_tied_weights_from_state_dict` in transformers' modeling_utils.py.
+    private mutating func oneModule(
+        _ sides: [TensorRecipe], shared: Set<ExactString>, _ comparison: RecipeComparison
+    ) throws -> (module: TensorRecipe, moved: TensorRecipe?) {
+        let (first, others) = (sides[0], sides.dropFirst().filter { shared.contains($0.name) })
+        guard let moved = try others.first(where: { try !comparison.areEqual(first, $0) }) else { return (first, nil) }
+        func isUntouched(_ recipe: TensorRecipe) -> Bool { recipe.isCopy && !isReplaced(recipe) }
+        if isUntouched(first), isReplaced(moved), try others.allSatisfy({ try comparison.areEqual(moved, $0) }) {
+            return (named(moved, first.name), nil)
+        }
+        guard isReplaced(first), others.allSatisfy(isUntouched) else { return (first, moved) }
+        warnings.append(
+            "\(first.name.text): the adapter has a copy of it, which the unmerged model does not read as \(others.map(\.name.text).joined(separator: " and ")); "
+                + "all are loaded from it, as from what PEFT saves")
+        return (first, nil)
+    }
+
+    private mutating func keepTie(_ stored: ExactString, _ partners: [ExactString], _ sides: [TensorRecipe], names: NameResolver) throws {
         var merged = sides[0]
-        for side in sides.dropFirst() {
+        let comparison = RecipeComparison(base: base, adapters: adapters)
+        let copies = sides.filter(isReplaced)
+        // Where no file holds the sides apart, the one copy that the adapter has of them stands for all.
+        let isOne = try names.headScale != nil && copies.dropFirst().allSatisfy { try comparison.areEqual(copies[0], $0) }
+            && sides.allSatisfy { isReplaced($0) || $0.isCopy }
+        if isOne, let copy = copies.first { merged = named(copy, stored) }
+        for side in sides.dropFirst() where !isOne {
             guard side.source == merged.source, side.rowReplacements == merged.rowReplacements,
                 side.magnitudes.isEmpty || merged.updates.isEmpty, side.transforms == merged.transforms
             else {
                 throw PeftfileError(
                     .refused, "is tied to \(side.name), and the adapter replaces only one of the two", file: base.path,
-                    tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie break, which writes both")
+                    tensor: stored, rule: "TiedEmbeddings")
             }
             let new = side.updates.filter { !merged.updates.contains($0) }
             guard merged.magnitudes.isEmpty || new.isEmpty else {
                 throw PeftfileError(
                     .refused, "is tied to \(side.name), and an adapter rescales one of the two (DoRA)", file: base.path,
-                    tensor: stored, rule: "TiedEmbeddings", help: "merge with --tie break, which writes both")
+                    tensor: stored, rule: "TiedEmbeddings")
             }
             merged.updates += new
             merged.magnitudes += side.magnitudes.filter { !merged.magnitudes.contains($0) }

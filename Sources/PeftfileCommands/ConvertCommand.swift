@@ -74,10 +74,10 @@ struct ConvertCommand: ParsableCommand {
                 "--to", to, of: ["safetensors"] + ConversionTarget.allCases.map(\.rawValue), rule: "ConvertTo")
         }
         try ConvertOutput.requireMatch(output, gguf: target == .gguf, option: "--to \(to)")
-        if let option = container.firstGiven {
+        if let (option, reason, isOfContainer) = container.firstGiven {
             throw PeftfileError(
-                .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one small file", rule: "ConvertOption",
-                help: "leave \(option) out, or convert the result again with --to safetensors \(option)")
+                .usage, "\(option) with --to \(to): \(reason)", rule: "ConvertOption",
+                help: "leave \(option) out" + (isOfContainer ? ", or convert the result again with --to safetensors \(option)" : ""))
         }
         try writeDialect(target)
     }
@@ -200,14 +200,16 @@ struct ContainerArguments: ParsableArguments {
     @Flag(help: "Leave the output in the page cache, for a reader that comes next.")
     var keepCache = false
 
-    /// The first option that was given and that means nothing to a dialect, by its name.
-    var firstGiven: String? {
-        let given: [(Bool, String)] = [
-            (dtype != nil, "--dtype"), (dtypeAll, "--dtype-all"), (maxShardSize != nil, "--max-shard-size"),
-            (dequantise, "--dequantise"), (keepShared, "--keep-shared"), (resume, "--resume"),
-            (!sync, "--no-sync"), (keepCache, "--keep-cache"),
+    /// The first option that was given and that means nothing to a dialect, by its name; why, and whether the container may have it then.
+    var firstGiven: (name: String, reason: String, isOfContainer: Bool)? {
+        let (dtypes, files) = ("a dialect keeps each tensor's own dtype", "a dialect is written as one small file")
+        let given: [(Bool, String, String, Bool)] = [
+            (dtype != nil, "--dtype", dtypes, true), (dtypeAll, "--dtype-all", dtypes, true), (maxShardSize != nil, "--max-shard-size", files, true),
+            (dequantise, "--dequantise", "an adapter's tensors are numbers and no codes", false),
+            (keepShared, "--keep-shared", "a dialect has a name for each tensor", false), (resume, "--resume", files + ", from the start", false),
+            (!sync, "--no-sync", files + ", and always synced", false), (keepCache, "--keep-cache", files + ", and stays in the page cache", false),
         ]
-        return given.first { $0.0 }?.1
+        return given.first { $0.0 }.map { ($0.1, $0.2, $0.3) }
     }
 
     func settings(isSingleFile: Bool) throws -> ConvertSettings {

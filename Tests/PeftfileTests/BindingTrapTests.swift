@@ -38,7 +38,7 @@ import Testing
     }
 
     /// The advice names what is missing: the config, or nothing but the caller's word.
-    @Test(arguments: [(#"{}"#, true), (#"{"model_type": "llama"}"#, false)])
+    @Test(arguments: [(#"{}"#, true), (#"{"model_type": "jais"}"#, false)])
     func whatASquareMatrixLacksIsNamed(_ config: String, _ isConfig: Bool) throws {
         let model = try SmallModel()
         try model.base([T.tensor("q.weight", [4, 4], seed: 1)], config: config)
@@ -48,7 +48,7 @@ import Testing
         let error = #expect(throws: PeftfileError.self) { _ = try model.binding() }
         #expect(error?.rule == "SquareOrientation" && error?.help?.contains("--square-orientation") == true)
         #expect(error?.help?.contains("config.json") == isConfig)
-        #expect(error?.message.contains("llama") == !isConfig)
+        #expect(error?.message.contains("jais") == !isConfig)
     }
 
     /// 3 experts' factors on a base of 4: no rank of the config would make them fit.
@@ -130,11 +130,11 @@ import Testing
         #expect(try model.merged(["norm"]).numbers("model.input_layernorm.weight") == SmallTensor.numbers(4, seed: 6))
     }
 
-    @Test func untyingT5WouldChangeItsAnswer() throws {
+    @Test func untyingLongT5WouldChangeItsAnswer() throws {
         let model = try SmallModel()
         try model.base(
             [T.tensor("shared.weight", [6, 4], seed: 1)],
-            config: #"{"model_type": "t5", "tie_word_embeddings": true, "architectures": ["T5ForConditionalGeneration"]}"#)
+            config: #"{"model_type": "longt5", "tie_word_embeddings": true, "architectures": ["LongT5ForConditionalGeneration"]}"#)
         try model.adapter([T.tensor("lm_head.lora_A.weight", [2, 4], seed: 2), T.tensor("lm_head.lora_B.weight", [6, 2], seed: 3)])
         #expect(model.refusal() == "TiedEmbeddings")
         let kept = try model.merged(options: BindingOptions(tie: .keep))

@@ -127,15 +127,11 @@ import Testing
         }
     }
 
-    /// A Kronecker product is no rows of a factor: it has its place in the repository's file, and the refusal says so.
+    /// A rotation of a fused layer's output mixes rows of different layers: it has its place in the repository's file, and the refusal says so.
     @Test func formsThatCannotBeCutAreRefused() throws {
         let model = try DiffusionModel("flux.json")
-        let path = directory.path("lokr.safetensors")
-        let module = "lora_unet_double_blocks_0_img_attn_qkv"
-        let factors = [
-            SmallModel.tensor(ExactString("\(module).lokr_w1"), [3, 2], seed: 1), SmallModel.tensor(ExactString("\(module).lokr_w2"), [8, 4], seed: 2),
-        ]
-        try SmallTensor.write(factors, to: path)
+        let path = directory.path("oft.safetensors")
+        try SmallTensor.write([SmallModel.tensor("lora_unet_double_blocks_0_img_attn_qkv.oft_blocks", [2, 12, 12], seed: 1)], to: path)
         for kind in ["own", "diffusers"] {
             let base = directory.path("\(kind).safetensors")
             try SmallTensor.write(model.base(kind), to: base)
@@ -252,5 +248,40 @@ import Testing
         try SmallTensor.write(pair("diffusion_model.blocks.0.self_attn.q", 12, 12, alpha: 1) + [bias], to: path)
         let refused = try run("convert", path, "--to", "diffusers", "--base", base, "-o", directory.path("x.safetensors"))
         #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]"), "\(refused.errors)")
+    }
+
+    /// DiffSynth's front says that a file is a denoiser's, and refiners are in no language model: feed-forward layers alone are known then.
+    @Test(arguments: [
+        ("lumina2.json", "pipe.dit.layers.0.feed_forward.w1", 72, 18, "layers.0.feed_forward.linear_1"),
+        ("z-image.json", "pipe.dit.layers.0.feed_forward.w2", 8, 21, "layers.0.feed_forward.w2"),
+        ("lumina2.json", "noise_refiner.0.feed_forward.w2", 18, 72, "noise_refiner.0.feed_forward.linear_2"),
+        ("z-image.json", "context_refiner.0.feed_forward.w3", 21, 8, "context_refiner.0.feed_forward.w3"),
+    ]) func feedForwardLayersAlone(_ file: String, _ module: String, _ rows: Int, _ columns: Int, _ layer: String) throws {
+        let model = try DiffusionModel(file)
+        let path = directory.path("lora.safetensors")
+        let suffix = module.hasPrefix("pipe.") ? ".default" : ""
+        let factors = pair(module, rows, columns, down: "lora_A\(suffix)", up: "lora_B\(suffix)")
+        try SmallTensor.write(factors, to: path)
+        #expect(try Inspection(path: path).dialect == "diffusers")
+        let base = try transformer(model, "base")
+        let result = try run("merge", base, path, "-o", directory.path("out"))
+        #expect(result.status == 0, "\(result.errors)")
+        guard result.status == 0 else { return }
+        let name = ExactString(layer + ".weight")
+        let update = Plain.product(factors[1].values, factors[0].values, rows, 2, columns)
+        #expect(
+            try Checkpoint.open(directory.path("out")).numbers(name) == Plain.sum(Checkpoint.open(base).numbers(name), update, scale: 1))
+    }
+
+    /// FLUX.1's control LoRA has columns for the control's channels, which the base's first layer has not.
+    @Test(arguments: ["own", "diffusers"]) func aControlLoRAIsCalledOne(_ kind: String) throws {
+        let model = try DiffusionModel("flux.json")
+        let (base, path) = (directory.path("base.safetensors"), directory.path("lora.safetensors"))
+        try SmallTensor.write(model.base(kind), to: base)
+        try SmallTensor.write(
+            pair("img_in", 8, 8, down: "lora_A", up: "lora_B") + pair("double_blocks.0.img_attn.qkv", 24, 8, down: "lora_A", up: "lora_B"), to: path)
+        let result = try run("merge", base, path, "-o", directory.path("out"))
+        #expect(result.status == 2 && !FileSystem.exists(directory.path("out")), "\(result.errors)")
+        #expect(result.errors.contains("control LoRA") && result.errors.contains("[ShapeMismatch]"), "\(result.errors)")
     }
 }

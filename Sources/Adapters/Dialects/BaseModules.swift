@@ -18,7 +18,7 @@ struct BaseModules {
         ["", "text_encoder_3.", "text_encoders.t5xxl.transformer."],
     ]
 
-    private let base: BaseDirectory
+    let base: BaseDirectory
     /// Paths of modules, those with a `.weight` and those of bare parameters.
     private let paths: [String]
     /// The models whose own repository has the denoiser's names.

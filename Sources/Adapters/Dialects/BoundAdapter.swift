@@ -43,7 +43,7 @@ struct BoundAdapter {
         var adapter = adapter
         // Bare pairs that the caller calls parts of fused layers: one part alone does not show in the shapes of its factors.
         if adapter.dialect == nil, adapter.config == nil, !options.enableLoRA.isEmpty { adapter.dialect = MergedLinear() }
-        let file = DialectFile(path: adapter.path, checkpoint: adapter.checkpoint, config: adapter.config)
+        let file = adapter.dialectFile
         if adapter.dialect is Diffusers, adapter.config == nil, bases.count == 1, Diffusers.isOfLanguageModel(file, bases[0].base) {
             adapter = try adapter.withoutDialect()
         }
@@ -65,7 +65,7 @@ struct BoundAdapter {
         warnings = reading.warnings
         unsettled = reading.unsettled
         var modules = try DiffusersLayers.adding(
-            to: reading.modules, bases: bases.map(\.base), takesUnnamed: dialect is Diffusers, takesOthers: takesOthers, path: adapter.path)
+            to: reading.modules, bases: bases.map(\.base), takesUnnamed: dialect is Diffusers, takesOthers: takesOthers, file: file)
         for component in modules.compactMap(\.component) where !components.contains(component) { components.append(component) }
         if bases.isEmpty {
             if takesOthers { modules = DiffusersLayers.taking(modules) }
@@ -222,7 +222,6 @@ extension Adapter {
     /// What pages and the receipt call the adapter's dialect; nil for PEFT's.
     public var dialectName: String? {
         guard let dialect else { return nil }
-        let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
-        return (try? dialect.read(file, context: DialectContext()))?.name ?? dialect.name
+        return (try? dialect.read(dialectFile, context: DialectContext()))?.name ?? dialect.name
     }
 }

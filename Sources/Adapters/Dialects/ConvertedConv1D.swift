@@ -24,8 +24,13 @@ struct ConvertedConv1D {
     /// Whether a tensor of the model is a Conv1D.
     static func concerns(_ name: String) -> Bool { layers.contains { name.hasSuffix("." + $0) } }
 
-    init(_ file: DialectFile, _ architecture: String, options: BindingOptions) {
-        guard architecture == "gpt2", file.gguf?.value(SquareOrientation.key) == nil else { return }
+    /// Whether how the factors lie is a question of the file, which `--square-orientation` then answers, and not how the base's matrices do.
+    static func mayConcern(_ file: DialectFile) -> Bool {
+        file.gguf?.value("general.architecture")?.stringValue == "gpt2" && file.gguf?.value(SquareOrientation.key) == nil
+    }
+
+    init(_ file: DialectFile, options: BindingOptions) {
+        guard ConvertedConv1D.mayConcern(file) else { return }
         var inputs: [String: Int] = [:]
         var outputs: [String: Int] = [:]
         var first: ExactString?
@@ -45,6 +50,11 @@ struct ConvertedConv1D {
         }
         if votes.count == 1, let vote = votes.first {
             isTurned = vote
+            if let told = options.squareOrientation, (told == .inOut) != vote {
+                problem = file.refusal(
+                    "--square-orientation says \(told.rawValue), and the factors of its layers that are not square are \(vote ? "" : "not ")turned", first,
+                    rule: "SquareOrientation", help: "leave the option out")
+            }
         } else if votes.count == 2 {
             problem = file.refusal(
                 "its lora_a and lora_b are turned in some of GPT-2's Conv1D layers and not in others", first, rule: "FactorShape",

@@ -135,3 +135,8 @@ struct DialectFile: Sendable {
         PeftfileError(.refused, message, file: path, tensor: tensor, rule: rule, help: help)
     }
 }
+
+extension Adapter {
+    /// The file before it was known what it is.
+    var dialectFile: DialectFile { DialectFile(path: path, checkpoint: checkpoint, config: config) }
+}

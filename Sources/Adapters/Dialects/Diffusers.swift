@@ -77,10 +77,13 @@ struct Diffusers: Dialect {
         var hasBlock = false
         for info in file.tensors {
             guard let key = Diffusers.key(info.name), key.component == nil, !key.isOld else { return false }
-            hasBlock = hasBlock || DiffusersLayers.isInBlock(key.module)
+            hasBlock = hasBlock || info.name.text.hasPrefix(Diffusers.diffSynthFront) || DiffusersLayers.isInBlock(key.module)
         }
         return hasBlock
     }
+
+    /// DiffSynth's front of the denoiser, whatever its blocks are called.
+    private static let diffSynthFront = "pipe.dit."
 
     private struct Key {
         var component: String?
@@ -112,7 +115,7 @@ struct Diffusers: Dialect {
 
     private static func key(_ name: ExactString) -> Key? {
         var text = name.text
-        if text.hasPrefix("pipe.dit.") { text = String(text.dropFirst("pipe.dit.".count)) }
+        if text.hasPrefix(diffSynthFront) { text = String(text.dropFirst(diffSynthFront.count)) }
         let front = "base_model.model."
         if text.hasPrefix(front), fluxFronts.contains(where: text.dropFirst(front.count).hasPrefix) { text = String(text.dropFirst(front.count)) }
         let component = components.first { text.hasPrefix($0 + ".") }

@@ -15,18 +15,26 @@ enum DiffusersLayers {
     ///   - takesUnnamed: whether modules without a component are of a denoiser.
     ///   - takesOthers: whether the other forms are asked for whatever the base has; names that are those of two models are refused then, and
     ///     stay without other forms else.
-    /// - Throws: `.refused` where two models have the names, and nothing tells which it is.
+    /// - Throws: `.refused` where two models have the names, and nothing tells which it is; where the base is of another model.
     static func adding(
-        to modules: [DialectModule], bases: [BaseDirectory], takesUnnamed: Bool, takesOthers: Bool, path: String
+        to modules: [DialectModule], bases: [BaseDirectory], takesUnnamed: Bool, takesOthers: Bool, file: DialectFile
     ) throws -> [DialectModule] {
+        let said = LayerTable.said(by: file)
         var result = modules
         for component in Set(modules.map(\.component)) {
             let own = modules.indices.filter { modules[$0].component == component }
             guard component.map({ PipelineComponent($0) == .denoiser }) ?? takesUnnamed else { continue }
             let members = own.map { modules[$0] }
             var candidates = LayerTable.all.compactMap { Candidate(members, $0) }
-            guard !candidates.isEmpty else { continue }
+            if let said, candidates.contains(where: { $0.table.model == said.model }) { candidates.removeAll { $0.table.model != said.model } }
+            guard !candidates.isEmpty || said != nil else { continue }
             let known = bases.map { BaseModules($0) }
+            // diffusers' names are those of several models, and the file may say of which.
+            let forms = [members, taking(members)]
+            if let said, let base = try known.first(where: { base in try forms.contains { try base.hasAll($0, component: component) } }) {
+                try requireModel(said, base.base, isSaid: true, file)
+            }
+            guard !candidates.isEmpty else { continue }
             var chosen: Candidate?
             if let repository = try known.first(where: { try $0.hasAll(members, component: component) }) {
                 // A base of the repository has the names as they stand.
@@ -34,18 +42,32 @@ enum DiffusersLayers {
                 let tables = repository.tables.map(\.model)
                 if candidates.contains(where: { tables.contains($0.table.model) }) { candidates.removeAll { !tables.contains($0.table.model) } }
             } else if !known.isEmpty {
-                chosen = try candidates.first { candidate in try known.contains { try $0.hasAll(candidate.modules, component: component) } }
-                    ?? candidates[0]
+                let placed = try candidates.compactMap { candidate in
+                    try known.first { try $0.hasAll(candidate.modules, component: component) }.map { (candidate: candidate, base: $0.base) }
+                }
+                chosen = placed.first { $0.candidate.table.contradiction($0.base) == nil }?.candidate
+                if chosen == nil, let first = placed.first { try requireModel(first.candidate.table, first.base, isSaid: said != nil, file) }
+                chosen = chosen ?? candidates[0]
             }
             if chosen == nil, candidates.contains(where: { $0.names != candidates[0].names }) {
                 chosen = Candidate.ofKnownWidth(candidates)
                 guard chosen != nil || takesOthers else { continue }
-                guard chosen != nil else { throw Candidate.refusal(candidates, path) }
+                guard chosen != nil else { throw Candidate.refusal(candidates, file.path) }
             }
             guard let chosen = chosen ?? candidates.first else { continue }
             for (index, forms) in zip(own, chosen.forms) { result[index].elsewhere = forms }
         }
         return result
+    }
+
+    /// - Parameter isSaid: whether the file's metadata name the model, and not its layers.
+    /// - Throws: `.refused` where the base is of another model.
+    private static func requireModel(_ table: LayerTable, _ base: BaseDirectory, isSaid: Bool, _ file: DialectFile) throws {
+        guard let other = table.contradiction(base) else { return }
+        throw file.refusal(
+            (isSaid ? "says that it is for \(table.model)" : "its layers are those of \(table.model)")
+                + ", and the base is \(other == "another model" ? other : "of \(other)"), which has layers of the same names", nil, rule: "ModelMismatch",
+            help: "merge onto the model that the adapter was trained for")
     }
 
     /// Modules as layers of one model.
@@ -62,7 +84,8 @@ enum DiffusersLayers {
             guard modules.contains(where: { table.layers(of: $0.name.text)?.isInBlock == true }) else { return nil }
             var (forms, isOfWidth) = ([[DialectModule]](), false)
             for module in modules {
-                guard module.elsewhere.isEmpty else { return nil }
+                // With its dots a name says more than with underscores: HunyuanVideo has `img_attn_qkv` where FLUX.1 has `img_attn.qkv`.
+                guard module.elsewhere.isEmpty, module.naming == .underscored || table.isOwn(module.name.text) else { return nil }
                 guard let own = DiffusersLayers.forms(of: module, table) else { return nil }
                 forms.append(own)
                 let shapes = module.tensors.map(\.view.info.shape)
@@ -122,7 +145,7 @@ enum DiffusersLayers {
     }
 
     /// Whether a path with dots lies in a numbered block of a diffusion transformer, as its own repository or diffusers has it. Of names that language
-    /// models have too (`layers.N.feed_forward.w1`) others must be there.
+    /// models have too (`layers.N.feed_forward.w1`) others must be there; none has refiners.
     static func isInBlock(_ path: String) -> Bool {
         let parts = path.dottedComponents
         guard parts.count > 2, parts[1].isDecimal else { return false }
@@ -131,7 +154,7 @@ enum DiffusersLayers {
             "double_stream_blocks", "single_stream_blocks",
         ]
         if fronts.contains(String(parts[0])) { return true }
-        return parts[2] != "feed_forward"
+        return (parts[2] != "feed_forward" || parts[0].hasSuffix("_refiner"))
             && LayerTable.all.contains { $0.layers(of: path)?.isInBlock == true && $0.isOwn(path) || $0.isInBlockOfDiffusers(path) }
     }
 

@@ -34,8 +34,7 @@ struct GGUFLoRA: Dialect {
     }
 
     func openQuestions(_ file: DialectFile) -> Set<OpenQuestion> {
-        let architecture = file.gguf?.value("general.architecture")?.stringValue ?? ""
-        return ConvertedConv1D(file, architecture, options: BindingOptions()).problem == nil ? [] : [.squareOrientation]
+        ConvertedConv1D(file, options: BindingOptions()).problem == nil ? [] : [.squareOrientation]
     }
 
     func read(_ file: DialectFile, context: DialectContext) throws -> DialectReading {
@@ -71,7 +70,7 @@ struct GGUFLoRA: Dialect {
         _ file: DialectFile, _ header: Header, _ context: DialectContext, _ reading: inout DialectReading,
         place: (String) throws -> GGUFPlace
     ) throws {
-        let conv1D = ConvertedConv1D(file, header.architecture, options: context.options)
+        let conv1D = ConvertedConv1D(file, options: context.options)
         if let problem = conv1D.problem {
             if context.hasBase { throw problem }
             reading.unsettled = reading.unsettled ?? problem

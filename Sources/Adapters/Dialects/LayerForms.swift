@@ -3,7 +3,8 @@ import Tensors
 
 /// A module of a model's own repository as what diffusers has in its place.
 ///
-/// Where one layer is several, the rows of what stands for the output are cut (`lora_up`, a magnitude, a difference), and `lora_down` serves all.
+/// Where one layer is several, the rows of what stands for the output are cut (`lora_up`, LoHa's first factors, a magnitude, a difference), and
+/// `lora_down` serves all. A Kronecker product has no factor of the output's rows; they are taken of the whole (``ProductRows``).
 extension DiffusersLayers {
     /// What a module is in diffusers; nil where the table has no such layer, or the module is not of its proportions.
     static func forms(of module: DialectModule, _ table: LayerTable) -> [DialectModule]? {
@@ -51,19 +52,41 @@ extension DiffusersLayers {
         if let b = shape("lora_B", "weight"), let a = shape("lora_A", "weight") {
             return a.count == 2 && b.count == 2 ? (b[0], a[1]) : nil
         }
+        if shape("hada_t1", "") == nil, let first = shape("hada_w1_a", ""), let second = shape("hada_w1_b", "") {
+            return first.count == 2 && second.count == 2 ? (first[0], second[1]) : nil
+        }
+        if let (p, m) = kroneckerFactor("lokr_w1", of: module), let (q, n) = kroneckerFactor("lokr_w2", of: module) {
+            let (rows, columns) = (p.multipliedReportingOverflow(by: q), m.multipliedReportingOverflow(by: n))
+            return rows.overflow || columns.overflow ? nil : (rows.partialValue, columns.partialValue)
+        }
         if let difference = shape("diff", "") { return difference.count == 2 ? (difference[0], difference[1]) : nil }
         return shape("diff_b", "").flatMap { $0.count == 1 ? ($0[0], nil) : nil }
     }
 
-    /// The module with some of the rows of its output, in this order; nil for a form whose output is not rows of `lora_B`.
+    /// Rows and columns of one factor of a Kronecker product; nil where it is a kernel's, or none.
+    private static func kroneckerFactor(_ name: String, of module: DialectModule) -> (Int, Int)? {
+        func shape(_ component: String) -> Shape? { module.tensors.first { $0.component == component }?.view.info.shape }
+        guard shape("lokr_t2") == nil, let left = shape(name) ?? shape(name + "_a"), let right = shape(name) ?? shape(name + "_b"), left.count == 2,
+            right.count == 2
+        else { return nil }
+        return (left[0], right[1])
+    }
+
+    /// The module with some of the rows of its output, in this order; nil for a form of which they cannot be taken.
     private static func cut(_ module: DialectModule, _ ranges: [Range<Int>], of total: Int, number: Int) -> DialectModule? {
         var result = module
+        if kroneckerFactor("lokr_w1", of: module) != nil {
+            let rows = ProductRows(inner: LoKr(), ranges: ranges)
+            let isDecomposed = module.form.method is WeightDecomposition
+            result.form = isDecomposed ? .decomposed(rows, name: rows.formName) : DialectForm(name: rows.formName, method: rows)
+        }
         for (index, tensor) in module.tensors.enumerated() {
             // One tensor of several modules has a name in each.
             let name = ExactString("\(tensor.view.info.name)[\(number)]")
             switch tensor.component {
-            case "lora_A": result.tensors[index].view.info.name = name
-            case "lora_B", "lora_magnitude_vector", "dora_scale", "diff", "diff_b":
+            case "lora_A", "hada_w1_b", "hada_w2_b": result.tensors[index].view.info.name = name
+            case let component where component.hasPrefix("lokr_"): result.tensors[index].view.info.name = name
+            case "lora_B", "hada_w1_a", "hada_w2_a", "lora_magnitude_vector", "dora_scale", "diff", "diff_b":
                 guard tensor.view.info.shape.first == total, let view = tensor.view.taking(ranges, named: name) else { return nil }
                 result.tensors[index].view = view
             default: return nil
@@ -97,11 +120,16 @@ extension TensorView {
         if info.shape.count == 1 {
             // Of a vector, which is a matrix of one row, elements are taken: it is read as one of one column.
             guard parts.count == 1, let part = parts.first, part.axes == nil, part.rows == nil, part.height == nil,
-                part.stored.shape.count == 1, ranges.count == 1, let range = ranges.first, range.upperBound <= part.stored.elementCount
+                part.stored.shape.count == 1, ranges.allSatisfy({ $0.upperBound <= part.stored.elementCount })
             else { return nil }
-            var copy = part
-            (copy.axes, copy.height, copy.rows) = ([0], part.stored.elementCount, range)
-            return TensorView(name: name, shape: [range.count], parts: [copy])
+            var (taken, height): ([Part], Int) = ([], 0)
+            for range in ranges {
+                var copy = part
+                (copy.axes, copy.height, copy.rows, copy.row) = ([0], part.stored.elementCount, range, height)
+                taken.append(copy)
+                height += range.count
+            }
+            return TensorView(name: name, shape: [height], parts: taken)
         }
         var (cut, height): ([Part], Int) = ([], 0)
         for range in ranges {

@@ -42,8 +42,7 @@ extension Adapter {
     /// - Throws: what is wrong with its config.
     public func openQuestions() throws -> Set<OpenQuestion> {
         if let dialect {
-            let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
-            return dialect.openQuestions(file).union(try carriedOrientation() == nil ? [] : [.squareOrientation])
+            return dialect.openQuestions(dialectFile).union(try carriedOrientation() == nil ? [] : [.squareOrientation])
         }
         guard let config else { return [.scale, .orientation, .enabledParts, .squareOrientation] }
         var result: Set<OpenQuestion> = []

@@ -84,7 +84,9 @@ public struct TensorView: Sendable, Hashable {
     /// - Throws: what `read` throws; `.malformed` where a part does not fit into the tensor.
     func elements(_ read: (TensorInfo, Range<Int>?) throws -> [Double]) throws -> [Double] {
         if isWhole, let part = parts.first { return try read(part.stored, nil) }
-        let (height, width) = info.shape.matrix
+        // Elements of vectors lie below each other where they were taken so.
+        let isColumn = info.shape.count == 1 && parts.contains { $0.height != nil }
+        let (height, width) = isColumn ? (info.elementCount, 1) : info.shape.matrix
         var result = [Double](repeating: 0, count: height * width)
         for part in parts {
             var (partHeight, partWidth) = part.matrix

@@ -21,6 +21,7 @@ extension BaseDirectory {
             // The decoder of a pair ties its own head, whatever the pair's config says.
             textTieWordEmbeddings: (text ?? config?["decoder"]?.objectValue)?["tie_word_embeddings"]?.boolValue,
             architectures: config?["architectures"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+        className = config?["_class_name"]?.stringValue
         layerCount = config.flatMap(BaseDirectory.layers)
         partModelTypes = config.map(BaseDirectory.parts) ?? []
         sharedLayers = config.map(BaseDirectory.sharedLayers) ?? []

@@ -20,6 +20,8 @@ public struct BaseDirectory: Sendable {
     public var textTieWordEmbeddings: Bool?
     /// `architectures` of config.json: the class the base was saved from.
     public var architectures: [String]
+    /// `_class_name` of config.json: diffusers' class of a part of a pipeline.
+    public var className: String?
     /// `model_type` of every other part that config.json describes: the encoder and decoder of a pair, a backbone, an audio tower.
     public var partModelTypes: [String] = []
     /// Layers that run one and the same block, each list from the layer that holds it: zamba's.

@@ -2,7 +2,9 @@ import ByteAccess
 
 extension NameResolver {
     /// Names what was not found: the first few modules, where each was looked for, and what comes nearest in the base.
-    func missingError(_ missing: [MissingParameter], of total: Int) -> PeftfileError {
+    func missingError(_ missing: [MissingParameter], of requests: [ParameterRequest]) -> PeftfileError {
+        let total = requests.count
+        if let copies = copies(missing, of: requests) { return copies }
         if let first = missing.first(where: { UnreadLayouts.layout(of: $0.request.module.text, in: modelTypes) != nil }),
             let layout = UnreadLayouts.layout(of: first.request.module.text, in: modelTypes)
         {
@@ -26,6 +28,28 @@ extension NameResolver {
             tensor: missing.first?.storedName, rule: "MissingTarget",
             help: missing.count == total
                 ? "give the base model that the adapter was trained on" + renamingHelp : partialHelp)
+    }
+
+    /// Where all that is missing stands in the adapter once more under another front, which has its place: an average of the weights beside them.
+    private func copies(_ missing: [MissingParameter], of requests: [ParameterRequest]) -> PeftfileError? {
+        guard let first = missing.first, let dot = first.request.module.text.utf8.firstIndex(of: UInt8(ascii: ".")) else { return nil }
+        let front = String(first.request.module.text[...dot])
+        let lost = Set(missing.map(\.request.module))
+        guard lost.allSatisfy({ $0.text.hasPrefix(front) }) else { return nil }
+        let rests = Set(lost.map { String($0.text.dropFirst(front.count)) })
+        for other in requests where !lost.contains(other.module) {
+            let text = other.module.text
+            guard let rest = rests.first(where: { text == $0 || text.hasSuffix("." + $0) }) else { continue }
+            let own = String(text.dropLast(rest.count))
+            let modules = Set(requests.map(\.module))
+            guard rests.allSatisfy({ modules.contains(ExactString(own + $0)) }) else { return nil }
+            return PeftfileError(
+                .refused,
+                "the adapter has \(lost.count) modules twice: under \"\(front.printable)\", where the base has none, and "
+                    + (own.isEmpty ? "without it" : "under \"\(own.printable)\""), tensor: first.storedName, rule: "MissingTarget",
+                help: "keep one of the two, as a file of its own: the weights, or their average")
+        }
+        return nil
     }
 
     /// Where the others have their place, the base may well be the right one.

@@ -14,6 +14,7 @@ public struct NameResolver: Sendable {
     private let fanInFanOut: Bool
     private let squareIsTransposed: Bool?
     private let isSilent: Bool
+    private let isCallersWord: Bool
 
     /// - Parameters:
     ///   - peftVersion: `peft_version` of adapter_config.json; it decides the orientation of square stacked experts.
@@ -31,12 +32,14 @@ public struct NameResolver: Sendable {
 
     /// - Parameters:
     ///   - isSilent: whether the adapter has no word on how matrices lie; a square one is then refused where nothing else tells.
+    ///   - isCallersWord: whether `squareIsTransposed` is an option's, which may not contradict what is known.
     ///   - modelClass: the class that was trained, where the config names it.
     init(
         base: BaseDirectory, peftVersion: String? = nil, targetParameters: [String] = [], fanInFanOut: Bool = false,
-        squareIsTransposed: Bool? = nil, isSilent: Bool, modelClass: String? = nil
+        squareIsTransposed: Bool? = nil, isSilent: Bool, isCallersWord: Bool = false, modelClass: String? = nil
     ) {
         self.isSilent = isSilent
+        self.isCallersWord = isCallersWord
         self.fanInFanOut = fanInFanOut
         self.squareIsTransposed = squareIsTransposed
         locator = ParameterLocator(base: base)
@@ -52,7 +55,7 @@ public struct NameResolver: Sendable {
     /// update fits the place's shape is for the caller to judge: a saved embedding may have grown.
     public func resolve(_ requests: [ParameterRequest]) throws(PeftfileError) -> [ParameterRequest: ParameterPlace] {
         let resolution = try survey(requests)
-        guard resolution.missing.isEmpty else { throw missingError(resolution.missing, of: requests.count) }
+        guard resolution.missing.isEmpty else { throw missingError(resolution.missing, of: requests) }
         return resolution.places
     }
 
@@ -122,9 +125,23 @@ public struct NameResolver: Sendable {
         locator.tiedPartners(of: name.text, basePrefixes: basePrefixes, fixedOnly: true)
     }
 
-    /// Whether `tie_word_embeddings` also scales what goes into the head, so that untying changes the model's answer: T5
-    /// multiplies by d_model^-0.5 only where the two are tied (`T5ForConditionalGeneration.forward`).
-    var tieScalesTheHead: Bool { !TiedWeights.t5.isDisjoint(with: locator.modelTypes) }
+    /// What says that the head's input is scaled.
+    enum HeadScale {
+        /// `tie_word_embeddings`: untying changes the model's answer.
+        case tied
+        /// `scale_decoder_outputs`, whatever is tied.
+        case ofItsOwn
+    }
+
+    /// T5 multiplies the head's input by d_model^-0.5 (`T5ForConditionalGeneration.forward`): up to version 4 where it is tied to the embedding, in
+    /// version 5 where `scale_decoder_outputs` says so, which the config of T5 and UMT5 alone holds beside `tie_word_embeddings`. Nil for models
+    /// that scale nothing.
+    ///
+    /// Source: `T5Config.__post_init__` in transformers' configuration_t5.py, configuration_umt5.py.
+    var headScale: HeadScale? {
+        if locator.modelTypes.contains(where: { $0 == "t5" || $0 == "umt5" }) { return .ofItsOwn }
+        return TiedWeights.t5.isDisjoint(with: locator.modelTypes) ? nil : .tied
+    }
 
     /// Whether a parameter that the base lacks may belong to a module that is new to it: a head of its own, and neither a
     /// part of what the base has nor an input embedding.
@@ -148,17 +165,22 @@ public struct NameResolver: Sendable {
         let orientations = StackOrientations(
             placed.found, peftVersion: peftVersion, modelTypes: locator.modelTypes)
         var places: [ParameterRequest: ParameterPlace] = [:]
+        var answers: [(module: ExactString, answer: MatrixOrientation.Answer)] = []
         places.reserveCapacity(placed.found.count)
         for (request, found) in placed.found {
-            let isTransposed =
-                found.stored.isStack
-                ? orientations.isTransposed(request, found.parameter, in: found.stored.shape)
-                : try matrices.isTransposed(request, in: found.stored.shape)
+            var isTransposed = false
+            if found.stored.isStack {
+                isTransposed = orientations.isTransposed(request, found.parameter, in: found.stored.shape)
+            } else if let answer = try matrices.answer(request, in: found.stored.shape) {
+                isTransposed = answer.isTransposed
+                if isCallersWord { answers.append((request.module, answer)) }
+            }
             places[request] = ParameterPlace(
                 parameter: found.parameter, shape: found.stored.shape, pieces: found.stored.pieces,
                 updateTransposed: isTransposed, multiplicity: multiplicity(of: request, among: placed),
                 untiedName: found.stored.untiedName)
         }
+        try matrices.requireNoContradiction(answers)
         let missing = placed.missing.map { request in
             MissingParameter(
                 request: request,

@@ -24,7 +24,7 @@ public enum SquareOrientation {
         guard let first = squares.first else { return nil }
         let isBare = adapter.dialect == nil && adapter.config == nil
         // Factors that lie as in textbooks are of a matrix held as (in, out).
-        let said = try isBare && options.orientation == .inOut ? .inOut : options.squareOrientation ?? adapter.carriedOrientation()
+        let said = try isBare && options.orientation == .inOut ? .inOut : adapter.squareOrientation(options)
         guard hasBase else {
             // A config without fan_in_fan_out says (out, in); the files of others have no word on it.
             if said == nil, options.orientation == .outIn, try adapter.openQuestions().contains(.squareOrientation) {
@@ -56,12 +56,23 @@ public enum SquareOrientation {
 }
 
 extension Adapter {
+    /// How the base holds square matrices where it does not tell itself: what the caller says, or the file.
+    ///
+    /// - Throws: `.refused` where the two say different things.
+    func squareOrientation(_ options: BindingOptions) throws -> BindingOptions.Orientation? {
+        let carried = try carriedOrientation()
+        guard let said = options.squareOrientation, let carried, said != carried else { return options.squareOrientation ?? carried }
+        throw PeftfileError(
+            .refused, "--square-orientation says \(said.rawValue), and the file was written for a base that holds square matrices as \(carried.rawValue)",
+            file: path, rule: "SquareOrientation", help: "leave the option out, or convert the adapter again from what it was made of")
+    }
+
     /// How the base holds square matrices, as the file of another dialect says; nil where it does not.
     ///
     /// - Throws: `.refused` where it says what nobody understands.
     func carriedOrientation() throws -> BindingOptions.Orientation? {
         guard let dialect else { return nil }
-        let file = DialectFile(path: path, checkpoint: checkpoint, config: config)
+        let file = dialectFile
         guard let text = file.gguf?.value(SquareOrientation.key)?.stringValue ?? file.metadata(SquareOrientation.key) else { return nil }
         guard let orientation = BindingOptions.Orientation(rawValue: text) else {
             throw file.refusal(

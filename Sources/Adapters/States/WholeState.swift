@@ -64,6 +64,25 @@ public struct WholeState: Sendable {
         (self.keys, self.frozen, self.codes) = (own, frozen, codes)
     }
 
+    /// Refuses the tensors of several wrapped models, as a trainer saves them that averages the weights: `model.base_model.…` beside
+    /// `ema.base_model.…`, with the same modules.
+    static func requireOneModel(_ keys: [AdapterKey], path: String) throws {
+        var names: [String: Set<ExactString>] = [:]
+        for key in keys where isOfMethod(key) {
+            let (front, name) = taken(key.stored)
+            names[front, default: []].insert(name)
+        }
+        let fronts = names.keys.sorted()
+        for (index, front) in fronts.enumerated() {
+            guard let other = fronts[..<index].first(where: { !(names[$0] ?? []).isDisjoint(with: names[front] ?? []) }) else { continue }
+            let first = keys.first { isOfMethod($0) && taken($0.stored).front == front }
+            throw PeftfileError(
+                .refused,
+                "holds an adapter twice: under \"\(front.printable).\" and \(other.isEmpty ? "with nothing before base_model" : "under \"\(other.printable).\"")",
+                file: path, tensor: first?.stored, rule: "SeveralAdapters", help: "keep one of the two, as a file of its own: the weights, or their average")
+        }
+    }
+
     /// The state in an open file.
     ///
     /// - Returns: nil where the tensors are those of an adapter alone, or in another library's dialect.

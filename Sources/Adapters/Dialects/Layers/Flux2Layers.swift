@@ -38,7 +38,7 @@ extension LayerTable {
             ]
         }
         return LayerTable(
-            "FLUX.2", "Flux2Transformer2DModel",
+            "FLUX.2", "Flux2Transformer2DModel", architectures: ["flux-2", "flux.2"],
             blocks: [
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
             ], others: others)

@@ -40,6 +40,8 @@ extension LayerTable {
         }
         return LayerTable(
             "FLUX.1", "FluxTransformer2DModel",
+            relatives: ["FluxControlNetModel", "ChromaTransformer2DModel", "BriaTransformer2DModel", "BriaFiboTransformer2DModel"],
+            architectures: ["flux-1", "flux.1", "chroma"],
             blocks: [
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
             ], others: others)

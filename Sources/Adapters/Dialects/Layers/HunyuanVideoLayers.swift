@@ -50,7 +50,8 @@ extension LayerTable {
             others += [.one("\(own).\(first)", "\(other).linear_1"), .one("\(own).\(second)", "\(other).linear_2")]
         }
         return LayerTable(
-            "HunyuanVideo", "HunyuanVideoTransformer3DModel",
+            "HunyuanVideo", "HunyuanVideoTransformer3DModel", relatives: ["HunyuanVideoFramepackTransformer3DModel"],
+            architectures: ["hunyuan-video", "framepack"],
             blocks: [
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
                 Block("txt_in.individual_token_refiner.blocks.", "context_embedder.token_refiner.refiner_blocks.", refiner),

@@ -86,11 +86,18 @@ struct LayerTable: Sendable {
     let blocks: [Block]
     /// The layers in no block.
     let others: Block
+    /// Other classes of diffusers whose pipelines load the same LoRA files.
+    var relatives: Set<String> = []
+    /// How `modelspec.architecture` of the model's files begins, in small letters.
+    var architectures: [String] = []
     /// Widths of the models that there are, where names alone do not tell this model from another; empty where they do.
     var widths: [Int] = []
 
-    init(_ model: String, _ className: String, blocks: [Block], others: [Layer], widths: [Int] = []) {
-        (self.model, self.className, self.blocks, self.widths) = (model, className, blocks, widths)
+    init(
+        _ model: String, _ className: String, relatives: Set<String> = [], architectures: [String], blocks: [Block], others: [Layer], widths: [Int] = []
+    ) {
+        (self.model, self.className, self.relatives, self.architectures) = (model, className, relatives, architectures)
+        (self.blocks, self.widths) = (blocks, widths)
         self.others = Block("", "", others)
     }
 

@@ -28,7 +28,7 @@ extension LayerTable {
             .one("final_layer.adaLN_modulation.1", "norm_out.linear_1"), .one("final_layer.linear", "norm_out.linear_2"),
         ]
         return LayerTable(
-            "Lumina 2", "Lumina2Transformer2DModel",
+            "Lumina 2", "Lumina2Transformer2DModel", architectures: ["lumina-2"],
             blocks: ["layers.", "noise_refiner.", "context_refiner."].map { Block($0, $0, layers) }, others: others, widths: [2304])
     }()
 }

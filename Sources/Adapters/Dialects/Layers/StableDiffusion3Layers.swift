@@ -39,6 +39,7 @@ extension LayerTable {
             others += [.one("\(own).mlp.0", "time_text_embed.\(other).linear_1"), .one("\(own).mlp.2", "time_text_embed.\(other).linear_2")]
         }
         return LayerTable(
-            "Stable Diffusion 3", "SD3Transformer2DModel", blocks: [Block("joint_blocks.", "transformer_blocks.", joint)], others: others)
+            "Stable Diffusion 3", "SD3Transformer2DModel", relatives: ["SD3ControlNetModel"], architectures: ["stable-diffusion-3"],
+            blocks: [Block("joint_blocks.", "transformer_blocks.", joint)], others: others)
     }()
 }

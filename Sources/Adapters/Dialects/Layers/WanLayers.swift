@@ -32,6 +32,11 @@ extension LayerTable {
             .one("img_emb.proj.0", "\(front)image_embedder.norm1"), .one("img_emb.proj.4", "\(front)image_embedder.norm2"),
             .one("img_emb.proj.1", "\(front)image_embedder.ff.net.0.proj"), .one("img_emb.proj.3", "\(front)image_embedder.ff.net.2"),
         ]
-        return LayerTable("Wan", "WanTransformer3DModel", blocks: [Block("blocks.", "blocks.", layers)], others: others)
+        return LayerTable(
+            "Wan", "WanTransformer3DModel",
+            relatives: [
+                "WanVACETransformer3DModel", "WanAnimateTransformer3DModel", "WanAnimate2Transformer3DModel", "SkyReelsV2Transformer3DModel",
+                "ChronoEditTransformer3DModel", "AnyFlowTransformer3DModel", "AnyFlowFARTransformer3DModel",
+            ], architectures: ["wan2"], blocks: [Block("blocks.", "blocks.", layers)], others: others)
     }()
 }

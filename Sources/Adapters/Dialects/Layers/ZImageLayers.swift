@@ -24,7 +24,7 @@ extension LayerTable {
             .one("final_layer.adaLN_modulation.1", "all_final_layer.2-1.adaLN_modulation.1"),
         ] + ["t_embedder.mlp.0", "t_embedder.mlp.2", "cap_embedder.1"].map { .one($0, $0) }
         return LayerTable(
-            "Z-Image", "ZImageTransformer2DModel",
+            "Z-Image", "ZImageTransformer2DModel", relatives: ["ZImageControlNetModel"], architectures: ["z-image"],
             blocks: ["layers.", "noise_refiner.", "context_refiner."].map { Block($0, $0, layers) }, others: others, widths: [3840])
     }()
 }
