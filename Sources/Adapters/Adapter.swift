@@ -131,9 +131,19 @@ public struct Adapter: Sendable {
         var keys: [AdapterKey] = []
         keys.reserveCapacity(checkpoint.tensors.count)
         var copies: [ExactString] = []
+        var adapterName: String?
         var seen: [ExactString: StoredTensor] = [:]
         for tensor in checkpoint.tensors {
             let key = AdapterKey(tensor.info.name).sharing(keys.last)
+            if let name = key.adapterName {
+                guard name == adapterName ?? name else {
+                    throw PeftfileError(
+                        .refused, "is of an adapter \(name.printable), and others are of \((adapterName ?? "").printable): the file holds several, as memory does",
+                        file: path, tensor: key.stored, rule: "SeveralAdapters",
+                        help: "save each for itself: model.save_pretrained(DIRECTORY, selected_adapters=[\"\(name.printable)\"])")
+                }
+                adapterName = name
+            }
             guard let other = seen[key.canonical] else {
                 seen[key.canonical] = tensor
                 keys.append(key)

@@ -332,6 +332,8 @@ public struct BindingOptions: Sendable, Hashable {
     public var squareOrientation: Orientation?
     /// Which values of the base were meant.
     public var baseValues: BaseValues = .unspecified
+    /// How the frozen weights of training states are compared.
+    public var comparison = ComparisonWork()
 
     /// The answers that most callers give; `component`, `enableLoRA`, `expertOrder`, `squareOrientation` and `baseValues` stay open until
     /// they are set. By default ties are broken, the base is the original model, and a bare file's factors lie as PEFT's do.

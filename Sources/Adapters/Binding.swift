@@ -99,7 +99,7 @@ public struct Binding: Sendable {
         }
         warnings += try base.requireReadableWeights()
         let view = try BaseView(base: base, adapters: adapters)
-        let adapters = try adapters.map { try FrozenComparison.settled($0, base: base, view: view) }
+        let adapters = try adapters.map { try FrozenComparison.settled($0, base: base, view: view, work: options.comparison) }
         let facts = GGUFFacts(base)
         for adapter in adapters { try GGUFLoRA.requireArchitecture(of: adapter, facts) }
         let bound = try adapters.map { try BoundAdapter($0, base: view.directory, heads: facts.heads, options: options) }

@@ -122,6 +122,10 @@ struct PiecePlacement {
     }
 
     func rowReplacement(indices: [Int], values: Factor) throws -> TensorRecipe.RowReplacement {
+        // One matrix of a stack, all of it.
+        if !isWhole, !isResized, indices.count == place.shape.first, indices == Array(0..<values.rows) {
+            return try partReplacement(values, shape: [values.rows, values.columns])
+        }
         guard isWhole || isResized, values.columns == recipe.columns else {
             throw PeftfileError(
                 .refused, "has shape \(recipe.shape), and the replaced rows have \(values.columns) columns",

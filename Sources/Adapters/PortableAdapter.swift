@@ -33,6 +33,17 @@ public struct PortableAdapter: Sendable {
         public var scale: Double
         /// The dtype in which the file holds alpha, where that is a tensor.
         public var alphaDType: DType?
+        /// Whether the path is that of a parameter of all experts, which `target_parameters` wraps, and A (E·r, in) and B (out, r·E) are those
+        /// of its wrapper: the base holds it in one tensor as well.
+        public var isParameter = false
+        /// How many wrappers of the same module lie around it.
+        public var depth = 0
+
+        /// The module whose parameter it is.
+        public var wrappedModule: ExactString { ExactString(String(path.text[..<(path.text.lastIndex(of: ".") ?? path.text.endIndex)])) }
+
+        /// The version of PEFT since which a wrapper's A has the inputs of experts held as (out, in).
+        public static let peftVersion = "0.19.1"
 
         /// Whether the module is a convolution: A has a window.
         public var isConvolution: Bool { a.shape.count > 2 }
@@ -123,7 +134,7 @@ public struct PortableAdapter: Sendable {
             }
         }
         self.adapter = whole
-        self.modules = modules
+        self.modules = Module.nested(modules)
     }
 
     private static func modules(
@@ -171,15 +182,23 @@ public struct PortableAdapter: Sendable {
         var used: Set<ExactString> = []
         let result = try modules.flatMap { module -> [Module] in
             if module.depth > 0 || levels[module.path] != 1 || module.isTargetParameter(config.targetParameters) {
-                guard part.dialect == nil, let place = names.place(ofFactor: module.b.name) else {
+                guard let place = names.place(ofFactor: module.b.name) else {
                     throw refusal(
                         part, module.a.name, "is of a parameter that target_parameters wraps, and only the base tells how it holds it",
                         help: "name the base: --base BASE; or merge it instead")
                 }
+                used.formUnion([module.a.name, module.b.name])
+                if place.shape.count == 3, place.pieces.allSatisfy({ $0.storedExpert != nil }) {
+                    return [try wrapper(module, at: place, config: config, of: part)]
+                }
                 let stack = try StackedModules(module, at: place, config: config, path: part.path)
                 views.merge(stack.views) { first, _ in first }
-                used.formUnion([module.a.name, module.b.name])
                 return stack.modules
+            }
+            if part.dialect is MLX, let piece = names.place(ofFactor: module.b.name)?.pieces.first, let expert = piece.storedExpert {
+                throw refusal(
+                    part, module.a.name, "is of expert \(expert) in the base's \"\(piece.tensor)\", and other dialects have a module for each matrix",
+                    help: "merge it instead")
             }
             let rank = module.rank(config.rank(for: module.path.text), in: config)
             try module.requireOneMatrix(rank, config)
@@ -212,6 +231,24 @@ public struct PortableAdapter: Sendable {
             notes.append("rsLoRA's 1/√r is folded into the scale; the target has no such flag")
         }
         return result
+    }
+
+    /// The wrapper of a parameter that the base holds as one tensor too.
+    ///
+    /// - Throws: `.refused` where PEFT holds its factors otherwise: from 0.19.1 on A has the outputs of experts held as (in, out), but for models
+    ///   that transformers marks (``UpdateOrientation``).
+    private static func wrapper(_ module: LoRAModule, at place: ParameterPlace, config: LoRAConfig, of part: Adapter) throws -> Module {
+        let key = "\(module.path).\(place.parameter)"
+        try module.checkRank(config.rank(for: key), experts: place.shape[0], hasConfiguredRank: config.hasConfiguredRank)
+        guard part.dialect == nil || part.config?.peftVersion == Module.peftVersion else {
+            throw refusal(
+                part, module.a.name, "is of experts that the base holds as (in, out), whose factors PEFT has the other way round since 0.19.1",
+                help: "merge it instead")
+        }
+        let path = ExactString(key)
+        return Module(
+            path: path, own: path, isEmbedding: false, a: module.a, b: module.b, rank: config.rank(for: key), alpha: config.alpha(for: key),
+            scale: config.scale(for: key), isParameter: true)
     }
 
     private static func refusal(

@@ -35,7 +35,7 @@ public struct RepairedAdapter: Sendable {
                 var settled = plain
                 if adapter.wholeState != nil {
                     let view = try BaseView(base: base.checkpoint, adapters: [adapter])
-                    settled = RepairedAdapter(settled: try FrozenComparison.settled(adapter, base: base.checkpoint, view: view))
+                    settled = RepairedAdapter(settled: try FrozenComparison.settled(adapter, base: base.checkpoint, view: view, work: options.comparison))
                     try settled.takeNames(isRepair, hasBase: true)
                 }
                 found.append(try settled.on(base, options, isRepair))

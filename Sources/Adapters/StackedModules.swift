@@ -54,3 +54,20 @@ struct StackedModules {
         }
     }
 }
+
+extension PortableAdapter.Module {
+    /// The modules with the depths of wrappers: PEFT wraps the parameters of a module in the order of registration, each around the one before.
+    static func nested(_ modules: [PortableAdapter.Module]) -> [PortableAdapter.Module] {
+        func owner(_ path: ExactString) -> [Substring] { Array(path.text.dottedComponents.dropLast()) }
+        func order(_ path: ExactString) -> Int {
+            path.text.dottedComponents.last.flatMap { last in ExpertLayouts.registrationOrder.firstIndex { $0 == last } } ?? 0
+        }
+        let wrapped = Dictionary(grouping: modules.filter(\.isParameter).map(\.path), by: owner)
+        return modules.map { module in
+            guard module.isParameter else { return module }
+            var module = module
+            module.depth = (wrapped[owner(module.path)] ?? []).count { order($0) > order(module.path) }
+            return module
+        }
+    }
+}

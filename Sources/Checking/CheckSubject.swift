@@ -74,7 +74,10 @@ public final class CheckSubject: Sendable {
     }
 
     /// What is to be said of the base's weights beside the adapter, and how far they were compared.
-    var stateNote: String? { binding.binding?.adapters.first?.stateNote ?? (try? adapter())?.stateNote }
+    var stateNote: String? {
+        if case .refused(let error) = binding, error.rule == "FrozenWeight" { return (try? adapter())?.wholeState?.refusedNote }
+        return binding.binding?.adapters.first?.stateNote ?? (try? adapter())?.stateNote
+    }
 
     /// The tensor names, taken apart, in file order.
     public var keys: [AdapterKey] {

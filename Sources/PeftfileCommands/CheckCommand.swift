@@ -68,8 +68,10 @@ struct CheckCommand: ParsableCommand {
         let settings = try [policy, baseline].map { try $0.map { try InputPaths.setting($0) } }
         let policy = try settings[0].map { try CheckPolicy(path: $0) }
         let known = try settings[1].map { try CheckBaseline(path: $0) }
+        var binding = try adapter.options()
+        binding.comparison.jobs = try common.workerCount()
         let options = CheckOptions(
-            base: try base.map { try Checkpoint.open($0) }, binding: try adapter.options(), targets: try targets(), policy: policy,
+            base: try base.map { try Checkpoint.open($0) }, binding: binding, targets: try targets(), policy: policy,
             jobs: try common.workerCount())
         let inputs = CheckInputs(adapters: paths, base: options.base, settings: settings.compactMap { $0 })
         for output in outputs { try output.requirePlace(inputs, replacing: force, known: writeBaseline == output.file ? baseline : nil) }

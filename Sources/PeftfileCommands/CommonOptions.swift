@@ -34,6 +34,19 @@ struct CommonOptions: ParsableArguments {
         return try work(progress)
     }
 
+    /// Does what holds adapters against a base: the frozen weights of training states are compared by as many workers as were asked for, under a
+    /// progress bar.
+    func comparing<Result>(_ adapters: [Adapter], _ options: BindingOptions, _ work: (BindingOptions) throws -> Result) throws -> Result {
+        var options = options
+        options.comparison.jobs = try workerCount()
+        let total = adapters.reduce(0) { $0 + ($1.wholeState?.comparedBytes ?? 0) }
+        guard total > 0 else { return try work(options) }
+        return try withProgress("compare", total: total) { progress in
+            options.comparison.progress = progress.map { $0.add }
+            return try work(options)
+        }
+    }
+
     /// Prints warnings to stderr; with `--json` they are in the document.
     func warn(_ warnings: [String]) {
         guard !quiet, !json else { return }

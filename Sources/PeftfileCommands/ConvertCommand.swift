@@ -128,11 +128,12 @@ struct ConvertCommand: ParsableCommand {
         let source = try Adapter(path: path)
         let model = try ConvertBase(
             base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
-        let options = ConversionOptions(
-            bases: model.bases, binding: try adapter.options(), componentName: componentName,
-            gguf: .init(facts: model.facts, roundsScale: roundScale))
-        try options.requireUsed(by: source, to: target, architecture: architecture != nil, heads: heads != nil)
-        let conversion = try AdapterConversion(source, to: target, options: options)
+        let conversion = try common.comparing(model.bases.isEmpty ? [] : [source], try adapter.options()) { binding in
+            let options = ConversionOptions(
+                bases: model.bases, binding: binding, componentName: componentName, gguf: .init(facts: model.facts, roundsScale: roundScale))
+            try options.requireUsed(by: source, to: target, architecture: architecture != nil, heads: heads != nil)
+            return try AdapterConversion(source, to: target, options: options)
+        }
         if let loader { try conversion.requireServable(by: loader) }
         let progress = common.progress("convert", total: source.checkpoint.tensorBytes)
         defer { progress?.finish() }

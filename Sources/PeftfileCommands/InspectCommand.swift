@@ -125,7 +125,7 @@ struct InspectCommand: ParsableCommand {
         // Shares of the weights as they are stored, whatever the adapter was trained on.
         var options = try self.adapter.options()
         options.baseValues = .stored
-        let binding = try Binding(base: base, adapters: [adapter], options: options)
+        let binding = try common.comparing([adapter], options) { try Binding(base: base, adapters: [adapter], options: $0) }
         item.stateNote = binding.adapters.first?.stateNote
         if spectrum || report != nil {
             item.spectrum = try common.withProgress("spectrum", total: checkpoint.tensorBytes) {

@@ -72,7 +72,9 @@ struct MergeCommand: ParsableCommand {
         let adapters = try roles.adapters.map(Adapter.init(path:))
         let base = try options.baseValues.applied(to: try Checkpoint.open(roles.base), adapters: adapters)
         // With tens of thousands of targets twice of them is memory; a report looks at them again.
-        let binding = try Binding(base: base, adapters: adapters, options: options, keepsChanges: report != nil)
+        let binding = try common.comparing(adapters, options) {
+            try Binding(base: base, adapters: adapters, options: $0, keepsChanges: report != nil)
+        }
         var settings = try arguments.mergeSettings(maximumShardSize: try maxShardSize.map(ShardSize.bytes), writesCard: card)
         settings.form = try OutputForm(output: output, base: base)
         let bound = report.map { _ in binding }

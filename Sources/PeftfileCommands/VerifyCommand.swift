@@ -65,9 +65,8 @@ struct VerifyCommand: ParsableCommand {
         }
         let inputs = try inputs()
         let adapters = try inputs.adapters.map(Adapter.init(path:))
-        let binding = try Binding(
-            base: try inputs.options.baseValues.applied(to: try Checkpoint.open(inputs.base), adapters: adapters),
-            adapters: adapters, options: inputs.options)
+        let source = try inputs.options.baseValues.applied(to: try Checkpoint.open(inputs.base), adapters: adapters)
+        let binding = try common.comparing(adapters, inputs.options) { try Binding(base: source, adapters: adapters, options: $0) }
         let merged = try Checkpoint.open(result)
         let counter = common.progress("verify", total: merged.tensorBytes)
         defer { counter?.finish() }

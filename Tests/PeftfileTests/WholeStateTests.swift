@@ -113,6 +113,48 @@ import Testing
         #expect(try merged.numbers("logit_scale") == base[1].values)
     }
 
+    /// The bytes that are compared are counted, each once, and workers change nothing.
+    @Test(arguments: [1, 3]) func comparisonsShowTheirProgress(jobs: Int) throws {
+        let state = try Case("torch-lora")
+        let adapter = try Adapter(path: state.state)
+        let seen = Mutex(UInt64(0))
+        var options = state.options
+        options.comparison.jobs = jobs
+        options.comparison.progress = { bytes in seen.withLock { $0 += bytes } }
+        let binding = try Binding(base: .open(state.base), adapters: [adapter], options: options)
+        let whole = try #require(adapter.wholeState)
+        #expect(whole.comparedBytes > 0 && seen.withLock { $0 } == whole.comparedBytes)
+        #expect(try binding.warnings == state.binding().warnings)
+    }
+
+    /// A check says that the base is another, and not that nothing was compared.
+    @Test func checkSaysThatAWeightDiffers() throws {
+        let state = try Case("torch-lora")
+        let directory = try TemporaryDirectory()
+        try directory.write(TestFile.bytes("\(state.base)/config.json"), to: "config.json")
+        var bytes = try TestFile.bytes("\(state.base)/model.safetensors")
+        bytes[Int(try #require(Checkpoint.open(state.base)["model.norm.weight"]).info.end) - 1] ^= 0x80
+        try directory.write(bytes, to: "model.safetensors")
+        let check = try Tool.run(["check", state.stateFile, "--base", directory.path])
+        #expect(check.status == 1 && !check.errors.contains("were not compared") && check.errors.contains("are not all the base's"), "\(check.errors)")
+    }
+
+    /// `state_dict` of a model with two adapters has both, and one config is of one of them.
+    @Test(arguments: ["q", "n"]) func twoAdaptersOfOneModelAreRefused(second: String) throws {
+        let base = [SmallModel.tensor("q.weight", [4, 4], seed: 1), SmallModel.tensor("n.weight", [4, 4], seed: 2)]
+        let state = base.map { SmallTensor(name: ExactString("base_model.model." + $0.name.text.replacing(".weight", with: ".base_layer.weight")), shape: $0.shape, values: $0.values) }
+        let factors = [("q", "default"), (second, "other")].enumerated().flatMap { number, part in
+            [
+                SmallModel.tensor(ExactString("base_model.model.\(part.0).lora_A.\(part.1).weight"), [2, 4], seed: 4 + number),
+                SmallModel.tensor(ExactString("base_model.model.\(part.0).lora_B.\(part.1).weight"), [4, 2], seed: 6 + number),
+            ]
+        }
+        let model = try DialectModel(
+            base: base, adapter: state + factors, config: #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q", "n"]}"#)
+        let refusal = model.refusal()
+        #expect(refusal?.rule == "SeveralAdapters" && refusal?.message.contains("other") == true && refusal?.message.contains("default") == true, "\(refusal as Any)")
+    }
+
     /// One of several shards is no state, whatever it holds.
     @Test func aShardWithoutAnIndexIsRefused() throws {
         let directory = try TemporaryDirectory()
@@ -146,7 +188,17 @@ import Testing
         #expect(open.status == 2 && open.errors.contains("BaseAs") && open.errors.contains("4 bits"), "\(open.errors)")
         #expect(try merge(["--base-as", "stored"]).status == 0)
         #expect(try merge(["--base-as", "nf4"]).errors.contains("--double-quant"))
-        #expect(try merge(["--base-as", "nf4", "--double-quant"]).status == 0)
+        let trained = try merge(["--base-as", "nf4", "--double-quant"])
+        #expect(trained.status == 0 && trained.errors.contains("14 quantised weights have the base's codes, all of them compared"), "\(trained.errors)")
+        // Of another base they are other codes.
+        try FileSystem.makeDirectory(directory.path("other"))
+        try directory.write(TestFile.bytes("\(state.base)/config.json"), to: "other/config.json")
+        var bytes = try TestFile.bytes("\(state.base)/model.safetensors")
+        let info = try #require(Checkpoint.open(state.base)["model.layers.1.mlp.up_proj.weight"]).info
+        bytes[Int(info.end) - 1] ^= 0x80
+        try directory.write(bytes, to: "other/model.safetensors")
+        let other = try Tool.run(["merge", directory.path("other"), state.state, "-o", directory.path("out"), "--force", "--base-as", "nf4", "--double-quant"])
+        #expect(other.status == 2 && other.errors.contains("FrozenWeight") && other.errors.contains("model.layers.1.mlp.up_proj.weight"), "\(other.errors)")
         #expect(try Tool.run(["merge", state.base, Case("torch-int8").state, "-o", directory.path("int8")]).status == 0)
     }
 

@@ -20,6 +20,8 @@ public struct AdapterKey: Sendable, Hashable {
     public let leaf: String
     /// Whether the name began with `base_model.`.
     public let hadPrefix: Bool
+    /// The adapter's name in memory, where the key still has it: `default`.
+    public let adapterName: String?
     /// Whether the tensor belongs to the model as a whole and not to a module (`prompt_embeddings`).
     public let isPrompt: Bool
 
@@ -52,6 +54,7 @@ public struct AdapterKey: Sendable, Hashable {
         self.leaf = leaf
         depth = 0
         hadPrefix = false
+        adapterName = nil
         isPrompt = false
     }
 
@@ -86,6 +89,7 @@ public struct AdapterKey: Sendable, Hashable {
             parts.removeFirst()
         }
 
+        var adapterName: String?
         let found = parts.lastIndex(where: AdapterKey.isComponent)
         if let original = parts.firstIndex(of: "original_module") {
             // A raw dump's copy of the parameter that modules_to_save stands in for.
@@ -99,9 +103,9 @@ public struct AdapterKey: Sendable, Hashable {
             while rest.count > 1, rest[0] == rest[1], !AdapterKey.isList(parts[found]), !rest[0].isDecimal { rest.removeFirst() }
             // `lora_A.<adapter>.weight` of a module, `lora_embedding_A.<adapter>` of a parameter.
             if let last = rest.last, last == "weight" || last == "bias" {
-                rest = rest.count == 2 && !AdapterKey.isList(parts[found]) ? [last] : rest
+                if rest.count == 2, !AdapterKey.isList(parts[found]) { (adapterName, rest) = (rest[0], [last]) }
             } else if rest.count == 1, rest[0] == "default" && !AdapterKey.isList(parts[found]) || AdapterKey.isParameter(parts[found]) {
-                rest = []
+                (adapterName, rest) = (rest.first, [])
             }
             leaf = rest.joined(separator: ".")
             parts.removeSubrange(found...)
@@ -111,6 +115,7 @@ public struct AdapterKey: Sendable, Hashable {
             // Older files and raw dumps: `<module>.modules_to_save.<adapter>.weight`.
             // With the adapter's name taken out already, `<module>.modules_to_save.weight`.
             if let saved = parts.lastIndex(of: "modules_to_save"), saved + 1 < parts.count {
+                if saved + 2 < parts.count { adapterName = parts[saved + 1] }
                 parts.removeSubrange(saved..<(saved + (saved + 2 < parts.count ? 2 : 1)))
             }
             parts.removeAll { $0 == "token_adapter" }
@@ -122,6 +127,7 @@ public struct AdapterKey: Sendable, Hashable {
             depth += 1
         }
         self.depth = depth
+        self.adapterName = adapterName
         // An nn.MultiheadAttention is wrapped as a whole: its out_proj is `X.base_layer.out_proj`.
         parts.removeAll { $0 == "base_layer" }
         module = ExactString(parts.joined(separator: "."))

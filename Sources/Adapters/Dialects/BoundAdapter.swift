@@ -56,10 +56,7 @@ struct BoundAdapter {
                 .usage, "--scale is for files that leave the factor open, and one in the dialect \(dialect.name) says its own: an alpha, or 1 without one",
                 file: adapter.path, rule: "ConfigDecides", help: "leave it out; --weights multiplies an adapter's whole update")
         }
-        let reading = try dialect.read(
-            file,
-            context: DialectContext(
-                options: options, heads: heads, hasBase: !bases.isEmpty, weightShape: BoundAdapter.weightShape(in: bases)))
+        let reading = try dialect.read(file, context: DialectContext(options: options, heads: heads, bases: bases.map(\.base)))
         try BoundAdapter.requireEveryTensor(of: adapter, in: reading)
         consumed = reading.consumed
         warnings = reading.warnings
@@ -88,15 +85,6 @@ struct BoundAdapter {
         }
         hasUnderscoredNames = bases.isEmpty && modules.contains { $0.naming == .underscored }
         (whole, parts) = try BoundAdapter.parts(of: adapter, modules, isBound: !bases.isEmpty)
-    }
-
-    /// What bases know of a module's weight.
-    private static func weightShape(in bases: [ComponentPlacement.Part]) -> @Sendable (ExactString) -> Shape? {
-        let directories = bases.map(\.base)
-        return { module in
-            let request = ParameterRequest(module: module, parameter: .weight)
-            return directories.lazy.compactMap { (try? NameResolver(base: $0).survey([request]))?.places[request]?.shape }.first
-        }
     }
 
     /// The modules of one component.

@@ -57,10 +57,28 @@ struct DialectContext: Sendable {
     var options = BindingOptions()
     /// The heads that the base or the caller counts; nil where nobody does.
     var heads: GGUFHeads?
+    /// The bases, none where the adapter is looked at alone.
+    private let resolvers: [NameResolver]
+    private let directories: [BaseDirectory]
+
+    init(options: BindingOptions = BindingOptions(), heads: GGUFHeads? = nil, bases: [BaseDirectory] = []) {
+        self.options = options
+        self.heads = heads
+        directories = bases
+        resolvers = bases.map { NameResolver(base: $0) }
+    }
+
     /// Whether there is a base: what only a base can tell is an error then, and left open otherwise.
-    var hasBase = false
+    var hasBase: Bool { !directories.isEmpty }
+
+    /// Where a base has a parameter; nil where none has it.
+    func place(_ request: ParameterRequest) -> ParameterPlace? { resolvers.lazy.compactMap { (try? $0.survey([request]))?.places[request] }.first }
+
     /// The shape that a module's weight has in memory, where a base tells.
-    var weightShape: @Sendable (ExactString) -> Shape? = { _ in nil }
+    func weightShape(_ module: ExactString) -> Shape? { place(ParameterRequest(module: module, parameter: .weight))?.shape }
+
+    /// Whether one of the bases is as the caller asks.
+    func anyBase(_ isMeant: (BaseDirectory) -> Bool) -> Bool { directories.contains(where: isMeant) }
 }
 
 /// What a dialect made of a file.

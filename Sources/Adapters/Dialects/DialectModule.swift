@@ -67,6 +67,11 @@ struct DialectForm: Sendable {
     static let lora = DialectForm(name: "lora", method: LoRA())
     /// Magnitudes by row of (out, in).
     static let dora = DialectForm(name: "dora", method: LoRA(), settings: ["use_dora": true])
+    /// A parameter of all experts, whose wrapper is as that of a version of PEFT.
+    static func wrapper(_ parameter: String, _ peftVersion: String) -> DialectForm {
+        DialectForm(
+            name: "lora of \(parameter)", method: LoRA(), settings: ["target_parameters": [.string(parameter)], "peft_version": .string(peftVersion)])
+    }
     static let locon = DialectForm(name: "locon", method: LoCon())
     static let loha = DialectForm(name: "loha", method: LoHa())
     static let lokr = DialectForm(name: "lokr", method: LoKr())

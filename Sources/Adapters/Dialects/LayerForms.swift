@@ -129,7 +129,7 @@ extension TensorView {
                 taken.append(copy)
                 height += range.count
             }
-            return TensorView(name: name, shape: [height], parts: taken)
+            return TensorView(name: name, shape: [height], height: height, parts: taken)
         }
         var (cut, height): ([Part], Int) = ([], 0)
         for range in ranges {

@@ -10,9 +10,9 @@ import Tensors
 /// | SwitchLinear | `lora_a` (E, r, in), `lora_b` (E, out, r) | W[e] += s·lora_b[e]·lora_a[e] |
 /// | DoRA | and `m` (out); of an embedding (vocab) | W' = m·V/‖V‖ by row |
 ///
-/// s is `lora_parameters.scale` as it stands: it is not divided by the rank. A base in transformers' layout holds the
-/// experts of a SwitchLinear one by one (`switch_mlp` there is `experts.N`). With `fine_tune_type` `full` the tensors
-/// are whole parameters. `num_layers` and `keys` say which modules were trained; the tensors decide.
+/// s is `lora_parameters.scale` as it stands: it is not divided by the rank. What a base in transformers' layout has in the place of a
+/// SwitchLinear, ``MLXStack`` says. With `fine_tune_type` `full` the tensors are whole parameters. `num_layers` and `keys` say which
+/// modules were trained; the tensors decide.
 ///
 /// A head that the model ties to the embedding is computed by it, and its update moves both.
 ///
@@ -64,7 +64,7 @@ struct MLX: Dialect {
                 .refused, "fine_tune_type is \"\(type.printable)\", and mlx-lm has lora, dora and full", file: file.config?.path,
                 rule: "ConfigValue", help: "correct fine_tune_type in adapter_config.json")
         }
-        if type == "full" { return whole(file) }
+        if type == "full" { return try whole(file, context) }
         var reading = DialectReading()
         let parameters = try parameters(file)
         let scale = try scale(parameters, file, context.options)
@@ -77,19 +77,32 @@ struct MLX: Dialect {
             if tensors[path] == nil { order.append(path) }
             tensors[path, default: [:]][leaf] = info
         }
+        var wrapped: Set<ExactString> = []
         for path in order {
-            let module = try module(path, tensors[path] ?? [:], scale: scale, file)
             // `DoRALinear` and `DoRAEmbedding` have one each, and no stack of experts is trained so.
             if type == "dora", tensors[path]?["m"] == nil {
                 throw file.refusal(
                     "module \"\(path)\" has no m, and the config says dora", tensors[path]?.values.map(\.name).min(), rule: "MagnitudeMissing",
                     help: "save the adapter again, or correct fine_tune_type")
             }
-            if let rank = try parameters?.count("rank"), let own = module.scale?.rank, own != rank {
+            let pair = try pair(path, tensors[path] ?? [:], file)
+            if let rank = try parameters?.count("rank"), pair.rank != rank {
                 reading.warnings.append(
-                    "\(path.text.printable) has rank \(own), and the config says \(rank); the scale does not depend on it")
+                    "\(path.text.printable) has rank \(pair.rank), and the config says \(rank); the scale does not depend on it")
             }
-            reading.modules.append(module)
+            guard let stack = pair.stack else {
+                reading.modules.append(module(MLX.name(of: path, context), pair, magnitude: tensors[path]?["m"], scale: scale))
+                continue
+            }
+            guard !wrapped.contains(path) else { continue }
+            let own = MLX.name(of: path, context)
+            guard let place = MLXStack(own), let parameter = place.parameter(context) else {
+                reading.modules.append(switchModule(own, stack, scale: scale, context))
+                continue
+            }
+            let members = try place.fused.map { name in try tensors[name].flatMap { try self.pair(name, $0, file).stack } }
+            wrapped.formUnion(place.fused)
+            reading.modules.append(try wrapper(parameter, members, scale: scale, file))
         }
         // Zero and less mean all layers.
         if let layers = file.config?["num_layers"]?.intValue, layers > 0 {
@@ -117,24 +130,38 @@ struct MLX: Dialect {
             help: "put mlx-lm's adapter_config.json beside it, or give the factor with --scale (its default is 20)")
     }
 
-    private func module(
-        _ path: ExactString, _ tensors: [String: TensorInfo], scale: Double, _ file: DialectFile
-    ) throws -> DialectModule {
+    /// The two factors of a module.
+    private struct Pair {
+        let a: TensorInfo
+        let b: TensorInfo
+        let rank: Int
+        /// The same of a stack of experts; nil for one matrix.
+        var stack: Factors?
+    }
+
+    private func pair(_ path: ExactString, _ tensors: [String: TensorInfo], _ file: DialectFile) throws -> Pair {
         guard let a = tensors["lora_a"], let b = tensors["lora_b"] else {
             throw file.refusal(
                 "module \"\(path)\" has no lora_\(tensors["lora_a"] == nil ? "a" : "b")", tensors.values.map(\.name).min(),
                 rule: "MissingPair", help: "save the adapter again; half of a pair is no update")
         }
-        var module = DialectModule(name: path, naming: .path, component: nil, form: .lora)
-        if b.shape.count == 3 { return try switchModule(path, a, b, scale: scale, file) }
+        if b.shape.count == 3 {
+            let stack = try Factors(a, b, file)
+            return Pair(a: a, b: b, rank: stack.rank, stack: stack)
+        }
         guard a.shape.count == 2, b.shape.count == 2, a.shape[1] == b.shape[0] else {
             throw file.refusal(
                 "has shape \(b.shape) beside lora_a's \(a.shape)", b.name, rule: "FactorShape",
                 help: "mlx-lm stores lora_a as (in, r) and lora_b as (r, out)")
         }
-        let rank = a.shape[1]
-        module.scale = ModuleScale(rank: rank, value: scale)
-        if isEmbedding(path), tensors["m"] != nil {
+        return Pair(a: a, b: b, rank: a.shape[1])
+    }
+
+    private func module(_ path: ExactString, _ pair: Pair, magnitude: TensorInfo?, scale: Double) -> DialectModule {
+        let (a, b) = (pair.a, pair.b)
+        var module = DialectModule(name: path, naming: .path, component: nil, form: .lora)
+        module.scale = ModuleScale(rank: pair.rank, value: scale)
+        if isEmbedding(path), magnitude != nil {
             // Its m has a number for each row, as a linear layer's, and PEFT's of an embedding one for each column.
             module.add("lora_A", "weight", TensorView(b))
             module.add("lora_B", "weight", TensorView(a))
@@ -145,11 +172,29 @@ struct MLX: Dialect {
             module.add("lora_A", "weight", TensorView(a, axes: [1, 0]))
             module.add("lora_B", "weight", TensorView(b, axes: [1, 0]))
         }
-        if let m = tensors["m"] {
+        if let magnitude {
             module.form = .dora
-            module.add("lora_magnitude_vector", "", TensorView(m))
+            module.add("lora_magnitude_vector", "", TensorView(magnitude))
         }
         return module
+    }
+
+    /// What mlx-lm's models call otherwise than the Hub's files, and name resolution does not know from transformers.
+    ///
+    /// Source: `sanitize` in mlx_lm/models/step3p5.py, bailing_moe.py, granitemoehybrid.py.
+    private static let renames = [
+        (".mlp.switch_mlp.", ".moe."), (".mlp.gate.gate.", ".moe.gate."), (".mlp.share_expert.", ".share_expert."), (".mlp.gate.gate_proj.", ".mlp.gate."),
+        (".mlp.down_proj.", ".shared_mlp.output_linear."),
+    ]
+
+    /// The module as the base has it; its own name where it is there, or no base tells.
+    private static func name(of path: ExactString, _ context: DialectContext) -> ExactString {
+        let whole = path.text + "."
+        let others = renames.compactMap { from, to in
+            whole.firstRange(of: from).map { ExactString(String((whole[..<$0.lowerBound] + to + whole[$0.upperBound...]).dropLast())) }
+        }
+        guard !others.isEmpty, context.hasBase, context.weightShape(path) == nil else { return path }
+        return others.first { context.weightShape($0) != nil } ?? path
     }
 
     /// Names of input embeddings in mlx-lm's models; an embedding's factors look like a linear layer's.
@@ -157,82 +202,36 @@ struct MLX: Dialect {
         "embed_tokens", "wte", "word_embeddings", "embeddings", "tok_embeddings", "embed_in",
     ]
 
-    /// A stack of experts: one tensor where the base has it so, else one module for each expert.
-    private func switchModule(
-        _ path: ExactString, _ a: TensorInfo, _ b: TensorInfo, scale: Double, _ file: DialectFile
-    ) throws -> DialectModule {
-        let (experts, out, rank) = (b.shape[0], b.shape[1], b.shape[2])
-        let inputs = a.shape.last ?? 0
-        guard experts > 0, rank > 0, a.elementCount == experts * rank * inputs,
-            a.shape == [experts, rank, inputs] || a.shape == [experts * rank, inputs]
-        else {
-            throw file.refusal(
-                "has shape \(a.shape) beside lora_b's \(b.shape)", a.name, rule: "FactorShape",
-                help: "mlx-lm stores a SwitchLinear's lora_a as (E, r, in) and lora_b as (E, out, r)")
-        }
-        var module = DialectModule(name: path, naming: .path, component: nil, form: .lora)
-        module.scale = ModuleScale(rank: rank, value: scale)
-        module.add("lora_A", "weight", TensorView(a, shape: [experts * rank, inputs]))
-        // (E, out, r) -> (out, r, E): PEFT's columns are rank-major.
-        module.add("lora_B", "weight", TensorView(b, axes: [1, 2, 0], shape: [out, rank * experts]))
-        let single = path.text.replacingComponent("switch_mlp", by: "experts.\u{0}")
-        guard single != path.text else { return module }
-        for expert in 0..<experts {
-            let own = String(single.split(separator: "\u{0}", omittingEmptySubsequences: false).joined(separator: "\(expert)"))
-            var one = DialectModule(name: ExactString(own), naming: .path, component: nil, form: .lora)
-            one.scale = module.scale
-            let aRows = a.shape.count == 3 ? expert..<(expert + 1) : (expert * rank)..<((expert + 1) * rank)
-            one.add("lora_A", "weight", TensorView(
-                name: ExactString("\(a.name)[\(expert)]"), shape: [rank, inputs], parts: [.init(a, rows: aRows)]))
-            one.add("lora_B", "weight", TensorView(
-                name: ExactString("\(b.name)[\(expert)]"), shape: [out, rank],
-                parts: [.init(b, rows: expert..<(expert + 1))]))
-            one.elsewhere = MLX.mixtral(one)
-            module.elsewhere.append(one)
-        }
-        return module
-    }
-
-    /// An expert under the names of its matrices that Mixtral has on the Hub.
-    private static func mixtral(_ expert: DialectModule) -> [DialectModule] {
-        var parts = expert.name.text.dottedComponents.map(String.init)
-        let leaves = ["gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"]
-        guard parts.contains("block_sparse_moe"), let last = parts.popLast(), let leaf = leaves[last] else { return [] }
-        var other = expert
-        other.name = ExactString((parts + [leaf]).joined(separator: "."))
-        return [other]
-    }
-
     /// Whole parameters of the trained layers.
-    private func whole(_ file: DialectFile) -> DialectReading {
+    private func whole(_ file: DialectFile, _ context: DialectContext) throws -> DialectReading {
         var reading = DialectReading()
         for info in file.tensors {
             let parts = info.name.text.dottedComponents
             guard let leaf = parts.last.map(String.init), parts.count > 1 else { continue }
+            let path = ExactString(String(info.name.text.dropLast(leaf.count + 1)))
+            guard !path.text.hasSuffix("norm") || !context.anyBase(MLX.shiftsNorms) else {
+                throw file.refusal(
+                    "is the weight of a norm trained whole, which mlx-lm holds with 1 added to it, and the base without", info.name, rule: "MissingTarget",
+                    help: "convert the base with mlx_lm.convert, and merge onto that")
+            }
             var module = DialectModule(
-                name: ExactString(String(info.name.text.dropLast(leaf.count + 1))), naming: .path, component: nil,
-                form: DialectForm(name: "whole", method: WholeParameters()))
+                name: MLX.name(of: path, context), naming: .path, component: nil, form: DialectForm(name: "whole", method: WholeParameters()))
             module.add("whole", leaf, TensorView(info))
-            module.elsewhere = wholeExperts(module, info, leaf)
+            module.elsewhere = try wholeExperts(module, info, leaf, file, context)
             reading.modules.append(module)
         }
         return reading
     }
 
-    /// The parameters of each expert of a stack, for a base that has them apart; none of any other module.
-    private func wholeExperts(_ stack: DialectModule, _ info: TensorInfo, _ leaf: String) -> [DialectModule] {
-        let single = stack.name.text.replacingComponent("switch_mlp", by: "experts.\u{0}")
-        guard single != stack.name.text, info.shape.count == (leaf == "bias" ? 2 : 3), info.shape[0] <= 4096 else { return [] }
-        return (0..<info.shape[0]).map { expert in
-            let own = String(single.split(separator: "\u{0}", omittingEmptySubsequences: false).joined(separator: "\(expert)"))
-            var one = DialectModule(name: ExactString(own), naming: .path, component: nil, form: stack.form)
-            one.add(
-                "whole", leaf,
-                TensorView(
-                    name: ExactString("\(info.name)[\(expert)]"), shape: Array(info.shape.dropFirst()), parts: [.init(info, rows: expert..<(expert + 1))]))
-            one.elsewhere = MLX.mixtral(one)
-            return one
+    /// Whether mlx-lm adds 1 to norms of the model when it loads the base: it has not been loaded and saved by it.
+    ///
+    /// Source: `sanitize` in mlx_lm/models/qwen3_next.py, qwen3_5.py and step3p5.py.
+    private static func shiftsNorms(_ base: BaseDirectory) -> Bool {
+        func has(_ types: [String], _ isHub: (ExactString) -> Bool) -> Bool {
+            base.modelTypes.contains { type in types.contains { type == $0 || type.hasPrefix($0 + "_") } } && base.names.contains(where: isHub)
         }
+        return has(["qwen3_next", "qwen3_5"]) { $0.text.hasSuffix("conv1d.weight") && base.shapes[$0]?.last != 1 }
+            || has(["step3p5"]) { $0.text.utf8Contains(".moe.") || $0.text.utf8Contains(".share_expert.") && !$0.text.utf8Contains(".mlp.share_expert.") }
     }
 
     /// N of `layers.N`.
@@ -240,12 +239,5 @@ struct MLX: Dialect {
         let parts = path.dottedComponents
         for (name, next) in zip(parts, parts.dropFirst()) where name == "layers" { return Int(next) }
         return nil
-    }
-}
-
-extension String {
-    /// The path with one component exchanged.
-    func replacingComponent(_ component: String, by other: String) -> String {
-        dottedComponents.map { $0 == component ? other : String($0) }.joined(separator: ".")
     }
 }

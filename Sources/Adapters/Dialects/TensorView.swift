@@ -45,6 +45,8 @@ public struct TensorView: Sendable, Hashable {
     public var info: TensorInfo
     /// The stored tensors, none covering another.
     public var parts: [Part]
+    /// How many rows the tensor is read as having when the parts are placed; nil for its first dimension.
+    public var height: Int?
 
     /// A stored tensor as it is, or with another shape of as many elements.
     init(_ stored: TensorInfo, shape: Shape? = nil) {
@@ -63,12 +65,18 @@ public struct TensorView: Sendable, Hashable {
         parts = [part]
     }
 
-    /// A tensor made of several.
-    init(name: ExactString, shape: Shape, parts: [Part]) {
+    /// A tensor made of several, placed in it read as `height` rows.
+    init(name: ExactString, shape: Shape, height: Int? = nil, parts: [Part]) {
+        self.height = height
         info = TensorInfo(
             name: name, dtype: parts.first?.stored.dtype ?? .f32, shape: shape, begin: parts.first?.stored.begin ?? 0,
             end: parts.first?.stored.end ?? 0)
         self.parts = parts
+    }
+
+    private var matrix: (rows: Int, columns: Int) {
+        guard let height, height > 0 else { return info.shape.matrix }
+        return (height, info.elementCount / height)
     }
 
     /// Whether the elements are those of one stored tensor in their stored order.
@@ -84,9 +92,7 @@ public struct TensorView: Sendable, Hashable {
     /// - Throws: what `read` throws; `.malformed` where a part does not fit into the tensor.
     func elements(_ read: (TensorInfo, Range<Int>?) throws -> [Double]) throws -> [Double] {
         if isWhole, let part = parts.first { return try read(part.stored, nil) }
-        // Elements of vectors lie below each other where they were taken so.
-        let isColumn = info.shape.count == 1 && parts.contains { $0.height != nil }
-        let (height, width) = isColumn ? (info.elementCount, 1) : info.shape.matrix
+        let (height, width) = matrix
         var result = [Double](repeating: 0, count: height * width)
         for part in parts {
             var (partHeight, partWidth) = part.matrix

@@ -117,34 +117,67 @@ enum ExpertLayouts {
             rule: "UnequalExperts", help: "check the base checkpoint")
     }
 
+    /// How a base holds its own stacks.
+    enum Layout {
+        /// (E, out, in), the gate's rows before up's.
+        case rows
+        /// (E, in, out), the gate's columns before up's: llama4.
+        case columns
+        /// Either of the two, which the pair of gate_up_proj and down_proj tells: qwen3_vl_moe.
+        case asPair
+        /// (E, in, out), in which columns of gate and up take turns: gpt_oss; and others that are not read by expert.
+        case unread
+
+        init(_ modelTypes: [String]) {
+            self = DiskTransposition.concerns(modelTypes)
+                ? .asPair
+                : !UpdateOrientation.holdsExpertsInOut(modelTypes) ? .rows : modelTypes.contains { $0.hasPrefix("llama4") } ? .columns : .unread
+        }
+
+        /// Whether the stacks of a container are transposed; nil where that is not read.
+        fileprivate func isTransposed(_ container: String, in base: BaseDirectory) -> Bool? {
+            switch self {
+            case .rows: return false
+            case .columns: return true
+            case .asPair:
+                guard let gateUp = base.shape(container + ".gate_up_proj"), let down = base.shape(container + ".down_proj") else { return nil }
+                return DiskTransposition.isOnDisk(gateUp: gateUp, down: down)
+            case .unread: return nil
+            }
+        }
+    }
+
     /// One expert's matrix of version 4's memory (`<moe>.experts.N.w1.weight`), inside the fused parameter of the base or mlx-lm's stack;
     /// nil if the base holds neither in its place.
-    static func slice(_ name: String, in base: BaseDirectory) -> StoredParameter? {
+    ///
+    /// IBM Granite's are called `<moe>.input_linear` and `<moe>.output_linear` (`GraniteMoeParallelExperts` in modeling_granitemoe.py).
+    static func slice(_ name: String, in base: BaseDirectory, layout own: Layout) -> StoredParameter? {
         let parts = name.dottedComponents
         guard parts.count > 3, parts.last == "weight", let expert = Int(parts[parts.count - 3]), expert >= 0,
             String(expert) == parts[parts.count - 3]
         else { return nil }
         let container = parts.dropLast(3).joined(separator: ".")
-        let leaf = parts[parts.count - 2]
-        for layout in leaves {
-            let gateUp = "\(container).gate_up_proj"
-            let candidates: [(tensor: String, half: Int?)] =
-                leaf == layout.gate
-                ? [(gateUp, 0)]
-                : leaf == layout.up
-                    ? [(gateUp, 1), ("\(container).up_proj", nil)]
-                    : leaf == layout.down ? [("\(container).down_proj", nil)] : []
-            let stack = [layout.gate: "gate_proj", layout.up: "up_proj", layout.down: "down_proj"][String(leaf)]
-            let switched = stack.flatMap { name in stacks(of: container).map { [("\($0).\(name).weight", nil as Int?)] } } ?? []
-            for (tensor, half) in candidates + switched {
-                guard let stack = base.shape(tensor), stack.count == 3, expert < stack[0] else { continue }
-                if half != nil && stack[1] % 2 != 0 { continue }
-                let rows = half == nil ? stack[1] : stack[1] / 2
-                let piece = ParameterPiece(
-                    rows: 0..<rows, tensor: ExactString(tensor), storedExpert: expert,
-                    storedOffset: (half ?? 0) * rows)
-                return StoredParameter(shape: [rows, stack[2]], pieces: [piece])
-            }
+        let leaf = String(parts[parts.count - 2])
+        guard let layout = leaves.first(where: { [$0.gate, $0.up, $0.down].contains(leaf) }) else { return nil }
+        let front = container.hasSuffix(".experts") ? String(container.dropLast("experts".count)) : nil
+        let stack = leaf == layout.gate ? "gate_proj" : leaf == layout.up ? "up_proj" : "down_proj"
+        let half: Int? = leaf == layout.gate ? 0 : leaf == layout.up ? 1 : nil
+        var candidates: [(tensor: String, half: Int?, turned: Bool)] = []
+        if let turned = own.isTransposed(container, in: base) {
+            candidates.append(("\(container).\(half == nil ? "down_proj" : "gate_up_proj")", half, turned))
+            if half == 1 { candidates.append((container + ".up_proj", nil, turned)) }
+            if let front { candidates.append(("\(front)\(half == nil ? "output" : "input")_linear.weight", half, turned)) }
+        }
+        if let front { candidates.append(("\(front)switch_mlp.\(stack).weight", nil, false)) }
+        for (tensor, half, turned) in candidates {
+            guard let stack = base.shape(tensor), stack.count == 3, expert < stack[0] else { continue }
+            let (height, width) = turned ? (stack[2], stack[1]) : (stack[1], stack[2])
+            if half != nil && height % 2 != 0 { continue }
+            let rows = half == nil ? height : height / 2
+            let piece = ParameterPiece(
+                rows: 0..<rows, tensor: ExactString(tensor), storedExpert: expert,
+                storedOffset: (half ?? 0) * rows, transposed: turned)
+            return StoredParameter(shape: [rows, width], pieces: [piece])
         }
         return nil
     }

@@ -55,6 +55,8 @@ struct FusedRows: Sendable {
         FusedRows(
             ["unlimited_ocr"], qkv("^model.vision_tower.vision_encoder.encoder.layers.*.self_attn", "_proj"),
             "^model.vision_model.transformer.layers.*.self_attn.qkv_proj"),
+        // A dense layer of mlx-lm's, apart there: `sanitize` in mlx_lm/models/granitemoehybrid.py.
+        FusedRows(["granitemoehybrid"], ["mlp.gate_proj", "mlp.up_proj"], "shared_mlp.input_linear"),
         // Entry minimax_m3_vl: fused in memory, apart in the file.
         FusedRows(
             ["minimax_m3_vl"],

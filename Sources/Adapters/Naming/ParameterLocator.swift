@@ -13,8 +13,7 @@ struct ParameterLocator: Sendable {
     private let sharedBlocks: SharedBlocks
     private let mayTieHead: Bool
     private let transposesOnDisk: Bool
-    /// Whether fused experts lie as version 4's matrices did, one below the other: gate rows, then up rows.
-    private let slices: Bool
+    private let layout: ExpertLayouts.Layout
 
     init(base: BaseDirectory) {
         self.base = base
@@ -27,7 +26,7 @@ struct ParameterLocator: Sendable {
         tiedBiases = TiedWeights.rows(for: base, bias: true)
         mayTieHead = TiedWeights.mayTieHead(base)
         transposesOnDisk = DiskTransposition.concerns(modelTypes)
-        slices = !transposesOnDisk && !UpdateOrientation.holdsExpertsInOut(modelTypes)
+        layout = ExpertLayouts.Layout(modelTypes)
     }
 
     /// The spellings of a tensor name, for `locate`.
@@ -52,8 +51,8 @@ struct ParameterLocator: Sendable {
         }
         if let part = originalRows.locate(name, in: base, spell: form.apply) { return part }
         for spelled in formed {
-            if let stack = try ExpertLayouts.gathered(spelled, in: base, takesStacks: slices) { return stack }
-            if let slice = slices ? ExpertLayouts.slice(spelled, in: base) : nil { return slice }
+            if let stack = try ExpertLayouts.gathered(spelled, in: base, takesStacks: layout == .rows) { return stack }
+            if let slice = ExpertLayouts.slice(spelled, in: base, layout: layout) { return slice }
         }
         return OriginalRows.bare([name] + formed, in: base)
     }

@@ -54,6 +54,14 @@ enum DiskTransposition {
         modelTypes.contains { $0 == "qwen3_vl_moe" || $0 == "qwen3_vl_moe_text" }
     }
 
+    /// Whether a pair lies as on the hub, and not as in memory; nil where the two do not belong together.
+    static func isOnDisk(gateUp: Shape, down: Shape) -> Bool? {
+        guard gateUp.count == 3, down.count == 3 else { return nil }
+        let onDisk = gateUp[2] == 2 * down[1] && gateUp[1] == down[2]
+        let inMemory = gateUp[1] == 2 * down[2] && gateUp[2] == down[1]
+        return onDisk == inMemory ? nil : onDisk
+    }
+
     /// The stored stack as it is in memory: (E, 2m, h) and (E, h, m) there, (E, h, 2m) and (E, m, h) on disk.
     ///
     /// A file that version 5 saved under its own layout is not transposed. Which of the two it is shows in the pair:
@@ -62,9 +70,7 @@ enum DiskTransposition {
     static func applied(
         to stored: StoredParameter, gateUp: Shape, down: Shape
     ) throws(PeftfileError) -> StoredParameter {
-        let onDisk = gateUp[2] == 2 * down[1] && gateUp[1] == down[2]
-        let inMemory = gateUp[1] == 2 * down[2] && gateUp[2] == down[1]
-        guard onDisk != inMemory else {
+        guard let onDisk = isOnDisk(gateUp: gateUp, down: down) else {
             throw PeftfileError(
                 .refused, "gate_up_proj \(gateUp) and down_proj \(down) of the same experts do not belong together",
                 tensor: stored.pieces.first?.tensor, rule: "ExpertShapes", help: "check the base checkpoint")

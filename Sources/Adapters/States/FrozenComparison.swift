@@ -9,7 +9,11 @@ import Tensors
 /// (`torch_dtype`). Both files are read once, a part at a time. What PEFT trained without a name for it is found that way; an
 /// update must not be added to other numbers than those it was trained beside.
 ///
-/// Not compared are codes of quantised weights in the state, weights that the base holds as codes, weights of which an
+/// A weight that state and base both have as codes is compared by what these stand for, as is one that the base is taken through NF4 for
+/// (`--base-as nf4`). GPUs round a few codes otherwise than CPUs: it is the base's where at least 1023 of 1024 numbers are, and of doubly
+/// quantised ones those within 1/32 of it, since the quantised magnitudes differ by no more than a step.
+///
+/// Not compared are weights that one of the two alone has as codes, weights of which an
 /// initialisation took a part out (PiSSA, LoftQ…: what the base is then, `--base-as` says), and buffers that models compute anew.
 struct FrozenComparison: Sendable {
     /// The base that it was.
@@ -21,7 +25,7 @@ struct FrozenComparison: Sendable {
     /// What the reader should know of it.
     let note: String
 
-    private enum Outcome { case equal, rounded, codes, differs(ExactString, String) }
+    private enum Outcome { case equal, rounded, agreeing, codes, differs(ExactString, String) }
 
     private struct Pair: Sendable {
         let key: AdapterKey
@@ -33,7 +37,7 @@ struct FrozenComparison: Sendable {
     ///
     /// - Throws: `.refused` with rule `FrozenWeight` for the first weight that the base has not, or has with another shape or other
     ///   numbers; and what reading throws.
-    static func settled(_ adapter: Adapter, base: Checkpoint, view: BaseView) throws -> Adapter {
+    static func settled(_ adapter: Adapter, base: Checkpoint, view: BaseView, work: ComparisonWork) throws -> Adapter {
         guard let state = adapter.wholeState, state.comparison?.base != base.path else { return adapter }
         var copy = adapter
         var pairs: [Pair] = []
@@ -78,14 +82,15 @@ struct FrozenComparison: Sendable {
             }
             pairs.append(Pair(key: key, own: own, place: place))
         }
-        let outcomes = try compare(pairs, state.checkpoint, base, view)
-        var counts = (equal: 0, rounded: 0, codes: state.codes.count, residual: 0)
+        let outcomes = try compare(pairs, state.checkpoint, base, view, work)
+        var counts = Counts(codes: state.codes.count)
         var differing: [(key: AdapterKey, base: ExactString, how: String)] = []
         let residual = try residualModules(of: adapter)
         for (pair, outcome) in zip(pairs, outcomes) {
             switch outcome {
             case .equal: counts.equal += 1
             case .rounded: counts.rounded += 1
+            case .agreeing: counts.agreeing += 1
             case .codes: counts.codes += 1
             case .differs where residual.contains(pair.key.module): counts.residual += 1
             case .differs(let name, let how): differing.append((pair.key, name, how))
@@ -103,14 +108,22 @@ struct FrozenComparison: Sendable {
         copy.checkpoint = state.checkpoint.without(
             Set(state.frozen.map(\.stored)).union(state.codes).subtracting(resized.map(\.stored)))
         copy.wholeState?.comparison = FrozenComparison(
-            base: base.path, compared: counts.equal + counts.rounded, rounded: counts.rounded,
+            base: base.path, compared: counts.equal + counts.rounded + counts.agreeing, rounded: counts.rounded,
             note: note(state.fileName, counts, computed: computed, resized: resized.count))
         return copy
     }
 
-    private static func note(
-        _ file: String, _ counts: (equal: Int, rounded: Int, codes: Int, residual: Int), computed: Int, resized: Int
-    ) -> String {
+    private struct Counts {
+        var equal = 0
+        var rounded = 0
+        var agreeing = 0
+        var codes: Int
+        var residual = 0
+
+        init(codes: Int) { self.codes = codes }
+    }
+
+    private static func note(_ file: String, _ counts: Counts, computed: Int, resized: Int) -> String {
         var parts: [String] = []
         let same = counts.equal + counts.rounded
         if same > 0 {
@@ -118,6 +131,7 @@ struct FrozenComparison: Sendable {
                 "\(same) frozen weights have the base's numbers, all of them compared"
                     + (counts.rounded > 0 ? " (\(counts.rounded) rounded to the dtype of training)" : ""))
         }
+        if counts.agreeing > 0 { parts.append("\(counts.agreeing) quantised weights have the base's codes, all of them compared") }
         if counts.codes > 0 { parts.append("\(counts.codes) quantised tensors could not be compared") }
         if counts.residual > 0 { parts.append("\(counts.residual) weights are what their initialisation left of the base's") }
         if computed > 0 { parts.append("\(computed) buffers are computed by the model") }
@@ -152,11 +166,12 @@ struct FrozenComparison: Sendable {
 
     // MARK: Numbers
 
-    private static func compare(_ pairs: [Pair], _ state: Checkpoint, _ base: Checkpoint, _ view: BaseView) throws -> [Outcome] {
+    private static func compare(_ pairs: [Pair], _ state: Checkpoint, _ base: Checkpoint, _ view: BaseView, _ work: ComparisonWork) throws -> [Outcome] {
         let outcomes = Mutex([Outcome](repeating: .equal, count: pairs.count))
-        try parallelForEach(count: pairs.count, jobs: Machine.availableCores) { index in
+        try parallelForEach(count: pairs.count, jobs: work.jobs) { index in
             let outcome = try compare(pairs[index], state, base, view)
             outcomes.withLock { $0[index] = outcome }
+            work.progress?(pairs[index].own.byteCount)
         }
         return outcomes.withLock { $0 }
     }
@@ -165,7 +180,12 @@ struct FrozenComparison: Sendable {
         var outcome = Outcome.equal
         for piece in pair.place.pieces {
             guard let stored = view[piece.tensor]?.stored else { return .differs(piece.tensor, "which is not there") }
-            if stored.quantised != nil || pair.own.quantised != nil { return .codes }
+            if stored.quantised != nil || pair.own.quantised != nil {
+                guard stored.quantised != nil, pair.own.quantised != nil, pair.place.pieces.count == 1, !piece.transposed else { return .codes }
+                let strip = PieceStrip(piece, of: pair.place, stored: stored.shape)
+                guard try strip.agrees(pair.own, in: state, stored, in: base) else { return .differs(piece.tensor, "by its codes") }
+                return .agreeing
+            }
             if stored.dtype != pair.own.dtype {
                 guard stored.dtype.isMergeable, pair.own.dtype.isMergeable else {
                     // Codes of a weight whose companions have gone.
@@ -235,6 +255,23 @@ private struct PieceStrip {
                 return memory[at..<(at + size)] == line[(row * size)..<((row + 1) * size)]
             }
         }
+    }
+
+    /// Whether the numbers that codes stand for are the base's, but for a few that another device rounded otherwise.
+    func agrees(_ tensor: StoredTensor, in state: Checkpoint, _ stored: StoredTensor, in base: Checkpoint) throws -> Bool {
+        let isNested = [state, base].contains { $0.quantisation?.scheme.contains("double quantisation") == true }
+        let tolerance = isNested ? 1.0 / 32 : 0
+        let total = rows * width
+        var differing = 0
+        for first in stride(from: 0, to: total, by: Self.step) {
+            let count = min(Self.step, total - first)
+            try Interruption.check()
+            let own = try Conversion.widened(bytes(tensor, state, self.own + first, count), as: tensor.dtype, count: count)
+            let others = try Conversion.widened(bytes(stored, base, other + first, count), as: stored.dtype, count: count)
+            for (a, b) in zip(own, others) where a != b && !(abs(a - b) <= tolerance * max(abs(a), abs(b))) { differing += 1 }
+            if differing > total / 1024 { return false }
+        }
+        return true
     }
 
     private func bytes(_ tensor: StoredTensor, _ checkpoint: Checkpoint, _ first: Int, _ count: Int) throws -> [UInt8] {

@@ -107,10 +107,22 @@ public struct WholeState: Sendable {
     }
 
     /// What a reader should know before a base was there to compare with.
+    ///
+    /// Rows of an embedding that was made larger are taken for the base's too, as `save_pretrained` does where it does not find the base's
+    /// config (`get_peft_model_state_dict`).
     var note: String {
-        "\(fileName.printable) is a training state of the whole model: \(leftOutCount) weights of the base, by their names, "
-            + "are left out of the adapter and were not compared with a base, as --base does"
+        start + "are left out of the adapter and were not compared with a base, as --base does; that no vocabulary was resized is taken for granted"
     }
+
+    /// The same where the base is another.
+    public var refusedNote: String { start + "are no part of the adapter, and are not all the base's" }
+
+    private var start: String {
+        "\(fileName.printable) is a training state of the whole model: \(leftOutCount) weights of the base, by their names, "
+    }
+
+    /// Bytes of the weights that are compared with a base.
+    public var comparedBytes: UInt64 { frozen.reduce(0) { $0 + (checkpoint[$1.stored]?.byteCount ?? 0) } }
 
     /// Whether codes among the frozen weights are those of bitsandbytes' four bits.
     var holdsFourBits: Bool { checkpoint.storedTensors.contains { $0.name.text.contains(".quant_state.bitsandbytes__") } }

@@ -72,3 +72,27 @@ func forEachRow(of elements: Range<Int>, columns: Int, _ body: (Int, Range<Int>,
         start = end
     }
 }
+
+/// Walks the rows of `elements` with the codes of each, of a weight whose codes are bit streams along the row: whole rows are unpacked, since
+/// ranges seldom end within one.
+///
+/// - Parameter body: gets the row, counted from the first that is read; the columns that are wanted of it; their place in the result; and the codes
+///   of all columns.
+/// - Throws: what reading the codes throws, and `body`.
+func forEachUnpackedRow(
+    of elements: Range<Int>, columns: Int, packed: StoredTensor, bits: Int, from components: ComponentReader,
+    _ body: (Int, Range<Int>, Int, UnsafeMutableBufferPointer<UInt8>) throws -> Void
+) throws {
+    let rowBytes = (packed.shape.last ?? 0) * 4
+    let first = elements.lowerBound / columns
+    let words = try components.bytes(packed, (first * rowBytes)..<(((elements.upperBound - 1) / columns + 1) * rowBytes))
+    try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: columns) { codes in
+        try forEachRow(of: elements, columns: columns) { row, columnRange, place in
+            words.withUnsafeBytes { words in
+                CodeKernels.unpack(
+                    UnsafeRawBufferPointer(rebasing: words[((row - first) * rowBytes)..<((row - first + 1) * rowBytes)]), bits: bits, into: codes)
+            }
+            try body(row - first, columnRange, place, codes)
+        }
+    }
+}

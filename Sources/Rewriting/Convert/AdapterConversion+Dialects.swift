@@ -10,7 +10,8 @@ extension AdapterConversion {
     }
 
     private mutating func addPEFT(_ module: Module, prefix: String) throws {
-        let path = prefix + module.path.text
+        let layers = String(repeating: ".base_layer", count: module.depth)
+        let path = prefix + (module.isParameter ? module.wrappedModule.text : module.path.text) + layers
         add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
         add("\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")", module.b)
         if let bias = module.bias { add("\(path).lora_B.bias", bias) }
@@ -79,15 +80,22 @@ extension AdapterConversion {
         }
         let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
             try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
-        return [
+        var config: JSONObject = [
             "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
             "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
             "inference_mode": true, "r": .number(JSONNumber(rank)), "lora_alpha": .number(AdapterConversion.number(alpha)),
             "rank_pattern": .object(ranks), "alpha_pattern": .object(alphaPattern), "use_dora": .bool(hasDoRA),
             "use_rslora": false, "bias": "none", "lora_bias": .bool(modules.contains { $0.bias != nil }),
             "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": .bool(squareOrientation == .inOut), "init_lora_weights": true,
-            "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
+            "target_modules": .array(modules.filter { !$0.isParameter }.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
         ]
+        let parameters = modules.filter(\.isParameter).map(\.path).sorted()
+        if !parameters.isEmpty {
+            config["target_parameters"] = .array(parameters.map { .string($0.text) })
+            // How a wrapper's factors lie depends on it.
+            config["peft_version"] = .string(Module.peftVersion)
+        }
+        return config
     }
 
     func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {

@@ -161,6 +161,11 @@ public struct AdapterConversion: Sendable {
                 .refused, "all of its updates are of \(components.map(\.printable).joined(separator: ", ")), and no base is that",
                 file: adapter.path, tensor: missing.first?.tensor, rule: "MissingTarget", help: "name the model that it was trained on: --base BASE")
         }
+        if target != .peft, let wrapped = portable.modules.first(where: \.isParameter) {
+            throw unable(
+                wrapped, "is a stack in the base as well, and other dialects have the matrices one by one",
+                help: "merge it instead, or keep it in PEFT's dialect: --to peft")
+        }
         try requireSameEmbeddings(portable.modules)
         let names = try names(portable.modules.map { ($0.component, $0.own, $0.a.shape.count == 2 ? $0.a.shape[1] : nil) }, portable.components)
         switch target {

@@ -1,7 +1,7 @@
 import ByteAccess
 import Tensors
 
-/// MLX's quantisation: affine of 2, 3, 4, 5, 6 or 8 bits, W = scale · code + bias for each group of a row, and the modes mxfp4, nvfp4 and
+/// MLX's quantisation: affine of 1, 2, 3, 4, 5, 6 or 8 bits, W = scale · code + bias for each group of a row, and the modes mxfp4, nvfp4 and
 /// mxfp8 of ``MLXFloatWeight``.
 ///
 /// | tensor | dtype, shape |
@@ -11,7 +11,8 @@ import Tensors
 ///
 /// Of a stack of experts (`switch_mlp.up_proj`) all of them have the experts as a first dimension.
 ///
-/// `quantization` in config.json has `group_size`, `bits` and `mode`, and under a module's full name settings of its own or false.
+/// `quantization` in config.json has `group_size`, `bits` and `mode`, and under a module's full name settings of its own or false. What these leave
+/// out is as in `to_quantized`: affine, of 4 bits in groups of 64.
 /// Source: `nn.quantize`, `affine_quantize` and `fp_quantize` in mlx; `QuantizedSwitchLinear` in mlx_lm/models/switch_layers.py.
 enum MLXAffine: QuantisationScheme {
     static let name = "MLX affine"
@@ -34,9 +35,11 @@ enum MLXAffine: QuantisationScheme {
             var (bits, size) = common
             var mode = try base.text("mode") ?? "affine"
             if let own = base.settings[ExactString(stem)]?.objectValue {
-                bits = try base.integer("bits", in: own)
-                size = try base.integer("group_size", in: own)
-                mode = try base.text("mode", in: own) ?? mode
+                // They go to `to_quantized`, whose defaults are not the model's.
+                mode = try base.text("mode", in: own) ?? "affine"
+                let known = MLXFloatWeight.Mode(rawValue: mode)
+                bits = own["bits"] == nil ? known?.bits ?? 4 : try base.integer("bits", in: own)
+                size = own["group_size"] == nil ? known?.groupSize ?? 64 : try base.integer("group_size", in: own)
             }
             if let mode = MLXFloatWeight.Mode(rawValue: mode) {
                 try base.add(try weight(base, stem, codes, mode, bits: bits, groupSize: size))
@@ -82,7 +85,7 @@ enum MLXAffine: QuantisationScheme {
         _ base: QuantisedBase, _ stem: String, _ codes: StoredTensor, bits: Int, groupSize: Int
     ) throws(PeftfileError) -> RowPackedWeight {
         let name = codes.name
-        guard [2, 3, 4, 5, 6, 8].contains(bits) else {
+        guard [1, 2, 3, 4, 5, 6, 8].contains(bits) else {
             throw QuantisationRule.unsupportedPacking.broken(base.title, "\(bits) bits are not read", tensor: name)
         }
         guard groupSize > 0 else {

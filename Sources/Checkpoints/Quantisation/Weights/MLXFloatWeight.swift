@@ -51,22 +51,19 @@ public struct MLXFloatWeight: QuantisedWeight {
         guard !elements.isEmpty, let base = result.baseAddress else { return }
         let first = elements.lowerBound / columns
         let last = (elements.upperBound - 1) / columns
-        let words = try components.bytes(codes, (first * rowWords * 4)..<((last + 1) * rowWords * 4))
         let scales = try components.bytes(scale, (first * groups)..<((last + 1) * groups))
-        let floats = try Conversion.widened((0...255).map { UInt8($0) }, as: .f8E4M3, count: 256)
+        let floats = try MLXFloatWeight.floats.get()
         let values = mode == .mxfp8 ? floats : MXFP4Weight.values
-        let factors = mode == .nvfp4 ? floats : (0...255).map { Double(sign: .plus, exponent: $0 - 127, significand: 1) }
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: columns) { codes in
-            forEachRow(of: elements, columns: columns) { row, columnRange, place in
-                words.withUnsafeBytes { words in
-                    let stream = UnsafeRawBufferPointer(rebasing: words[((row - first) * rowWords * 4)..<((row - first + 1) * rowWords * 4)])
-                    CodeKernels.unpack(stream, bits: mode.bits, into: codes)
-                }
-                let line = (row - first) * groups
-                for (index, column) in columnRange.enumerated() {
-                    base[place + index] = values[Int(codes[column])] * factors[Int(scales[line + column / mode.groupSize])]
-                }
+        let factors = mode == .nvfp4 ? floats : MLXFloatWeight.powers
+        try forEachUnpackedRow(of: elements, columns: columns, packed: codes, bits: mode.bits, from: components) { row, columnRange, place, codes in
+            for (index, column) in columnRange.enumerated() {
+                base[place + index] = values[Int(codes[column])] * factors[Int(scales[row * groups + column / mode.groupSize])]
             }
         }
     }
+
+    /// E4M3 by code.
+    private static let floats = Result { try Conversion.widened((0...255).map { UInt8($0) }, as: .f8E4M3, count: 256) }
+    /// E8M0 by code.
+    private static let powers = (0...255).map { Double(sign: .plus, exponent: $0 - 127, significand: 1) }
 }

@@ -65,42 +65,34 @@ public struct RowPackedWeight: QuantisedWeight {
         guard !elements.isEmpty, let base = result.baseAddress else { return }
         let first = elements.lowerBound / columns
         let last = (elements.upperBound - 1) / columns
-        let words = try components.bytes(codes, (first * rowWords * 4)..<((last + 1) * rowWords * 4))
         let grid = (first * groups)..<((last + 1) * groups)
         let scales = try components.values(scale, grid)
         let offsets = try offsets(first...last, count: scales.count, components)
         let order = try groupIndex.map { try components.values($0).map { Int($0) } }
-        try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: columns) { codes in
-            try forEachRow(of: elements, columns: columns) { row, columnRange, place in
-                // Whole rows are unpacked, and of them what is asked for computed; ranges seldom end within a row.
-                words.withUnsafeBytes { words in
-                    let stream = UnsafeRawBufferPointer(rebasing: words[((row - first) * rowWords * 4)..<((row - first + 1) * rowWords * 4)])
-                    CodeKernels.unpack(stream, bits: bits, into: codes)
+        try forEachUnpackedRow(of: elements, columns: columns, packed: codes, bits: bits, from: components) { row, columnRange, place, codes in
+            let line = row * groups
+            if let order {
+                for (index, column) in columnRange.enumerated() {
+                    guard order[column] >= 0, order[column] < groups else { throw outOfRange }
+                    let g = line + order[column]
+                    base[place + index] = value(Double(codes[column]), scales[g], offsets[g])
                 }
-                let line = (row - first) * groups
-                if let order {
-                    for (index, column) in columnRange.enumerated() {
-                        guard order[column] >= 0, order[column] < groups else { throw outOfRange }
-                        let g = line + order[column]
-                        base[place + index] = value(Double(codes[column]), scales[g], offsets[g])
-                    }
-                    return
-                }
-                scales.withUnsafeBufferPointer { scales in
-                    offsets.withUnsafeBufferPointer { offsets in
-                        var column = columnRange.lowerBound
-                        while column < columnRange.upperBound {
-                            // Up to the end of a group that is cut, else all that follow.
-                            let group = column / groupSize
-                            let end = column % groupSize == 0 ? columnRange.upperBound : min(columnRange.upperBound, (group + 1) * groupSize)
-                            let places = (line + group)..<(line + (end - 1) / groupSize + 1)
-                            let marks = UnsafeBufferPointer(rebasing: offsets[places])
-                            CodeKernels.affine(
-                                UnsafeBufferPointer(rebasing: codes[column..<end]), group: groupSize, zeros: isBiased ? nil : marks,
-                                scales: UnsafeBufferPointer(rebasing: scales[places]), offsets: isBiased ? marks : nil,
-                                into: UnsafeMutableBufferPointer(start: base + (place + column - columnRange.lowerBound), count: end - column))
-                            column = end
-                        }
+                return
+            }
+            scales.withUnsafeBufferPointer { scales in
+                offsets.withUnsafeBufferPointer { offsets in
+                    var column = columnRange.lowerBound
+                    while column < columnRange.upperBound {
+                        // Up to the end of a group that is cut, else all that follow.
+                        let group = column / groupSize
+                        let end = column % groupSize == 0 ? columnRange.upperBound : min(columnRange.upperBound, (group + 1) * groupSize)
+                        let places = (line + group)..<(line + (end - 1) / groupSize + 1)
+                        let marks = UnsafeBufferPointer(rebasing: offsets[places])
+                        CodeKernels.affine(
+                            UnsafeBufferPointer(rebasing: codes[column..<end]), group: groupSize, zeros: isBiased ? nil : marks,
+                            scales: UnsafeBufferPointer(rebasing: scales[places]), offsets: isBiased ? marks : nil,
+                            into: UnsafeMutableBufferPointer(start: base + (place + column - columnRange.lowerBound), count: end - column))
+                        column = end
                     }
                 }
             }
