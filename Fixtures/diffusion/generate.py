@@ -83,6 +83,24 @@ def flux():
     return table, model, convert, {"kohya": kohya, "peft": peft}
 
 
+def chroma():
+    table = {"img_in": linear(H, 4), "txt_in": linear(H, 6), "final_layer.linear": linear(4, H)}
+    for stream in ["img", "txt"]:
+        front = "double_blocks.0." + stream
+        table |= {front + "_attn.qkv": linear(3 * H, H), front + "_attn.proj": linear(H, H)}
+        table |= {front + "_attn.norm.query_norm.scale": [H], front + "_attn.norm.key_norm.scale": [H]}
+        table |= {front + "_mlp.0": linear(4 * H, H), front + "_mlp.2": linear(H, 4 * H)}
+    table |= {"single_blocks.0.linear1": linear(7 * H, H), "single_blocks.0.linear2": linear(H, 5 * H)}
+    table |= {"single_blocks.0.norm.query_norm.scale": [H], "single_blocks.0.norm.key_norm.scale": [H]}
+    front = "distilled_guidance_layer."
+    table |= {front + "in_proj": linear(5, 64), front + "out_proj": linear(H, 5), front + "norms.0.scale": [5]}
+    table |= {front + "layers.0.in_layer": linear(5, 5), front + "layers.0.out_layer": linear(5, 5)}
+    model = diffusers.ChromaTransformer2DModel(
+        in_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=H, num_attention_heads=1, joint_attention_dim=6, axes_dims_rope=(2, 2, 4),
+        approximator_num_channels=64, approximator_hidden_dim=5, approximator_layers=1)
+    return table, model, patched(single, "convert_chroma_transformer_checkpoint_to_diffusers", {"3072": str(H)}), {}
+
+
 def flux2():
     table = {"img_in": linear(H, 4, False), "txt_in": linear(H, 6, False), "final_layer.linear": linear(4, H, False)}
     table |= {"final_layer.adaLN_modulation.1": linear(2 * H, H, False), "single_stream_modulation.lin": linear(3 * H, H, False)}
@@ -223,6 +241,20 @@ def wan():
     return table, model, single.convert_wan_transformer_to_diffusers, {"comfy": lora._convert_non_diffusers_wan_lora_to_diffusers}
 
 
+def wan_vace():
+    table, _, convert, _ = wan()
+    hidden = 12
+    for name in [name for name in table if name.startswith("img_emb") or "_img" in name]:
+        del table[name]
+    table |= {name.replace("blocks.", "vace_blocks.", 1): shape for name, shape in table.items() if name.startswith("blocks.")}
+    table |= {"vace_blocks.0.before_proj": linear(hidden, hidden), "vace_blocks.0.after_proj": linear(hidden, hidden)}
+    table |= {"vace_patch_embedding.weight": [hidden, 8, 1, 2, 2], "vace_patch_embedding.bias": [hidden]}
+    model = diffusers.WanVACETransformer3DModel(
+        num_attention_heads=1, attention_head_dim=hidden, in_channels=4, out_channels=4, text_dim=6, freq_dim=16, ffn_dim=20, num_layers=1,
+        vace_layers=[0], vace_in_channels=8)
+    return table, model, convert, {}
+
+
 def qwen():
     model = diffusers.QwenImageTransformer2DModel(
         in_channels=4, out_channels=4, num_layers=1, attention_head_dim=H, num_attention_heads=1, joint_attention_dim=6, axes_dims_rope=(2, 2, 4))
@@ -231,7 +263,7 @@ def qwen():
     return table, model, lambda state: dict(state), {"bare": converter, "kohya": converter, "comfy": converter}
 
 
-MODELS = {"flux": flux, "flux2": flux2, "hunyuan-video": hunyuan, "lumina2": lumina2, "z-image": z_image, "sd3": sd3, "wan": wan, "qwen-image": qwen}
+MODELS = {"flux": flux, "chroma": chroma, "wan-vace": wan_vace, "flux2": flux2, "hunyuan-video": hunyuan, "lumina2": lumina2, "z-image": z_image, "sd3": sd3, "wan": wan, "qwen-image": qwen}
 
 # Where diffusers' converter of LoRA files and its converter of the model's checkpoint say different things, the checkpoint's is right, since
 # the model that is loaded has its layers: FLUX.2's leaves the halves of the last modulation as they are in the repository, FLUX.1's drops alpha

@@ -44,6 +44,8 @@ public struct PortableAdapter: Sendable {
 
         /// The version of PEFT since which a wrapper's A has the inputs of experts held as (out, in).
         public static let peftVersion = "0.19.1"
+        /// Whether the bias is a difference of the layer's own, which has no scale; PEFT's has that of B·A.
+        public var isBiasUnscaled = false
 
         /// Whether the module is a convolution: A has a window.
         public var isConvolution: Bool { a.shape.count > 2 }
@@ -105,9 +107,13 @@ public struct PortableAdapter: Sendable {
         components = bound.components
         notes += repaired.notes
         var modules: [Module] = []
-        for part in bound.parts {
+        // Differences of biases stand beside factors of the same modules.
+        let methods = try bound.parts.map { ($0, try MethodRegistry.method(of: $0)) }
+        for (part, method) in methods.filter({ !($0.1 is FullDifference) }) + methods.filter({ $0.1 is FullDifference }) {
             let own: [Module]
-            if try MethodRegistry.method(of: part) is BareFactors {
+            if method is FullDifference, let biased = PortableAdapter.adding(part, to: modules) {
+                (modules, own) = (biased, [])
+            } else if method is BareFactors {
                 let factors = try BareFactors().portable(part, options) { baseNames.place(of: $0)?.shape }
                 whole.views.merge(factors.views) { _, own in own }
                 own = factors.modules
@@ -135,6 +141,18 @@ public struct PortableAdapter: Sendable {
         }
         self.adapter = whole
         self.modules = Module.nested(modules)
+    }
+
+    /// The modules with the differences of biases that a part holds; nil where it holds more, or a bias of no module.
+    private static func adding(_ part: Adapter, to modules: [Module]) -> [Module]? {
+        var (modules, places) = (modules, Dictionary(modules.indices.map { (modules[$0].path, $0) }, uniquingKeysWith: { first, _ in first }))
+        for key in part.keys {
+            guard key.component == "diff_b", let info = part.tensor(key.stored), let place = places.removeValue(forKey: key.module),
+                modules[place].bias == nil, !modules[place].isEmbedding
+            else { return nil }
+            (modules[place].bias, modules[place].isBiasUnscaled) = (info, true)
+        }
+        return modules
     }
 
     private static func modules(

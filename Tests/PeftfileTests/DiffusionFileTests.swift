@@ -235,19 +235,44 @@ import Testing
         #expect(throws: PeftfileError.self) { try Adapter(path: path).targets() }
     }
 
-    /// Where the factors have no scale, a bias's difference is PEFT's `lora_B.bias`; else nothing in PEFT's dialect is the same.
-    @Test func biasesGoToOtherDialects() throws {
+    /// A bias's difference has no scale, and PEFT's `lora_B.bias` that of the factors: it goes into lora_B, where that holds it. What is written
+    /// merges to the same bytes.
+    @Test(arguments: [nil, 1, 8] as [Double?], ["diffusers", "peft", "kohya"]) func biasesGoToOtherDialects(_ alpha: Double?, _ target: String) throws {
         let model = try DiffusionModel("wan.json")
         let base = try transformer(model, "base")
-        let (path, out) = (directory.path("lora.safetensors"), directory.path("d.safetensors"))
+        let (path, out) = (directory.path("lora.safetensors"), directory.path(target == "peft" ? "d" : "d.safetensors"))
         let bias = SmallModel.tensor("diffusion_model.blocks.0.self_attn.q.diff_b", [12], seed: 9)
-        try SmallTensor.write(pair("diffusion_model.blocks.0.self_attn.q", 12, 12) + [bias], to: path)
-        let result = try run("convert", path, "--to", "diffusers", "--base", base, "-o", out)
+        let factors = pair("diffusion_model.blocks.0.self_attn.q", 12, 12, alpha: alpha)
+        try SmallTensor.write(factors + [bias], to: path)
+        let result = try run("convert", path, "--to", target, "--base", base, "-o", out)
         #expect(result.status == 0, "\(result.errors)")
-        #expect(try Checkpoint.open(out).numbers("transformer.blocks.0.attn1.to_q.lora_B.bias") == bias.values)
-        try SmallTensor.write(pair("diffusion_model.blocks.0.self_attn.q", 12, 12, alpha: 1) + [bias], to: path)
-        let refused = try run("convert", path, "--to", "diffusers", "--base", base, "-o", directory.path("x.safetensors"))
-        #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]"), "\(refused.errors)")
+        guard result.status == 0 else { return }
+        if target == "diffusers" {
+            let file = try Checkpoint.open(out)
+            #expect(try file.numbers("transformer.blocks.0.attn1.to_q.lora_B.bias") == bias.values)
+            #expect(try file.numbers("transformer.blocks.0.attn1.to_q.lora_B.weight") == factors[1].values.map { $0 * (alpha ?? 2) / 2 })
+        }
+        #expect(try run("verify", out).status == 0)
+        for (name, adapter) in [("first", path), ("second", out)] {
+            let merged = try run("merge", base, adapter, "-o", directory.path(name))
+            #expect(merged.status == 0, "\(merged.errors)")
+        }
+        #expect(try run("diff", directory.path("first"), directory.path("second")).status == 0)
+        let (before, after) = (try Checkpoint.open(base), try Checkpoint.open(directory.path("second")))
+        #expect(try after.numbers("blocks.0.attn1.to_q.bias") == Plain.sum(before.numbers("blocks.0.attn1.to_q.bias"), bias.values, scale: 1))
+    }
+
+    /// A scale that F32 does not hold times lora_B is in no file of PEFT's beside a bias without one.
+    @Test(arguments: ["--scale", "alpha"]) func aScaleThatRoundsStaysOut(_ how: String) throws {
+        let (path, out) = (directory.path("lora.safetensors"), directory.path("d.safetensors"))
+        let bias = SmallModel.tensor("blocks.0.self_attn.q.diff_b", [12], seed: 9)
+        try SmallTensor.write(pair("blocks.0.self_attn.q", 12, 12, alpha: how == "alpha" ? 0.6 : nil) + [bias], to: path)
+        let result = try Tool.run(["convert", path, "--to", "diffusers", "-o", out] + (how == "alpha" ? [] : [how, "0.3"]))
+        #expect(result.status == 2 && result.errors.contains("difference of its bias") && !FileSystem.exists(out), "\(result.errors)")
+        guard how == "--scale" else { return }
+        let exact = try Tool.run(["convert", path, "--to", "diffusers", "-o", out, how, "2"])
+        #expect(exact.status == 0, "\(exact.errors)")
+        #expect(try run("verify", out).status == 0)
     }
 
     /// DiffSynth's front says that a file is a denoiser's, and refiners are in no language model: feed-forward layers alone are known then.

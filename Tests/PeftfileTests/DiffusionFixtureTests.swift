@@ -99,7 +99,7 @@ struct DiffusionModel {
 /// Diffusion transformers of diffusers 0.42.1, small enough to be made anew by a formula, with adapters as they are in the field. What each gives was
 /// recorded from diffusers' own converters of checkpoints and of LoRA files: `Fixtures/diffusion/generate.py`.
 @Suite struct DiffusionFixtureTests {
-    @Test func allModelsAreThere() { #expect(DiffusionModel.names.count == 8) }
+    @Test func allModelsAreThere() { #expect(DiffusionModel.names.count == 10) }
 
     private func digests(_ file: Checkpoint) throws -> [String: String] {
         var result: [String: String] = [:]

@@ -88,6 +88,17 @@ import Testing
         }
     }
 
+    /// A check against the other base finds it, and against its own finds nothing.
+    @Test func aCheckFindsIt() throws {
+        let path = directory.path("lora.safetensors")
+        try SmallTensor.write(Self.flux.sorted { $0.key < $1.key }.flatMap { pair("diffusion_model.\($0)", $1.0, $1.1) }, to: path)
+        for (base, status) in [(try base("hunyuan-video.json", as: "HunyuanVideoTransformer3DModel"), 1), (try base("flux.json", as: "FluxTransformer2DModel"), 0)] {
+            let result = try Tool.run(["check", path, "--base", base, "--json"])
+            #expect(result.status == Int32(status), "\(result.output)\(result.errors)")
+            #expect(result.output.contains("layers of the same names") == (status == 1), "\(result.output)")
+        }
+    }
+
     /// XLabs trains FLUX.1 alone.
     @Test func xlabsIsFlux() throws {
         let adapter = [

@@ -36,12 +36,14 @@ extension NameResolver {
         let front = String(first.request.module.text[...dot])
         let lost = Set(missing.map(\.request.module))
         guard lost.allSatisfy({ $0.text.hasPrefix(front) }) else { return nil }
-        let rests = Set(lost.map { String($0.text.dropFirst(front.count)) })
+        let rests = Set(lost.map { $0.text.dropFirst(front.count) })
+        let modules = Set(requests.map(\.module))
         for other in requests where !lost.contains(other.module) {
+            // The name from its beginning, and from behind each dot.
             let text = other.module.text
-            guard let rest = rests.first(where: { text == $0 || text.hasSuffix("." + $0) }) else { continue }
-            let own = String(text.dropLast(rest.count))
-            let modules = Set(requests.map(\.module))
+            let starts = [text.startIndex] + text.indices.filter { text[$0] == "." }.map { text.index(after: $0) }
+            guard let start = starts.first(where: { rests.contains(text[$0...]) }) else { continue }
+            let own = String(text[..<start])
             guard rests.allSatisfy({ modules.contains(ExactString(own + $0)) }) else { return nil }
             return PeftfileError(
                 .refused,

@@ -13,7 +13,7 @@ struct TargetNotInBase: CheckRule {
         it was, and whether they were trained too.
         """
     let needs: [RuleNeed] = [.tensors, .base]
-    let refusals: Set<String> = ["MissingTarget", "AmbiguousTarget", "BaseFamily", "FrozenWeight"]
+    let refusals: Set<String> = ["MissingTarget", "AmbiguousTarget", "BaseFamily", "FrozenWeight", "ModelMismatch"]
 
     func findings(in subject: CheckSubject) throws -> [Finding] {
         // Whatever else is wrong with a training state, its names among it, this is another matter.

@@ -5,6 +5,7 @@ import Tensors
 /// LoRA and DoRA in the names, layouts and configs of each library.
 extension AdapterConversion {
     mutating func writePEFT(_ modules: [Module]) throws {
+        let modules = try foldingScales(modules)
         for module in modules { try addPEFT(module, prefix: "base_model.model.") }
         config = try peftConfig(modules)
     }
@@ -13,7 +14,13 @@ extension AdapterConversion {
         let layers = String(repeating: ".base_layer", count: module.depth)
         let path = prefix + (module.isParameter ? module.wrappedModule.text : module.path.text) + layers
         add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
-        add("\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")", module.b)
+        let b = "\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")"
+        if let (factor, dtype) = folded[module.b.name] {
+            let source = Output.Source.arranged([(module.b.name, factor)], shape: module.b.shape, axes: Array(module.b.shape.indices))
+            outputs.append(Output(name: ExactString(b), dtype: dtype, shape: module.b.shape, source: source))
+        } else {
+            add(b, module.b)
+        }
         if let bias = module.bias { add("\(path).lora_B.bias", bias) }
         if let magnitude = module.magnitude {
             // (out), of a convolution (1, out, 1…).
@@ -23,18 +30,39 @@ extension AdapterConversion {
         }
     }
 
+    /// The modules with a scale of 1 where their bias has none: PEFT multiplies lora_B's bias by the scale of the product, so that the scale goes into
+    /// B, as diffusers' converter folds it.
+    ///
+    /// Source: `_convert_non_diffusers_wan_lora_to_diffusers` in src/diffusers/loaders/lora_conversion_utils.py.
+    private mutating func foldingScales(_ modules: [Module]) throws -> [Module] {
+        let numbers = AdapterNumbers(adapters: [adapter])
+        return try modules.map { module in
+            guard module.isBiasUnscaled, module.scale != 1 else { return module }
+            guard let dtype = try AdapterConversion.exactDType(of: module.b, times: module.scale, numbers) else {
+                throw unable(module, "has a difference of its bias, which has no scale, and F32 does not hold its lora_B times its own, \(module.scale)")
+            }
+            folded[module.b.name] = (module.scale, dtype)
+            var module = module
+            (module.scale, module.alpha, module.alphaDType) = (1, Double(module.rank), nil)
+            return module
+        }
+    }
+
     mutating func writeKohya(_ modules: [Module], _ names: ComponentNames) throws {
         metadata = [(key: "ss_network_module", value: names.isTrainedAsFlux ? "networks.lora_flux" : "networks.lora")]
         var parts: [(path: String, layer: OriginalLayer, module: Module)] = []
         for module in modules {
-            try refuse(module, in: "kohya's", embeddings: true, biases: true)
+            // diff_b has no scale.
+            try refuse(module, in: "kohya's", embeddings: true, biases: !module.isBiasUnscaled && module.scale != 1)
             let path = try names.underscored(module.own, module.component)
             if let layer = names.layer(of: module.own, module.component), layer.isFused || layer.isSwapped {
+                try refuse(module, in: "kohya's", embeddings: true, biases: true)
                 parts.append((path, layer, module))
                 continue
             }
             add("\(path).lora_down.weight", module.a)
             add("\(path).lora_up.weight", module.b)
+            if let bias = module.bias { add("\(path).diff_b", bias) }
             addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)
             if let magnitude = module.magnitude {
                 let shape = [magnitude.elementCount] + module.a.shape.dropFirst().map { _ in 1 }
@@ -59,6 +87,7 @@ extension AdapterConversion {
 
     mutating func writeDiffusers(_ modules: [Module], _ names: ComponentNames) throws {
         var packed = JSONObject()
+        let modules = try foldingScales(modules)
         for module in modules { try refuse(module, in: "diffusers'", embeddings: true, biases: false) }
         let components = try modules.map { try names.name(of: $0.component) }
         for component in Set(components).sorted() {

@@ -69,6 +69,8 @@ public struct AdapterConversion: Sendable {
     public internal(set) var setAside: [(tensor: ExactString, reason: String)] = []
     /// How the base holds square matrices, where the file has to say so.
     private(set) var squareOrientation: BindingOptions.Orientation?
+    /// What lora_B is multiplied by, and the dtype that holds it, by the tensor; its module's scale is 1 then.
+    var folded: [ExactString: (factor: Double, dtype: DType)] = [:]
 
     /// The name of the weights' file.
     public var fileName: String {

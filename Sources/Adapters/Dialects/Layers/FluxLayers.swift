@@ -11,8 +11,11 @@
 /// | `img_in`, `txt_in`, `final_layer.linear` | `x_embedder`, `context_embedder`, `proj_out` |
 /// | `time_in`, `vector_in`, `guidance_in`, each with `in_layer`, `out_layer` | `time_text_embed.timestep_embedder`, `text_embedder`, `guidance_embedder`, each with `linear_1`, `linear_2` |
 /// | `final_layer.adaLN_modulation.1` | `norm_out.linear`, its halves the other way round |
+/// | Chroma's `distilled_guidance_layer.layers.N.in_layer`, `out_layer`; `in_proj`, `out_proj` | `….linear_1`, `linear_2`; the same |
 ///
-/// Source: `convert_flux_transformer_checkpoint_to_diffusers` in src/diffusers/loaders/single_file_utils.py;
+/// Chroma has FLUX.1's blocks without their modulations, which its guidance layer makes.
+///
+/// Source: `convert_flux_transformer_checkpoint_to_diffusers`, `convert_chroma_transformer_checkpoint_to_diffusers` in src/diffusers/loaders/single_file_utils.py;
 /// `_convert_kohya_flux_lora_to_diffusers`, `_convert_bfl_flux_control_lora_to_diffusers` in loaders/lora_conversion_utils.py;
 /// `flux_to_diffusers` in comfy/utils.py of ComfyUI.
 extension LayerTable {
@@ -33,6 +36,8 @@ extension LayerTable {
             .one("img_in", "x_embedder"), .one("txt_in", "context_embedder"), .one("final_layer.linear", "proj_out"),
             .swapped("final_layer.adaLN_modulation.1", "norm_out.linear"),
         ]
+        let guidance = "distilled_guidance_layer."
+        others += ["in_proj", "out_proj"].map { .one(guidance + $0, guidance + $0) }
         for (own, other) in [("time_in", "timestep_embedder"), ("vector_in", "text_embedder"), ("guidance_in", "guidance_embedder")] {
             others += [
                 .one("\(own).in_layer", "time_text_embed.\(other).linear_1"), .one("\(own).out_layer", "time_text_embed.\(other).linear_2"),
@@ -44,6 +49,7 @@ extension LayerTable {
             architectures: ["flux-1", "flux.1", "chroma"],
             blocks: [
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
+                Block(guidance + "layers.", guidance + "layers.", [.one("in_layer", "linear_1"), .one("out_layer", "linear_2")]),
             ], others: others)
     }()
 

@@ -5,6 +5,7 @@
 /// | `blocks.N.self_attn.q`, `k`, `v`, `o`; of `cross_attn` | `blocks.N.attn1.to_q`, `to_k`, `to_v`, `to_out.0`; of `attn2` |
 /// | `….cross_attn.k_img`, `v_img`; `ffn.0`, `ffn.2` | `….attn2.add_k_proj`, `add_v_proj`; `ffn.net.0.proj`, `ffn.net.2` |
 /// | `….norm3`, `norm_q`, `norm_k`, `norm_k_img` | `….norm2`, `norm_q`, `norm_k`, `norm_added_k` |
+/// | VACE's `vace_blocks.N`, and `before_proj`, `after_proj` there | `vace_blocks.N`, `proj_in`, `proj_out` |
 /// | `text_embedding.0`, `.2`; `time_embedding`; `time_projection.1` | `condition_embedder.text_embedder.linear_1`, `linear_2`; `time_embedder`; `time_proj` |
 /// | `img_emb.proj.0`, `.1`, `.3`, `.4` | `condition_embedder.image_embedder.norm1`, `ff.net.0.proj`, `ff.net.2`, `norm2` |
 /// | `patch_embedding`, `head.head` | `patch_embedding`, `proj_out` |
@@ -37,6 +38,10 @@ extension LayerTable {
             relatives: [
                 "WanVACETransformer3DModel", "WanAnimateTransformer3DModel", "WanAnimate2Transformer3DModel", "SkyReelsV2Transformer3DModel",
                 "ChronoEditTransformer3DModel", "AnyFlowTransformer3DModel", "AnyFlowFARTransformer3DModel",
-            ], architectures: ["wan2"], blocks: [Block("blocks.", "blocks.", layers)], others: others)
+            ], architectures: ["wan2"],
+            blocks: [
+                Block("blocks.", "blocks.", layers),
+                Block("vace_blocks.", "vace_blocks.", layers + [.one("before_proj", "proj_in"), .one("after_proj", "proj_out")]),
+            ], others: others)
     }()
 }
