@@ -15,7 +15,12 @@ extension RecipeEvaluator {
             for transform in recipe.transforms {
                 result.transforms.append((transform.region, try walk(transform.expression, result)))
             }
-            for placed in recipe.updates { result.terms.append(try term(placed, result)) }
+            // All left factors, then what else there is: those of a stack of experts are parts of one tensor, which is then read once.
+            let lefts = try recipe.updates.map { placed -> [Double] in
+                guard case .lowRank(let left, _, _) = placed.update else { return [] }
+                return try left.matrix(from: numbers)
+            }
+            for (placed, left) in zip(recipe.updates, lefts) { result.terms.append(try term(placed, left: left, result)) }
             for magnitude in recipe.magnitudes {
                 let values = try magnitude.values.matrix(from: numbers)
                 let factors = magnitude.axis == .columns
@@ -27,12 +32,12 @@ extension RecipeEvaluator {
         }
     }
 
-    func term(_ placed: TensorRecipe.PlacedUpdate, _ shared: Shared) throws -> Term {
+    /// - Parameter left: the left factor of a low-rank update.
+    private func term(_ placed: TensorRecipe.PlacedUpdate, left: [Double], _ shared: Shared) throws -> Term {
         switch placed.update {
-        case .lowRank(let left, let right, let scale):
+        case .lowRank(let factor, let right, let scale):
             return .lowRank(
-                region: placed.region, left: try left.matrix(from: numbers), right: try right.matrix(from: numbers),
-                rank: left.columns, scale: scale)
+                region: placed.region, left: left, right: try right.matrix(from: numbers), rank: factor.columns, scale: scale)
         case .dense(let values, let scale):
             return .dense(region: placed.region, values: try values.matrix(from: numbers), scale: scale)
         case .computed(let expression, let scale):

@@ -142,7 +142,10 @@ import Testing
     /// `state_dict` of a model with two adapters has both, and one config is of one of them.
     @Test(arguments: ["q", "n"]) func twoAdaptersOfOneModelAreRefused(second: String) throws {
         let base = [SmallModel.tensor("q.weight", [4, 4], seed: 1), SmallModel.tensor("n.weight", [4, 4], seed: 2)]
-        let state = base.map { SmallTensor(name: ExactString("base_model.model." + $0.name.text.replacing(".weight", with: ".base_layer.weight")), shape: $0.shape, values: $0.values) }
+        let state = base.map {
+            SmallTensor(
+                name: ExactString("base_model.model." + $0.name.text.replacing(".weight", with: ".base_layer.weight")), shape: $0.shape, values: $0.values)
+        }
         let factors = [("q", "default"), (second, "other")].enumerated().flatMap { number, part in
             [
                 SmallModel.tensor(ExactString("base_model.model.\(part.0).lora_A.\(part.1).weight"), [2, 4], seed: 4 + number),
