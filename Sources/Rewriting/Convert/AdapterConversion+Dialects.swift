@@ -4,12 +4,7 @@ import Tensors
 
 /// LoRA and DoRA in the names, layouts and configs of each library.
 extension AdapterConversion {
-    mutating func writePEFT(_ modules: [Module]) throws {
-        for module in modules { try addPEFT(module, prefix: "base_model.model.") }
-        config = try peftConfig(modules)
-    }
-
-    private mutating func addPEFT(_ module: Module, prefix: String) throws {
+    mutating func addPEFT(_ module: Module, prefix: String) throws {
         let path = prefix + module.path.text
         add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
         add("\(path).lora_\(module.isEmbedding ? "embedding_B" : "B.weight")", module.b)
@@ -69,8 +64,8 @@ extension AdapterConversion {
         metadata.append((key: "lora_adapter_metadata", value: JSONValue.object(packed).serialized()))
     }
 
-    /// PEFT's config for the modules: the commonest rank and alpha, and patterns for the rest.
-    private func peftConfig(_ modules: [Module]) throws -> JSONObject {
+    /// PEFT's config for the modules, and for parameters by their paths: the commonest rank and alpha, and patterns for the rest.
+    func peftConfig(_ modules: [Module], parameters: [(path: ExactString, rank: Int, alpha: Double)] = []) throws -> JSONObject {
         let hasDoRA = modules.contains { $0.magnitude != nil }
         guard !hasDoRA || modules.allSatisfy({ $0.magnitude != nil }) else {
             throw PeftfileError(
@@ -78,8 +73,8 @@ extension AdapterConversion {
                 file: adapter.path, rule: "NotConvertible")
         }
         let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
-            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
-        return [
+            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) } + parameters)
+        var config: JSONObject = [
             "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
             "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
             "inference_mode": true, "r": .number(JSONNumber(rank)), "lora_alpha": .number(AdapterConversion.number(alpha)),
@@ -88,6 +83,8 @@ extension AdapterConversion {
             "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": .bool(squareOrientation == .inOut), "init_lora_weights": true,
             "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
         ]
+        if !parameters.isEmpty { config["target_parameters"] = .array(parameters.map(\.path).sorted().map { .string($0.text) }) }
+        return config
     }
 
     func refuse(_ module: Module, in dialect: String, embeddings: Bool, biases: Bool) throws {
