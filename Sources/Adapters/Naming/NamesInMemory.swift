@@ -90,8 +90,10 @@ public struct NamesInMemory: Sendable {
     /// in memory, and what PEFT would take for the experts' in a list of modules, by the end of its name.
     ///
     /// Source: `_MOE_TARGET_MODULE_MAPPING` and `_convert_peft_config_moe` in peft/utils/transformers_weight_conversion.py.
-    public func isParameter(_ module: ExactString) -> Bool {
-        stacksExperts && NamesInMemory.taken.contains(module.text.dottedComponents.last.map(String.init) ?? "")
+    ///
+    /// - Parameter besideExperts: whether the adapter has an update of experts: of a GGUF file's `llama` nothing else tells Mixtral.
+    public func isParameter(_ module: ExactString, besideExperts: Bool) -> Bool {
+        stacksExperts && (besideExperts || !types.contains("llama")) && NamesInMemory.taken.contains(module.text.dottedComponents.last.map(String.init) ?? "")
     }
 
     /// Whether memory has one parameter for the matrices of all experts.

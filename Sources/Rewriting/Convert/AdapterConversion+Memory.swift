@@ -23,6 +23,7 @@ extension AdapterConversion {
         let names = NamesInMemory(of: adapter, bases: options.bases)
         var (plain, parameters, renamed): ([Module], [Parameter], [(ExactString, ExactString)]) = ([], [], [])
         var (containers, stacks): ([String], [String: [Member]]) = ([], [:])
+        let hasExperts = modules.contains { names.slot(names.module($0.path)) != nil }
         for var module in modules {
             let own = module.path
             let parts = names.parts(own)
@@ -43,7 +44,7 @@ extension AdapterConversion {
             }
             if own != module.path { renamed.append((own, module.path)) }
             try addPEFT(module, prefix: "base_model.model.")
-            if names.isParameter(module.path), !module.isEmbedding {
+            if names.isParameter(module.path, besideExperts: hasExperts), !module.isEmbedding {
                 try requirePair(module, "is named as a parameter for PEFT, which would take it for the experts' in a list of modules")
                 parameters.append((ExactString("\(module.path).weight"), module.rank, try AdapterConversion.alpha(for: module)))
             } else {
