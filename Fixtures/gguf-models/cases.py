@@ -97,3 +97,34 @@ case("smallthinker", "smallthinker", arch="SmallThinkerForCausalLM", config=OWN 
 case("hunyuanvl", "hunyuan_vl", arch="HunYuanVLForConditionalGeneration", config=OWN | dict(head_dim=4, rope_scaling=None, tie_word_embeddings=False), left_out=lambda key: key == "lm_head.weight", tensors=PLAIN | FEED | OUTSIDE | names("model.layers.0.self_attn.", {"query_layernorm": (4,), "key_layernorm": (4,)}))
 case("paddleocr", "paddleocr_vl_text", arch="PaddleOCRVLForConditionalGeneration", config=OWN | dict(head_dim=4), tensors=PLAIN | FEED | OUTSIDE)
 case("t5encoder", "t5", arch="T5EncoderModel", config=dict(vocab_size=8, d_model=8, d_kv=4, d_ff=12, num_layers=1, num_heads=2, relative_attention_num_buckets=4, feed_forward_proj="gated-gelu"), patch=dict(decoder_start_token_id=0))
+
+# Gemma 3n: as many rows of each layer's embedding as the vocabulary has, and fewer, to which the converter adds zeros.
+GEMMA3N = COMMON | dict(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"], hidden_size_per_layer_input=4, vocab_size_per_layer_input=8, altup_num_inputs=4,
+                        altup_active_idx=0, laurel_rank=2, num_kv_shared_layers=0, activation_sparsity_pattern=[0.95, 0.0], tie_word_embeddings=True)
+case("gemma3n", "gemma3n_text", arch="Gemma3nForCausalLM", targets=["q_proj", "v_proj", "o_proj", "per_layer_projection", "linear_left"], config=GEMMA3N, files=VOCABULARY)
+case("gemma3n-short", "gemma3n_text", arch="Gemma3nForCausalLM", config=GEMMA3N | dict(vocab_size_per_layer_input=6), files=VOCABULARY, beside=True)
+
+# What the Hub has in one matrix.
+GROUPED = OWN | dict(hidden_size=16, num_attention_heads=4, num_key_value_heads=2)
+case("internlm2", "internlm2", arch="InternLM2ForCausalLM", targets=["model.layers.0.attention.wqkv", "model.layers.0.attention.wo", "model.layers.0.feed_forward.w3"], config=GROUPED,
+     tensors=names("", {"model.tok_embeddings": (8, 16), "model.norm": (16,), "output": (8, 16)}) | names("model.layers.0.", {
+         "attention.wqkv": (32, 16), "attention.wo": (16, 16), "attention_norm": (16,), "ffn_norm": (16,), "feed_forward.w1": (12, 16), "feed_forward.w3": (12, 16),
+         "feed_forward.w2": (16, 12)}))
+case("baichuan", "baichuan", arch="BaichuanForCausalLM", targets=["model.layers.0.self_attn.W_pack", "model.layers.0.self_attn.o_proj", "model.layers.0.mlp.up_proj"], config=OWN, options=dict(old=True),
+     tensors=FEED | OUTSIDE | names("model.layers.0.", {"input_layernorm": (8,), "post_attention_layernorm": (8,), "self_attn.W_pack": (24, 8), "self_attn.o_proj": (8, 8)}))
+case("dbrx", "dbrx", targets=["Wqkv", "out_proj"], config=dict(d_model=8, n_heads=2, n_layers=2, max_seq_len=64, vocab_size=8, tie_word_embeddings=False,
+     attn_config=dict(kv_n_heads=1, clip_qkv=8, rope_theta=10000.0), ffn_config=dict(ffn_hidden_size=6, moe_num_experts=2, moe_top_k=1)))
+case("llada", "llada", arch="LLaDAModelLM", targets=["model.transformer.blocks.0." + own for own in ("q_proj", "k_proj", "v_proj", "attn_out", "up_proj")],
+     config=OWN | dict(d_model=8, n_heads=2, n_kv_heads=2, n_layers=1, mlp_hidden_size=12, max_sequence_length=64),
+     tensors=names("model.transformer.", {"wte": (8, 8), "ln_f": (8,), "ff_out": (8, 8)}) | names("model.transformer.blocks.0.", {
+         "q_proj": (8, 8), "k_proj": (8, 8), "v_proj": (8, 8), "attn_out": (8, 8), "ff_proj": (12, 8), "up_proj": (12, 8), "ff_out": (8, 12), "attn_norm": (8,), "ff_norm": (8,)}))
+
+# Encoders.
+case("nomicbert", "nomic_bert", arch="NomicBertModel", targets=["encoder.layers.0." + own for own in ("attn.Wqkv", "attn.out_proj", "mlp.fc11", "mlp.fc12")],
+     files={"tokenizer.json": json.dumps({"model": {"type": "WordPiece", "vocab": {}}})},
+     config=dict(vocab_size=8, n_embd=8, n_head=2, n_inner=12, n_layer=1, n_positions=8192, activation_function="swiglu", causal=False, qkv_proj_bias=False, mlp_fc1_bias=False,
+                 mlp_fc2_bias=False, prenorm=False, rotary_emb_fraction=1.0, rotary_emb_interleaved=False, rotary_emb_scale_base=None, rotary_emb_base=1000, layer_norm_epsilon=1e-12),
+     tensors=names("", {"embeddings.word_embeddings": (8, 8), "embeddings.token_type_embeddings": (2, 8), "emb_ln": (8,), "emb_ln.bias": (8,)})
+     | names("encoder.layers.0.", {"attn.Wqkv": (24, 8), "attn.out_proj": (8, 8), "mlp.fc11": (12, 8), "mlp.fc12": (12, 8), "mlp.fc2": (8, 12), "norm1": (8,), "norm1.bias": (8,),
+                                   "norm2": (8,), "norm2.bias": (8,)}))
+case("eurobert", "eurobert", arch="EuroBertModel", config=COMMON | dict(num_hidden_layers=2), patch=dict(classifier_pooling="mean"))

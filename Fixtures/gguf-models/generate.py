@@ -76,6 +76,20 @@ def adapted(model, targets, directory, name):
     return wrapped.merge_and_unload()
 
 
+def adapted_by_hand(tensors, targets, directory, name):
+    """The tensors with an adapter on some modules, where transformers has no class that PEFT could merge into."""
+    generator = torch.Generator().manual_seed(len(name))
+    factors = {}
+    for target in targets:
+        weight = tensors[target + ".weight"]
+        a, b = (torch.randint(-4, 5, shape, generator=generator).float() / 8 for shape in ((2, weight.shape[1]), (weight.shape[0], 2)))
+        factors |= {f"base_model.model.{target}.lora_A.weight": a, f"base_model.model.{target}.lora_B.weight": b}
+        tensors[target + ".weight"] = weight + 2 * (b @ a)
+    save_file(factors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = dict(peft_type="LORA", r=2, lora_alpha=4, target_modules=targets)
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+
+
 def checkpoint(name, directory, case, adapter=None):
     """Writes config.json and model.safetensors; returns the config and the tensors."""
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
@@ -83,6 +97,8 @@ def checkpoint(name, directory, case, adapter=None):
     if "tensors" in case:
         config = dict(settings, model_type=case["model_type"], architectures=[case["arch"]], dtype="float32")
         tensors = {key: eighths(shape, generator) for key, shape in case["tensors"].items()}
+        if adapter:
+            adapted_by_hand(tensors, case["targets"], adapter, name)
     else:
         kind = transformers.CONFIG_MAPPING[case["model_type"]](**settings)
         own = getattr(transformers, case["arch"]) if case["arch"] else None
@@ -157,6 +173,11 @@ def main():
             directory = Path(folder)
             config, tensors = checkpoint(name, directory, case)
             target = HERE / f"{name}.gguf"
+            if case.get("beside"):
+                # A file that its config.json is needed for.
+                target = HERE / name / "model.gguf"
+                target.parent.mkdir(exist_ok=True)
+                (target.parent / "config.json").write_text(json.dumps(config))
             convert(directory, target, config, case.get("options", {}))
             rename = case.get("rename", lambda key: key)
             left = case.get("left_out", lambda key: False)

@@ -93,6 +93,13 @@ public struct ConversionComparison: Sendable {
             try compareCopies(of: file.tensors, source, result)
             return
         }
+        if reading.names == .inMemory, result.dialectName == nil, result.config?.peftType != nil,
+            let comparison = try MemoryComparison(
+                first, NamesInMemory(of: first.adapter, bases: reading.bases), result, tolerance: reading.roundsScale ? 0x1p-22 : 0x1p-50)
+        {
+            (compared, elements, faults) = (comparison.compared, comparison.elements, comparison.faults)
+            return
+        }
         let second = try PortableAdapter(result, bases: own, heads: reading.heads, options: settled, names: reading.names)
         try compare(first.modules.map(Entry.init), first.adapter, second.modules.map(Entry.init), second.adapter, reading)
     }

@@ -6,7 +6,10 @@ import Testing
 /// made from, and a merge into one writes what the converter makes of the model that PEFT merged.
 @Suite struct GGUFModelFixtureTests {
     static let folder = Fixtures.path("gguf-models")
-    static let names = ((try? FileSystem.list(folder)) ?? []).filter { $0.hasSuffix(".gguf") }.map { String($0.dropLast(5)) }.sorted()
+    /// Files, and directories of a file with the config.json that it is needed for.
+    static let names = ((try? FileSystem.list(folder)) ?? []).compactMap { name in
+        name.hasSuffix(".gguf") ? String(name.dropLast(5)) : FileSystem.exists("\(folder)/\(name)/model.gguf") ? name : nil
+    }.sorted()
     static let merged = ((try? FileSystem.list(folder + "/merged")) ?? []).sorted()
 
     private static func expected() throws -> JSONObject {
@@ -14,14 +17,18 @@ import Testing
     }
 
     @Test func allAreThere() throws {
-        #expect(Self.names.count == 108 && Self.merged.count == 37)
+        #expect(Self.names.count == 116 && Self.merged.count == 43)
         #expect(try Self.expected().members.map(\.key.text).sorted() == Self.names)
+    }
+
+    private static func file(_ name: String) -> String {
+        FileSystem.exists("\(folder)/\(name).gguf") ? "\(folder)/\(name).gguf" : "\(folder)/\(name)/model.gguf"
     }
 
     /// Names, shapes and every number are the checkpoint's.
     @Test(arguments: names) func theTensorsAreTheHubs(_ name: String) throws {
         let expected = try #require(Self.expected()[ExactString(name)]?["tensors"]?.objectValue)
-        let model = try Checkpoint.open("\(Self.folder)/\(name).gguf")
+        let model = try Checkpoint.open(Self.file(name))
         _ = try model.requireReadableWeights()
         #expect(Set(model.tensors.map(\.name)) == Set(expected.members.map(\.key)))
         for (key, value) in expected.members {
@@ -37,7 +44,7 @@ import Testing
     /// The config of the checkpoint leads to the same architecture as the file, and the Hub's names to its tensors.
     @Test(arguments: names) func theNamesLeadBack(_ name: String) throws {
         let facts = try #require(Self.expected()[ExactString(name)])
-        let model = try #require(try Checkpoint.open("\(Self.folder)/\(name).gguf").gguf)
+        let model = try #require(try Checkpoint.open(Self.file(name)).gguf)
         let config: JSONObject = ["model_type": facts["model_type"] ?? .null]
         // What a file's metadata tell from others of its architecture has no kind of its own.
         if !model.architecture.modelTypes.isEmpty { #expect(GGUFArchitecture.of(config)?.name == model.architecture.name) }

@@ -252,7 +252,7 @@ struct GGUFLoRA: Dialect {
     static func requireArchitecture(of adapter: Adapter, _ base: GGUFFacts) throws {
         guard let file = adapter.checkpoint.shards.first?.file as? GGUFFile,
             let name = file.value("general.architecture")?.stringValue, let own = GGUFArchitecture.named(name),
-            let other = base.architecture, own.name != other.name
+            let other = base.architecture, own.name != other.name, Set(own.kinds).isDisjoint(with: other.kinds)
         else { return }
         throw PeftfileError(
             .refused, "is for the architecture \(own.name), and the base is \(other.name)", file: adapter.path,

@@ -3,9 +3,10 @@ import Checkpoints
 import Tensors
 
 extension BaseDirectory {
-    /// Tensors of a base, with what its config.json says, or where a GGUF file has none what its experts' names do.
+    /// Tensors of a base, with what its config.json says, or where a GGUF file has none what its architecture and its experts' names do.
     init(tensors: [(name: ExactString, shape: Shape)], of base: Checkpoint) {
         self.init(tensors: tensors, config: base.config ?? base.gguf?.expertsModelType.map { ["model_type": .string($0)] })
+        if base.config == nil, let own = base.gguf?.architecture.bareClass { architectures = [own] }
     }
 
     /// Reads from config.json what decides between spellings of names.

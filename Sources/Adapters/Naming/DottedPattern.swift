@@ -35,6 +35,14 @@ struct DottedPattern: Sendable {
         return nil
     }
 
+    /// Whether `other` is the beginning of this pattern's text, inside of its last component.
+    func continues(_ other: DottedPattern) -> Bool {
+        guard components.count == other.components.count, components.dropLast() == other.components.dropLast(), let last = components.last,
+            let begin = other.components.last
+        else { return false }
+        return last != begin && last.hasPrefix(begin)
+    }
+
     /// The components with the stars replaced by `numbers` in order.
     func filled(with numbers: [Substring]) -> [Substring] {
         var rest = numbers[...]

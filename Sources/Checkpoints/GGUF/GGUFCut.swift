@@ -72,7 +72,11 @@ public struct GGUFCut: Sendable, Hashable {
             guard isStack, let other, other.count == 3, other[0] == shape[0], other[1] == shape[2] else { return nil }
             (result.first, result.blockRows) = (other[2], other[2] + shape[1])
             return (result, [shape[0] * result.blockRows, shape[2]])
-        case .vector, .filters, .exponential, .linearProjection, .valueRows, .valueColumns, .valueVector, .valueFilters, .valueExponential:
+        case .below(let isTurned):
+            guard isStack else { return nil }
+            if isTurned { (result.isTurned, result.blockRows, result.columns) = (true, result.width, result.height) }
+            return (result, [shape[0] * result.blockRows, result.columns])
+        case .vector, .filters, .exponential, .linearProjection, .valueRows, .valueColumns, .valueVector, .valueFilters, .valueExponential, .packed, .lengthened:
             return nil
         }
     }

@@ -61,7 +61,8 @@ public struct GGUFModel: Sendable {
 
     /// Architectures that are known and not read, and why.
     private static let unread = [
-        "gemma3n": "its converter makes the embedding of each layer as long as the vocabulary, and the file does not say how long it was",
+        "bitnet": "its converter rounds the weights to -1, 0 and 1 times a number, and the file does not keep the model's own",
+        "nomic-bert-moe": "its converter leaves the bias of the experts out",
         "falcon-h1": "its converter multiplies the weights with numbers of the config, which the file does not keep",
     ]
 
@@ -105,13 +106,10 @@ public struct GGUFModel: Sendable {
     /// The `model_type` of the checkpoint that it was made from, where memory calls its experts otherwise than the Hub's file does and a
     /// config.json would tell: `block_sparse_moe.experts.0.w1` is a part of `mlp.experts.gate_up_proj`. Nil for any other.
     public var expertsModelType: String? {
-        if architecture.tellsModelType { return architecture.modelTypes.first ?? GGUFModel.variants[architecture.name] }
+        if architecture.tellsModelType { return architecture.kinds.first }
         guard tensors.contains(where: { $0.isStack && $0.pieces.first?.name.text.contains(".block_sparse_moe.") == true }) else { return nil }
         return architecture.name == "llama" ? "mixtral" : architecture.modelTypes.first
     }
-
-    /// The `model_type` of architectures that are a variant of another's.
-    private static let variants = ["nemotron_h_moe": "nemotron_h"]
 
     /// What the converter added to the elements of a tensor.
     public static func shift(of name: ExactString, in architecture: GGUFArchitecture) -> Double {

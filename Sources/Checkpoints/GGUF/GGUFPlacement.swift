@@ -15,6 +15,8 @@ struct GGUFPlacement {
     private let queries: [Int]
     private let keys: [Int]
     private let linear: GGUFLinearHeads?
+    /// Rows that the embedding of each layer has in the Hub's model: what a config.json beside the file says, else as many as every Gemma 3n has.
+    private let layerVocabulary: Int
 
     /// What a stored tensor is.
     struct Placed {
@@ -32,6 +34,7 @@ struct GGUFPlacement {
         let own = try GGUFPlacement.counts(file, "\(architecture.name).attention.head_count_kv")
         keys = own.isEmpty ? queries : own
         linear = GGUFLinearHeads(file, architecture.name)
+        layerVocabulary = stored.config.flatMap { GGUFHeads.languageModel(of: $0)["vocab_size_per_layer_input"]?.intValue }.map { max(1, $0) } ?? 262_144
     }
 
     /// Tensors that the converter computes from the config; the Hub's model has none of them.
@@ -136,8 +139,13 @@ struct GGUFPlacement {
         return GGUFHeads(query: count(queries), key: count(keys))
     }
 
+    /// The heads of the layer that a tensor is of.
+    private func heads(_ name: ExactString) -> GGUFHeads {
+        heads(name.text.split(separator: ".").dropFirst().first.flatMap { Int($0) } ?? 0)
+    }
+
     private func stored(_ order: GGUFRowOrder, _ name: ExactString, _ rows: Int) throws -> GGUFTensor.Order {
-        let heads = heads(name.text.split(separator: ".").dropFirst().first.flatMap { Int($0) } ?? 0)
+        let heads = heads(name)
         guard let stored = order.ggufRows(count: rows, heads: heads) else {
             throw GGUFModelRule.heads.broken(
                 "has \(rows) rows, which \(heads.query) heads of queries and \(heads.key) of keys do not divide: their order cannot be told",
@@ -165,6 +173,26 @@ struct GGUFPlacement {
                 throw GGUFModelRule.place.broken("has the shape \(shape), and a matrix is expected", tensor: name)
             }
             return (nil, [plain[0], 1, plain[1]])
+        case .lengthened:
+            guard let rows = shape.first else { return (nil, shape) }
+            return (nil, [min(rows, layerVocabulary)] + shape.dropFirst())
+        case .packed(let part, let isGrouped):
+            let all = architecture.parts(ofHub: place.hub)
+            let found = all.filter { shapes[ExactString($0.gguf)] != nil }
+            guard found.count == all.count else {
+                throw GGUFModelRule.place.broken("is one of \(all.count) parts of \(place.hub), and the file has \(found.count) of them", tensor: name)
+            }
+            let heads = GGUFPackedHeads(heads: heads(name), isGrouped: isGrouped)
+            let cuts = found.compactMap { other -> Shape? in
+                guard case .packed(let part, _) = other.form, let shape = shapes[ExactString(other.gguf)] else { return nil }
+                return heads.cut(part: part, shape)?.shape
+            }
+            guard cuts.count == all.count, Set(cuts).count == 1, let (cut, whole) = heads.cut(part: part, shape) else {
+                throw GGUFModelRule.heads.broken(
+                    "has the shape \(shape), and \(heads.heads.query) heads of queries and \(heads.heads.key) of keys do not make it a part of \(place.hub)",
+                    tensor: name, help: "\(architecture.name).attention.head_count and head_count_kv say how many heads there are")
+            }
+            return (cut, whole)
         case .some(let form):
             let others = architecture.parts(ofHub: place.hub).filter {
                 $0.form?.isPart == true && $0.gguf != name.text && GGUFPlacement.fit(form, $0.form)

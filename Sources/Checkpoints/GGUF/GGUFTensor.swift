@@ -67,7 +67,7 @@ public struct GGUFTensor: Sendable {
     /// Source: `prepare_tensors` of `ModelBase` in conversion/base.py of ggml-org/llama.cpp.
     public var keepsType: Bool {
         switch form {
-        case .vector, .filters, .exponential, .valueVector, .valueFilters, .valueExponential: true
+        case .vector, .filters, .exponential, .valueVector, .valueFilters, .valueExponential, .lengthened: true
         default: shape.count < 2 || !isNumbers || !stored.name.text.hasSuffix(".weight")
         }
     }
@@ -88,7 +88,7 @@ public struct GGUFTensor: Sendable {
 
     /// Whether more is to be done than to rename it. Vectors are read as weights too, so that `--dtype` reaches them.
     func needsReader(isQuantised: Bool) -> Bool {
-        if form?.isExponential == true { return true }
+        if form?.isExponential == true || form == .lengthened { return true }
         return isStack || pieces.count > 1 || cut != nil
             || isNumbers && (isQuantised || pieces.first?.order != nil || shift != 0 || shape.count < 2)
     }

@@ -20,7 +20,7 @@ extension GGUFArchitecture {
     /// Encoders, and pairs of an encoder and a decoder, under the names of files without a head; BERT's pooler is not in a GGUF file.
     static let encoderFamily: [GGUFArchitecture] = [
         GGUFArchitecture(
-            "bert", [],
+            "bert", ["bert"],
             rules(
                 [
                     ("attention.self.query", "attn_q"), ("attention.self.key", "attn_k"), ("attention.self.value", "attn_v"),
@@ -30,9 +30,9 @@ extension GGUFArchitecture {
                 outside: [
                     ("embeddings.word_embeddings", "token_embd"), ("embeddings.position_embeddings", "position_embd"),
                     ("embeddings.token_type_embeddings", "token_types"), ("embeddings.LayerNorm", "token_embd_norm"),
-                ], front: "encoder.layer.{n}.")),
+                ], front: "encoder.layer.{n}."), bareClass: "BertModel"),
         GGUFArchitecture(
-            "modern-bert", [],
+            "modern-bert", ["modernbert"],
             rules(
                 [
                     ("attn.Wqkv", "attn_qkv"), ("attn.Wo", "attn_output"), ("attn_norm", "attn_norm"), ("mlp.Wi", "ffn_up"), ("mlp.Wo", "ffn_down"),
@@ -40,8 +40,23 @@ extension GGUFArchitecture {
                 ],
                 outside: [
                     ("embeddings.tok_embeddings", "token_embd"), ("embeddings.norm", "token_embd_norm"), ("final_norm", "output_norm"),
-                ], front: "layers.{n}.")),
-        GGUFArchitecture("t5encoder", [], [Rule("shared", "token_embd")] + t5("encoder", "enc", crossed: false)),
+                ], front: "layers.{n}."), bareClass: "ModernBertModel"),
+        GGUFArchitecture(
+            "nomic-bert", ["nomic_bert"],
+            rules(
+                [
+                    ("attn.Wqkv", "attn_qkv"), ("attn.out_proj", "attn_output"), ("norm1", "attn_output_norm"), ("mlp.fc11", "ffn_up"),
+                    ("mlp.fc12", "ffn_gate"), ("mlp.fc2", "ffn_down"), ("norm2", "layer_output_norm"),
+                ],
+                outside: [
+                    ("embeddings.word_embeddings", "token_embd"), ("embeddings.token_type_embeddings", "token_types"), ("emb_ln", "token_embd_norm"),
+                ], front: "encoder.layers.{n}."), bareClass: "NomicBertModel"),
+        GGUFArchitecture(
+            "eurobert", ["eurobert"],
+            rules(attention, feedForward, preNorms, outside: [("embed_tokens", "token_embd"), ("norm", "output_norm")], front: "layers.{n}."),
+            bareClass: "EuroBertModel"),
+        GGUFArchitecture(
+            "t5encoder", [], [Rule("shared", "token_embd")] + t5("encoder", "enc", crossed: false), bareClass: "T5EncoderModel"),
         GGUFArchitecture(
             "t5", ["t5", "mt5", "umt5"],
             [Rule("shared", "token_embd"), Rule("lm_head", "output")] + t5("encoder", "enc", crossed: false) + t5("decoder", "dec", crossed: true)),

@@ -85,5 +85,5 @@ extension GGUFArchitecture {
 
     /// The architectures, one entry each.
     static let all: [GGUFArchitecture] = rotaryFamily + denseFamily + fusedFamily + expertFamily + cutFamily + stateFamily
-        + linearFamily + gemmaFamily + encoderFamily
+        + linearFamily + gemmaFamily + encoderFamily + packedFamily
 }

@@ -59,14 +59,17 @@ public struct GGUFArchitecture: Sendable {
     var layers: Int?
     /// Whether the Hub has such blocks there.
     let hasPredictors: Bool
+    /// The class of transformers whose files have these names, where it has no head; nil for a model that makes text.
+    public let bareClass: String?
     let rules: [Rule]
 
     init(
         _ name: String, _ modelTypes: [String], _ rules: [Rule], rowOrders: [String: GGUFRowOrder] = [:],
         transposed: Set<String> = [], normOffset: Double = 0, reorderedWith: String? = nil, markedBy: String? = nil,
         numbers: [(key: String, hub: String, shape: [Int])] = [], tellsModelType: Bool = false,
-        hasPredictors: Bool = false
+        hasPredictors: Bool = false, bareClass: String? = nil
     ) {
+        self.bareClass = bareClass
         self.hasPredictors = hasPredictors
         self.markedBy = markedBy
         self.numbers = numbers
@@ -89,12 +92,21 @@ public struct GGUFArchitecture: Sendable {
         return candidates.first { $0.markedBy.map { isThere("\(name).\($0)") } ?? false } ?? candidates.first { $0.markedBy == nil }
     }
 
-    /// The architecture that a checkpoint with this config.json becomes: by the language model's `model_type` where there
-    /// is one of its own.
+    /// The architecture that a checkpoint with this config.json becomes: by its class where that is an encoder's of its own, else by the
+    /// language model's `model_type` where there is one of its own.
     public static func of(_ config: JSONObject) -> GGUFArchitecture? {
+        // Nomic's model with experts is an architecture of its own.
+        if let every = config["moe_every_n_layers"]?.intValue, every > 0 { return nil }
+        let classes = config["architectures"]?.arrayValue?.compactMap(\.stringValue) ?? []
+        if let own = all.first(where: { $0.bareClass.map(classes.contains) ?? false }) { return own }
         let types = [GGUFHeads.languageModel(of: config)["model_type"], config["model_type"]].compactMap { $0?.stringValue }
         return types.lazy.compactMap { type in all.first { $0.modelTypes.contains(type) } }.first
     }
+
+    /// The `model_type`s of its models, those of a variant among them that a config.json leads to another architecture.
+    public var kinds: [String] { modelTypes.isEmpty ? GGUFArchitecture.variants[name].map { [$0] } ?? [] : modelTypes }
+
+    private static let variants = ["nemotron_h_moe": "nemotron_h"]
 
     /// All names, for messages.
     public static var names: [String] { Set(all.map(\.name)).sorted() }
@@ -158,10 +170,10 @@ extension GGUFArchitecture {
         return nil
     }
 
-    /// Prefixes of a language model inside another, and what its own converter sees. The empty one comes first.
+    /// Prefixes of a language model inside another, or of an encoder under its head, and what its own converter sees. The empty one comes first.
     private static let fronts = [
         ("", ""), ("model.language_model.", "model."), ("language_model.", ""), ("model.text_model.", "model."),
-        ("", "model."), ("", "transformer."),
+        ("", "model."), ("", "transformer."), ("model.", ""), ("bert.", ""),
     ]
 
     private func places(_ name: String, in side: KeyPath<Rule, [Substring]>, _ isThere: (String) -> Bool) -> [GGUFPlace] {

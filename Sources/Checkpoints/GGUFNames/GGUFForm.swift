@@ -2,7 +2,8 @@
 ///
 /// Sources, all `modify_tensors` in conversion/ of ggml-org/llama.cpp: `GraniteMoeModel` (rows), `GptOssModel` and `Llama4Model`
 /// (columns, turned), `DeepseekV2Model` (latent keys and values), `LFM2Model` and `MambaModel` (filters, negative exponential),
-/// `Mamba2Model` (vector), `Qwen3NextModel` and `_LinearAttentionVReorderBase` (heads of linear attention).
+/// `Mamba2Model` (vector), `Qwen3NextModel` and `_LinearAttentionVReorderBase` (heads of linear attention), `InternLM2Model` and
+/// `BaichuanModel` (packed), `DbrxModel` and `NomicBertModel` (below), `Gemma3NModel` (lengthened).
 public enum GGUFForm: Sendable, Hashable {
     /// The Hub's matrix, or each of a stack, is the transpose: (in, out), where GGUF has (out, in).
     case turned
@@ -37,6 +38,14 @@ public enum GGUFForm: Sendable, Hashable {
     /// A = -exp(A_log) for each head of values, in that order.
     case valueExponential
 
+    /// Queries, keys or values (0, 1, 2) of one matrix, the first two in the order of a rotary embedding of neighbouring pairs: the Hub has all
+    /// of one kind together, or where they are grouped the queries that share a key, the key and the value.
+    case packed(part: Int, isGrouped: Bool)
+    /// A stack of experts, whose matrices, or their transposes, the Hub has below each other in one.
+    case below(isTurned: Bool)
+    /// The embedding of each layer, to which the converter adds rows of zeros up to the vocabulary's size.
+    case lengthened
+
     /// Whether the file has an exponential in the place of the Hub's numbers.
     public var isExponential: Bool {
         switch self {
@@ -48,7 +57,7 @@ public enum GGUFForm: Sendable, Hashable {
     /// Whether it is one of several that make a tensor of the Hub's.
     var isPart: Bool {
         switch self {
-        case .rows, .columns, .latentKeys, .latentValues, .linearProjection: true
+        case .rows, .columns, .latentKeys, .latentValues, .linearProjection, .packed: true
         default: false
         }
     }

@@ -4,13 +4,7 @@ import Tensors
 
 /// LoRA and DoRA in the names, layouts and configs of each library.
 extension AdapterConversion {
-    mutating func writePEFT(_ modules: [Module]) throws {
-        let modules = try foldingScales(modules)
-        for module in modules { try addPEFT(module, prefix: "base_model.model.") }
-        config = try peftConfig(modules)
-    }
-
-    private mutating func addPEFT(_ module: Module, prefix: String) throws {
+    mutating func addPEFT(_ module: Module, prefix: String) throws {
         let layers = String(repeating: ".base_layer", count: module.depth)
         let path = prefix + (module.isParameter ? module.wrappedModule.text : module.path.text) + layers
         add("\(path).lora_\(module.isEmbedding ? "embedding_A" : "A.weight")", module.a)
@@ -34,7 +28,7 @@ extension AdapterConversion {
     /// B, as diffusers' converter folds it.
     ///
     /// Source: `_convert_non_diffusers_wan_lora_to_diffusers` in src/diffusers/loaders/lora_conversion_utils.py.
-    private mutating func foldingScales(_ modules: [Module]) throws -> [Module] {
+    mutating func foldingScales(_ modules: [Module]) throws -> [Module] {
         let numbers = AdapterNumbers(adapters: [adapter])
         return try modules.map { module in
             guard module.isBiasUnscaled, module.scale != 1 else { return module }
@@ -99,8 +93,8 @@ extension AdapterConversion {
         metadata.append((key: "lora_adapter_metadata", value: JSONValue.object(packed).serialized()))
     }
 
-    /// PEFT's config for the modules: the commonest rank and alpha, and patterns for the rest.
-    private func peftConfig(_ modules: [Module]) throws -> JSONObject {
+    /// PEFT's config for the modules, and for parameters by their paths: the commonest rank and alpha, and patterns for the rest.
+    func peftConfig(_ modules: [Module], parameters: [(path: ExactString, rank: Int, alpha: Double)] = []) throws -> JSONObject {
         let hasDoRA = modules.contains { $0.magnitude != nil }
         guard !hasDoRA || modules.allSatisfy({ $0.magnitude != nil }) else {
             throw PeftfileError(
@@ -108,7 +102,7 @@ extension AdapterConversion {
                 file: adapter.path, rule: "NotConvertible")
         }
         let (rank, alpha, ranks, alphaPattern) = AdapterConversion.patterns(
-            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) })
+            try modules.map { ($0.path, $0.rank, try AdapterConversion.alpha(for: $0)) } + parameters)
         var config: JSONObject = [
             "peft_type": .string(PortableAdapter.peftType), "task_type": .null,
             "base_model_name_or_path": adapter.config?.baseModel.map { .string($0) } ?? .null,
@@ -116,14 +110,9 @@ extension AdapterConversion {
             "rank_pattern": .object(ranks), "alpha_pattern": .object(alphaPattern), "use_dora": .bool(hasDoRA),
             "use_rslora": false, "bias": "none", "lora_bias": .bool(modules.contains { $0.bias != nil }),
             "lora_dropout": .number(JSONNumber(0)), "fan_in_fan_out": .bool(squareOrientation == .inOut), "init_lora_weights": true,
-            "target_modules": .array(modules.filter { !$0.isParameter }.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
+            "target_modules": .array(modules.map(\.path).sorted().map { .string($0.text) }), "modules_to_save": .null,
         ]
-        let parameters = modules.filter(\.isParameter).map(\.path).sorted()
-        if !parameters.isEmpty {
-            config["target_parameters"] = .array(parameters.map { .string($0.text) })
-            // How a wrapper's factors lie depends on it.
-            config["peft_version"] = .string(Module.peftVersion)
-        }
+        if !parameters.isEmpty { config["target_parameters"] = .array(parameters.map(\.path).sorted().map { .string($0.text) }) }
         return config
     }
 

@@ -34,6 +34,8 @@ public struct AdapterConversion: Sendable {
             public var row: Int, column: Int
             /// So many columns it has.
             public var columns: Int
+            /// How far each column stands behind the one before.
+            public var step = 1
         }
         /// The name in the target's dialect.
         public var name: ExactString

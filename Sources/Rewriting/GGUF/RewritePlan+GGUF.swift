@@ -99,6 +99,11 @@ struct GGUFOutput {
             return Entry(tensor: .init(name: tensor.stored.name, type: tensor.type, shape: tensor.shape), copied: tensor.stored)
         }
         let written = GGUFLayout.Tensor(name: tensor.stored.name, type: type, shape: tensor.shape)
+        if tensor.form == .lengthened {
+            throw PeftfileError(
+                .refused, "is changed, and a GGUF file has it with rows of zeros behind its own, which is not written", file: binding.base.path,
+                tensor: tensor.pieces.first?.name, rule: "OutputForm", help: "merge into a directory")
+        }
         if tensor.form?.isExponential == true {
             throw PeftfileError(
                 .refused, "is changed, and a GGUF file has -exp(A_log) in its place, which is not written", file: binding.base.path,
