@@ -80,6 +80,36 @@ import Testing
         }
     }
 
+    /// Transposed matrices of 12 MiB, more than a block of a deflated one that is kept, with rows far apart in the storage: panels in order, by two
+    /// threads, and then parts across the edge of a block.
+    @Test(arguments: [false, true]) func largeTransposedMatricesAreReadByPanels(_ isDeflated: Bool) throws {
+        let (rows, columns) = (1024, 1536)
+        let storage = (0..<(rows * columns)).flatMap { number in
+            withUnsafeBytes(of: UInt64(number) &* 0x9E37_79B9_0000_0001 & 0xFF_0000_FFFF) { Array($0) }
+        }
+        let views = [(0, 1), (1, 0)].map { first, second in
+            TorchBuilder.View(
+                name: "t\(first)", key: "0", type: "LongStorage", count: rows * columns, shape: first == 0 ? [rows, columns] : [columns, rows],
+                strides: first == 0 ? [1, rows] : [1, columns])
+        }
+        let directory = try TemporaryDirectory()
+        let path = try directory.write(
+            TorchBuilder.file(pickle: TorchBuilder.pickle(views), storages: [("0", storage)], isDeflated: isDeflated), to: "f")
+        let file = try TorchFile.open(path)
+        for view in views {
+            let info = try #require(file.tensors.first { $0.name == ExactString(view.name) })
+            let expected = Self.elements(view, of: storage, width: 8)
+            let step = 700_001
+            var ranges = stride(from: 0, to: expected.count, by: step).map { $0..<min($0 + step, expected.count) }
+            ranges += [(8 << 20) - 9..<(8 << 20) + 9, 3..<4, expected.count - 1..<expected.count]
+            try parallelForEach(count: ranges.count, jobs: 2) { number in
+                var part = [UInt8](repeating: 0, count: ranges[number].count)
+                try part.withUnsafeMutableBytes { try file.read(info, at: UInt64(ranges[number].lowerBound), into: $0) }
+                #expect(part == Array(expected[ranges[number]]), "\(view.name) \(ranges[number])")
+            }
+        }
+    }
+
     @Test func bigEndianElementsAreTurnedRound() throws {
         let directory = try TemporaryDirectory()
         let view = TorchBuilder.View(name: "w", key: "0", count: 2, shape: [2], strides: [1])

@@ -30,9 +30,11 @@ public struct NPZFile: TensorFile {
         let archive = try ZipArchive(reader)
         var tensors: [TensorInfo] = []
         var views: [StridedView] = []
+        let blocks = ViewBlocks()
         tensors.reserveCapacity(archive.entries.count)
         for entry in archive.entries {
-            let (tensor, view) = try NPZFile.array(entry, in: reader)
+            var (tensor, view) = try NPZFile.array(entry, in: reader)
+            view.blocks = blocks
             tensors.append(tensor)
             views.append(view)
         }

@@ -18,6 +18,8 @@ struct StridedView: Sendable {
     let isLittleEndian: Bool
     /// What changes once they are read.
     var signs = PendingSigns()
+    /// Where blocks of it are kept.
+    var blocks: ViewBlocks?
     /// Bytes of an element.
     private var width: Int { dtype.bits / 8 }
 
@@ -33,6 +35,13 @@ struct StridedView: Sendable {
             expected *= size
         }
         return true
+    }
+
+    /// Whether neighbouring rows of the view lie far apart in the storage, so that a few of them take a pass over all of it.
+    private var isCrossing: Bool {
+        let axes = shape.indices.filter { shape[$0] > 1 }
+        guard let first = axes.first else { return false }
+        return axes.contains { strides[$0] > strides[first] }
     }
 
     /// Whether the file has the elements as they are read, in one piece.
@@ -66,6 +75,12 @@ struct StridedView: Sendable {
             try storage.read(at: begin + UInt64(first) * UInt64(width), into: buffer)
             return
         }
+        guard let blocks, !storage.isStored, isCrossing else { return try fill(buffer, from: first) }
+        try blocks.read(self, elements: first..<(first + buffer.count / width), into: buffer) { try fill($1, from: $0) }
+    }
+
+    /// Fills `buffer` with the elements from `first` on, box by box.
+    private func fill(_ buffer: UnsafeMutableRawBufferPointer, from first: Int) throws {
         var window = Window(storage: storage)
         var position = first
         let end = first + buffer.count / width
@@ -115,6 +130,7 @@ struct StridedView: Sendable {
         let inner = axes.last.flatMap { strides[$0] == 1 && targets[$0] == 1 ? $0 : nil }
         let outer = inner == nil ? axes : Array(axes.dropLast())
         let run = inner.map { counts[$0] } ?? 1
+        window.size = storage.isStored ? neighbours(axes, counts) : StridedView.windowSize
         var index = [Int](repeating: 0, count: outer.count)
         var target = 0
         while true {
@@ -136,6 +152,21 @@ struct StridedView: Sendable {
         }
     }
 
+    /// How many bytes are worth reading together: those up to a gap that takes longer to read than to leave out.
+    ///
+    /// - Parameter axes: by falling strides.
+    private func neighbours(_ axes: [Int], _ counts: [Int]) -> Int {
+        var extent = width
+        for axis in axes.reversed() {
+            let (step, overflow) = strides[axis].multipliedReportingOverflow(by: width)
+            guard !overflow, step <= extent + 4096 else { break }
+            let (length, isLong) = step.multipliedReportingOverflow(by: counts[axis] - 1)
+            guard !isLong, length < StridedView.windowSize else { return StridedView.windowSize }
+            extent += length
+        }
+        return min(extent, StridedView.windowSize)
+    }
+
     /// Turns big-endian elements round; a complex number has two.
     private func swapBytes(_ buffer: UnsafeMutableRawBufferPointer) {
         let width = dtype == .c64 ? 4 : width
@@ -148,15 +179,17 @@ struct StridedView: Sendable {
     /// A few bytes of the storage, read ahead.
     private struct Window {
         let storage: Storage
+        /// How many, at least those that are asked for.
+        var size = StridedView.windowSize
         private var bytes: [UInt8] = []
         private var begin: UInt64 = 0
 
         init(storage: Storage) { self.storage = storage }
 
         mutating func copy(at position: UInt64, count: Int, to target: UnsafeMutableRawBufferPointer) throws {
-            guard count < StridedView.windowSize else { return try storage.read(at: position, into: target) }
+            guard count < size else { return try storage.read(at: position, into: target) }
             if position < begin || position + UInt64(count) > begin + UInt64(bytes.count) {
-                let size = Int(min(UInt64(StridedView.windowSize), storage.byteCount - position))
+                let size = Int(min(UInt64(size), storage.byteCount - position))
                 if bytes.count != size { bytes = [UInt8](repeating: 0, count: size) }
                 begin = position
                 try bytes.withUnsafeMutableBytes { try storage.read(at: position, into: $0) }

@@ -40,6 +40,7 @@ public struct TorchFile: TensorFile {
         let names = try TorchNames(content.root, in: content.machine)
         var infos: [TensorInfo] = []
         var views: [StridedView] = []
+        let blocks = ViewBlocks()
         infos.reserveCapacity(names.tensors.count)
         views.reserveCapacity(names.tensors.count)
         var total = 0
@@ -49,7 +50,7 @@ public struct TorchFile: TensorFile {
             let width = tensor.dtype.bits / 8
             let view = StridedView(
                 storage: storage, dtype: tensor.dtype, begin: tensor.offset * UInt64(width), shape: tensor.shape,
-                strides: tensor.strides, isLittleEndian: content.isLittleEndian, signs: tensor.signs)
+                strides: tensor.strides, isLittleEndian: content.isLittleEndian, signs: tensor.signs, blocks: blocks)
             // The pickle machine checked the product.
             let byteCount = (tensor.shape.elementCount ?? 0) * width
             let sum = total.addingReportingOverflow(byteCount)

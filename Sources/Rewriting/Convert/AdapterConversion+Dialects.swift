@@ -57,7 +57,7 @@ extension AdapterConversion {
             add("\(path).lora_down.weight", module.a)
             add("\(path).lora_up.weight", module.b)
             if let bias = module.bias { add("\(path).diff_b", bias) }
-            addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)
+            try addAlpha(AdapterConversion.alpha(for: module), path, module.alphaDType)
             if let magnitude = module.magnitude {
                 let shape = [magnitude.elementCount] + module.a.shape.dropFirst().map { _ in 1 }
                 add("\(path).dora_scale", magnitude, shape: shape)
@@ -70,7 +70,14 @@ extension AdapterConversion {
     }
 
     /// The `alpha` of a module, in the dtype that it has already or else in F32, where that holds it.
-    mutating func addAlpha(_ alpha: Double, _ path: String, _ own: DType?) {
+    ///
+    /// - Throws: `.refused` where it is 0, which one loader takes for no update and another for the rank.
+    mutating func addAlpha(_ alpha: Double, _ path: String, _ own: DType?) throws {
+        guard alpha != 0 else {
+            throw PeftfileError(
+                .refused, "module \"\(path)\" has the scale 0, which kohya's alpha cannot say: loaders take 0 for no update or for the rank",
+                file: adapter.path, rule: "NotConvertible", help: "remove the module, which changes nothing, or correct lora_alpha")
+        }
         func holds(_ dtype: DType) -> Bool {
             guard dtype.isMergeable, let bytes = try? Conversion.narrowed([alpha], to: dtype) else { return false }
             return (try? Conversion.widened(bytes, as: dtype, count: 1)) == [alpha]

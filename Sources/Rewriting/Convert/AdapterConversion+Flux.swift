@@ -40,7 +40,7 @@ extension AdapterConversion {
         }
         add("\(path).lora_down.weight", module.a)
         gather("lora_up.weight", module.b, module.b.shape)
-        addAlpha(try AdapterConversion.alpha(for: module), path, module.alphaDType)
+        try addAlpha(AdapterConversion.alpha(for: module), path, module.alphaDType)
         if let magnitude = module.magnitude { gather("dora_scale", magnitude, [rows, 1]) }
     }
 
@@ -76,7 +76,7 @@ extension AdapterConversion {
             Output(
                 name: name("lora_up.weight"), dtype: AdapterConversion.common(dtypes), shape: [layer.rowCount(width: width), rank],
                 source: .blocks(pieces)))
-        addAlpha(try AdapterConversion.alpha(scale: scale, rank: rank, tensor: modules[0].a.name), path, modules[0].alphaDType)
+        try addAlpha(AdapterConversion.alpha(scale: scale, rank: rank, tensor: modules[0].a.name), path, modules[0].alphaDType)
         let magnitudes = modules.compactMap(\.magnitude)
         guard !magnitudes.isEmpty else { return }
         guard magnitudes.count == layer.shares.count else {

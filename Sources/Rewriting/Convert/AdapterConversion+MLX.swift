@@ -145,8 +145,10 @@ struct MLXScaling {
 
     init(_ modules: [AdapterConversion.Module], _ adapter: Adapter) throws {
         let counts = Dictionary(modules.map { ($0.scale, 1) }, uniquingKeysWith: +)
-        let candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key).filter { $0 != 0 }
-        scale = candidates.first ?? 1
+        var candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key).filter { $0 != 0 }
+        // Where all have the scale 0 it goes into lora_b too, as that of a few does.
+        if candidates.isEmpty { candidates = [1] }
+        scale = candidates[0]
         let numbers = AdapterNumbers(adapters: [adapter])
         for candidate in candidates {
             let failed = try fold(modules, into: candidate, numbers)

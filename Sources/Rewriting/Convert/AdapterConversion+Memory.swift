@@ -64,7 +64,7 @@ extension AdapterConversion {
         }
         config = try peftConfig(plain, parameters: parameters)
         // How a wrapper's factors lie depends on it.
-        if modules.contains(where: \.isParameter) { config["peft_version"] = .string(Module.peftVersion) }
+        if modules.contains(where: \.isParameter) { config?["peft_version"] = .string(Module.peftVersion) }
         if let first = renamed.first {
             notes.append(
                 "\(first.0.text.printable) is written as \(first.1.text.printable), its name in memory from transformers 5 on"

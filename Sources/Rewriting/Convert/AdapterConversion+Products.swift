@@ -39,7 +39,7 @@ extension AdapterConversion {
             for factor in module.factors { add("\(path).\(factor.name)", factor.info) }
             let alpha = try AdapterConversion.alpha(
                 scale: module.scale, rank: module.rank, tensor: module.factors.first?.info.name)
-            addAlpha(alpha, path, module.alphaDType)
+            try addAlpha(alpha, path, module.alphaDType)
         }
     }
 }
