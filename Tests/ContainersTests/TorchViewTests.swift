@@ -100,8 +100,8 @@ import Testing
             let info = try #require(file.tensors.first { $0.name == ExactString(view.name) })
             let expected = Self.elements(view, of: storage, width: 8)
             let step = 700_001
-            var ranges = stride(from: 0, to: expected.count, by: step).map { $0..<min($0 + step, expected.count) }
-            ranges += [(8 << 20) - 9..<(8 << 20) + 9, 3..<4, expected.count - 1..<expected.count]
+            let panels = stride(from: 0, to: expected.count, by: step).map { $0..<min($0 + step, expected.count) }
+            let ranges = panels + [(8 << 20) - 9..<(8 << 20) + 9, 3..<4, expected.count - 1..<expected.count]
             try parallelForEach(count: ranges.count, jobs: 2) { number in
                 var part = [UInt8](repeating: 0, count: ranges[number].count)
                 try part.withUnsafeMutableBytes { try file.read(info, at: UInt64(ranges[number].lowerBound), into: $0) }

@@ -1,3 +1,4 @@
+import ByteAccess
 import Peftfile
 import TestSupport
 import Testing
@@ -59,6 +60,31 @@ import Testing
             }, config: #""alpha_pattern": {"k_proj": 0.1, "q_proj": 0.7}"#, name: "other")
         let refused = try Tool.run(["convert", names.path("other"), "--to", "mlx", "-o", names.path("x")])
         #expect(refused.status == 2 && refused.errors.contains("[NotConvertible]"), "\(refused.errors)")
+    }
+
+    /// A scale of 0 is an update of nothing: in MLX' file by factors of 0, and in kohya's, whose readers do not agree on an alpha of 0, not at all.
+    @Test(arguments: [#""r": 2, "lora_alpha": 0"#, #""r": 2, "lora_alpha": 6, "alpha_pattern": {"k_proj": 0}"#])
+    func aScaleOfZeroIsNoUpdate(_ shared: String) throws {
+        let model = try SmallModel()
+        let names = model.directory
+        let layers = ["q_proj", "k_proj"].enumerated()
+        try model.base(layers.map { SmallModel.tensor(ExactString("model.layers.0.self_attn.\($1).weight"), [4, 4], seed: $0) })
+        try model.adapter(
+            layers.flatMap { index, name in
+                [
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_A.weight"), [2, 4], seed: 10 + index),
+                    SmallModel.tensor(ExactString("model.layers.0.self_attn.\(name).lora_B.weight"), [4, 2], seed: 20 + index),
+                ]
+            }, shared: shared)
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "mlx", "-o", names.path("mlx")])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try Tool.run(["verify", names.path("mlx")]).status == 0)
+        for (out, path) in [("m0", "adapter"), ("m1", "mlx")] {
+            #expect(try Tool.run(["merge", names.path("base"), names.path(path), "-o", names.path(out)]).status == 0)
+        }
+        #expect(try Tool.run(["diff", names.path("m0"), names.path("m1")]).status == 0)
+        let kohya = try Tool.run(["convert", names.path("adapter"), "--to", "kohya", "-o", names.path("k.safetensors"), "--base", names.path("base")])
+        #expect(kohya.status == 2 && kohya.errors.contains("has the scale 0") && !FileSystem.exists(names.path("k.safetensors")), "\(kohya.errors)")
     }
 
     /// What other dialects have no form for stays in kohya's file as it is; a flag may be a BOOL, as torch saves it.
