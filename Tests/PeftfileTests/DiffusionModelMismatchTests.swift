@@ -88,6 +88,25 @@ import Testing
         }
     }
 
+    /// ComfyUI gives HunyuanVideo's layers FLUX.1's names; of 20 blocks the last is none of FLUX.1's 19.
+    @Test func blocksThatFLUXHasNotAreAnothers() throws {
+        let model = try DiffusionModel("hunyuan-video.json")
+        let path = directory.path("twenty")
+        try FileSystem.makeDirectory(path)
+        try TestFile.write(Array(#"{"_class_name": "HunyuanVideoTransformer3DModel"}"#.utf8), to: path + "/config.json")
+        let first = try model.base("diffusers")
+        let last = first.filter { $0.name.text.hasPrefix("transformer_blocks.0.") }.map { tensor in
+            var copy = tensor
+            copy.name = ExactString("transformer_blocks.19." + tensor.name.text.dropFirst("transformer_blocks.0.".count))
+            return copy
+        }
+        try SmallTensor.write(first + last, to: path + "/diffusion_pytorch_model.safetensors")
+        let adapters = [0, 19].map { pair("diffusion_model.double_blocks.\($0).img_attn.qkv", 24, 8) }
+        expectRefused(try merge(path, adapters[0]), "FLUX.1")
+        let both = try merge(path, adapters[0] + adapters[1])
+        #expect(both.status == 0, "\(both.errors)")
+    }
+
     /// A check against the other base finds it, and against its own finds nothing.
     @Test func aCheckFindsIt() throws {
         let path = directory.path("lora.safetensors")

@@ -45,7 +45,7 @@ enum DiffusersLayers {
                 let placed = try candidates.compactMap { candidate in
                     try known.first { try $0.hasAll(candidate.modules, component: component) }.map { (candidate: candidate, base: $0.base) }
                 }
-                chosen = placed.first { $0.candidate.table.contradiction($0.base) == nil }?.candidate
+                chosen = placed.first { $0.candidate.hasMoreBlocks || $0.candidate.table.contradiction($0.base) == nil }?.candidate
                 if chosen == nil, let first = placed.first { try requireModel(first.candidate.table, first.base, isSaid: said != nil, file) }
                 chosen = chosen ?? candidates[0]
             }
@@ -76,6 +76,8 @@ enum DiffusersLayers {
         /// What each module is in diffusers.
         let forms: [[DialectModule]]
         private let isOfWidth: Bool
+        /// Whether some are of blocks that the table's model has not.
+        let hasMoreBlocks: Bool
 
         var modules: [DialectModule] { forms.flatMap { $0 } }
         var names: [String] { forms.flatMap { $0.map { $0.own?.text ?? $0.name.text } } }
@@ -92,6 +94,7 @@ enum DiffusersLayers {
                 isOfWidth = isOfWidth || shapes.contains { shape in shape.contains(where: table.widths.contains) }
             }
             (self.table, self.forms, self.isOfWidth) = (table, forms, isOfWidth)
+            hasMoreBlocks = modules.contains { table.exceeds($0.name.text) }
         }
 
         static func refusal(_ candidates: [Candidate], _ path: String) -> PeftfileError {

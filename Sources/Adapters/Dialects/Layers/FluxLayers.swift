@@ -50,7 +50,7 @@ extension LayerTable {
             blocks: [
                 Block("double_blocks.", "transformer_blocks.", double), Block("single_blocks.", "single_transformer_blocks.", single),
                 Block(guidance + "layers.", guidance + "layers.", [.one("in_layer", "linear_1"), .one("out_layer", "linear_2")]),
-            ], others: others)
+            ], others: others, counts: ["double_blocks.": 19, "single_blocks.": 38])
     }()
 
     /// The norms of an attention's queries and keys, whose weight the repository calls `scale`.

@@ -37,6 +37,17 @@ extension LayerTable {
         }?.model
     }
 
+    /// Whether a module is of a block that no model of the table has: ComfyUI gives HunyuanVideo's layers FLUX.1's names, and has 20 and 40 blocks.
+    ///
+    /// Source: `HunyuanVideo` in comfy/ldm/hunyuan_video/model.py of comfyanonymous/ComfyUI, made of the blocks of comfy/ldm/flux/layers.py.
+    func exceeds(_ module: String) -> Bool {
+        counts.contains { front, count in
+            let (path, front) = (LayerTable.underscored(module), LayerTable.underscored(front))
+            guard path.hasPrefix(front), let number = Int(path.dropFirst(front.count).prefix(while: { $0 != "_" })) else { return false }
+            return number >= count
+        }
+    }
+
     /// Whether a path lies in one of the blocks that diffusers has for the model, and is no layer of it. Processors may hold more.
     private func isStranger(_ path: String) -> Bool {
         guard !path.contains(".processor."), let block = blocks.first(where: { path.hasPrefix($0.other) }),

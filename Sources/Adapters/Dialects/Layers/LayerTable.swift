@@ -90,14 +90,17 @@ struct LayerTable: Sendable {
     var relatives: Set<String> = []
     /// How `modelspec.architecture` of the model's files begins, in small letters.
     var architectures: [String] = []
+    /// How many blocks its models have, by what stands before the number, where the files of another model may have these names and more blocks.
+    var counts: [String: Int] = [:]
     /// Widths of the models that there are, where names alone do not tell this model from another; empty where they do.
     var widths: [Int] = []
 
     init(
-        _ model: String, _ className: String, relatives: Set<String> = [], architectures: [String], blocks: [Block], others: [Layer], widths: [Int] = []
+        _ model: String, _ className: String, relatives: Set<String> = [], architectures: [String], blocks: [Block], others: [Layer], widths: [Int] = [],
+        counts: [String: Int] = [:]
     ) {
         (self.model, self.className, self.relatives, self.architectures) = (model, className, relatives, architectures)
-        (self.blocks, self.widths) = (blocks, widths)
+        (self.blocks, self.widths, self.counts) = (blocks, widths, counts)
         self.others = Block("", "", others)
     }
 
