@@ -76,8 +76,9 @@ struct ConvertCommand: ParsableCommand {
         try ConvertOutput.requireMatch(output, gguf: target == .gguf, option: "--to \(to)")
         if let option = container.firstGiven {
             throw PeftfileError(
-                .usage, "\(option) with --to \(to): a dialect keeps each tensor's own dtype, in one small file", rule: "ConvertOption",
-                help: "leave \(option) out, or convert the result again with --to safetensors \(option)")
+                .usage, "\(option) with --to \(to): \(container.reason(for: option))", rule: "ConvertOption",
+                help: container.isOfWriting(option)
+                    ? "leave \(option) out" : "leave \(option) out, or convert the result again with --to safetensors \(option)")
         }
         try writeDialect(target)
     }
@@ -208,6 +209,18 @@ struct ContainerArguments: ParsableArguments {
             (!sync, "--no-sync"), (keepCache, "--keep-cache"),
         ]
         return given.first { $0.0 }?.1
+    }
+
+    /// Whether an option says how files are written, and not what is in them.
+    func isOfWriting(_ option: String) -> Bool { ["--resume", "--no-sync", "--keep-cache"].contains(option) }
+
+    /// Why an option means nothing to a dialect.
+    func reason(for option: String) -> String {
+        switch option {
+        case "--resume": "an adapter is one small file, written anew each time"
+        case "--no-sync", "--keep-cache": "an adapter is one small file, which is always on disk before it gets its name"
+        default: "a dialect keeps each tensor's own dtype, in one small file"
+        }
     }
 
     func settings(isSingleFile: Bool) throws -> ConvertSettings {
