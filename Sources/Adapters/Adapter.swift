@@ -182,6 +182,7 @@ public struct Adapter: Sendable {
                 .refused, "holds \(inner.count) adapters: \(inner.joined(separator: ", "))", file: path,
                 rule: "SeveralAdapters", help: "name one: \(FileSystem.join(path, inner[0]))")
         }
+        if let parts = DistributedCheckpoint(at: path) { throw parts.refusal(of: path) }
         let isModel = FileSystem.exists(FileSystem.join(path, "config.json"))
         throw PeftfileError(
             .refused, isModel ? "is a model and no adapter: it has no adapter_config.json" : "has no adapter_config.json",

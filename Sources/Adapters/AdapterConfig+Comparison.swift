@@ -1,4 +1,5 @@
 package import ByteAccess
+import Tensors
 
 extension AdapterConfig {
     /// Keys by which PEFT chooses what of a file it loads, and where to: with the same tensors and another value the model is
@@ -39,6 +40,9 @@ extension AdapterConfig {
         }
         guard first.peftType != nil, second.peftType != nil, a.dialect == nil, b.dialect == nil else { return [] }
         var result = differing(loading.contains)
+        if result.contains("target_parameters"), let one = parametersOfTheirOwn(of: a, beside: b), one == parametersOfTheirOwn(of: b, beside: a) {
+            result.remove("target_parameters")
+        }
         // Where a config names none, PEFT has a list of its own for the model.
         if (first["target_modules"] == nil) != (second["target_modules"] == nil) { result.insert("target_modules") }
         if let one = try? LoadedModules(of: a), let other = try? LoadedModules(of: b), one.unread == nil, other.unread == nil {
@@ -68,5 +72,37 @@ extension AdapterConfig {
         case .string("none")? where key == "bias": nil
         default: value
         }
+    }
+
+    /// Leaves of modules that `target_modules` does not reach as it does a linear layer: routers, whose weight is a bare parameter in
+    /// transformers 5, and Conv1D, whose weight lies the other way round.
+    private static let unlikeLinear: Set<String> = ["gate", "router", "c_attn", "c_fc", "c_proj", "q_attn"]
+
+    /// `target_parameters` without the weights of linear layers: with the same factors `target_modules` makes the same update of one,
+    /// B·A times the scale. Which modules are loaded at all ``LoadedModules`` tells. Nil where the config cannot be read.
+    ///
+    /// Source: `ParamWrapper.update_layer` and `get_delta_weight` in peft/tuners/lora/layer.py, for a parameter of two dimensions.
+    private static func parametersOfTheirOwn(of adapter: Adapter, beside other: Adapter) -> Set<String>? {
+        guard let config = adapter.config, let names = try? config.strings("target_parameters"),
+            let settings = try? LoRAConfig(config, options: BindingOptions())
+        else { return nil }
+        let plain = Set(other.keys.filter { $0.component == "lora_A" }.map(\.module))
+        return Set(
+            names.filter { name in
+                guard name.hasSuffix(".weight"), case let path = String(name.dropLast(".weight".count)),
+                    let leaf = path.dottedComponents.last, !unlikeLinear.contains(String(leaf))
+                else { return true }
+                let keys = adapter.keys.filter { ConfigCoverage.meets($0.module.text, path) }
+                // More rows than the rank are those of several experts, and embeddings have factors of another name.
+                return keys.isEmpty || !keys.allSatisfy { key in
+                    switch key.component {
+                    case "lora_A":
+                        plain.contains(key.module)
+                            && adapter.tensor(key.stored)?.shape.first == settings.rank(for: "\(key.module.text).weight")
+                    case "lora_B": true
+                    default: false
+                    }
+                }
+            })
     }
 }

@@ -190,10 +190,18 @@ public struct PortableAdapter: Sendable {
         var open = BindingOptions()
         open.expertOrder = options.expertOrder
         let config = try LoRAConfig(file, options: open)
-        guard !config.usesKaSA, config.groupSize == nil, config.blockDiagonal == nil, config.initialisation == .none,
-            file["layer_replication"] == nil, file["trainable_token_indices"] == nil
-        else {
-            throw refusal(part, nil, "is \(config.name) with features that only PEFT's own dialect holds")
+        let own = [
+            ("kasa_config", config.usesKaSA), ("use_qalora", config.groupSize != nil), ("use_bdlora", config.blockDiagonal != nil),
+            ("init_lora_weights", config.initialisation != .none), ("layer_replication", file["layer_replication"] != nil),
+            ("trainable_token_indices", file["trainable_token_indices"] != nil),
+        ].filter(\.1).map(\.0)
+        if let first = own.first {
+            let component = ["kasa_config": "lora_diag", "trainable_token_indices": "trainable_tokens"][first]
+            let tensor = component.flatMap { word in part.keys.first { $0.component?.hasPrefix(word) == true } }
+            let value = first == "init_lora_weights" ? file["init_lora_weights"]?.stringValue.map { " \"\($0.printable)\"" } ?? "" : ""
+            throw refusal(
+                part, tensor?.stored, "is \(config.name) with \(own.joined(separator: " and "))\(value) in adapter_config.json, "
+                    + "which only PEFT's own dialect holds")
         }
         let modules = try LoRAModule.collect(from: part)
         let levels = Dictionary(modules.map { ($0.path, 1) }, uniquingKeysWith: +)

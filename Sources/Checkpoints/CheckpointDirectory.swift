@@ -70,6 +70,7 @@ package struct CheckpointDirectory {
                 "holds \(shard) and no index", file: path,
                 help: "fetch the index as well, or name one file")
         }
+        if let parts = DistributedCheckpoint(at: path) { return parts.refusal(of: path) }
         let others = names.filter { name in
             (TorchFileNames.endings + [".h5", ".msgpack"]).contains(where: name.hasSuffix)
         }

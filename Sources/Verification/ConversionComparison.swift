@@ -9,7 +9,8 @@ import Tensors
 /// A conversion copies or turns factors and never rounds them. So every element of A, B, bias and magnitude, of LoHa's and
 /// LoKr's factors, and every scale s must be the same number, and both dialects must make the same product of LoHa's and LoKr's
 /// factors. Only llama.cpp's files, which have one scale for all modules, may hold another s with the rest multiplied into B;
-/// there s·B must be the same to 2⁻⁵⁰ of itself, or to 2⁻²², two roundings to F32, where the conversion was allowed to round. A
+/// there s·B must be the same to 2⁻⁵⁰ of itself, or to 2⁻²², two roundings to F32, where the conversion was allowed to round. MLX'
+/// have one rank as well: there rows of A and columns of B behind the source's must be zero. A
 /// repaired adapter of PEFT has the source's tensors byte for byte, whatever its method.
 public struct ConversionComparison: Sendable {
     /// A module or a tensor that is not as it should be.
@@ -58,6 +59,8 @@ public struct ConversionComparison: Sendable {
     public private(set) var faults: [Fault] = []
 
     private let progress: (@Sendable (UInt64) -> Void)?
+    /// Whether zeros may stand behind a factor of the source.
+    private let mayPad: Bool
 
     /// Whether the two make the same update.
     public var isEquivalent: Bool { faults.isEmpty && compared > 0 }
@@ -66,6 +69,7 @@ public struct ConversionComparison: Sendable {
     /// - Throws: what reading throws: `.refused` where the result is no adapter that its dialect holds.
     public init(source: Adapter, result: Adapter, reading: Reading, progress: (@Sendable (UInt64) -> Void)? = nil) throws {
         self.progress = progress
+        mayPad = result.dialectName == "mlx"
         if reading.names == .inMemory, source.dialectName == nil, result.dialectName == nil, source.config?.peftType != nil {
             isRepair = true
             try compareTensors(source, result, reading)
@@ -221,13 +225,21 @@ public struct ConversionComparison: Sendable {
         guard a.factors.map(\.name) == b.factors.map(\.name), (a.left == nil) == (b.left == nil) else {
             return fault("has \(b.factors.map(\.name)), expected \(a.factors.map(\.name))")
         }
+        // Only MLX' dialect has zeros behind smaller factors.
+        let width = a.left?.shape.last ?? 0
+        let isPadded = mayPad && b.left?.shape.count == 2 && (b.left?.shape[1] ?? 0) > width
         for (first, second) in zip(a.factors, b.factors) {
-            let values = (
+            var values = (
                 try numbersA.elements(of: first.info.name, adapter: 0), try numbersB.elements(of: second.info.name, adapter: 0))
             elements += values.0.count
             progress?(second.info.byteCount)
+            if isPadded, first.name == "A", first.info.shape.last == second.info.shape.last {
+                let count = values.0.count
+                guard values.1.dropFirst(count).allSatisfy({ $0 == 0 }) else { return fault("A has more than zeros behind its \(width) rows") }
+                values.1 = Array(values.1.prefix(count))
+            }
             // A magnitude is one number for each output, whatever ones stand around it.
-            guard first.name == "magnitude" || first.info.shape == second.info.shape, values.0.count == values.1.count else {
+            guard first.name == "magnitude" || isPadded && first.name == "A" || first.info.shape == second.info.shape, values.0.count == values.1.count else {
                 return fault("\(first.name) has shape \(second.info.shape), expected \(first.info.shape)")
             }
             let wrong = zip(values.0, values.1).count { $0.bitPattern != $1.bitPattern }
@@ -238,8 +250,17 @@ public struct ConversionComparison: Sendable {
             if a.product != b.product { fault("its factors have another product in the result's dialect than in the source's") }
             return
         }
-        guard left.shape == other.shape else { return fault("B has shape \(other.shape), expected \(left.shape)") }
-        let values = (try numbersA.elements(of: left.name, adapter: 0), try numbersB.elements(of: other.name, adapter: 0))
+        guard left.shape == other.shape || isPadded && left.shape[0] == other.shape[0] else {
+            return fault("B has shape \(other.shape), expected \(left.shape)")
+        }
+        var values = (try numbersA.elements(of: left.name, adapter: 0), try numbersB.elements(of: other.name, adapter: 0))
+        if isPadded {
+            let columns = other.shape[1]
+            guard values.1.indices.allSatisfy({ $0 % columns < width || values.1[$0] == 0 }) else {
+                return fault("B has more than zeros behind its \(width) columns")
+            }
+            values.1 = values.1.indices.filter { $0 % columns < width }.map { values.1[$0] }
+        }
         elements += values.0.count
         progress?(other.byteCount)
         if a.scale == b.scale, zip(values.0, values.1).allSatisfy({ $0.bitPattern == $1.bitPattern }) { return }

@@ -63,4 +63,29 @@ import Testing
             report.warnings
                 == ["2 files of weights without an adapter in a tree were not looked at: \(root)/merged.safetensors, \(root)/base/model.safetensors"])
     }
+
+    /// What torch.distributed.checkpoint wrote may be the only copy of the weights: no advice removes it.
+    @Test(arguments: ["a", "a/pytorch_model_fsdp_0"]) func aDistributedCheckpointIsToldHowToBecomeAFile(_ folder: String) throws {
+        try SmallAdapter.lora(in: directory.path("a"))
+        try FileManager.default.removeItem(atPath: directory.path("a/adapter_model.safetensors"))
+        try FileManager.default.createDirectory(atPath: directory.path(folder), withIntermediateDirectories: true)
+        for name in [".metadata", "__0_0.distcp"] { try TestFile.write([0x80, 2, 0x7D, 0x2E], to: directory.path("\(folder)/\(name)")) }
+        let findings = try Checker().check(directory.path("a")).findings
+        let wanted = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch \(directory.path(folder)) model.pt"
+        let found = findings.filter { $0.rule == "weights-missing" || $0.rule == "pickle-file" }
+        #expect(found.count == 3 && found.allSatisfy { $0.help?.hasSuffix(wanted) == true }, "\(findings)")
+        // Without the metadata they are no checkpoint.
+        try FileManager.default.removeItem(atPath: directory.path("\(folder)/.metadata"))
+        #expect(try Checker().check(directory.path("a")).findings.contains { $0.rule == "pickle-file" && $0.help?.contains("rm ") == true })
+    }
+
+    /// A name that PEFT does not look for, with names of tensors that it does not load: the file's name alone mends nothing.
+    @Test(arguments: [("", "mv "), (".default", "peftfile convert ")]) func anotherFileNameIsMendedWithTheNamesInIt(_ name: String, _ help: String) throws {
+        try SmallAdapter.lora(in: directory.path("a"))
+        try FileManager.default.removeItem(atPath: directory.path("a/adapter_model.safetensors"))
+        try SmallAdapter.write(
+            ["A": [2, 8], "B": [8, 2]].map { .init("\(SmallAdapter.root).lora_\($0)\(name).weight", $1) }, to: directory.path("a/model.safetensors"))
+        let found = try Checker().check(directory.path("a")).findings.filter { $0.rule == "weights-missing" }
+        #expect(found.count == 1 && found[0].help?.contains(help) == true, "\(found)")
+    }
 }

@@ -204,4 +204,28 @@ import Testing
         let long = P.global("torch", String(repeating: "n", count: 256))
         #expect(#expect(throws: PeftfileError.self) { try P.open(long, in: directory) }?.message == "a module or name has more than 255 bytes")
     }
+
+    /// What is not read is told with what the writer of the file can do; anything else only that it was not run.
+    @Test(arguments: [
+        ("torch._utils", "_rebuild_wrapper_subclass", "full_state_dict=True"), ("torch.distributed.tensor", "DTensor", "full_state_dict=True"),
+        ("torch.distributed._tensor.api", "DTensor", "full_state_dict=True"), ("torch._utils", "_rebuild_sparse_tensor", "to_dense()"),
+        ("torch._utils", "_rebuild_qtensor", "dequantize()"), ("torch._utils", "_rebuild_meta_tensor_no_storage", "meta device"),
+        ("torch.nn.modules.linear", "Linear", "model.state_dict()"), ("os", "_rebuild_qtensor", "nothing of it was run"),
+    ]) func whatIsNotReadIsToldWithAWayOut(_ module: String, _ name: String, _ words: String) throws {
+        let directory = try TemporaryDirectory()
+        let value = P.dict([(P.text("w"), P.global(module, name))])
+        let error = try #require(throws: PeftfileError.self) { try P.open(value, in: directory) }
+        #expect(error.rule == "PickleGlobal" && error.help?.contains(words) == true, "\(error)")
+    }
+
+    /// A class of anyone's is a whole model where the file is one object of it; a function is none.
+    @Test func aWholeModelIsToldToSaveItsStateDict() throws {
+        let directory = try TemporaryDirectory()
+        func help(_ value: [UInt8]) throws -> String { try #require(try #require(throws: PeftfileError.self) { try P.open(value, in: directory) }.help) }
+        let (model, function) = (P.global("__main__", "Model"), P.global("os", "system"))
+        #expect(try help(model).contains("torch.save(model.state_dict(), PATH)"))
+        for value in [function, P.dict([(P.text("w"), model)])] {
+            #expect(try help(value) == "it may be made to run code; nothing of it was run")
+        }
+    }
 }

@@ -16,6 +16,29 @@ import Testing
             ["convert", MergeCase("lora-linear-bf16").adapter, "--to", target, "-o", out, option] + (value.isEmpty ? [] : [value]))
         #expect(result.status == 2 && result.errors.contains(option), "\(result.errors)")
         #expect(!FileSystem.exists(out))
+        // Neither has to do with dtypes, nor would another run with it help.
+        if ["--no-sync", "--keep-cache"].contains(option) {
+            #expect(result.errors.contains("on disk") && !result.errors.contains("dtype") && !result.errors.contains("again"), "\(result.errors)")
+        }
+    }
+
+    /// A refusal names the key of the config, and the tensor that has the part which no other dialect holds.
+    @Test(arguments: [
+        (#""trainable_token_indices": {"embed_tokens": [1]}"#, "trainable_token_indices", "token_adapter.trainable_tokens_delta"),
+        (#""kasa_config": {"beta": 0.1, "gamma": 0.1}"#, "kasa_config", "lora_diag"), (#""layer_replication": [[0, 1], [0, 1]]"#, "layer_replication", ""),
+        (#""init_lora_weights": "pissa""#, "init_lora_weights \"pissa\"", ""),
+    ]) func whatOnlyPEFTHoldsIsNamed(_ config: String, _ key: String, _ tensor: String) throws {
+        let model = try SmallModel()
+        let path = "model.layers.0.self_attn.q_proj"
+        var tensors = [
+            SmallModel.tensor(ExactString("\(path).lora_A.weight"), [2, 4], seed: 1), SmallModel.tensor(ExactString("\(path).lora_B.weight"), [4, 2], seed: 2),
+        ]
+        if tensor == "lora_diag" { tensors.append(SmallModel.tensor(ExactString("\(path).lora_diag"), [2], seed: 3)) }
+        if tensor.hasPrefix("token") { tensors.append(SmallModel.tensor("model.embed_tokens.token_adapter.trainable_tokens_delta", [1, 4], seed: 3)) }
+        try model.adapter(tensors, config: config + ", \"target_modules\": [\"q_proj\"]")
+        let result = try Tool.run(["convert", model.directory.path("adapter"), "--to", "kohya", "-o", model.directory.path("out")])
+        #expect(result.status == 2 && result.errors.contains("with \(key) in adapter_config.json"), "\(result.errors)")
+        #expect(tensor.isEmpty || result.errors.contains(tensor), "\(result.errors)")
     }
 
     @Test(arguments: [("kohya-lora", "--scale", "2"), ("kohya-lora", "--orientation", "in-out"), ("mlx-lora", "--scale", "2"), ("mlx-lora", "--component", "unet")])

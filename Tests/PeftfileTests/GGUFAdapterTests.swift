@@ -116,6 +116,32 @@ import Testing
         }
     }
 
+    /// The alpha of most modules, where the rest has exact quotients by it. Where no alpha does for all, that of most stays all the
+    /// same, and the module that does not fit is named, or rounded alone.
+    @Test func theAlphaThatChangesFewestIsChosen() throws {
+        // 2 / 6 is no number, and 6 / 2 is one.
+        let exact = try model(alphas: #""alpha_pattern": {"q_proj": 2}"#)
+        let out = exact.directory.path("a.gguf")
+        let conversion = try convert(exact.directory.path("adapter"), to: .gguf, base: exact.directory.path("base"), as: out)
+        #expect(try GGUFFile.open(out).value("adapter.lora.alpha") == .float32(2) && conversion.notes.contains { $0.contains("alpha is 2.0") })
+        // 1 + 2⁻²² and 6 have no quotient, and five times the former takes more bits than F32 has; three times 6 stay as they are.
+        let odd = try model(alphas: #""alpha_pattern": {"q_proj": 1.0000002384185791015625}"#)
+        let (path, odds) = (odd.directory.path("a.gguf"), odd.directory.path("base"))
+        do {
+            _ = try convert(odd.directory.path("adapter"), to: .gguf, base: odds, as: path)
+            Issue.record("it was written")
+        } catch let error as PeftfileError {
+            #expect(error.rule == "ScaleNotExact" && error.message.contains("q_proj\" has the alpha 1.0000002") && error.message.contains("6.0 for 3 of 4"), "\(error)")
+        }
+        let rounded = try convert(odd.directory.path("adapter"), to: .gguf, base: odds, as: path, rounds: true)
+        #expect(try GGUFFile.open(path).value("adapter.lora.alpha") == .float32(6))
+        #expect(rounded.notes.filter { $0.hasPrefix("rounded to F32") }.count == 1, "\(rounded.notes)")
+        let (own, file) = (try Checkpoint.open(odd.directory.path("adapter/adapter_model.safetensors")), try Checkpoint.open(path))
+        for (gguf, hub) in [("attn_v", "v_proj"), ("attn_output", "o_proj")] {
+            #expect(try file.numbers(ExactString("blk.0.\(gguf).weight.lora_b")) == own.numbers(ExactString("base_model.model.model.layers.0.self_attn.\(hub).lora_B.weight")))
+        }
+    }
+
     /// Factors of 8 bits times 1 + 2⁻⁸ need more bits than bf16 has, and F32 has them.
     @Test func productsThatNeedMoreBitsAreF32() throws {
         let model = try model(alphas: #""alpha_pattern": {"o_proj": 6.0234375}"#, dtype: .bf16)

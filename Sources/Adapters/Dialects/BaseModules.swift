@@ -119,8 +119,10 @@ struct BaseModules {
                 let place = Place(path: ExactString(path), own: ExactString(spelling))
                 if let other = found.updateValue(place, forKey: name), other.path != place.path {
                     throw PeftfileError(
-                        .refused, "the module \"\(name)\" of the adapter is \"\(other.path)\" or \"\(path)\" of the base",
-                        rule: "AmbiguousName", help: "convert the adapter to a dialect that keeps the dots of names")
+                        .refused,
+                        "the module \"\(name)\" of the adapter is \"\(other.path)\" or \"\(path)\" of the base, and with _ for . the file's "
+                            + "names cannot tell them apart",
+                        rule: "AmbiguousName", help: "export it again from the trainer with dots in its names, as PEFT's and diffusers' files have them")
                 }
             }
         }

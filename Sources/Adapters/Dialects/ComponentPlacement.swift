@@ -45,7 +45,7 @@ struct ComponentPlacement {
             var candidates: [Candidate] = []
             for name in order where taken?.contains(name) ?? true {
                 if let own = part.component, PipelineComponent(own) != PipelineComponent(name), !ComponentPlacement.isT5(part, name) { continue }
-                let candidate = try Candidate(name, byComponent[name] ?? [], known, part: index)
+                let candidate = try Candidate(name, byComponent[name] ?? [], known, part: index, path: path)
                 candidates.append(candidate)
                 if candidate.places.isEmpty, let front = known.frontHeld(of: name) { unknown.append((candidate, front)) }
             }
@@ -171,7 +171,7 @@ struct ComponentPlacement {
         /// Placed modules whose update does not have the weight's size.
         let misfits: Int
 
-        init(_ name: String, _ modules: [DialectModule], _ base: BaseModules, part: Int) throws {
+        init(_ name: String, _ modules: [DialectModule], _ base: BaseModules, part: Int, path: String) throws {
             self.name = name
             self.part = part
             self.modules = modules
@@ -179,8 +179,14 @@ struct ComponentPlacement {
                 (places, misfits) = ([:], 0)
                 return
             }
-            places = try base.places(
-                of: modules.flatMap { [$0.name] + $0.elsewhere.map(\.name) }, component: name, naming: naming)
+            do {
+                places = try base.places(
+                    of: modules.flatMap { [$0.name] + $0.elsewhere.map(\.name) }, component: name, naming: naming)
+            } catch {
+                var error = error
+                error.file = error.file ?? path
+                throw error
+            }
             var misfits = 0
             for module in modules {
                 guard let place = places[module.name], let shape = base.shape(of: place.path), let size = module.updateSize

@@ -43,6 +43,7 @@ public struct TrainingStates: Sendable {
                     + paths.map { FileSystem.fileName(of: $0).printable }.joined(separator: ", "),
                 file: directory, rule: "AdapterWeightsMissing", help: "name one: \(last.shellQuoted)")
         }
+        if let parts = DistributedCheckpoint(at: directory) { throw parts.refusal(of: directory) }
         let below = inner()
         let others = candidates.isEmpty
             ? "" : ", and no tensor of an adapter is in \(candidates.map(\.printable).joined(separator: ", "))"

@@ -1,4 +1,5 @@
 import ByteAccess
+import Checkpoints
 import Containers
 
 /// Pickles beside the weights.
@@ -24,10 +25,12 @@ struct PickleFile: CheckRule {
             }
             do {
                 guard try PickleFile.isPickle(entry.path) else { continue }
+                // Perhaps the only copy of the weights.
+                let parts = DistributedCheckpoint.holds(entry.path) ? DistributedCheckpoint(at: FileSystem.directory(of: entry.path)) : nil
                 result.append(
                     finding(
-                        "is a Python pickle, which can run code when it is loaded", file: entry.path,
-                        help: "remove it before publishing: rm \(entry.path.shellQuoted)"))
+                        "is a Python pickle, which can run code when it is loaded" + (parts == nil ? "" : "; it is a part of a distributed checkpoint"),
+                        file: entry.path, help: parts?.help ?? "remove it before publishing: rm \(entry.path.shellQuoted)"))
             } catch let error as PeftfileError where error.code != .interrupted {
                 unread.append(entry.path)
             }

@@ -27,7 +27,14 @@ struct PickleWeights: CheckRule {
                     + (subject.weights.error.map { "; this one cannot be read: \($0.message)" } ?? ""), file: file,
                 help: subject.weights.error == nil
                     ? "write it as safetensors; nothing of it is run: peftfile convert \(subject.path.shellQuoted) -o converted --to peft"
-                    : "fetch or save it again, with save_pretrained(..., safe_serialization=True)")
+                    : advice(subject.weights.error))
         ]
+    }
+
+    /// What the reader of the pickle knows to do beside what the finding says already; else to save it again.
+    private func advice(_ error: PeftfileError?) -> String {
+        let said = ["it may be made to run code", "nothing of it was run"]
+        let known = error?.rule == "PickleGlobal" ? error?.help?.split(separator: "; ").map(String.init).filter { !said.contains($0) } ?? [] : []
+        return known.isEmpty ? "fetch or save it again, with save_pretrained(..., safe_serialization=True)" : known.joined(separator: "; ")
     }
 }

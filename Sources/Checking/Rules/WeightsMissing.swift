@@ -1,5 +1,6 @@
 import Adapters
 import ByteAccess
+import Checkpoints
 
 /// A directory without weights.
 struct WeightsMissing: CheckRule {
@@ -18,6 +19,9 @@ struct WeightsMissing: CheckRule {
     func findings(in subject: CheckSubject) throws -> [Finding] {
         if case .missing = subject.weights {
             if let several = severalStates(subject) { return [finding(several.message, file: subject.directory, help: several.help)] }
+            if let parts = DistributedCheckpoint(at: subject.directory) {
+                return [finding("there is no adapter_model.safetensors; the directory \(DistributedCheckpoint.message)", file: subject.directory, help: parts.help)]
+            }
             return [
                 finding(
                     "there is no adapter_model.safetensors", file: subject.directory,
@@ -29,7 +33,9 @@ struct WeightsMissing: CheckRule {
         {
             let wanted = file.hasSuffix(".safetensors") ? WeightsMissing.names[0] : WeightsMissing.names[1]
             let move = "rename the file: mv \(file.shellQuoted) \(FileSystem.join(subject.directory, wanted).shellQuoted)"
-            let state = subject.stateNote.map { _ in "take the adapter out: peftfile convert \(subject.path.shellQuoted) -o converted --to peft" }
+            // Under another file name PEFT would still not load what it does not name so.
+            let isNamed = try !AdapterNameInKey().findings(in: subject).isEmpty
+            let state = !isNamed && subject.stateNote == nil ? nil : "take the adapter out: peftfile convert \(subject.path.shellQuoted) -o converted --to peft"
             return [
                 finding(
                     "the weights are in \(FileSystem.fileName(of: file).printable), and PEFT looks for \(wanted)", file: file,

@@ -148,7 +148,7 @@ extension PickleMachine {
             throw broken(
                 .pickleGlobal,
                 "the pickle names \(short(module)).\(short(name)), which is not on the list of what a checkpoint may name",
-                help: "it may be made to run code; nothing of it was run")
+                help: UnreadGlobal.help(module: module, name: name, isWhole: stack.isEmpty))
         }
         return .global(global)
     }

@@ -7,9 +7,9 @@ import Tensors
 /// llama.cpp's adapters: `Formats/gguf-adapter.md`.
 ///
 /// llama.cpp multiplies each product by α / r with one α, a float32, for all modules. So one α is chosen, that of most
-/// modules, and where a module's own α is another, the quotient of the two goes into its `lora_b`: each element times the
-/// quotient, in the tensor's own dtype where that holds all products exactly, in F32 where that does. Nothing else is
-/// written, unless `roundsScale` allows the nearest F32.
+/// modules for which the rest is exact, and where a module's own α is another, the quotient of the two goes into its
+/// `lora_b`: each element times the quotient, in the tensor's own dtype where that holds all products exactly, in F32 where
+/// that does. Nothing else is written, unless `roundsScale` allows the nearest F32.
 extension AdapterConversion {
     /// What a caller may settle for llama.cpp.
     public struct GGUFOptions: Sendable {
@@ -70,7 +70,7 @@ extension AdapterConversion {
             if let width = options.facts.width { try requireWidth(width, of: module, place) }
             placed.append((module, place))
         }
-        let scaling = try GGUFScaling(modules, roundsScale: options.roundsScale, path: adapter.path)
+        let scaling = try GGUFScaling(modules, adapter, roundsScale: options.roundsScale)
         let numbers = AdapterNumbers(adapters: [adapter])
         // Stacks are written where their first expert stands.
         var written: Set<String> = []
@@ -103,7 +103,7 @@ extension AdapterConversion {
         let portable = try PortableAdapter(adapter, bases: options.bases, options: options.binding)
         for module in portable.modules { try refuseForGGUF(module) }
         do {
-            let scaling = try GGUFScaling(portable.modules, roundsScale: false, path: adapter.path)
+            let scaling = try GGUFScaling(portable.modules, portable.adapter, roundsScale: false)
             let numbers = AdapterNumbers(adapters: [portable.adapter])
             var copy = self
             for module in portable.modules {
@@ -209,7 +209,7 @@ extension AdapterConversion {
     }
 
     /// Whether a dtype holds each element of a tensor times a factor without an error.
-    private static func holds(_ dtype: DType, _ tensor: TensorInfo, times factor: Double, _ numbers: AdapterNumbers) throws -> Bool {
+    fileprivate static func holds(_ dtype: DType, _ tensor: TensorInfo, times factor: Double, _ numbers: AdapterNumbers) throws -> Bool {
         let values = try numbers.elements(of: tensor.name, adapter: 0)
         let stored = try Conversion.widened(Conversion.narrowed(values.map { $0 * factor }, to: dtype), as: dtype, count: values.count)
         // The product has no error where multiplying leaves no remainder.
@@ -251,35 +251,55 @@ extension AdapterConversion {
 
 /// The one α of a file, and what it leaves over for each module.
 struct GGUFScaling {
-    let alpha: Float
+    private(set) var alpha: Float
     private(set) var notes: [String] = []
     private var quotients: [ExactString: Double] = [:]
 
-    init(_ modules: [AdapterConversion.Module], roundsScale: Bool, path: String) throws {
+    /// The α of most modules with which F32 holds all products of the rest; with `roundsScale` that of most where there is none.
+    ///
+    /// - Throws: `.refused` with rule `ScaleNotExact` for a module that does not fit.
+    init(_ modules: [AdapterConversion.Module], _ adapter: Adapter, roundsScale: Bool) throws {
         var alphas = try modules.map { try AdapterConversion.alpha(for: $0) }
         if let (module, alpha) = zip(modules, alphas).first(where: { Double(Float($1)) != $1 }) {
             guard roundsScale else {
-                throw PeftfileError(
-                    .refused,
-                    "module \"\(module.path)\" has the scale \(module.scale), and llama.cpp's alpha / rank is "
-                        + "\(Double(Float(alpha)) / Double(module.rank)) at the nearest",
-                    file: path, tensor: module.b.name, rule: "ScaleNotExact",
-                    help: "round it to F32 with --round-scale, or merge it instead")
+                throw GGUFScaling.refusal(
+                    module, "has the scale \(module.scale), and llama.cpp's alpha / rank is "
+                        + "\(Double(Float(alpha)) / Double(module.rank)) at the nearest", adapter)
             }
             notes.append("scales are rounded to F32, in which llama.cpp computes: alpha \(alpha) is \(Float(alpha))")
             alphas = alphas.map { Double(Float($0)) }
         }
-        // llama.cpp takes 0 for "no alpha": a scale of 1.
+        // llama.cpp takes 0 for "no alpha": a scale of 1. A quotient by 1 is exact.
         let counts = Dictionary(alphas.filter { $0 != 0 }.map { ($0, 1) }, uniquingKeysWith: +)
-        let candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key) + [1]
-        func quotients(by alpha: Double) -> [Double]? {
-            let result = alphas.map { $0 / alpha }
-            return zip(result, alphas).allSatisfy { (-$1).addingProduct($0, alpha) == 0 } ? result : nil
+        let candidates = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key) + (counts[1] == nil ? [1] : [])
+        let numbers = AdapterNumbers(adapters: [adapter])
+        func misfit(_ candidate: Double) throws -> (module: AdapterConversion.Module, alpha: Double)? {
+            // Numbers alone tell of most that they do not fit; elements are read after them.
+            let others = zip(modules, alphas).filter { $1 != candidate }
+            if let other = others.first(where: { (-$1).addingProduct($1 / candidate, candidate) != 0 }) { return (other.0, other.1) }
+            return try others.first { try !AdapterConversion.holds(.f32, $0.b, times: $1 / candidate, numbers) }.map { ($0.0, $0.1) }
         }
-        // A quotient by 1 is exact.
-        let chosen = candidates.lazy.compactMap { alpha in quotients(by: alpha).map { (alpha, $0) } }.first ?? (1, alphas)
-        alpha = Float(chosen.0)
-        for (module, quotient) in zip(modules, chosen.1) { self.quotients[module.path] = quotient }
+        var blamed: (module: AdapterConversion.Module, alpha: Double)?
+        var chosen: Double?
+        for candidate in candidates where chosen == nil {
+            let found = try misfit(candidate)
+            blamed = blamed ?? found
+            if found == nil { chosen = candidate }
+        }
+        if chosen == nil, !roundsScale, let (module, own) = blamed {
+            throw GGUFScaling.refusal(
+                module, "has the alpha \(own), and llama.cpp one for all modules, \(candidates[0]) for \(counts[candidates[0]] ?? 0) of "
+                    + "\(modules.count); F32 does not hold its lora_B times \(own) / \(candidates[0])", adapter)
+        }
+        let settled = chosen ?? candidates[0]
+        alpha = Float(settled)
+        for (module, own) in zip(modules, alphas) { quotients[module.path] = own / settled }
+    }
+
+    private static func refusal(_ module: AdapterConversion.Module, _ reason: String, _ adapter: Adapter) -> PeftfileError {
+        PeftfileError(
+            .refused, "module \"\(module.path)\" \(reason)", file: adapter.path, tensor: module.b.name, rule: "ScaleNotExact",
+            help: "round it to F32 with --round-scale, or merge it instead")
     }
 
     /// What `lora_b` is multiplied by.

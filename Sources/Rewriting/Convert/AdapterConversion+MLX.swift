@@ -6,7 +6,8 @@ import Tensors
 ///
 /// The config has one rank and one scale for all modules. So one scale is chosen, that of most modules for which the rest is
 /// exact: where a module's own is another, `lora_b` is multiplied by the quotient of the two, each product in the tensor's
-/// dtype or in F32 without a rounding.
+/// dtype or in F32 without a rounding. The rank is the largest of all: behind smaller factors stand rows of zeros in A and
+/// columns of zeros in B, whose products are zero.
 ///
 /// The matrices of experts, which transformers holds one by one, are one SwitchLinear there: `lora_a` (E, r, in) and
 /// `lora_b` (E, out, r) of `switch_mlp`. Source: `sanitize` in mlx_lm/models/mixtral.py and qwen3_moe.py, `LoRASwitchLinear`
@@ -17,12 +18,12 @@ extension AdapterConversion {
         for module in modules {
             try refuse(module, in: "MLX'", embeddings: false, biases: true)
             guard !module.isConvolution else { throw unable(module, "is a convolution, for which mlx-lm has no LoRA") }
-            guard module.rank == first.rank, (module.magnitude == nil) == (first.magnitude == nil) else {
-                throw unable(
-                    module, "has rank \(module.rank) and scale \(module.scale), \"\(first.path)\" \(first.rank) and "
-                        + "\(first.scale); MLX' config has one of each for all modules")
+            guard (module.magnitude == nil) == (first.magnitude == nil) else {
+                let (one, other) = module.magnitude == nil ? ("no magnitude", "one") : ("a magnitude", "none")
+                throw unable(module, "has \(one) and \"\(first.path)\" \(other); MLX' config says for all modules whether they are DoRA")
             }
         }
+        let rank = modules.map(\.rank).max() ?? first.rank
         let scaling = try MLXScaling(modules, adapter)
         if let module = scaling.inexact {
             throw unable(
@@ -33,14 +34,13 @@ extension AdapterConversion {
         var written: Set<String> = []
         for module in modules {
             guard let expert = ExpertPath(module.path.text) else {
-                add("\(module.path).lora_a", module.a, transposed: true)
-                addScaled("\(module.path).lora_b", [module], scaling, shape: module.b.shape, axes: [1, 0])
+                add("\(module.path)", [module], scaling, rank: rank, isStack: false)
                 if let magnitude = module.magnitude { add("\(module.path).m", magnitude, shape: [magnitude.elementCount]) }
                 keys.insert(AdapterConversion.mlxKey(module.path.text))
                 continue
             }
             guard written.insert(expert.stack).inserted else { continue }
-            try addSwitch(expert.stack, modules.filter { ExpertPath($0.path.text)?.stack == expert.stack }, scaling)
+            try addSwitch(expert.stack, modules.filter { ExpertPath($0.path.text)?.stack == expert.stack }, scaling, rank: rank)
             keys.insert(AdapterConversion.mlxKey(expert.stack))
         }
         let folded = modules.filter { scaling.quotient(for: $0) != 1 }
@@ -48,10 +48,16 @@ extension AdapterConversion {
             notes.append(
                 "scale is \(scaling.scale) for all modules; the rest of the scale is in lora_b of " + folded.map(\.path.text).joined(separator: ", "))
         }
+        let padded = modules.filter { $0.rank != rank }
+        if !padded.isEmpty {
+            notes.append(
+                "rank is \(rank) for all modules; zeros that change no update are behind the factors of "
+                    + padded.map { "\($0.path.text) (\($0.rank))" }.joined(separator: ", "))
+        }
         config = [
             "fine_tune_type": first.magnitude == nil ? "lora" : "dora", "num_layers": .number(JSONNumber(-1)),
             "lora_parameters": [
-                "rank": .number(JSONNumber(first.rank)), "scale": .number(JSONNumber(scaling.scale)),
+                "rank": .number(JSONNumber(rank)), "scale": .number(JSONNumber(scaling.scale)),
                 "dropout": .number(JSONNumber(0.0)), "keys": .array(keys.sorted().map { .string($0) }),
             ],
         ]
@@ -89,30 +95,43 @@ extension AdapterConversion {
         return layer.map { parts[($0 + 2)...].joined(separator: ".") } ?? path
     }
 
-    private mutating func addSwitch(_ path: String, _ members: [Module], _ scaling: MLXScaling) throws {
+    private mutating func addSwitch(_ path: String, _ members: [Module], _ scaling: MLXScaling, rank: Int) throws {
         let experts = members.sorted { (ExpertPath($0.path.text)?.expert ?? 0) < (ExpertPath($1.path.text)?.expert ?? 0) }
         let first = experts[0]
         guard experts.enumerated().allSatisfy({ ExpertPath($1.path.text)?.expert == $0 }), experts.allSatisfy({ $0.magnitude == nil }) else {
             throw unable(first, "is one of \(experts.count) experts with an update; MLX holds all experts of a layer in one tensor")
         }
-        if let other = experts.first(where: { $0.a.shape != first.a.shape || $0.b.shape != first.b.shape || $0.a.dtype != first.a.dtype }) {
+        func isUnlike(_ other: Module) -> Bool {
+            other.a.shape[1] != first.a.shape[1] || other.b.shape[0] != first.b.shape[0] || other.a.dtype != first.a.dtype || other.b.dtype != first.b.dtype
+        }
+        if let other = experts.first(where: isUnlike) {
             throw unable(other, "has another shape or dtype than the expert \"\(first.path)\", and they are one tensor")
         }
-        let count = experts.count
-        outputs.append(
-            Output(
-                name: ExactString("\(path).lora_a"), dtype: first.a.dtype, shape: [count] + first.a.shape,
-                source: .arranged(experts.map { ($0.a.name, 1) }, shape: [count] + first.a.shape, axes: [0, 1, 2])))
-        addScaled("\(path).lora_b", experts, scaling, shape: [count] + first.b.shape, axes: [0, 1, 2])
+        add(path, experts, scaling, rank: rank, isStack: true)
     }
 
-    /// B of one module, or of experts one behind the other, with what the scale leaves over.
-    private mutating func addScaled(_ name: String, _ modules: [Module], _ scaling: MLXScaling, shape: Shape, axes: [Int]) {
+    /// A and B of one module, turned, or of experts one behind the other; each with zeros behind it up to the rank, B with what the
+    /// scale leaves over.
+    private mutating func add(_ path: String, _ modules: [Module], _ scaling: MLXScaling, rank: Int, isStack: Bool) {
+        let (inputs, rows) = (modules[0].a.shape[1], modules[0].b.shape[0])
         let dtypes = modules.map { scaling.dtypes[$0.path] ?? $0.b.dtype }
+        func blocks(_ matrix: (Module) -> TensorInfo, height: Int, factor: (Module) -> Double) -> Output.Source {
+            .blocks(
+                modules.enumerated().map { index, module in
+                    let info = matrix(module)
+                    return Output.Block(
+                        tensor: info.name, factor: factor(module), row: index * height, column: 0, columns: info.shape[1], isTurned: !isStack)
+                })
+        }
+        let count = modules.count
         outputs.append(
             Output(
-                name: ExactString(name), dtype: dtypes.first { $0 == .f32 } ?? dtypes.first ?? .f32, shape: axes.map { shape[$0] },
-                source: .arranged(modules.map { ($0.b.name, scaling.quotient(for: $0)) }, shape: shape, axes: axes)))
+                name: ExactString("\(path).lora_a"), dtype: modules[0].a.dtype, shape: isStack ? [count, rank, inputs] : [inputs, rank],
+                source: blocks(\.a, height: rank) { _ in 1 }))
+        outputs.append(
+            Output(
+                name: ExactString("\(path).lora_b"), dtype: dtypes.first { $0 == .f32 } ?? dtypes[0],
+                shape: isStack ? [count, rows, rank] : [rank, rows], source: blocks(\.b, height: rows, factor: scaling.quotient)))
     }
 }
 

@@ -36,6 +36,8 @@ public struct AdapterConversion: Sendable {
             public var columns: Int
             /// How far each column stands behind the one before.
             public var step = 1
+            /// Whether its rows stand as columns.
+            public var isTurned = false
         }
         /// The name in the target's dialect.
         public var name: ExactString

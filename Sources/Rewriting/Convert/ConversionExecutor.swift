@@ -240,7 +240,10 @@ public struct ConversionExecutor: Sendable {
             var values = [Double](repeating: 0, count: tensor.shape.elementCount ?? 0)
             for block in blocks {
                 for (index, value) in try numbers.elements(of: block.tensor, adapter: 0).enumerated() {
-                    let place = (block.row + index / block.columns) * width + block.column + index % block.columns * block.step
+                    let (line, across) = index.quotientAndRemainder(dividingBy: block.columns)
+                    let place =
+                        block.isTurned
+                        ? (block.row + across) * width + block.column + line : (block.row + line) * width + block.column + across * block.step
                     values[place] = block.factor == 1 ? value : value * block.factor
                 }
             }

@@ -340,4 +340,27 @@ import Testing
         let (report, updates) = try compare(input, input)
         #expect(report.isEqual && updates.reason?.contains("without a base") == true)
     }
+
+    /// The weight of a linear layer in `target_parameters` and the layer in `target_modules` are one model; a router's, a Conv1D's and
+    /// a layer that the other config has lost are not.
+    @Test(arguments: [
+        ("mlp.gate_proj", "gate_proj", true), ("mlp.gate", "gate", false), ("attn.c_proj", "c_proj", false), ("mlp.gate_proj", "up_proj", false),
+    ]) func aLinearLayersWeightMeansTheLayer(_ module: String, _ target: String, _ isSame: Bool) throws {
+        func tensors() throws -> [StoredValues] {
+            try ["self_attn.q_proj", module].flatMap { path in
+                try ["A": [2, 4], "B": [4, 2]].sorted { $0.key < $1.key }.map { side, shape in
+                    try StoredValues(
+                        ExactString("base_model.model.model.layers.0.\(path).lora_\(side).weight"), .f32, shape, (0..<8).map { Double($0) / 4 + 1 })
+                }
+            }
+        }
+        let shared = #""peft_type": "LORA", "r": 2, "lora_alpha": 4"#
+        let parameters = try adapter(
+            "parameters", tensors(), "{\(shared), \"target_modules\": [\"q_proj\"], \"target_parameters\": [\"\(module).weight\"]}")
+        let modules = try adapter("modules", tensors(), "{\(shared), \"target_modules\": [\"q_proj\", \"\(target)\"]}")
+        for (one, other) in [(parameters, modules), (modules, parameters)] {
+            let (_, updates) = try compare(one, other)
+            #expect(updates.differingSettings.isEmpty == isSame && updates.isEquivalent == isSame, "\(updates.differingSettings)")
+        }
+    }
 }
