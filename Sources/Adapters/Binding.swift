@@ -232,10 +232,15 @@ public struct Binding: Sendable {
         for change in bound.changes { claimed.formUnion(change.tensors) }
         let left = adapter.keys.map(\.stored).filter { !claimed.contains($0) }
         guard let first = left.first else { return }
-        throw PeftfileError(
+        throw Binding.unclaimed(first, left.count, of: adapter)
+    }
+
+    /// The refusal of `count` tensors that have no part in an adapter's method.
+    static func unclaimed(_ first: ExactString, _ count: Int, of adapter: Adapter) -> PeftfileError {
+        PeftfileError(
             .refused,
-            "\(left.count) of \(adapter.keys.count) adapter tensors have no part in this method"
-                + (left.count > 1 ? ", the first is this" : ""),
+            "\(count) of \(adapter.keys.count) adapter tensors have no part in this method"
+                + (count > 1 ? ", the first is this" : ""),
             tensor: first, rule: "UnclaimedTensor",
             help: adapter.config == nil
                 ? "a file without a config has <module>.lora_A and <module>.lora_B for each module, and nothing else"

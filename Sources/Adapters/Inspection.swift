@@ -149,7 +149,7 @@ public struct Inspection: Sendable {
     }
 
     /// The type of a stored tensor's elements: its dtype, or in a GGUF file the type of its blocks.
-    public func storedType(of tensor: StoredTensor) -> String { blocks(of: tensor)?.type.name ?? tensor.dtype.rawValue }
+    public func storedType(of tensor: StoredTensor) -> String { checkpoint.storedType(of: tensor) }
 
     /// The shape of a stored tensor's elements.
     public func storedShape(of tensor: StoredTensor) -> Shape { blocks(of: tensor)?.shape ?? tensor.shape }

@@ -65,6 +65,7 @@ public struct RepairedAdapter: Sendable {
         }
         names = adapter.keys.map { ($0.stored, KeyRepair.name(of: $0)) }
         try renameKeys()
+        if isRepair, adapter.config != nil, !hasBase { try requireClaimed() }
     }
 
     /// What was done to the names, in words: for files in which they are other names anyway.
@@ -163,6 +164,23 @@ public struct RepairedAdapter: Sendable {
         throw PeftfileError(
             .refused, "is no part of an adapter by its name, and the names beside it begin with base_model.", file: adapter.path,
             tensor: stray.stored, rule: "UnclaimedTensor", help: "name the base, which tells whether it is a module's: --base BASE; or remove it")
+    }
+
+    /// What a merge refuses of the file alone: parts without which a module is no update.
+    private static let lacks: Set<String> = [
+        "MissingPair", "MagnitudeMissing", "LoRABiasMissing", "DiagonalMissing", "MissingTensor", "UnclaimedTensor",
+    ]
+
+    /// Refuses what no base could make a part of the adapter: tensors that its method does not know, and halves of pairs.
+    private func requireClaimed() throws {
+        // The file of a mixture has the weights of its base as well.
+        guard let method = try? MethodRegistry.method(of: adapter), !method.hasInnerAdapters else { return }
+        do { _ = try method.targets(of: adapter) } catch let error as PeftfileError where error.rule.map(Self.lacks.contains) == true {
+            throw error.inFile(adapter.path)
+        } catch is PeftfileError {}
+        let left = adapter.keys.filter { !$0.isPrompt && !adapter.copies.contains($0.stored) && !method.claims($0, of: adapter) }
+        guard let first = left.first else { return }
+        throw Binding.unclaimed(first.stored, left.count, of: adapter).inFile(adapter.path)
     }
 
     private func renamed(_ repair: PrefixRepair, _ paths: Set<String>) throws -> RepairedAdapter {

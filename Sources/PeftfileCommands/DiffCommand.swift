@@ -82,7 +82,7 @@ struct DiffCommand: ParsableCommand {
             Console.output(report.json(limit: limit ?? 0))
         } else {
             common.warn(report.warnings)
-            Console.output(DiffPage(report: report, paths: (a, b), limit: limit ?? 20).text)
+            Console.output(DiffPage(report: report, paths: (a, b), inputs: inputs, limit: limit ?? 20).text)
         }
         if !report.isEqual { throw ExitStatus.findings }
     }

@@ -52,6 +52,35 @@ import Testing
         #expect(verdict == 0)
     }
 
+    /// A diff names the types that the file has, as `inspect` does, and a copy in the same type is equal whatever its order.
+    @Test(arguments: ["llama", "mixtral", "gpt2"]) func aLosslessConversionIsEqual(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        let source = Fixtures.path("gguf-models/\(name).gguf")
+        #expect(try Checkpoint.open(source).tensors.contains { $0.quantised != nil })
+        #expect(try Tool.run(["convert", source, "-o", directory.path("out"), "-q"]).status == 0)
+        for pair in [[source, directory.path("out")], [directory.path("out"), source]] {
+            let run = try Tool.run(["diff"] + pair)
+            #expect(run.status == 0 && !run.output.contains("F64"), "\(run.output)\(run.errors)")
+        }
+        // Another number, and another type.
+        #expect(try Tool.run(["convert", source, "-o", directory.path("f16"), "--dtype", "f16", "-q"]).status == 0)
+        let run = try Tool.run(["diff", source, directory.path("f16")])
+        #expect(run.status == 1 && run.output.contains("F32 [") && run.output.contains("in A, F16 [") && !run.output.contains("F64"), "\(run.output)")
+    }
+
+    /// Blocks are named by their type; a model without a table of names is compared under its own.
+    @Test(arguments: ["llama", "of-the-future"]) func aDiffNamesBlocks(_ architecture: String) throws {
+        let directory = try TemporaryDirectory()
+        let source = try directory.write(Self.file(architecture), to: "model.gguf")
+        let same = try Tool.run(["diff", source, source])
+        #expect(same.status == 0 && same.output.contains("2 compared, 2 equal"), "\(same.output)\(same.errors)")
+        #expect(try Tool.run(["convert", source, "-o", directory.path("out"), "--dtype", "f32", "-q"]).status == 0)
+        let report = try CheckpointComparison(DifferenceInput(path: source), DifferenceInput(path: directory.path("out"))).run()
+        let head: ExactString = architecture == "llama" ? "lm_head.weight" : "output.weight"
+        #expect(report.retyped.map(\.name) == [head] && report.retyped.map(\.values) == [.equal] && report.changed.isEmpty)
+        #expect(report.retyped.map { [$0.typeInA, $0.typeInB] } == [["Q8_0", "F32"]] && report.removed.isEmpty && report.added.isEmpty)
+    }
+
     /// `--dtype` is for every number of such a file, as of one whose names are known: blocks, F16, F32, matrices and vectors.
     @Test(arguments: ["f32", "f16", "bf16", "f64"]) func aDTypeIsForAllOfIt(_ dtype: String) throws {
         let directory = try TemporaryDirectory()

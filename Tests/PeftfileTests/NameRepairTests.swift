@@ -167,6 +167,32 @@ import Testing
         }
     }
 
+    /// What no method knows is refused as a merge refuses it, with a base and without; what the method or the config names is kept.
+    @Test(arguments: [
+        ("base_model.model.foo.bar", "", "UnclaimedTensor"), ("base_model.model.model.layers.0.mlp.extra.weight", "", "UnclaimedTensor"),
+        ("\(front).lora_C.weight", "", "UnclaimedTensor"), ("\(front).bias", "", "UnclaimedTensor"),
+        ("base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight", "", "MissingPair"), ("\(front).bias", #""bias": "lora_only""#, nil),
+        ("base_model.model.lm_head.weight", #""modules_to_save": ["lm_head"]"#, nil),
+    ]) func anUnknownTensorIsRefused(_ name: String, _ config: String, _ rule: String?) throws {
+        let shapes = ["\(Self.front).lora_A.weight": [2, 4], "\(Self.front).lora_B.weight": [6, 2], name: name.hasSuffix(".bias") ? [6] : [5, 4]]
+        // The model puts PEFT's front before them.
+        try model.adapter(
+            shapes.sorted { $0.key < $1.key }.map { SmallModel.tensor(ExactString(String($0.key.dropFirst("base_model.model.".count))), $0.value, seed: 4) },
+            config: config)
+        let names = model.directory
+        let result = try Tool.run(["convert", names.path("adapter"), "--to", "peft", "-o", names.path("out")])
+        guard let rule else {
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(try Set(Checkpoint.open(names.path("out")).tensors.map(\.name.text)) == Set(shapes.keys))
+            return
+        }
+        let merge = try Tool.run(["merge", names.path("base"), names.path("adapter"), "-o", names.path("m")])
+        for refusal in [result, merge] {
+            #expect(refusal.status == 2 && refusal.errors.contains(name) && refusal.errors.contains("[\(rule)]"), "\(refusal.errors)")
+        }
+        #expect(!FileSystem.exists(names.path("out")))
+    }
+
     /// A layer that the base does not have is none of its others.
     @Test func theNumberOfALayerIsNoFront() throws {
         try model.adapter([

@@ -176,6 +176,15 @@ public struct GGUFModel: Sendable {
 }
 
 extension Checkpoint {
+    /// Opens a checkpoint as ``open(_:entire:)`` does, and a GGUF model of an architecture without a table under llama.cpp's own names:
+    /// its numbers are still its numbers.
+    ///
+    /// - Throws: what opening throws; what else stands in the way of its weights is in `quantisation.problem`.
+    public static func openUnderAnyNames(_ path: String) throws -> Checkpoint {
+        let named = try open(path)
+        return named.quantisation?.problem?.rule == GGUFModelRule.architecture.rawValue ? try open(path, entire: true) : named
+    }
+
     /// The architecture of a GGUF model that stands under llama.cpp's own names and not under the Hub's; nil for anything else.
     public var unnamedArchitecture: String? {
         guard isGGUF, gguf == nil, let file = shards.first?.file as? GGUFFile,

@@ -4,6 +4,7 @@ import Peftfile
 struct DiffPage {
     let report: CheckpointDifference
     let paths: (a: String, b: String)
+    let inputs: (a: DifferenceInput, b: DifferenceInput)
     /// Entries of a list at most; 0 for all.
     let limit: Int
 
@@ -15,8 +16,8 @@ struct DiffPage {
         line("tensors", tensors)
         line("elements", elements)
         if let updates = report.updates { line("updates", UpdateSection(updates: updates).summary) }
-        list("only in A", report.removed.map(describe), &result)
-        list("only in B", report.added.map(describe), &result)
+        list("only in A", report.removed.map { describe($0, of: inputs.a) }, &result)
+        list("only in B", report.added.map { describe($0, of: inputs.b) }, &result)
         list("spelt otherwise in B", report.renamed.map { "\($0.name): \($0.nameInB)" }, &result)
         list("dtype or shape", report.retyped.map(describe), &result)
         table("changed", report.changed, ("differ", \.share), &result)
@@ -54,8 +55,8 @@ struct DiffPage {
 
     // MARK: Lists
 
-    private func describe(_ tensor: StoredTensor) -> String {
-        "\(tensor.name)  \(tensor.dtype.rawValue) \(Text.shape(tensor.shape))"
+    private func describe(_ tensor: StoredTensor, of input: DifferenceInput) -> String {
+        "\(tensor.name)  \(input.checkpoint.storedType(of: tensor)) \(Text.shape(tensor.shape))"
     }
 
     private func describe(_ tensor: CheckpointDifference.Retyped) -> String {
@@ -65,8 +66,8 @@ struct DiffPage {
             case .different: "other numbers"
             case .notCompared: "numbers not compared"
             }
-        return "\(tensor.name): \(tensor.dtypeInA.rawValue) \(Text.shape(tensor.shapeInA)) in A, "
-            + "\(tensor.dtypeInB.rawValue) \(Text.shape(tensor.shapeInB)) in B, \(values)"
+        return "\(tensor.name): \(tensor.typeInA) \(Text.shape(tensor.shapeInA)) in A, "
+            + "\(tensor.typeInB) \(Text.shape(tensor.shapeInB)) in B, \(values)"
     }
 
     private func describe(_ note: CheckpointDifference.Note) -> String {

@@ -104,7 +104,8 @@ public struct CheckpointComparison: Sendable {
         report.added.sort { $0.name < $1.name }
         return matches.filter { match in
             if TensorPair.isComparable(match.a, match.b) { return true }
-            report.retyped.append(.init(match.a, match.b, .notCompared))
+            let types = (a.checkpoint.storedType(of: match.a), b.checkpoint.storedType(of: match.b))
+            report.retyped.append(.init(match.a, match.b, types, .notCompared))
             return false
         }
     }
@@ -158,8 +159,9 @@ public struct CheckpointComparison: Sendable {
         report.compared += 1
         report.comparedElements += pair.elements
         let difference = pair.result.map { TensorDifference(pair, $0) }
-        if pair.a.dtype != pair.b.dtype {
-            report.retyped.append(.init(pair.a, pair.b, difference?.differing ?? 0 > 0 ? .different : .equal))
+        let types = pair.storedTypes
+        if types.a != types.b {
+            report.retyped.append(.init(pair.a, pair.b, types, difference?.differing ?? 0 > 0 ? .different : .equal))
         }
         guard let difference else { return }
         if difference.differing > 0 {
@@ -171,8 +173,8 @@ public struct CheckpointComparison: Sendable {
 }
 
 extension CheckpointDifference.Retyped {
-    fileprivate init(_ a: StoredTensor, _ b: StoredTensor, _ values: Values) {
+    fileprivate init(_ a: StoredTensor, _ b: StoredTensor, _ types: (a: String, b: String), _ values: Values) {
         self.init(
-            name: a.name, dtypeInA: a.dtype, dtypeInB: b.dtype, shapeInA: a.shape, shapeInB: b.shape, values: values)
+            name: a.name, typeInA: types.a, typeInB: types.b, shapeInA: a.shape, shapeInB: b.shape, values: values)
     }
 }

@@ -70,7 +70,7 @@ extension CheckpointDifference.Retyped {
     fileprivate var json: JSONValue {
         func shape(_ shape: Shape) -> JSONValue { .array(shape.map { .number(JSONNumber($0)) }) }
         return [
-            "name": .string(name.text), "dtype_a": .string(dtypeInA.rawValue), "dtype_b": .string(dtypeInB.rawValue),
+            "name": .string(name.text), "dtype_a": .string(typeInA), "dtype_b": .string(typeInB),
             "shape_a": shape(shapeInA), "shape_b": shape(shapeInB), "values": .string(values.rawValue),
         ]
     }

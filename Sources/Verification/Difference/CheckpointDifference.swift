@@ -8,7 +8,7 @@ public import Tensors
 /// nothing, but for what an adapter's config does to its update: the same factors with another scale are another
 /// adapter (`updates`).
 public struct CheckpointDifference: Sendable {
-    /// A tensor that both have, with another dtype or shape.
+    /// A tensor that both have, stored in another type or with another shape.
     public struct Retyped: Sendable, Hashable {
         /// What the numbers came to, where one shape let them be compared.
         public enum Values: String, Sendable, Hashable {
@@ -20,10 +20,10 @@ public struct CheckpointDifference: Sendable {
 
         /// The name in both.
         public var name: ExactString
-        /// The dtype in A.
-        public var dtypeInA: DType
-        /// The dtype in B.
-        public var dtypeInB: DType
+        /// The type in A's file, as ``Checkpoint/storedType(of:)`` names it.
+        public var typeInA: String
+        /// The type in B's file.
+        public var typeInB: String
         /// The shape in A.
         public var shapeInA: Shape
         /// The shape in B.

@@ -20,7 +20,7 @@ public struct DifferenceInput: Sendable {
     public init(path: String) throws {
         self.path = path
         adapter = Inspection.looksLikeAdapter(path) ? try Adapter(path: path) : nil
-        let model = try adapter?.checkpoint ?? Checkpoint.open(path)
+        let model = try adapter?.checkpoint ?? Checkpoint.openUnderAnyNames(path)
         let key = adapter == nil && model.isSingleFile ? try Checkpoint.openStored(path, entire: true).modelKey : nil
         checkpoint = key == nil ? model : try Checkpoint.open(path, entire: true)
         if adapter == nil { _ = try checkpoint.requireReadableWeights() }

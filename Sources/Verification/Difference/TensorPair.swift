@@ -45,6 +45,9 @@ final class TensorPair: Sendable {
         state = Mutex(State())
     }
 
+    /// The types in the files.
+    var storedTypes: (a: String, b: String) { (checkpointA.storedType(of: a), checkpointB.storedType(of: b)) }
+
     /// Whether the elements can be held against each other: one shape, and not complex numbers against real ones.
     static func isComparable(_ a: StoredTensor, _ b: StoredTensor) -> Bool {
         a.shape == b.shape && ElementKind(a.dtype).isComplex == ElementKind(b.dtype).isComplex

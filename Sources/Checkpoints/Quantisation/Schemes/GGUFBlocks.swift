@@ -1,5 +1,6 @@
 import ByteAccess
 import Containers
+import Tensors
 
 /// The blocks of GGUF files: Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, MXFP4, told by the type that the file gives each
 /// tensor. `GGUFBlock` states the layouts.
@@ -41,6 +42,17 @@ enum GGUFBlocks: QuantisationScheme {
 extension Checkpoint {
     /// The blocks of a stored tensor; nil where it is plain numbers.
     func blocks(of tensor: StoredTensor) -> TensorBlocks? { shards[tensor.shard].file.blocks(of: tensor.info) }
+
+    /// The type that a tensor's elements have in the file: its dtype, the type of its blocks, or for a weight that is computed
+    /// when it is read that of its codes. Parts of several types are named with all of them.
+    public func storedType(of tensor: StoredTensor) -> String {
+        guard let number = tensor.quantised, let weight = quantisation?.weights[number] else {
+            return blocks(of: tensor)?.type.name ?? tensor.dtype.rawValue
+        }
+        guard let weight = weight as? GGUFWeight else { return weight.codes.dtype.rawValue }
+        let types = Set(weight.parts.map(\.type)).union(weight.parts.isEmpty ? [weight.type] : [])
+        return types.map(\.name).sorted().joined(separator: ", ")
+    }
 
     /// Whether all tensors come from GGUF files.
     var isGGUF: Bool { !shards.isEmpty && shards.allSatisfy { $0.file.kind == .gguf } }
