@@ -115,6 +115,13 @@ package struct CheckpointDirectory {
     /// Whether a name is that of one of several shards, `...-00001-of-00004.safetensors` or a torch file named so.
     package static func isShard(_ name: String) -> Bool { shardNumbers(name).map { $0.count > 1 } ?? false }
 
+    /// `NAME.safetensors` of `NAME-00001-of-00004.safetensors`, with how many shards there are; nil for other names.
+    package static func whole(ofShard name: String) -> (name: String, count: Int)? {
+        guard name.hasSuffix(".safetensors"), let count = shardNumbers(name)?.count, count > 1 else { return nil }
+        let parts = name.dropLast(".safetensors".count).split(separator: "-", omittingEmptySubsequences: false)
+        return (parts.dropLast(3).joined(separator: "-") + ".safetensors", count)
+    }
+
     /// The numbers of `...-00001-of-00004.safetensors`, or of a torch file named so; nil for other names.
     static func shardNumbers(_ name: String) -> (number: Int, count: Int)? {
         guard let ending = ([".safetensors"] + TorchFileNames.endings).first(where: name.hasSuffix) else { return nil }

@@ -94,7 +94,7 @@ struct BindingArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64; q8_0 in a GGUF file.", valueName: "dtype"), completion: .mergedTypes)
     var dtype: String?
 
-    @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
+    @Flag(help: "Let --dtype also reach tensors kept in another of F64, F32, F16 and BF16 than most.")
     var dtypeAll = false
 
     /// The first option that was given a value of its own, by its name.

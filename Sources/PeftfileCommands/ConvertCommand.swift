@@ -174,7 +174,7 @@ struct ContainerArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Convert the weights: bf16, f16, f32, f64.", valueName: "dtype"), completion: .dtypes)
     var dtype: String?
 
-    @Flag(help: "Let --dtype also reach tensors kept in another dtype than most.")
+    @Flag(help: "Let --dtype also reach tensors kept in another of F64, F32, F16 and BF16 than most.")
     var dtypeAll = false
 
     @Option(help: ArgumentHelp("Shard the output anew: 5GB, 500MB; by default the input's shards are kept.", valueName: "size"))

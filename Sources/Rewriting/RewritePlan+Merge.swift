@@ -80,6 +80,7 @@ extension RewritePlan {
         if let dtype = settings.dtype {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: base)
             configChanges += dtypeChanges(base.config, to: dtype)
+            warnings += [codesNote(outputs, dtype: dtype)].compactMap { $0 }
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
         if let note = base.gguf?.roundingNote(dtype: settings.dtype, of: base) { warnings.append(note) }
@@ -173,6 +174,15 @@ extension RewritePlan {
             guard own.isMergeable, all || own == main || outputs[index].recipe.isDequantised else { continue }
             outputs[index].recipe.dtype = dtype
         }
+    }
+
+    /// Which floating-point tensors `--dtype` does not reach, for it makes no numbers of codes; nil where there are none.
+    static func codesNote(_ outputs: [Binding.Output], dtype: DType) -> String? {
+        let kept = outputs.map(\.recipe.dtype).filter { $0.isFloatCode }
+        guard !kept.isEmpty else { return nil }
+        let types = DType.allCases.filter(kept.contains).map(\.rawValue).joined(separator: ", ")
+        return "\(kept.count) tensor\(kept.count == 1 ? "" : "s") of \(types) "
+            + "\(kept.count == 1 ? "is" : "are") copied: --dtype \(dtype.rawValue) makes no numbers of codes of 8 bits and fewer, whose scales may be elsewhere"
     }
 
     /// The config's own dtype, and those of its parts (`text_config`, `vision_config`) that say the same.

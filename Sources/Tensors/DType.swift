@@ -60,6 +60,14 @@ public enum DType: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// Whether the elements are floating-point numbers of 8 bits or fewer, which are codes that a scale may belong to.
+    public var isFloatCode: Bool {
+        switch self {
+        case .f4, .f6E2M3, .f6E3M2, .f8E5M2, .f8E4M3, .f8E8M0, .f8E4M3FNUZ, .f8E5M2FNUZ: true
+        default: false
+        }
+    }
+
     /// Whether the elements are the real floating-point numbers that a merge computes with: F64, F32, F16, BF16.
     public var isMergeable: Bool {
         switch self {

@@ -11,7 +11,7 @@ import Testing
 
     @Test(arguments: [
         ("signs.pt", "signs", 15), ("signs-legacy.pt", "signs", 15), ("legacy3.pt", "legacy", 4), ("legacy4.pt", "legacy", 4),
-        ("legacy5.pt", "legacy", 4),
+        ("legacy5.pt", "legacy", 4), ("halves.pt", "halves", 7),
     ])
     func theTensorsAreTorchsOwn(_ name: String, _ expected: String, _ count: Int) throws {
         let file = try ContainerKind.open(Fixtures.path("containers/torch/loaded/\(name)"))
@@ -24,6 +24,25 @@ import Testing
             // Whoever copies bytes from the file must not take the signs as they stand.
             if own.name.text.hasPrefix("neg") || own.name.text.hasPrefix("conj") { #expect(!own.isContiguous, "\(info.name)") }
         }
+    }
+
+    /// Bytes of two elements, and the same bytes as numbers, are not the same tensor twice; and of no dimension there is no shape.
+    @Test func twoElementsShareAByte() throws {
+        func view(_ size: [Int], _ strides: [Int], _ dtype: String = "float4_e2m1fn_x2") -> [UInt8] {
+            let storage = P.storage(P.global("torch.storage", "UntypedStorage"), count: 24)
+            let view = [storage, P.int(0), TorchBuilder.tuple(size), TorchBuilder.tuple(strides), P.false, P.orderedDict]
+            return P.call("torch._utils", "_rebuild_tensor_v3", view + [P.global("torch", dtype)])
+        }
+        func half(_ size: [Int], _ strides: [Int], _ rule: TorchRule, _ message: String) -> Pickles.Bad {
+            .init(message, rule, view(size, strides), code: rule == .dtype ? .unsupported : .malformed)
+        }
+        let pairs = [(P.text("h"), view([24], [1])), (P.text("i"), view([24], [1])), (P.text("u"), view([24], [1], "uint8"))]
+        let file = try P.open(P.dict(pairs), in: TemporaryDirectory())
+        #expect(file.shared.contains { $0.isIdentical && $0.names == ["h", "i"] })
+        #expect(file.tensors.map(\.shape) == [[48], [48], [24]])
+        try half([], [], .dtype, "without dimensions is two elements of F4").check()
+        try half([25], [1], .geometry, "reaches beyond its storage of 24 elements").check()
+        try half([0, Int.max], [1, 1], .geometry, "does not fit 63 bits").check()
     }
 
     /// One view of a storage and its negative are not the same tensor twice.

@@ -68,6 +68,59 @@ import Testing
         #expect(try Tool.run(["diff", base, target]).status == 0)
     }
 
+    /// A shard that is given alone has no index: it becomes a file that every command reads, and a note says what it is.
+    @Test(arguments: ["model-00001-of-00002.safetensors", "pytorch_model-00002-of-00002.bin"]) func aLoneShardIsOneFile(_ name: String) throws {
+        let directory = try TemporaryDirectory()
+        try SmallTensor.write([SmallModel.tensor("model.layers.0.mlp.gate_proj.weight", [4, 4], seed: 1)], to: directory.path(name))
+        let target = directory.path("out")
+        let result = try Tool.run(["convert", directory.path(name), "-o", target])
+        #expect(result.status == 0 && result.errors.contains("\(name) is one of 2 shards"), "\(result.errors)")
+        #expect(try FileSystem.list(target).filter { $0.hasSuffix(".safetensors") } == ["model.safetensors"])
+        for words in [["inspect", target], ["verify", target], ["diff", directory.path(name), target]] {
+            let run = try Tool.run(words)
+            #expect(run.status == 0, "\(words): \(run.errors)\(run.output)")
+        }
+    }
+
+    /// `--dtype` reaches no codes, with `--dtype-all` neither, and says so; they are as they were.
+    @Test(arguments: ["convert", "merge"]) func floatsOfEightBitsStayAndAreSaid(_ verb: String) throws {
+        let model = try SmallModel()
+        let directory = model.directory
+        let weight = SmallModel.tensor("model.layers.0.self_attn.q_proj.weight", [4, 4], seed: 1)
+        let codes = [DType.f8E4M3, .f8E5M2].enumerated().map { number, dtype in
+            SmallTensor(name: ExactString("model.layers.0.extra_\(number).weight"), shape: [4, 4], values: (0..<16).map { Double(7 * $0) }, dtype: dtype)
+        }
+        try model.base([weight] + codes)
+        try model.adapter([
+            SmallModel.tensor("model.layers.0.self_attn.q_proj.lora_A.weight", [2, 4], seed: 4),
+            SmallModel.tensor("model.layers.0.self_attn.q_proj.lora_B.weight", [4, 2], seed: 5),
+        ])
+        let inputs = [directory.path("base")] + (verb == "merge" ? [directory.path("adapter")] : [])
+        let run = try Tool.run([verb] + inputs + ["--dtype", "bf16", "--dtype-all", "-o", directory.path("out")])
+        #expect(run.status == 0 && run.errors.contains("2 tensors of F8_E5M2, F8_E4M3 are copied: --dtype BF16"), "\(run.errors)")
+        let (source, result) = (try Checkpoint.open(directory.path("base")), try Checkpoint.open(directory.path("out")))
+        #expect(result[weight.name]?.dtype == .bf16)
+        for code in codes {
+            let own = try #require(result[code.name])
+            #expect(try own.dtype == code.dtype && result.read(own) == source.read(#require(source[code.name])))
+        }
+        #expect(try Tool.run(["verify", directory.path("out")]).status == 0)
+        let plain = try Tool.run([verb] + inputs + ["-o", directory.path("plain")])
+        #expect(plain.status == 0 && !plain.errors.contains("are copied"), "\(plain.errors)")
+    }
+
+    /// Two elements in a byte: shape and bytes are those that safetensors itself writes.
+    @Test func fourBitsAreWrittenAsSafetensorsDoes() throws {
+        let directory = try TemporaryDirectory()
+        let folder = Fixtures.path("containers/torch/loaded")
+        _ = try Self.convert("\(folder)/halves.pt", to: directory.path("out.safetensors"), ConvertSettings(keepsShared: true))
+        let (result, truth) = (try Checkpoint.open(directory.path("out.safetensors")), try Checkpoint.open("\(folder)/halves.safetensors"))
+        try expectSame(result, truth)
+        #expect(result.tensors.count == truth.tensors.count)
+        #expect(try Tool.run(["verify", directory.path("out.safetensors")]).status == 0)
+        #expect(try Tool.run(["diff", "\(folder)/halves.pt", "\(folder)/halves.safetensors"]).status == 0)
+    }
+
     /// Into shards of a size and back into one file.
     /// safetensors under torch's names, which transformers would unpickle: what is written is named for what it holds.
     @Test(arguments: [false, true]) func aNameSaysWhatTheFileHolds(_ isSharded: Bool) throws {

@@ -15,7 +15,7 @@ struct SmallTensor {
             metadata: metadata, tensors: tensors.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) })
         var bytes = layout.headerBytes
         for tensor in tensors {
-            bytes += try tensor.dtype == .bool || tensor.dtype == .u8 ? tensor.values.map { UInt8($0) } : Conversion.narrowed(tensor.values, to: tensor.dtype)
+            bytes += try tensor.dtype.bits == 8 ? tensor.values.map { UInt8($0) } : Conversion.narrowed(tensor.values, to: tensor.dtype)
         }
         try TestFile.write(bytes, to: path)
     }

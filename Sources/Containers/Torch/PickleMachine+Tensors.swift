@@ -41,13 +41,18 @@ extension PickleMachine {
             throw broken(.geometry, "a tensor has \(shape.count) sizes and \(strides.count) strides")
         }
         // From left to right, as safetensors counts too.
-        guard let elements = shape.elementCount, elements <= Int.max / (dtype.bits / 8) else {
+        let unit = PickleTensor.unit(of: dtype)
+        guard let elements = shape.elementCount, elements <= Int.max / (unit.bits / 8), let written = PickleTensor.written(shape, dtype) else {
             throw broken(.geometry, "a tensor's number of bytes does not fit 63 bits")
         }
-        try check(elements, offset, shape, strides, storage.byteCount / UInt64(dtype.bits / 8))
+        guard unit == dtype || !shape.isEmpty else {
+            throw broken(.dtype, "a tensor without dimensions is two elements of \(dtype.rawValue), for which safetensors has no shape")
+        }
+        try check(elements, offset, shape, strides, storage.byteCount / UInt64(unit.bits / 8))
         let signs = try arguments.count == counts.upperBound && version > 1 ? signs(arguments[arguments.count - 1], dtype) : PendingSigns()
         tensors.append(
-            PickleTensor(storage: Int(place), dtype: dtype, offset: offset, shape: shape, strides: strides, signs: signs))
+            PickleTensor(
+                storage: Int(place), dtype: dtype, offset: offset, shape: shape, strides: strides, signs: signs, writtenShape: written))
         return .tensor(Int32(tensors.count - 1))
     }
 

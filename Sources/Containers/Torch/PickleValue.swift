@@ -81,4 +81,22 @@ struct PickleTensor: Sendable {
     var strides: [Int]
     /// The bits neg and conj.
     var signs: PendingSigns
+    /// The shape in safetensors: torch counts the bytes of its `float4_e2m1fn_x2`, and safetensors both elements of each.
+    var writtenShape: Shape
+
+    /// What sizes and strides count: elements, and of two in a byte that byte.
+    var unit: DType { PickleTensor.unit(of: dtype) }
+
+    static func unit(of dtype: DType) -> DType { dtype == .f4 ? .u8 : dtype }
+
+    /// The shape that safetensors gives a tensor, with the last dimension twice as long for F4; nil where it does not fit.
+    ///
+    /// Source: `view.shape` of `_float4_e2m1_x2` in bindings/python/src/lib.rs and py_src/safetensors/torch.py of
+    /// huggingface/safetensors 0.8.
+    static func written(_ shape: Shape, _ dtype: DType) -> Shape? {
+        guard dtype == .f4, let last = shape.last else { return shape }
+        let (doubled, overflow) = last.multipliedReportingOverflow(by: 2)
+        let written = Array(shape.dropLast()) + [doubled]
+        return overflow || written.elementCount == nil ? nil : written
+    }
 }

@@ -11,10 +11,10 @@ extension TorchFile {
         let strides: [Int]
         let signs: PendingSigns
 
-        init(_ view: StridedView) {
+        init(_ view: StridedView, _ dtype: DType) {
             storage = ObjectIdentifier(view.storage)
             begin = view.begin
-            dtype = view.dtype.rawValue
+            self.dtype = dtype.rawValue
             // A dimension of 1 has any stride.
             shape = view.shape
             strides = zip(view.shape, view.strides).map { $0 == 1 ? 0 : $1 }
@@ -26,7 +26,7 @@ extension TorchFile {
     public var shared: [SharedTensors] {
         var groups: [Extent: [Int]] = [:]
         for position in views.indices where tensors[position].byteCount > 0 {
-            groups[Extent(views[position]), default: []].append(position)
+            groups[Extent(views[position], tensors[position].dtype), default: []].append(position)
         }
         let identical = groups.values.filter { $0.count > 1 }
         var byStorage: [ObjectIdentifier: [(begin: UInt64, end: UInt64, position: Int)]] = [:]

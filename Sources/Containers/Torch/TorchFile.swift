@@ -47,9 +47,9 @@ public struct TorchFile: TensorFile {
         for (name, place) in names.tensors {
             let tensor = content.machine.tensors[place]
             let storage = content.storages[tensor.storage]
-            let width = tensor.dtype.bits / 8
+            let width = tensor.unit.bits / 8
             let view = StridedView(
-                storage: storage, dtype: tensor.dtype, begin: tensor.offset * UInt64(width), shape: tensor.shape,
+                storage: storage, dtype: tensor.unit, begin: tensor.offset * UInt64(width), shape: tensor.shape,
                 strides: tensor.strides, isLittleEndian: content.isLittleEndian, signs: tensor.signs, blocks: blocks)
             // The pickle machine checked the product.
             let byteCount = (tensor.shape.elementCount ?? 0) * width
@@ -63,7 +63,7 @@ public struct TorchFile: TensorFile {
             let begin = storage.isStored ? storage.begin + view.begin : storage.begin
             infos.append(
                 TensorInfo(
-                    name: name, dtype: tensor.dtype, shape: tensor.shape, begin: begin, end: begin + UInt64(byteCount),
+                    name: name, dtype: tensor.dtype, shape: tensor.writtenShape, begin: begin, end: begin + UInt64(byteCount),
                     isContiguous: view.isVerbatim))
             views.append(view)
         }

@@ -82,7 +82,7 @@ enum TorchGlobal: Hashable, Sendable {
         ("int16", .i16), ("int8", .i8), ("uint8", .u8), ("bool", .bool), ("complex64", .c64), ("uint16", .u16),
         ("uint32", .u32), ("uint64", .u64), ("float8_e4m3fn", .f8E4M3), ("float8_e5m2", .f8E5M2),
         ("float8_e4m3fnuz", .f8E4M3FNUZ), ("float8_e5m2fnuz", .f8E5M2FNUZ), ("float8_e8m0fnu", .f8E8M0),
-        ("complex128", nil), ("complex32", nil), ("float4_e2m1fn_x2", nil), ("qint8", nil), ("quint8", nil),
+        ("complex128", nil), ("complex32", nil), ("float4_e2m1fn_x2", .f4), ("qint8", nil), ("quint8", nil),
         ("qint32", nil), ("quint4x2", nil), ("quint2x4", nil),
     ]
 }

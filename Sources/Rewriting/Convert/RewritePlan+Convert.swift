@@ -43,12 +43,9 @@ extension RewritePlan {
         let plain = try Checkpoint.open(path, entire: true)
         // A GGUF file's blocks have no place in safetensors, and loaders of safetensors know the Hub's names and rows.
         if plain.shards.contains(where: { $0.file.kind == .gguf }) {
-            let named = try Checkpoint.open(path)
-            guard let problem = named.quantisation?.problem else { return named }
-            // Without a table of names its numbers are still its numbers.
-            guard problem.rule == GGUFModelRule.architecture.rawValue else { throw problem }
-            if let problem = plain.quantisation?.problem { throw problem }
-            return plain
+            let named = try Checkpoint.openUnderAnyNames(path)
+            if let problem = named.quantisation?.problem { throw problem }
+            return named
         }
         if settings.dequantises {
             guard let quantisation = plain.quantisation else {
@@ -86,6 +83,10 @@ extension RewritePlan {
                         + "\(dtype.rawValue) like the rest: --dtype f32 keeps every bit")
             }
         }
+        if let whole = wholeName(source) {
+            warnings.append(
+                "\(source.shards[0].fileName.printable) is one of \(whole.count) shards: the output has its tensors, and is no whole model")
+        }
         let ties = SharedTensorChoice(source, keepsAll: settings.keepsShared)
         warnings += ties.notes
         var outputs = binding.outputs.filter { output in !ties.dropped.contains { $0.tensor == output.recipe.name } }
@@ -93,6 +94,7 @@ extension RewritePlan {
         if let dtype = settings.dtype {
             try convert(&outputs, to: dtype, all: settings.convertsAllDTypes, base: source, operation: "conversion")
             configChanges += dtypeChanges(source.config, to: dtype)
+            warnings += [codesNote(outputs, dtype: dtype)].compactMap { $0 }
         }
         configChanges += binding.quantisationChanges(dtype: settings.dtype)
         let files = try shards(of: outputs, source, settings, dropped: ties.dropped).map { try File($0, of: outputs) }
@@ -114,6 +116,13 @@ extension RewritePlan {
             dropped: ties.dropped, id: "")
         plan.id = try plan.identity()
         return plan
+    }
+
+    /// What a shard is called that was given alone, `model.safetensors` of `model-00001-of-00002.safetensors`, and of how many it is;
+    /// nil for anything else.
+    private static func wholeName(_ source: Checkpoint) -> (name: String, count: Int)? {
+        guard source.index == nil, source.shards.count == 1 else { return nil }
+        return CheckpointDirectory.whole(ofShard: source.shards[0].outputName)
     }
 
     private static func options(_ settings: ConvertSettings) -> JSONObject {
@@ -161,6 +170,8 @@ extension RewritePlan {
             ShardOutputs(name: source.shards[$0].outputName, metadata: metadata(source.shards[$0...$0]), outputs: [])
         }
         for (index, output) in outputs.enumerated() { result[output.shard].outputs.append(index) }
+        // Under a shard's name and without an index nothing would read it.
+        if let name = wholeName(source) { result[0].name = name.name }
         guard Set(result.map(\.name)).count == result.count else {
             throw PeftfileError(
                 .refused, "two of its shards would have one name as safetensors", file: source.path, rule: "ShardName",
