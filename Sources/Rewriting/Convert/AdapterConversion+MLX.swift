@@ -27,8 +27,8 @@ extension AdapterConversion {
         let scaling = try MLXScaling(modules, adapter)
         if let module = scaling.inexact {
             throw unable(
-                module, "has scale \(module.scale), \"\(first.path)\" \(first.scale); MLX' config has one for all modules, and no factor "
-                    + "holds the rest exactly")
+                module, "has scale \(module.scale), most modules \(scaling.scale); MLX' config has one for all, and lora_b does not hold "
+                    + "the rest exactly")
         }
         var keys: Set<String> = []
         var written: Set<String> = []
