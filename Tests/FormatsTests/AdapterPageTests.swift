@@ -9,7 +9,7 @@ import Testing
 @Suite struct AdapterPageTests {
     static let pages = [
         "peft-adapter.md", "lora.md", "receipt.md", "prefix-tuning.md", "p-tuning.md", "bottleneck-adapters.md",
-        "kohya.md", "mlx.md", "other-lora.md", "conversion.md", "gguf-adapter.md", "diffusers.md",
+        "kohya.md", "mlx.md", "torchtune.md", "loralib.md", "conversion.md", "gguf-adapter.md", "diffusers.md",
     ]
 
     // MARK: Rules

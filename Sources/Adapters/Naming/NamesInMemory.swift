@@ -8,7 +8,7 @@ import Containers
 /// (`set_peft_model_state_dict` in peft/utils/save_and_load.py). So a file that has the Hub's names of a model that loading renames, or
 /// that has one update for each expert where memory has one parameter for all, is no update at all.
 ///
-/// Source: src/transformers/conversion_mapping.py, as ``RenameTable`` and ``ExpertLayouts`` have it.
+/// Source: src/transformers/conversion_mapping.py, as `RenameTable` and `ExpertLayouts` have it.
 public struct NamesInMemory: Sendable {
     /// A matrix of one expert, in the parameter (E, out, in) that memory has for all.
     public struct Slot: Sendable, Hashable {
