@@ -18,10 +18,10 @@ public struct AdapterKey: Sendable, Hashable {
     public let component: String?
     /// What is left after the component: `weight`, `bias`, a sampler's own name; for a plain parameter its name.
     public let leaf: String
-    /// Whether the name began with `base_model.`.
-    public let hadPrefix: Bool
     /// The adapter's name in memory, where the key still has it: `default`.
     public let adapterName: String?
+    /// Whether the name began with `base_model.`.
+    public let hadPrefix: Bool
     /// Whether the tensor belongs to the model as a whole and not to a module (`prompt_embeddings`).
     public let isPrompt: Bool
 

@@ -67,6 +67,10 @@ public struct WholeState: Sendable {
     /// Refuses the tensors of several wrapped models, as a trainer saves them that averages the weights: `model.base_model.…` beside
     /// `ema.base_model.…`, with the same modules.
     static func requireOneModel(_ keys: [AdapterKey], path: String) throws {
+        // The names are asked for where there is more than one front alone: an adapter may have tens of thousands.
+        var all: Set<String> = []
+        for key in keys where isOfMethod(key) { all.insert(taken(key.stored).front) }
+        guard all.count > 1 else { return }
         var names: [String: Set<ExactString>] = [:]
         for key in keys where isOfMethod(key) {
             let (front, name) = taken(key.stored)
