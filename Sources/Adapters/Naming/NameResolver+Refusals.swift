@@ -38,6 +38,8 @@ extension NameResolver {
         guard lost.allSatisfy({ $0.text.hasPrefix(front) }) else { return nil }
         let rests = Set(lost.map { $0.text.dropFirst(front.count) })
         let modules = Set(requests.map(\.module))
+        // Nothing stands there once: two layers of one name (`dense`) are no copies.
+        guard modules.count == 2 * lost.count else { return nil }
         for other in requests where !lost.contains(other.module) {
             // The name from its beginning, and from behind each dot.
             let text = other.module.text
