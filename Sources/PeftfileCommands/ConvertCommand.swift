@@ -130,7 +130,8 @@ struct ConvertCommand: ParsableCommand {
             base, takesConfig: target == .gguf || source.dialectName == "gguf", architecture: architecture, heads: heads)
         let conversion = try common.comparing(model.bases.isEmpty ? [] : [source], try adapter.options()) { binding in
             let options = ConversionOptions(
-                bases: model.bases, binding: binding, componentName: componentName, gguf: .init(facts: model.facts, roundsScale: roundScale))
+                bases: model.bases, binding: binding, componentName: componentName, gguf: .init(facts: model.facts, roundsScale: roundScale),
+                loader: loader)
             try options.requireUsed(by: source, to: target, architecture: architecture != nil, heads: heads != nil)
             return try AdapterConversion(source, to: target, options: options)
         }

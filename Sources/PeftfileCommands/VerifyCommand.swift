@@ -117,7 +117,7 @@ struct VerifyCommand: ParsableCommand {
                 source: inputs.adapter, result: converted,
                 reading: .init(
                     bases: inputs.bases, heads: record.heads, binding: record.binding, names: names,
-                    renamesComponent: record.componentName != nil, roundsScale: record.roundsScale),
+                    renamesComponent: record.componentName != nil, roundsScale: record.roundsScale, hasFileNames: record.loader != nil),
                 progress: $0.map { $0.add })
         }
         let page = ConversionProofPage(

@@ -35,15 +35,17 @@ public struct ConversionComparison: Sendable {
         public var renamesComponent: Bool
         /// Whether scales may be rounded to F32.
         public var roundsScale: Bool
+        /// Whether a file of PEFT's has the names of the Hub's files, for another loader, and not those in memory.
+        public var hasFileNames: Bool
 
         /// How both sides are read. By default no base is at hand, names are paths in memory of one model, components keep their names,
         /// and scales are not rounded.
         public init(
             bases: [PipelineBase] = [], heads: GGUFHeads? = nil, binding: BindingOptions = BindingOptions(),
-            names: PortableAdapter.Names = .inMemory, renamesComponent: Bool = false, roundsScale: Bool = false
+            names: PortableAdapter.Names = .inMemory, renamesComponent: Bool = false, roundsScale: Bool = false, hasFileNames: Bool = false
         ) {
             (self.bases, self.heads, self.binding, self.names) = (bases, heads, binding, names)
-            (self.renamesComponent, self.roundsScale) = (renamesComponent, roundsScale)
+            (self.renamesComponent, self.roundsScale, self.hasFileNames) = (renamesComponent, roundsScale, hasFileNames)
         }
     }
 
@@ -97,7 +99,7 @@ public struct ConversionComparison: Sendable {
             try compareCopies(of: file.tensors, source, result)
             return
         }
-        if reading.names == .inMemory, result.dialectName == nil, result.config?.peftType != nil,
+        if reading.names == .inMemory, !reading.hasFileNames, result.dialectName == nil, result.config?.peftType != nil,
             let comparison = try MemoryComparison(
                 first, NamesInMemory(of: first.adapter, bases: reading.bases), result, tolerance: reading.roundsScale ? 0x1p-22 : 0x1p-50)
         {

@@ -309,7 +309,7 @@ import Testing
         ("lora-linear-bf16", ConversionLoader.vllm, true), ("lora-linear-bf16", .llamaCpp, true), ("lora-rslora", .vllm, true),
         ("lora-rslora", .llamaCpp, false), ("dora-linear-f32", .vllm, false), ("dora-linear-f32", .llamaCpp, false),
         ("lora-rank-pattern", .vllm, false), ("lora-mts", .vllm, false), ("lora-conv2d", .llamaCpp, false),
-        ("loha-linear", .vllm, false), ("lora-linear-bf16", .mlx, false),
+        ("loha-linear", .vllm, false), ("lora-linear-bf16", .mlx, false), ("lora-moe-target-params", .llamaCpp, false),
     ]) func loadersGetWhatTheyCanServe(_ name: String, _ loader: ConversionLoader, _ isServable: Bool) throws {
         let conversion = try AdapterConversion(Adapter(path: MergeCase(name).adapter), to: .peft)
         if isServable {

@@ -144,6 +144,21 @@ import Testing
         }
     }
 
+    /// Loaders that go by the Hub's files get its names, each expert for itself.
+    @Test(arguments: ["mixtral", "qwen3_moe", "hy_v3"], ["vllm", "llama.cpp"]) func otherLoadersGetTheNamesOfTheFiles(_ kind: String, _ loader: String) throws {
+        #expect(Self.kinds.contains(kind))
+        let directory = try TemporaryDirectory()
+        let all = try Self.matrices(kind, sharing: false)
+        try directory.write(Self.adapter(all, kind), to: "a.gguf")
+        let result = try Tool.run(["convert", directory.path("a.gguf"), "--to", "peft", "--for", loader, "--heads", "2", "-o", directory.path("out")])
+        #expect(result.status == 0, "\(result.errors)")
+        let names = Set(try Checkpoint.open(directory.path("out")).tensors.map(\.name.text))
+        #expect(names == Set(all.flatMap { one in ["A", "B"].map { "base_model.model.\(one.matrix.name.dropLast(".weight".count)).lora_\($0).weight" } }))
+        let config = try #require(try JSONValue.parse(TestFile.bytes(directory.path("out/adapter_config.json")), file: nil).objectValue)
+        #expect(config["target_parameters"] == nil)
+        #expect(try Tool.run(["verify", directory.path("out")]).status == 0)
+    }
+
     /// What PEFT would drop whatever it is called, and what is several modules in memory, is refused by name.
     @Test(arguments: [
         ("laguna", "blk.1.ffn_up_shexp.weight", "renames once more"), ("nomic-bert", "blk.0.attn_qkv.weight", "3 modules in memory"),

@@ -26,6 +26,14 @@ public struct NamesInMemory: Sendable {
     private let fused: [FusedRows]
     private let types: Set<String>
 
+    /// The names of the Hub's files as they are, which vLLM and llama.cpp's converter read: each expert is a module of its own.
+    ///
+    /// Source: `get_base_tensor_name` in convert_lora_to_gguf.py of ggml-org/llama.cpp; `SupportsLoRA.is_3d_moe_weight` in
+    /// vllm/model_executor/models/interfaces.py, which few models set.
+    public static let ofFiles = NamesInMemory(modelTypes: [], rules: [])
+
+    private init(modelTypes: Set<String>, rules: [RenameRule]) { (types, self.rules, fused) = (modelTypes, rules, []) }
+
     /// The names for models of one of these types.
     init(modelTypes: [String]) {
         let own = modelTypes.map(normalizedModelType)

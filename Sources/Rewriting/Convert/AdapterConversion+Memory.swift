@@ -3,7 +3,8 @@ import ByteAccess
 import Checkpoints
 import Tensors
 
-/// LoRA and DoRA under the names that the model has in memory, which are those that PEFT loads (``NamesInMemory``).
+/// LoRA and DoRA under the names that the model has in memory, which are those that PEFT loads (``NamesInMemory``); for other loaders under
+/// those of the Hub's files.
 ///
 /// Where memory has one parameter (E, out, in) for the matrices of all experts, the update of each expert e of E becomes a part of that
 /// parameter's:
@@ -20,7 +21,7 @@ extension AdapterConversion {
     private typealias Parameter = (path: ExactString, rank: Int, alpha: Double)
 
     mutating func writePEFT(_ modules: [Module]) throws {
-        let names = NamesInMemory(of: adapter, bases: options.bases)
+        let names = options.loader == nil ? NamesInMemory(of: adapter, bases: options.bases) : .ofFiles
         let modules = try foldingScales(modules)
         var (plain, parameters, renamed): ([Module], [Parameter], [(ExactString, ExactString)]) = ([], [], [])
         var (containers, stacks): ([String], [String: [Member]]) = ([], [:])

@@ -16,6 +16,8 @@ public struct AdapterConvertRecord: Sendable {
     public let componentName: String?
     /// Whether scales were rounded to F32.
     public let roundsScale: Bool
+    /// Who is to load it, where that was said.
+    public let loader: ConversionLoader?
     /// What was folded, repaired or dropped.
     public let notes: [String]
     private let bases: [(path: String, component: String?)]
@@ -41,7 +43,7 @@ public struct AdapterConvertRecord: Sendable {
             predicate?["options"],
             known: [
                 "to", "as", "component", "scale", "orientation", "enable_lora", "expert_order", "square_orientation", "architecture", "heads",
-                "round_scale",
+                "round_scale", "for",
             ], malformed: malformed)
         let adapter = predicate?["adapters"]?.arrayValue?.first
         guard let source = adapter?["path"]?.stringValue else { throw malformed("adapter") }
@@ -58,6 +60,7 @@ public struct AdapterConvertRecord: Sendable {
         heads = counts.isEmpty ? nil : GGUFHeads(query: counts[0], key: counts[1])
         componentName = try options.value("as", \.stringValue)
         roundsScale = try options.value("round_scale", \.boolValue) ?? false
+        loader = try options.choice("for")
         notes = (predicate?["notes"]?.arrayValue ?? []).compactMap(\.stringValue)
         let bases = predicate?["bases"]?.arrayValue ?? []
         self.bases = bases.compactMap { base in base["path"]?.stringValue.map { ($0, base["component"]?.stringValue) } }

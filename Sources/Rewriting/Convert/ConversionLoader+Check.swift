@@ -35,6 +35,9 @@ extension AdapterConversion {
         if let saved = config["modules_to_save"]?.arrayValue, !saved.isEmpty {
             throw refuse("it stores whole modules (modules_to_save), which are not read", "merge it instead")
         }
+        if loader == .llamaCpp, let parameters = config["target_parameters"]?.arrayValue, let first = parameters.first?.stringValue {
+            throw refuse("it updates parameters (target_parameters), and its converter has no name for \(first.printable)", "merge it instead")
+        }
         // llama.cpp divides alpha by the rank that it finds in each pair.
         let patterns: [ExactString] = loader == .llamaCpp ? ["alpha_pattern"] : ["alpha_pattern", "rank_pattern"]
         for key in patterns {

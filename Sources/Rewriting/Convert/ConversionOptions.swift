@@ -12,16 +12,19 @@ public struct ConversionOptions: Sendable {
     public var componentName: String?
     /// What names and rows of llama.cpp's files depend on; the first base's own where it is nil.
     public var gguf: AdapterConversion.GGUFOptions?
+    /// Who is to load what is written for PEFT; nil: PEFT itself, by the names that the model has in memory.
+    public var loader: ConversionLoader?
 
     /// Options that by default have no base to look names up in, answer nothing that the adapter's file leaves open, and name no component.
     public init(
         bases: [PipelineBase] = [], binding: BindingOptions = BindingOptions(), componentName: String? = nil,
-        gguf: AdapterConversion.GGUFOptions? = nil
+        gguf: AdapterConversion.GGUFOptions? = nil, loader: ConversionLoader? = nil
     ) {
         self.bases = bases
         self.binding = binding
         self.componentName = componentName
         self.gguf = gguf
+        self.loader = loader
     }
 
     /// Refuses answers to what neither the adapter nor the target leaves open: they would be passed over in silence.

@@ -67,6 +67,7 @@ struct ConversionReceipt {
         object["heads"] =
             options.gguf?.facts.heads.map { .array([.number(JSONNumber($0.query)), .number(JSONNumber($0.key))]) } ?? .null
         object["round_scale"] = .bool(options.gguf?.roundsScale ?? false)
+        object["for"] = options.loader.map { .string($0.rawValue) } ?? .null
         return object
     }
 
