@@ -34,7 +34,7 @@ struct ConvertCommand: ParsableCommand {
     @OptionGroup var container: ContainerArguments
 
     @Option(
-        name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve.", valueName: "vllm|llama.cpp|mlx"),
+        name: .customLong("for"), help: ArgumentHelp("Refuse what this loader cannot serve, and write the names that it reads.", valueName: "vllm|llama.cpp|mlx"),
         completion: .list(ConversionLoader.allCases.map(\.rawValue)))
     var loader: String?
 
